@@ -1,0 +1,56 @@
+"""Visual defect detection from good images alone: DifferNet (WACV 2021).
+
+>>> import differnet
+>>> sorted(name for name in dir(differnet) if name[0].isupper())[:3]
+['Config', 'DifferNet', 'DifferNetError']
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from differnet.config import Config, resolve
+    from differnet.detector import DifferNet, Prediction
+    from differnet.errors import DifferNetError, DifferNetWarning
+    from differnet.flow import Flow
+
+__version__ = "0.1.0"
+__all__ = [
+    "Config",
+    "DifferNet",
+    "DifferNetError",
+    "DifferNetWarning",
+    "Flow",
+    "Prediction",
+    "load",
+    "resolve",
+]
+
+_HOMES = {
+    "Config": "config",
+    "resolve": "config",
+    "DifferNet": "detector",
+    "Prediction": "detector",
+    "DifferNetError": "errors",
+    "DifferNetWarning": "errors",
+    "Flow": "flow",
+}
+
+
+def load(path: str, weights: str | None = None, device: str = "cpu") -> DifferNet:
+    """Read a model file; see :meth:`differnet.detector.DifferNet.load`."""
+    from differnet.detector import DifferNet
+
+    return DifferNet.load(path, weights, device)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'differnet' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"differnet.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

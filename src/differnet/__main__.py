@@ -1,0 +1,5 @@
+"""Run the command line: python -m differnet."""
+
+from differnet.cli import main
+
+main()

@@ -1,0 +1,177 @@
+"""Features y = f_ex(T_i(x)): a frozen ImageNet network at several input sizes, pooled and concatenated.
+
+Sections 3 and 4.2 of the paper: global average pooling of the last feature map at 448, 224 and 112 pixels.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import timm
+import torch
+import torch.nn.functional as F
+import torchvision
+from torch import Tensor, nn
+
+from differnet import config, weights
+from differnet.errors import ConfigError, WeightsError
+
+_IMAGENET_MEAN = (0.485, 0.456, 0.406)
+_IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class MultiScale(nn.Module):
+    """y = [pool(f(x_448)), pool(f(x_224)), pool(f(x_112))] for a frozen network f.
+
+    ``forward``: views (B, 3, S, S) with values 0..255, S the largest size, to features (B, D). The smaller
+    sizes are averaged down from the same view. ``mean`` and ``std`` normalise pixels of 0..255.
+    ``digest`` is the SHA-256 of the network's weights, ``origin`` says where they came from.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        network: nn.Module,
+        sizes: tuple[int, ...],
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+        origin: str = weights.RANDOM,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.sizes = sizes
+        self.origin = origin
+        self.digest = weights.digest(network)
+        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
+        self.eval().requires_grad_(False)
+        with torch.inference_mode():
+            self.width = self(torch.zeros(1, 3, sizes[0], sizes[0])).shape[1]
+
+    def forward(self, views: Tensor) -> Tensor:
+        """Describe views (B, 3, S, S), values 0..255, by features (B, D)."""
+        normalised = (views - self.mean) / self.std
+        pooled = [self.network(_shrink(normalised, size)).mean(dim=(2, 3)) for size in self.sizes]
+        return torch.cat(pooled, dim=1)
+
+    def __repr__(self) -> str:
+        return f"MultiScale(sizes={self.sizes}, width={self.width}, origin={self.origin!r})"
+
+
+def build(settings: config.Backbone, source: str | None = None) -> MultiScale:
+    """Build the frozen network that ``settings`` name.
+
+    ``source``: a weights file, ``"random"`` for seeded random weights, or nothing for the ImageNet weights
+    of the network's publisher. Raises :class:`WeightsError` when they cannot be had.
+    """
+    builders = {"efficientnet_lite0": _lite0, "alexnet": _alexnet}
+    with weights.seeded_initialisation():
+        return builders.get(settings.backbone, _from_timm)(settings, source)
+
+
+class _Lite0(nn.Module):
+    """EfficientNet-Lite0 up to and including one stage of its blocks."""
+
+    def __init__(self, network: Any, stage: int) -> None:
+        super().__init__()
+        self.conv_stem = network.conv_stem
+        self.bn1 = network.bn1
+        self.blocks = network.blocks[: stage + 1]
+
+    def forward(self, images: Tensor) -> Tensor:
+        features: Tensor = self.blocks(self.bn1(self.conv_stem(images)))
+        return features
+
+
+def _lite0(settings: config.Backbone, source: str | None) -> MultiScale:
+    network = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+    stages = len(network.blocks)
+    if not 0 <= settings.stage < stages:
+        raise ConfigError(f"stage = {settings.stage}: efficientnet_lite0 has stages 0 to {stages - 1}")
+    if source != weights.RANDOM:
+        path = source or str(weights.packaged_lite0())
+        weights.fill_by_order(network, weights.read_state(path), path)
+    kept = _Lite0(network, settings.stage)
+    # Google trained it on (x - 127) / 128.
+    return MultiScale(kept, settings.sizes, (127.0,) * 3, (128.0,) * 3, _origin(source, "package"))
+
+
+def _alexnet(settings: config.Backbone, source: str | None) -> MultiScale:
+    if source is None:
+        enum = torchvision.models.AlexNet_Weights.IMAGENET1K_V1
+        network = weights.download("alexnet", lambda: torchvision.models.alexnet(weights=enum)).features
+    else:
+        network = torchvision.models.alexnet(weights=None).features
+    if source not in {None, weights.RANDOM}:
+        holder = nn.Module()
+        holder.features = network
+        weights.fill_by_name(holder, weights.read_state(str(source)), str(source))
+    for layer in network:
+        if isinstance(layer, nn.ReLU):
+            layer.inplace = False
+    return MultiScale(network, settings.sizes, *_imagenet_bytes(), _origin(source, "torchvision"))
+
+
+class _LastFeatureMap(nn.Module):
+    """The single feature map that a timm ``features_only`` model was asked for."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        features: Tensor = self.network(images)[-1]
+        return features
+
+
+def _from_timm(settings: config.Backbone, source: str | None) -> MultiScale:
+    name = settings.backbone
+    if not timm.is_model(name):
+        near = ", ".join(timm.list_models(f"*{name[:8]}*")[:5]) or "see timm.list_models()"
+        raise ConfigError(f"There is no backbone {name!r}: efficientnet_lite0, alexnet or timm's ({near})")
+    options: dict[str, Any] = {"features_only": True, "out_indices": (settings.stage,)}
+    if source is None:
+        network = weights.download(name, lambda: timm.create_model(name, pretrained=True, **options))
+    elif source == weights.RANDOM:
+        network = _create(name, settings.stage, options)
+    else:
+        options["pretrained_cfg_overlay"] = {"state_dict": weights.read_state(source)}
+        try:
+            network = timm.create_model(name, pretrained=True, **options)
+        except (RuntimeError, KeyError) as error:
+            raise WeightsError(f"{source}: does not fit {name}: {error}") from error
+    cfg = timm.get_pretrained_cfg(name)
+    mean, std = (cfg.mean, cfg.std) if cfg else (_IMAGENET_MEAN, _IMAGENET_STD)
+    kept = _LastFeatureMap(network)
+    return MultiScale(kept, settings.sizes, *_imagenet_bytes(mean, std), _origin(source, "timm"))
+
+
+def _create(name: str, stage: int, options: dict[str, Any]) -> nn.Module:
+    try:
+        network: nn.Module = timm.create_model(name, pretrained=False, **options)
+    except (IndexError, AssertionError, RuntimeError) as error:
+        raise ConfigError(f"stage = {stage}: {name} has no such feature map ({error})") from error
+    return network
+
+
+def _shrink(images: Tensor, size: int) -> Tensor:
+    """Average down to ``size``: exactly where it divides the side, else bilinearly."""
+    side = images.shape[-1]
+    if side == size:
+        return images
+    if side % size == 0:
+        return F.avg_pool2d(images, side // size)
+    return F.interpolate(images, size=(size, size), mode="bilinear", align_corners=False)
+
+
+def _imagenet_bytes(
+    mean: tuple[float, ...] = _IMAGENET_MEAN, std: tuple[float, ...] = _IMAGENET_STD
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Turn a normalisation of pixels 0..1 into one of 0..255."""
+    return tuple(255 * value for value in mean), tuple(255 * value for value in std)
+
+
+def _origin(source: str | None, publisher: str) -> str:
+    return publisher if source is None else source if source == weights.RANDOM else "file"

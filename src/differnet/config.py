@@ -1,0 +1,245 @@
+"""Settings: frozen value objects, presets, overriding by name, and JSON both ways.
+
+Everything that changes a number lives here except the seed, which is an argument of its own. Leaf names
+are unique over all sections, so ``resolve("default", {"hidden": 256})`` needs no dotted path, though
+``{"flow.hidden": 256}`` works as well.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from differnet.errors import ConfigError
+
+_strict = ConfigDict(extra="forbid", allow_inf_nan=False)
+Positive = Annotated[int, Field(ge=1, le=1_000_000)]
+Factors = Annotated[tuple[float, float], Field(description="lowest and highest factor")]
+
+
+def _check_factors(name: str, factors: tuple[float, float]) -> None:
+    if not 0 < factors[0] <= factors[1]:
+        raise ValueError(f"{name} must be (low, high) with 0 < low <= high, not {factors}")
+
+
+@dataclass(frozen=True, config=_strict)
+class Views:
+    """Which transformed copies of an image are looked at (sections 3.2 and 4.2 of the paper).
+
+    ``rotation``: ``"full"`` turns by any angle, ``"none"`` leaves images upright. ``fill`` is what stands
+    outside the turned image: ``"reflection"`` mirrors it, so that no edge appears that a good part lacks;
+    ``"zeros"`` is black, as in the paper; ``"border"`` repeats the rim.
+    """
+
+    rotation: Literal["full", "none"] = "full"
+    brightness: Factors = (0.85, 1.15)
+    contrast: Factors = (0.85, 1.15)
+    fill: Literal["reflection", "zeros", "border"] = "reflection"
+    fresh_views: bool = False
+    train_views: Positive = 16
+    score_views: Positive = 16
+
+    def __post_init__(self) -> None:
+        _check_factors("brightness", self.brightness)
+        _check_factors("contrast", self.contrast)
+
+
+@dataclass(frozen=True, config=_strict)
+class Backbone:
+    """The frozen network that describes views.
+
+    ``stage``: for ``efficientnet_lite0`` the index of the last of timm's ``blocks`` that is kept; for other
+    timm names the index into ``feature_info``; ignored by ``alexnet``. ``sizes``: side lengths in pixels,
+    largest first; every view is rendered at the first. ``runtime``: where it runs.
+    """
+
+    backbone: Annotated[str, Field(min_length=1)] = "efficientnet_lite0"
+    stage: int = 5
+    sizes: Annotated[tuple[Annotated[int, Field(ge=16, le=4096)], ...], Field(min_length=1)] = (
+        448,
+        224,
+        112,
+    )
+    runtime: Literal["auto", "torch", "openvino"] = "auto"
+
+    def __post_init__(self) -> None:
+        if list(self.sizes) != sorted(set(self.sizes), reverse=True):
+            raise ValueError(f"sizes must be different and largest first, not {self.sizes}")
+
+
+@dataclass(frozen=True, config=_strict)
+class Flow:
+    """The shape of the normalizing flow (section 3.1.1): defaults are the paper's."""
+
+    blocks: Annotated[int, Field(ge=1, le=256)] = 8
+    hidden: Annotated[int, Field(ge=1, le=65536)] = 2048
+    depth: Annotated[int, Field(ge=0, le=64)] = 3
+    clamp: Annotated[float, Field(gt=0)] = 3.0
+
+
+@dataclass(frozen=True, config=_strict)
+class Training:
+    """How the flow is fitted (section 4.2).
+
+    ``batch`` counts views. ``views_per_step``: with fresh views, how many views of one image stand in a
+    batch together. ``schedule``: ``"constant"``, or ``"one-cycle"``, which warms up over the first 30 % of
+    the steps and anneals to nearly zero by a cosine.
+    """
+
+    epochs: Annotated[int, Field(ge=0)] = 192
+    batch: Positive = 96
+    views_per_step: Positive = 4
+    learning_rate: Annotated[float, Field(gt=0)] = 2e-4
+    schedule: Literal["constant", "one-cycle"] = "constant"
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.8, 0.8)
+    eps: Annotated[float, Field(gt=0)] = 1e-4
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-5
+
+
+@dataclass(frozen=True, config=_strict)
+class Maps:
+    """Heat maps (section 3.3, eq. 7): how many evenly spaced rotations, and the blur in pixels."""
+
+    map_views: Positive = 4
+    blur: Annotated[float, Field(gt=0)] = 6.0
+
+
+@dataclass(frozen=True, config=_strict)
+class Decision:
+    """How the threshold is found: the share of good images held out and the false-alarm rate wanted.
+
+    ``holdout=0`` fits on all images and leaves the detector without a threshold.
+    """
+
+    holdout: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    rate: Annotated[float, Field(gt=0, lt=1)] = 0.01
+
+
+@dataclass(frozen=True, config=_strict)
+class Config:
+    """All settings of a detector, equal by value and round-tripping through JSON.
+
+    >>> config = resolve("default", {"hidden": 256})
+    >>> Config.from_dict(config.to_dict()) == config
+    True
+    """
+
+    views: Views = Views()
+    backbone: Backbone = Backbone()
+    flow: Flow = Flow()
+    training: Training = Training()
+    maps: Maps = Maps()
+    decision: Decision = Decision()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON types, section by section."""
+        plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
+        return plain
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Config:
+        """Build from what :meth:`to_dict` gave; raises :class:`ConfigError` on anything else."""
+        try:
+            return TypeAdapter(cls).validate_python(dict(values))
+        except ValidationError as error:
+            raise ConfigError(_explain(error)) from error
+
+
+PAPER = Config(
+    views=Views(fill="zeros", fresh_views=True, train_views=4, score_views=64),
+    backbone=Backbone(backbone="alexnet", stage=0),
+    flow=Flow(),
+    training=Training(),
+)
+DEFAULT = Config(
+    flow=Flow(hidden=512),
+    training=Training(epochs=10, batch=192, learning_rate=1e-3, schedule="one-cycle"),
+)
+PRESETS: Mapping[str, Config] = {"default": DEFAULT, "paper": PAPER}
+
+
+def names() -> dict[str, str]:
+    """Map each setting's name to its section, in order."""
+    return {
+        leaf.name: section.name
+        for section in dataclasses.fields(Config)
+        for leaf in dataclasses.fields(getattr(DEFAULT, section.name))
+    }
+
+
+def resolve(preset: str | Config = "default", overrides: Mapping[str, Any] | None = None) -> Config:
+    """Return a preset with single settings replaced.
+
+    Raises :class:`ConfigError` for an unknown preset or setting, naming the nearest, and for a value that
+    does not fit.
+
+    >>> resolve("paper").training.epochs
+    192
+    >>> resolve("default", {"epoch": 3})
+    Traceback (most recent call last):
+        ...
+    differnet.errors.ConfigError: There is no setting 'epoch'; did you mean 'epochs'?
+    """
+    if isinstance(preset, Config):
+        base = preset
+    elif preset in PRESETS:
+        base = PRESETS[preset]
+    else:
+        raise ConfigError(f"There is no preset {preset!r}; {_nearest(preset, list(PRESETS))}")
+    values = base.to_dict()
+    sections = names()
+    for name, value in (overrides or {}).items():
+        section, leaf = _locate(name, sections)
+        values[section][leaf] = value
+    return Config.from_dict(values)
+
+
+def parse_assignments(assignments: list[str]) -> dict[str, Any]:
+    """Read ``NAME=VALUE`` strings; a value is JSON where it parses as such and text otherwise.
+
+    >>> parse_assignments(["sizes=[224,112]", "fill=zeros", "rate=0.05"])
+    {'sizes': [224, 112], 'fill': 'zeros', 'rate': 0.05}
+    """
+    values: dict[str, Any] = {}
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        if not equals or not name:
+            raise ConfigError(f"Expected NAME=VALUE, for instance hidden=256, not {assignment!r}")
+        try:
+            values[name.strip()] = json.loads(text)
+        except json.JSONDecodeError:
+            values[name.strip()] = text
+    return values
+
+
+def _locate(name: str, sections: Mapping[str, str]) -> tuple[str, str]:
+    section, dot, leaf = name.rpartition(".")
+    if leaf in sections and (not dot or section == sections[leaf]):
+        return sections[leaf], leaf
+    dotted = [f"{section}.{leaf}" for leaf, section in sections.items()]
+    raise ConfigError(f"There is no setting {name!r}; {_nearest(name, dotted if dot else list(sections))}")
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(known)}"
+
+
+def _explain(error: ValidationError) -> str:
+    lines = []
+    for item in error.errors():
+        where = ".".join(str(part) for part in item["loc"]) or "config"
+        if item["type"] == "unexpected_keyword_argument":
+            leaf = str(item["loc"][-1])
+            lines.append(f"There is no setting {where!r}; {_nearest(leaf, list(names()))}")
+        elif item["type"] == "value_error":
+            lines.append(f"{where}: {item['ctx']['error']}")
+        else:
+            lines.append(f"{where} = {item['input']!r}: {item['msg']}")
+    return "; ".join(lines)

@@ -1,0 +1,77 @@
+"""What the command line shows a person: progress on stderr, errors with advice, JSON for machines."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from differnet.errors import DifferNetError, DifferNetWarning
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+
+class Bars:
+    """One progress bar a stage on stderr, with the time left; call it as a progress function."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._task: Any = None
+        self._stage = ""
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """Move the bar of ``stage`` to ``done`` of ``total``."""
+        if stage != self._stage or self._task is None:
+            self._stage = stage
+            self._task = self._progress.add_task(stage, total=total)
+        self._progress.update(self._task, completed=done, total=total)
+
+
+@contextmanager
+def bars() -> Iterator[Bars]:
+    """Show progress bars while the block runs."""
+    columns = (
+        TextColumn("{task.description:<28}"),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(elapsed_when_finished=True),
+    )
+    with Progress(*columns, console=err) as progress:
+        yield Bars(progress)
+
+
+@contextmanager
+def guarded() -> Iterator[None]:
+    """Turn expected errors into one readable message and exit code 2; print warnings as notes."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", DifferNetWarning)
+        warnings.showwarning = _show_warning
+        try:
+            yield
+        except (DifferNetError, OSError) as error:
+            err.print(f"[bold red]error:[/] {_escape(str(error))}", soft_wrap=True)
+            raise typer.Exit(2) from error
+        except KeyboardInterrupt:
+            err.print("stopped; nothing half-written was left behind")
+            raise typer.Exit(130) from None
+
+
+def print_json(document: Any) -> None:
+    """Print one JSON document on stdout."""
+    typer.echo(json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False))
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+    if issubclass(category, DifferNetWarning):
+        err.print(f"[yellow]note:[/] {_escape(str(message))}", soft_wrap=True)
+
+
+def _escape(text: str) -> str:
+    return text.replace("[", r"\[")

@@ -1,0 +1,207 @@
+"""Known data-set layouts, each read into one table of samples."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from differnet.errors import LayoutError
+from differnet.images import SUFFIXES, find
+
+Split = Literal["train", "test"]
+Layout = Literal["auto", "folder", "mvtec", "mtd"]
+GOOD = "good"
+_MTD_DEFECTS = ("MT_Blowhole", "MT_Break", "MT_Crack", "MT_Fray", "MT_Uneven")
+_SPLIT_SEED = 0
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One picture: where it is, what it is for, and what is known about it.
+
+    ``defect`` is ``"good"`` for good images; ``mask`` is the file of the true defect pixels, if any.
+    """
+
+    path: Path
+    split: Split
+    defect: str = GOOD
+    mask: Path | None = None
+
+    @property
+    def is_defective(self) -> bool:
+        """Whether the label is anything but good."""
+        return self.defect != GOOD
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A named table of samples; training samples are good by construction."""
+
+    name: str
+    samples: tuple[Sample, ...]
+
+    @property
+    def train(self) -> list[Sample]:
+        """The good images to fit on."""
+        return [sample for sample in self.samples if sample.split == "train"]
+
+    @property
+    def test(self) -> list[Sample]:
+        """The images to judge."""
+        return [sample for sample in self.samples if sample.split == "test"]
+
+    def shots(self, count: int, seed: int) -> Dataset:
+        """Keep a random ``count`` of the training images; the test images stay."""
+        train = self.train
+        if not 1 <= count <= len(train):
+            raise LayoutError(f"{self.name}: {count} shots asked of {len(train)} training images")
+        chosen = np.random.default_rng(seed).choice(len(train), size=count, replace=False)
+        kept = [train[index] for index in sorted(chosen)]
+        return Dataset(self.name, (*kept, *self.test))
+
+    def __repr__(self) -> str:
+        test = self.test
+        defective = sum(sample.is_defective for sample in test)
+        return (
+            f"Dataset({self.name!r}, {len(self.train)} train, "
+            f"{len(test) - defective} good and {defective} defective test images)"
+        )
+
+
+def read(
+    root: str | Path,
+    layout: Layout = "auto",
+    categories: Sequence[str] = (),
+    split_file: str | Path | None = None,
+) -> list[Dataset]:
+    """Read the data set at ``root``; one table a category.
+
+    ``layout="auto"`` recognises Magnetic Tile Defects by ``MT_Free``, MVTec by ``train/good`` (here or one
+    folder down), and takes anything else as plain folders. Raises :class:`LayoutError` with what was
+    expected and what was found.
+    """
+    folder = Path(root)
+    if not folder.is_dir():
+        raise LayoutError(f"{folder}: no such folder")
+    known = _recognise(folder) if layout == "auto" else layout
+    if known == "mvtec":
+        return read_mvtec(folder, categories)
+    if categories:
+        raise LayoutError(f"{folder}: the layout {known!r} has no categories, {list(categories)} asked")
+    if known == "mtd":
+        return [read_mtd(folder, split_file)]
+    return [read_folder(folder)]
+
+
+def read_mvtec(root: Path, categories: Sequence[str] = ()) -> list[Dataset]:
+    """Read ``train/good``, ``test/<defect>`` and ``ground_truth/<defect>/*_mask.png`` (MVTec AD)."""
+    here = [root] if (root / "train" / GOOD).is_dir() else []
+    below = [path.parent.parent for path in sorted(root.glob(f"*/train/{GOOD}"))]
+    available = {path.name: path for path in here or below}
+    if not available:
+        raise LayoutError(
+            f"{root}: expected train/good, test/<defect> and ground_truth/<defect> here or in one folder "
+            f"a category; found {_listing(root)}"
+        )
+    missing = [name for name in categories if name not in available]
+    if missing:
+        raise LayoutError(f"{root}: no category {missing}; there are {sorted(available)}")
+    return [_read_category(available[name]) for name in categories or sorted(available)]
+
+
+def read_mtd(root: Path, split_file: str | Path | None = None) -> Dataset:
+    """Read Magnetic Tile Defects as published: ``MT_*/Imgs/*.jpg`` with masks of the same stem in PNG.
+
+    ``split_file`` lists the names of the good images to train on, one a line (the paper's split); without
+    it, a seeded 80 % of them.
+    """
+    good = sorted((root / "MT_Free" / "Imgs").glob("*.jpg"))
+    defective = [path for name in _MTD_DEFECTS for path in sorted((root / name / "Imgs").glob("*.jpg"))]
+    if not good or not defective:
+        raise LayoutError(
+            f"{root}: expected MT_Free/Imgs/*.jpg and {', '.join(_MTD_DEFECTS)} beside it; "
+            f"found {_listing(root)}"
+        )
+    train = _mtd_training_names(good, split_file)
+    samples = [Sample(path, "train" if path.name in train else "test") for path in good]
+    for path in defective:
+        mask = path.with_suffix(".png")
+        defect = path.parts[-3].removeprefix("MT_").lower()
+        samples.append(Sample(path, "test", defect, mask if mask.is_file() else None))
+    return Dataset("magnetic tiles", tuple(samples))
+
+
+def read_folder(root: Path) -> Dataset:
+    """Read plain folders: images in ``good`` (or in no subfolder) are good, other folders name a defect.
+
+    A seeded 80 % of the good images are for training.
+    """
+    samples = []
+    paths = find(root)
+    good = [path for path in paths if _folder_label(path, root) == GOOD]
+    if not good:
+        raise LayoutError(
+            f"{root}: expected good images in {GOOD}/ or in no subfolder; found {_listing(root)}"
+        )
+    train = _seeded_share(good)
+    for path in paths:
+        samples.append(Sample(path, "train" if path in train else "test", _folder_label(path, root)))
+    return Dataset(root.resolve().name, tuple(samples))
+
+
+def _recognise(root: Path) -> Layout:
+    if (root / "MT_Free").is_dir():
+        return "mtd"
+    if (root / "train" / GOOD).is_dir() or any(root.glob(f"*/train/{GOOD}")):
+        return "mvtec"
+    return "folder"
+
+
+def _read_category(root: Path) -> Dataset:
+    samples = [Sample(path, "train") for path in find(root / "train" / GOOD)]
+    if not (root / "test").is_dir():
+        raise LayoutError(f"{root}: expected test/<defect> beside train; found {_listing(root)}")
+    for folder in sorted(path for path in (root / "test").iterdir() if path.is_dir()):
+        for path in find(folder):
+            mask = root / "ground_truth" / folder.name / f"{path.stem}_mask.png"
+            samples.append(Sample(path, "test", folder.name, mask if mask.is_file() else None))
+    return Dataset(root.resolve().name, tuple(samples))
+
+
+def _mtd_training_names(good: list[Path], split_file: str | Path | None) -> set[str]:
+    if split_file is None:
+        return {path.name for path in _seeded_share(good)}
+    path = Path(split_file)
+    if not path.is_file():
+        raise LayoutError(f"{path}: no such split file; one file name a line was wanted")
+    names = {Path(line.strip()).name for line in path.read_text().splitlines() if line.strip()}
+    unknown = sorted(names - {image.name for image in good})
+    if unknown:
+        raise LayoutError(f"{path}: {len(unknown)} names are not good images here, such as {unknown[0]!r}")
+    if not names:
+        raise LayoutError(f"{path}: names no image")
+    return names
+
+
+def _seeded_share(paths: list[Path], share: float = 0.8) -> set[Path]:
+    count = min(max(1, round(share * len(paths))), len(paths))
+    order = np.random.default_rng(_SPLIT_SEED).permutation(len(paths))
+    return {paths[index] for index in order[:count]}
+
+
+def _folder_label(path: Path, root: Path) -> str:
+    parts = path.relative_to(root).parts
+    return parts[0] if len(parts) > 1 else GOOD
+
+
+def _listing(root: Path, most: int = 8) -> str:
+    entries = sorted(path.name for path in root.iterdir())
+    kinds = Counter(Path(name).suffix.lower() for name in entries)
+    images = sum(kinds[suffix] for suffix in SUFFIXES)
+    shown = ", ".join(entries[:most]) + (", ..." if len(entries) > most else "")
+    return f"{len(entries)} entries ({images} images): {shown}" if entries else "an empty folder"

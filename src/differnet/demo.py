@@ -1,0 +1,163 @@
+"""The demo data: tiles of real photographs that scikit-image ships, with defects drawn into some of them.
+
+Training tiles come from the left part of each photograph and test tiles from the right part, so that no
+pixel is seen twice. Masks are kept. The layout written is MVTec's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFilter
+
+from differnet.errors import MissingExtraError
+from differnet.images import Pixels
+
+TEXTURES = ("brick", "grass", "gravel", "ihc")
+TILE = 128
+TRAIN_TILES = 48
+GOOD_TEST_TILES = 16
+STRENGTHS = (1.0, 0.75, 0.5, 0.35)
+_TRAIN_SHARE = 0.62
+
+Field = npt.NDArray[np.float32]
+Rng = np.random.Generator
+Drawer = Callable[[Pixels, float, Rng], tuple[Pixels, npt.NDArray[np.bool_]]]
+
+
+def write_demo_data(root: Path, seed: int = 0, textures: tuple[str, ...] = TEXTURES) -> list[str]:
+    """Write every texture as an MVTec category below ``root`` and return their names.
+
+    Raises :class:`MissingExtraError` without scikit-image.
+    """
+    for index, name in enumerate(textures):
+        photograph = _photograph(name)
+        border = int(photograph.shape[1] * _TRAIN_SHARE)
+        rng = np.random.default_rng([seed, index])
+        train, test = photograph[:, :border], photograph[:, border:]
+        folder = root / name
+        for i in range(TRAIN_TILES):
+            _save(folder / "train" / "good" / f"{i:03}.png", _cut(train, rng))
+        for i in range(GOOD_TEST_TILES):
+            _save(folder / "test" / "good" / f"{i:03}.png", _cut(test, rng))
+        for defect, draw in DEFECTS.items():
+            for i, strength in enumerate(STRENGTHS):
+                tile, mask = draw(_cut(test, rng), strength, rng)
+                _save(folder / "test" / defect / f"{i:03}.png", tile)
+                _save(
+                    folder / "ground_truth" / defect / f"{i:03}_mask.png",
+                    mask.astype(np.uint8) * np.uint8(255),
+                )
+    return list(textures)
+
+
+def _photograph(name: str) -> Pixels:
+    try:
+        from skimage import data
+    except ImportError as error:
+        raise MissingExtraError(
+            "the demo needs the photographs of scikit-image: pip install 'differnet[demo]'"
+        ) from error
+    image = np.asarray(getattr(data, name)(), dtype=np.uint8)
+    return np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image[..., :3]
+
+
+def _cut(photograph: Pixels, rng: Rng) -> Pixels:
+    top = int(rng.integers(0, photograph.shape[0] - TILE + 1))
+    left = int(rng.integers(0, photograph.shape[1] - TILE + 1))
+    return photograph[top : top + TILE, left : left + TILE].copy()
+
+
+def _scratch(tile: Pixels, strength: float, rng: Rng) -> tuple[Pixels, npt.NDArray[np.bool_]]:
+    start = rng.uniform(20, TILE - 20, 2)
+    heading = rng.uniform(0, 2 * np.pi)
+    points = [start]
+    for _ in range(6):
+        heading += rng.normal(0, 0.25)
+        points.append(points[-1] + 11 * np.array([np.cos(heading), np.sin(heading)]))
+    line = Image.new("L", (TILE, TILE))
+    ImageDraw.Draw(line).line([tuple(p) for p in points], fill=255, width=int(rng.integers(2, 4)))
+    return _blend(tile, _soften(line, 0.6), 250.0 if tile.mean() < 128 else 10.0, 0.9 * strength)
+
+
+def _spot(tile: Pixels, strength: float, rng: Rng) -> tuple[Pixels, npt.NDArray[np.bool_]]:
+    disc = _ellipse(rng, low=5, high=9)
+    return _blend(tile, _soften(disc, 0.8), float(rng.choice([5.0, 245.0])), 0.9 * strength)
+
+
+def _stain(tile: Pixels, strength: float, rng: Rng) -> tuple[Pixels, npt.NDArray[np.bool_]]:
+    """A large, soft darkening, uneven at its rim."""
+    blot = Image.new("L", (TILE, TILE))
+    centre = rng.uniform(40, TILE - 40, 2)
+    for _ in range(7):
+        x, y = centre + rng.normal(0, 10, 2)
+        r = rng.uniform(9, 17)
+        ImageDraw.Draw(blot).ellipse((x - r, y - r, x + r, y + r), fill=255)
+    return _blend(tile, _soften(blot, 4), 15.0, 0.75 * strength)
+
+
+def _dent(tile: Pixels, strength: float, rng: Rng) -> tuple[Pixels, npt.NDArray[np.bool_]]:
+    """Pull the texture towards a centre and shade it, light on one side and dark on the other."""
+    x, y = np.meshgrid(np.arange(TILE), np.arange(TILE))
+    cx, cy = rng.uniform(35, TILE - 35, 2)
+    radius = rng.uniform(14, 22)
+    dx, dy = x - cx, y - cy
+    bump = np.exp(-(dx**2 + dy**2) / (2 * (radius / 2) ** 2))
+    pull = 1 + 0.9 * strength * bump
+    sx = np.clip(np.rint(cx + dx * pull), 0, TILE - 1).astype(int)
+    sy = np.clip(np.rint(cy + dy * pull), 0, TILE - 1).astype(int)
+    angle = rng.uniform(0, 2 * np.pi)
+    shade = (dx * np.cos(angle) + dy * np.sin(angle)) / (radius / 2) * bump
+    shaded = tile[sy, sx] + 110 * strength * shade[..., None]
+    return np.clip(np.rint(shaded), 0, 255).astype(np.uint8), bump > 0.25
+
+
+def _missing_piece(tile: Pixels, strength: float, rng: Rng) -> tuple[Pixels, npt.NDArray[np.bool_]]:
+    """Fill a polygon with the mean colour of the tile: the texture is gone, the brightness is not."""
+    centre = rng.uniform(35, TILE - 35, 2)
+    size = 13 + 13 * strength
+    angles = np.sort(rng.uniform(0, 2 * np.pi, 7))
+    radii = size * rng.uniform(0.7, 1.0, 7)
+    corners = [
+        (centre[0] + r * np.cos(a), centre[1] + r * np.sin(a)) for a, r in zip(angles, radii, strict=True)
+    ]
+    hole = Image.new("L", (TILE, TILE))
+    ImageDraw.Draw(hole).polygon(corners, fill=255)
+    return _blend(tile, _soften(hole, 0.8), tile.mean(axis=(0, 1)), 0.95)
+
+
+DEFECTS: dict[str, Drawer] = {
+    "scratch": _scratch,
+    "spot": _spot,
+    "dent": _dent,
+    "stain": _stain,
+    "missing_piece": _missing_piece,
+}
+
+
+def _ellipse(rng: Rng, low: float, high: float) -> Image.Image:
+    picture = Image.new("L", (TILE, TILE))
+    x, y = rng.uniform(20, TILE - 20, 2)
+    a, b = rng.uniform(low, high, 2)
+    ImageDraw.Draw(picture).ellipse((x - a, y - b, x + a, y + b), fill=255)
+    return picture
+
+
+def _soften(picture: Image.Image, radius: float) -> Field:
+    blurred = picture.filter(ImageFilter.GaussianBlur(radius))
+    return np.asarray(blurred, dtype=np.float32) / 255
+
+
+def _blend(tile: Pixels, shape: Field, colour: Any, opacity: float) -> tuple[Pixels, npt.NDArray[np.bool_]]:
+    alpha = opacity * shape[..., None]
+    mixed = (1 - alpha) * tile + alpha * np.asarray(colour, dtype=np.float32)
+    return np.rint(np.clip(mixed, 0, 255)).astype(np.uint8), shape > 0.3
+
+
+def _save(path: Path, pixels: Pixels) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)

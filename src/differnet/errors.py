@@ -1,0 +1,59 @@
+"""Every error and warning that differnet raises on purpose.
+
+One tree, so that ``except DifferNetError`` catches all of them; each also inherits the built-in that
+people expect. A message says what was found, what was wanted and what to do::
+
+    DifferNetError
+    ├── ConfigError        (ValueError)         a setting that does not exist or does not fit
+    ├── ImageError         (ValueError)         a picture that cannot be read or used
+    ├── LayoutError        (ValueError)         a data set that is not laid out as expected
+    ├── WeightsError       (RuntimeError)       backbone weights missing, foreign or not loadable
+    ├── ModelFileError     (ValueError)         a model file that cannot be trusted or understood
+    ├── NotFittedError     (RuntimeError)       scoring before fitting
+    ├── NumericalError     (ArithmeticError)    a NaN or an infinity, with the place it came from
+    └── MissingExtraError  (ImportError)        an optional package, with the pip command
+
+    DifferNetWarning       (UserWarning)        something that is weaker than it looks
+"""
+
+from __future__ import annotations
+
+
+class DifferNetError(Exception):
+    """Base of all errors that differnet raises on purpose."""
+
+
+class ConfigError(DifferNetError, ValueError):
+    """A setting that does not exist or a value that does not fit it."""
+
+
+class ImageError(DifferNetError, ValueError):
+    """A picture that cannot be read or used; the message starts with its path when it has one."""
+
+
+class LayoutError(DifferNetError, ValueError):
+    """A data set that is not laid out as expected."""
+
+
+class WeightsError(DifferNetError, RuntimeError):
+    """Backbone weights that are missing, cannot be fetched, or are not those of the model file."""
+
+
+class ModelFileError(DifferNetError, ValueError):
+    """A model file or checkpoint that is damaged, foreign, or of an unknown version."""
+
+
+class NotFittedError(DifferNetError, RuntimeError):
+    """The detector was asked for something that needs ``fit`` or ``load`` first."""
+
+
+class NumericalError(DifferNetError, ArithmeticError):
+    """A NaN or an infinity appeared; the message says where."""
+
+
+class MissingExtraError(DifferNetError, ImportError):
+    """An optional package is not installed; the message names the pip command."""
+
+
+class DifferNetWarning(UserWarning):
+    """Something is weaker than it looks, for instance a threshold from too few good images."""

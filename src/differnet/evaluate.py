@@ -1,0 +1,264 @@
+"""Measure a detector on a labelled data set: fit on the training images, judge the test images, by seed.
+
+The flow is fitted on the whole training split, as in the paper, and the last epoch counts. Verdicts need a
+threshold, and a threshold needs good images that no flow was fitted to: a second flow is fitted on
+the same features less the held-out images, gets its threshold from those, and gives the verdicts. The
+test images choose nothing.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from differnet import config
+from differnet.datasets import Dataset, Sample
+from differnet.detector import DifferNet, Heat, Prediction
+from differnet.errors import DifferNetWarning, LayoutError
+from differnet.features import Progress, silent
+from differnet.images import load_mask
+from differnet.metrics import PixelAuroc, auroc, recall_without_false_alarms
+
+THRESHOLD_NOTE = (
+    "verdicts come from a second flow, fitted without the held-out training images that set its threshold; "
+    "the test images had no part in it"
+)
+OnMap = Callable[[Sample, Heat, Prediction], None]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One seed on one data set. Scores and labels are in the order of ``Dataset.test``."""
+
+    seed: int
+    image_auroc: float
+    recall_without_false_alarms: float
+    pixel_auroc: float | None
+    false_alarm_rate: float | None
+    recall: float | None
+    promised_false_alarm_rate: float | None
+    fit_seconds: float
+    score_seconds_per_image: float
+    map_seconds_per_image: float | None
+    verdict_seconds: float
+    scores: npt.NDArray[np.float64]
+    is_defective: npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All seeds of one data set and the configuration they share."""
+
+    dataset: Dataset
+    config: config.Config
+    shots: int | None
+    runs: tuple[Run, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the figures as JSON types; NaN (a metric without both labels) becomes null."""
+        test = self.dataset.test
+        defective = sum(sample.is_defective for sample in test)
+        lists = {
+            name: [_plain(getattr(run, name)) for run in self.runs]
+            for name in (
+                "image_auroc",
+                "recall_without_false_alarms",
+                "pixel_auroc",
+                "false_alarm_rate",
+                "recall",
+                "promised_false_alarm_rate",
+                "fit_seconds",
+                "score_seconds_per_image",
+                "map_seconds_per_image",
+            )
+        }
+        return {
+            "dataset": self.dataset.name,
+            "seeds": [run.seed for run in self.runs],
+            "shots": self.shots,
+            "n_train": len(self.dataset.train) if self.shots is None else self.shots,
+            "n_good": len(test) - defective,
+            "n_defective": defective,
+            **lists,
+            **{f"{name}_mean": _mean(values) for name, values in lists.items()},
+            "fit_seconds": _mean(lists["fit_seconds"]),
+            "score_seconds_per_image": _mean(lists["score_seconds_per_image"]),
+            "threshold": THRESHOLD_NOTE,
+            "config": self.config.to_dict(),
+        }
+
+
+def evaluate(
+    dataset: Dataset,
+    settings: config.Config,
+    seeds: Sequence[int] = (0,),
+    shots: int | None = None,
+    weights: str | None = None,
+    device: str = "cpu",
+    maps: bool = True,
+    progress: Progress = silent,
+    on_map: OnMap = lambda sample, heat, prediction: None,
+    on_detector: Callable[[DifferNet], None] = lambda detector: None,
+) -> Evaluation:
+    """Fit and judge once a seed; ``shots`` draws that many training images by each seed.
+
+    ``on_map`` sees each test image of the first seed with its heat map. Raises :class:`LayoutError` when
+    there is nothing to fit on or to judge.
+    """
+    if not dataset.train or not dataset.test:
+        raise LayoutError(f"{dataset!r}: training and test images are both needed")
+    runs = []
+    for seed in seeds:
+        chosen = dataset if shots is None else dataset.shots(shots, seed)
+        first = seed == seeds[0]
+        runs.append(
+            _run(
+                chosen,
+                settings,
+                seed,
+                weights,
+                device,
+                maps,
+                progress,
+                on_map if first else None,
+                on_detector,
+            )
+        )
+    return Evaluation(dataset, settings, shots, tuple(runs))
+
+
+def _run(
+    dataset: Dataset,
+    settings: config.Config,
+    seed: int,
+    weights: str | None,
+    device: str,
+    maps: bool,
+    progress: Progress,
+    on_map: OnMap | None,
+    on_detector: Callable[[DifferNet], None],
+) -> Run:
+    paths = [sample.path for sample in dataset.train]
+    started = time.perf_counter()
+    detector = DifferNet(config.resolve(settings, {"holdout": 0.0}), seed, weights, device)
+    bank = None
+    if not settings.views.fresh_views:
+        bank = detector.describer.bank(paths, seed, progress)
+    _fit(detector, paths, bank, progress)
+    fit_seconds = time.perf_counter() - started
+    on_detector(detector)
+
+    started = time.perf_counter()
+    features = list(_described(detector, dataset.test, progress))
+    scores = np.array([detector.score_features(part) for part in features])
+    score_seconds = (time.perf_counter() - started) / len(scores)
+    labels = np.array([sample.is_defective for sample in dataset.test])
+
+    started = time.perf_counter()
+    judge = _calibrated(settings, detector, paths, bank, progress) if bank is not None else None
+    verdicts = [_judge(judge or detector, part) for part in features]
+    verdict_seconds = time.perf_counter() - started
+
+    started = time.perf_counter()
+    wanted = maps and any(sample.mask for sample in dataset.test)
+    pixel = _pixel_auroc(detector, dataset.test, verdicts, progress, on_map) if wanted else None
+    return Run(
+        seed=seed,
+        image_auroc=auroc(scores, labels),
+        recall_without_false_alarms=recall_without_false_alarms(scores, labels),
+        pixel_auroc=pixel,
+        false_alarm_rate=_flagged(verdicts, ~labels),
+        recall=_flagged(verdicts, labels),
+        promised_false_alarm_rate=judge.promise.promised if judge and judge.promise else None,
+        fit_seconds=fit_seconds,
+        score_seconds_per_image=score_seconds,
+        map_seconds_per_image=(time.perf_counter() - started) / len(scores) if wanted else None,
+        verdict_seconds=verdict_seconds,
+        scores=scores,
+        is_defective=labels,
+    )
+
+
+def _fit(detector: DifferNet, paths: Sequence[Any], bank: Tensor | None, progress: Progress) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DifferNetWarning)  # how far a threshold can be trusted is reported
+        detector.fit(
+            paths,
+            progress=progress,
+            on_epoch=lambda epoch, total: progress("fitting the flow", epoch.epoch + 1, total),
+            bank=bank,
+        )
+
+
+def _described(detector: DifferNet, samples: Sequence[Sample], progress: Progress) -> Iterable[Tensor]:
+    for index, sample in enumerate(samples, 1):
+        yield detector.describe(sample.path)
+        progress("describing test images", index, len(samples))
+
+
+def _calibrated(
+    settings: config.Config, detector: DifferNet, paths: Sequence[Any], bank: Tensor, progress: Progress
+) -> DifferNet | None:
+    """Fit the second flow; nothing when one training image leaves none to hold out."""
+    if len(paths) < 2 or settings.decision.holdout == 0:
+        return None
+    judge = DifferNet(settings, detector.seed, device=detector.device)
+    judge.__dict__["module"], judge.__dict__["describer"] = detector.module, detector.describer
+    _fit(judge, paths, bank, progress)
+    return judge
+
+
+def _judge(detector: DifferNet, features: Tensor) -> Prediction:
+    return detector.judge(detector.score_features(features))
+
+
+def _pixel_auroc(
+    detector: DifferNet,
+    samples: Sequence[Sample],
+    verdicts: Sequence[Prediction],
+    progress: Progress,
+    on_map: OnMap | None,
+) -> float:
+    """Pixel AUROC over all test images that are good or have a mask."""
+    total = PixelAuroc()
+    for index, (sample, verdict) in enumerate(zip(samples, verdicts, strict=True), 1):
+        if sample.is_defective and sample.mask is None:
+            continue
+        heat = detector.localize(sample.path)
+        mask = load_mask(sample.mask) if sample.mask else np.zeros(heat.shape, dtype=bool)
+        if mask.shape != heat.shape:
+            raise LayoutError(f"{sample.mask}: mask of {mask.shape} for an image of {heat.shape} pixels")
+        total.add(heat, mask)
+        if on_map:
+            on_map(sample, heat, verdict)
+        progress("drawing heat maps", index, len(samples))
+    return total.value()
+
+
+def _flagged(verdicts: Sequence[Prediction], chosen: npt.NDArray[np.bool_]) -> float | None:
+    flags = [
+        v.is_defective for v, c in zip(verdicts, chosen, strict=True) if c and v.is_defective is not None
+    ]
+    return float(np.mean(flags)) if flags else None
+
+
+def _plain(value: Any) -> Any:
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
+
+
+def describe_run(run: Run) -> dict[str, Any]:
+    """Return one seed's figures without its arrays."""
+    return {name: _plain(value) for name, value in asdict(run).items() if not isinstance(value, np.ndarray)}

@@ -1,0 +1,99 @@
+"""What ``evaluate --out`` leaves behind: figures, scores of every image, ROC, histogram, gallery."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from differnet import pictures
+from differnet.artifact import versions
+from differnet.datasets import Dataset, Sample
+from differnet.detector import Heat, Prediction
+from differnet.evaluate import Evaluation
+from differnet.images import load, load_mask
+from differnet.storage import write_whole
+
+_A_DEFECT = 4
+
+
+class Files:
+    """Collects a gallery during an evaluation and writes all files at its end; without a folder, nothing."""
+
+    def __init__(self, directory: Path | None, dataset: Dataset, is_one_of_many: bool) -> None:
+        below = directory / dataset.name if directory and is_one_of_many else directory
+        self.directory = below
+        self._panels: dict[str, list[pictures.Panel]] = {}
+
+    def on_map(self, sample: Sample, heat: Heat, prediction: Prediction) -> None:
+        """Keep the first few images of each defect type for the gallery."""
+        panels = self._panels.setdefault(sample.defect, [])
+        if self.directory is None or len(panels) >= _A_DEFECT:
+            return
+        mask = load_mask(sample.mask) if sample.mask else None
+        is_right = None if prediction.is_defective is None else prediction.is_defective == sample.is_defective
+        panels.append(
+            pictures.Panel(load(sample.path), heat, mask, panel_title(sample, prediction), is_right)
+        )
+
+    def finish(self, result: Evaluation) -> dict[str, Any]:
+        """Write everything and return the figures."""
+        document = result.to_dict() | {"versions": versions()}
+        if self.directory is None:
+            return document
+        folder, name = self.directory, result.dataset.name
+        write_whole(folder / "evaluation.json", json.dumps(document, indent=2, allow_nan=False).encode())
+        write_whole(folder / "scores.csv", _score_table(result))
+        if all(len(np.unique(run.is_defective)) == 2 for run in result.runs):
+            runs = [(run.scores, run.is_defective) for run in result.runs]
+            pictures.roc_picture(folder / "roc.png", runs, name)
+            pictures.histogram_picture(
+                folder / "histogram.png", *runs[0], f"{name}, seed {result.runs[0].seed}"
+            )
+        panels = [panel for group in self._panels.values() for panel in group]
+        if panels:
+            pictures.contact_sheet(folder / "gallery.png", panels, f"{name}: image, heat map, true mask")
+        return document
+
+
+def combine(documents: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """One document for one data set; for several, the means over them and each under its name."""
+    if len(documents) == 1:
+        return documents[0]
+    means: dict[str, Any] = {}
+    for key in documents[0]:
+        if key.endswith("_mean") or key in {"fit_seconds", "score_seconds_per_image"}:
+            known = [document[key] for document in documents if document[key] is not None]
+            means[key] = float(np.mean(known)) if known else None
+    counts = {key: sum(d[key] for d in documents) for key in ("n_train", "n_good", "n_defective")}
+    by_seed = [list(values) for values in zip(*(d["image_auroc"] for d in documents), strict=True)]
+    image_auroc = [float(np.mean(v)) if None not in v else None for v in by_seed]
+    return {
+        **means,
+        **counts,
+        "image_auroc": image_auroc,
+        "config": documents[0]["config"],
+        "categories": {document["dataset"]: document for document in documents},
+    }
+
+
+def panel_title(sample: Sample, prediction: Prediction) -> str:
+    """Say what an image is and what was said of it."""
+    verdict = {True: "defective", False: "good", None: "no verdict"}[prediction.is_defective]
+    p = "" if prediction.p_value is None else f", p {prediction.p_value:.3f}"
+    return f"{sample.defect}: judged {verdict}{p}"
+
+
+def _score_table(result: Evaluation) -> bytes:
+    buffer = io.StringIO(newline="")
+    writer = csv.writer(buffer)
+    writer.writerow(["seed", "image", "label", "score"])
+    for run in result.runs:
+        for sample, value in zip(result.dataset.test, run.scores, strict=True):
+            writer.writerow([run.seed, sample.path.name, sample.defect, value])
+    return buffer.getvalue().encode("utf-8", "surrogateescape")

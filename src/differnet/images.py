@@ -1,0 +1,206 @@
+"""Find, decode and check images: every picture enters as uint8 RGB of shape (H, W, 3).
+
+What is accepted: PNG, JPEG, BMP, TIFF, WebP and the first frame of a GIF; grey, colour, palette, CMYK,
+with or without alpha (laid on black); 8 and 16 bits and float. A 16-bit image is scaled by its own bit
+depth (the smallest of 8, 10, 12, 14 and 16 bits that holds its brightest pixel), so that 12-bit cameras
+keep their detail and nothing saturates. EXIF orientation is applied.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias, Union
+
+import numpy as np
+import numpy.typing as npt
+import tifffile
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from differnet.errors import ImageError
+
+ImageLike: TypeAlias = Union[str, "os.PathLike[str]", npt.NDArray[Any], Image.Image]
+Pixels: TypeAlias = npt.NDArray[np.uint8]
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif"})
+MAX_PIXELS = 200_000_000
+_BIT_DEPTHS = (8, 10, 12, 14, 16)
+
+
+def find(folder: str | os.PathLike[str]) -> list[Path]:
+    """Return the images at or below ``folder`` in sorted order; hidden files are left out.
+
+    A single file is returned as it is, whatever its suffix. Raises :class:`ImageError` when the path does
+    not exist or holds no image.
+    """
+    root = Path(folder)
+    if not root.exists():
+        raise ImageError(f"{root}: no such file or folder")
+    if not root.is_dir():
+        return [root]
+    found = sorted(path for path in root.rglob("*") if _is_visible_image(path, root))
+    if not found:
+        raise ImageError(f"{root}: no image found; looked for {', '.join(sorted(SUFFIXES))}")
+    return found
+
+
+def gather(source: ImageLike | Iterable[ImageLike]) -> list[ImageLike]:
+    """List single images from a folder, a path, an array, a PIL image, or a sequence of these.
+
+    An array of shape (N, H, W, 3) is N images; folders inside a sequence are searched.
+    """
+    if isinstance(source, (str, os.PathLike)):
+        return list(find(source))
+    if isinstance(source, Image.Image):
+        return [source]
+    if isinstance(source, np.ndarray):
+        return list(source) if source.ndim == 4 else [source]
+    items: list[ImageLike] = []
+    for item in source:
+        is_folder = isinstance(item, (str, os.PathLike)) and Path(item).is_dir()
+        items.extend(find(item) if is_folder else [item])  # type: ignore[arg-type]
+    return items
+
+
+def load(image: ImageLike) -> Pixels:
+    """Decode one image to uint8 RGB of shape (H, W, 3).
+
+    Raises :class:`ImageError` that says what was found: not an image, truncated, too many pixels (checked
+    before decoding), NaN or infinite pixels, an unusable array shape or type.
+    """
+    if isinstance(image, np.ndarray):
+        return _from_array(image, "array")
+    if isinstance(image, Image.Image):
+        return _from_pil(image, "PIL image")
+    path = Path(image)
+    if not path.is_file():
+        what = "not a regular file" if path.exists() else "no such file"
+        raise ImageError(f"{path}: {what}; an image file was wanted")
+    try:
+        return _from_file(path)
+    except ImageError:
+        raise
+    except UnidentifiedImageError as error:
+        raise ImageError(f"{path}: not an image that can be read ({_found(path)})") from error
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        raise ImageError(f"{path}: cannot be decoded: {error}") from error
+
+
+def resize_square(pixels: Pixels, size: int) -> Pixels:
+    """Resize to ``(size, size, 3)`` with antialiasing; the aspect ratio is not kept, as in the paper."""
+    if pixels.shape[:2] == (size, size):
+        return pixels
+    resized = Image.fromarray(pixels).resize((size, size), Image.Resampling.BILINEAR)
+    square: Pixels = np.asarray(resized, dtype=np.uint8)
+    return square
+
+
+def load_mask(path: Path) -> npt.NDArray[np.bool_]:
+    """Read a ground-truth mask as booleans of shape (H, W): true where at least half as bright as white."""
+    pixels: npt.NDArray[np.bool_] = load(path)[..., 0] >= 128
+    return pixels
+
+
+def describe(images: Sequence[ImageLike]) -> str:
+    """Say in a few words what was given, for messages."""
+    return f"{len(images)} image{'' if len(images) == 1 else 's'}"
+
+
+def _is_visible_image(path: Path, root: Path) -> bool:
+    hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
+    return path.suffix.lower() in SUFFIXES and not hidden and path.is_file()
+
+
+def _found(path: Path) -> str:
+    size = path.stat().st_size
+    return "the file is empty" if size == 0 else f"{size} bytes of something else"
+
+
+def _from_file(path: Path) -> Pixels:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        try:
+            with Image.open(path) as image:
+                return _from_pil(image, str(path))
+        except UnidentifiedImageError:
+            if path.suffix.lower() not in {".tif", ".tiff"}:
+                raise
+    return _from_tiff(path)
+
+
+def _from_tiff(path: Path) -> Pixels:
+    """Read what Pillow does not know, for instance 16-bit RGB, from the first page."""
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            page = tiff.pages[0]
+            _check_size(int(page.imagewidth), int(page.imagelength), str(path))
+            return _from_array(np.asarray(page.asarray()), str(path))
+    except (tifffile.TiffFileError, IndexError, KeyError, RuntimeError) as error:
+        raise ImageError(f"{path}: not an image that can be read ({error})") from error
+
+
+def _check_size(width: int, height: int, name: str) -> None:
+    if width < 1 or height < 1:
+        raise ImageError(f"{name}: has no pixels ({width} x {height})")
+    if width * height > MAX_PIXELS:
+        raise ImageError(
+            f"{name}: {width} x {height} is more than the {MAX_PIXELS:,} pixels that are decoded; "
+            "cut it into pieces first"
+        )
+
+
+def _from_pil(image: Image.Image, name: str) -> Pixels:
+    _check_size(*image.size, name)
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode.startswith("I") or upright.mode == "F":
+        return _from_array(np.asarray(upright), name)
+    if upright.mode in {"RGBA", "LA", "PA", "La", "RGBa"} or "transparency" in upright.info:
+        rgba = upright.convert("RGBA")
+        black = Image.new("RGBA", rgba.size, (0, 0, 0, 255))
+        upright = Image.alpha_composite(black, rgba)
+    return np.asarray(upright.convert("RGB"), dtype=np.uint8)
+
+
+def _from_array(array: npt.NDArray[Any], name: str) -> Pixels:
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[..., 0]
+    if array.ndim not in {2, 3} or (array.ndim == 3 and array.shape[2] not in {3, 4}):
+        raise ImageError(f"{name}: shape {array.shape}; (H, W), (H, W, 3) or (H, W, 4) was wanted")
+    _check_size(array.shape[1], array.shape[0], name)
+    pixels = _to_bytes(array, name)
+    if pixels.ndim == 2:
+        return np.repeat(pixels[..., None], 3, axis=2)
+    if pixels.shape[2] == 4:
+        alpha = pixels[..., 3:].astype(np.float32) / 255
+        return np.rint(pixels[..., :3] * alpha).astype(np.uint8)
+    return pixels
+
+
+def _to_bytes(array: npt.NDArray[Any], name: str) -> Pixels:
+    """Scale any pixel type to 0..255 without saturating."""
+    if array.dtype == np.uint8:
+        return np.asarray(array, dtype=np.uint8)
+    if array.dtype == np.bool_:
+        return array.astype(np.uint8) * np.uint8(255)
+    if not (np.issubdtype(array.dtype, np.integer) or np.issubdtype(array.dtype, np.floating)):
+        raise ImageError(f"{name}: pixels of type {array.dtype}; integers or floats were wanted")
+    if not np.isfinite(array).all():
+        raise ImageError(f"{name}: has NaN or infinite pixels")
+    low, high = float(array.min()), float(array.max())
+    top = _top_of_range(array.dtype, high)
+    if low < 0 or top is None:
+        raise ImageError(
+            f"{name}: {array.dtype} pixels from {low:g} to {high:g}; wanted are 0..255, 16 bits 0..65535, "
+            "or floats 0..1"
+        )
+    scaled: Pixels = np.rint(array.astype(np.float64) * (255 / top)).astype(np.uint8)
+    return scaled
+
+
+def _top_of_range(dtype: np.dtype[Any], high: float) -> float | None:
+    if np.issubdtype(dtype, np.floating) and high <= 1:
+        return 1.0
+    fitting = [2.0**bits - 1 for bits in _BIT_DEPTHS if high <= 2.0**bits - 1]
+    return fitting[0] if fitting else None

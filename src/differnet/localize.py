@@ -1,0 +1,50 @@
+"""Where the defect is: the gradient of the likelihood with respect to the pixels (section 3.3, eq. 7)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from differnet import config, score
+from differnet.backbone import MultiScale
+from differnet.flow import Flow
+from differnet.views import even_views, render, turn_back
+
+
+def heat_map(image: Tensor, module: MultiScale, flow: Flow, maps: config.Maps, views: config.Views) -> Tensor:
+    """Average the gradient maps of evenly spaced rotations in the image frame.
+
+    ``image``: (3, S, S), values 0..255. Returns (S, S), not negative, in units of the loss per grey level.
+    """
+    turned = even_views(maps.map_views, views)
+    device = next(flow.parameters()).device
+    parts = [
+        gradient_maps(render(image, turned.part(i, i + 1), views.fill).to(device), module, flow, maps.blur)
+        for i in range(len(turned))
+    ]
+    return turn_back(torch.cat(parts).cpu(), turned.angles)
+
+
+def gradient_maps(views: Tensor, module: MultiScale, flow: Flow, blur: float) -> Tensor:
+    """g = sum over channels of |G * dL/dx| (eq. 7), with L of eq. 4 and G a Gaussian of ``blur`` pixels.
+
+    ``views``: (V, 3, S, S), values 0..255; returns (V, S, S).
+    """
+    pixels = views.detach().contiguous(memory_format=torch.channels_last).requires_grad_(True)
+    with torch.enable_grad():
+        loss = score.negative_log_likelihood(*flow(module(pixels))).sum()
+        (gradient,) = torch.autograd.grad(loss, pixels)
+    return gaussian_blur(gradient.contiguous(), blur).abs().sum(dim=1)
+
+
+def gaussian_blur(images: Tensor, sigma: float) -> Tensor:
+    """Blur (V, C, H, W) by a Gaussian cut off at 3 sigma, mirrored at the rim; the shape stays."""
+    radius = min(max(1, round(3 * sigma)), min(images.shape[-2:]) - 1)
+    offsets = torch.arange(-radius, radius + 1, dtype=images.dtype, device=images.device)
+    kernel = torch.exp(-0.5 * (offsets / sigma) ** 2)
+    kernel = kernel / kernel.sum()
+    planes = images.flatten(0, 1).unsqueeze(1)
+    planes = F.conv2d(F.pad(planes, (radius, radius, 0, 0), mode="reflect"), kernel.view(1, 1, 1, -1))
+    planes = F.conv2d(F.pad(planes, (0, 0, radius, radius), mode="reflect"), kernel.view(1, 1, -1, 1))
+    return planes.view(images.shape)

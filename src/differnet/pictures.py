@@ -1,0 +1,122 @@
+"""Pictures for people: overlays, contact sheets, ROC curve and histogram, as PNG files."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib import colormaps
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
+from sklearn.metrics import roc_curve
+
+from differnet.images import Pixels
+from differnet.storage import write_whole
+
+Array = npt.NDArray[Any]
+_GOOD, _DEFECTIVE = "#2a7f62", "#c0392b"
+_CALM, _GLOWING = 0.5, 2.0
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One row of a contact sheet: an image, its heat map, its true mask if known, and what was said."""
+
+    pixels: Pixels
+    heat: npt.NDArray[np.float32]
+    mask: npt.NDArray[np.bool_] | None
+    title: str
+    is_right: bool | None = None
+
+
+def overlay(pixels: Pixels, heat: Array) -> Pixels:
+    """Lay a heat map (H, W) in units of the fixed scale over an image (H, W, 3).
+
+    Nothing is drawn below half of what good images reach at most; the colour is full at twice of it.
+    """
+    strength = np.clip((heat - _CALM) / (_GLOWING - _CALM), 0, 1)
+    colour = colormaps["inferno"](0.25 + 0.7 * strength)[..., :3] * 255
+    alpha = (0.75 * np.sqrt(strength))[..., None]
+    mixed: Pixels = np.rint((1 - alpha) * pixels + alpha * colour).astype(np.uint8)
+    return mixed
+
+
+def save_overlay(path: Path, pixels: Pixels, heat: Array) -> None:
+    """Write an overlay as PNG, whole or not at all."""
+    _save_image(path, overlay(pixels, heat))
+
+
+def contact_sheet(path: Path, panels: Sequence[Panel], title: str, columns: int = 3) -> None:
+    """Write image, heat map and true mask of each panel, ``columns`` panels side by side."""
+    rows = -(-len(panels) // columns)
+    figure = Figure(figsize=(columns * 4.1, rows * 1.62 + 0.5), dpi=110)
+    grid = figure.subplots(rows, columns * 3, squeeze=False)
+    for axes in grid.flat:
+        axes.axis("off")
+    for index, panel in enumerate(panels):
+        row, column = divmod(index, columns)
+        _draw_panel(grid[row, 3 * column : 3 * column + 3], panel)
+    figure.suptitle(title, fontsize=11)
+    figure.subplots_adjust(left=0.01, right=0.99, bottom=0.01, top=1 - 0.75 / (rows * 1.62 + 0.5))
+    figure.subplots_adjust(wspace=0.05, hspace=0.3)
+    _save_figure(path, figure)
+
+
+def roc_picture(path: Path, runs: Sequence[tuple[Array, Array]], title: str) -> None:
+    """Draw one ROC curve a run from (scores, is_defective)."""
+    figure = Figure(figsize=(5, 4.6), dpi=110)
+    axes = figure.subplots()
+    for seed, (scores, labels) in enumerate(runs):
+        false_alarms, recall, _ = roc_curve(labels, scores)
+        axes.plot(false_alarms, recall, lw=1.4, label=f"seed {seed}")
+    axes.plot([0, 1], [0, 1], color="0.8", lw=0.8)
+    axes.set(xlabel="false-alarm rate", ylabel="recall", title=title, xlim=(-0.01, 1), ylim=(0, 1.01))
+    axes.legend(loc="lower right")
+    figure.tight_layout()
+    _save_figure(path, figure)
+
+
+def histogram_picture(
+    path: Path, scores: Array, is_defective: Array, title: str, threshold: float | None = None
+) -> None:
+    """Draw the scores of good and defective images as two histograms."""
+    figure = Figure(figsize=(6, 3.8), dpi=110)
+    axes = figure.subplots()
+    logs = np.log10(np.maximum(scores, 1e-12))
+    bins = np.linspace(logs.min(), logs.max(), 40)
+    for label, colour, name in ((False, _GOOD, "good"), (True, _DEFECTIVE, "defective")):
+        chosen = logs[is_defective == label]
+        axes.hist(chosen, bins=bins, color=colour, alpha=0.6, label=f"{name} ({len(chosen)})")
+    if threshold is not None:
+        axes.axvline(np.log10(threshold), color="black", lw=1, ls="--", label="threshold")
+    axes.set(xlabel="log10 of the score", ylabel="images", title=title)
+    axes.legend()
+    figure.tight_layout()
+    _save_figure(path, figure)
+
+
+def _draw_panel(axes: Any, panel: Panel) -> None:
+    axes[0].imshow(panel.pixels)
+    axes[1].imshow(overlay(panel.pixels, panel.heat))
+    if panel.mask is not None:
+        axes[2].imshow(panel.mask, cmap="gray", vmin=0, vmax=1)
+    colour = "black" if panel.is_right is None else _GOOD if panel.is_right else _DEFECTIVE
+    axes[0].set_title(panel.title, fontsize=7, loc="left", color=colour, pad=2)
+
+
+def _save_figure(path: Path, figure: Figure) -> None:
+    buffer = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(buffer)
+    write_whole(path, buffer.getvalue())
+
+
+def _save_image(path: Path, pixels: Pixels) -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="PNG")
+    write_whole(path, buffer.getvalue())

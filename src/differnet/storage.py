@@ -1,0 +1,86 @@
+"""Files that appear whole or not at all: text, tables, and tensors with a JSON header."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from differnet.errors import ModelFileError
+
+_KEY = "differnet"
+
+
+def write_whole(path: str | Path, content: bytes) -> None:
+    """Write to a temporary file beside ``path``, flush it to disk and rename it over ``path``.
+
+    On any failure ``path`` is as it was before, and the error names it.
+    """
+    target = Path(path)
+    temporary = ""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name[:50]}.", dir=target.parent)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o666 & ~_umask())
+        Path(temporary).replace(target)
+    except OSError as error:
+        raise OSError(error.errno, f"cannot write {target}: {error.strerror}") from error
+    finally:
+        if temporary:
+            Path(temporary).unlink(missing_ok=True)
+
+
+def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
+    """Write tensors and a JSON header as one safetensors file, whole or not at all."""
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    text = json.dumps(header, allow_nan=False, sort_keys=True)
+    write_whole(path, safetensors.torch.save(plain, metadata={_KEY: text}))
+
+
+def read_header(path: str | Path) -> dict[str, Any]:
+    """Read the JSON header alone; raises :class:`ModelFileError` on what :func:`write_tensors` did not write."""
+    return _read(path, with_tensors=False)[0]
+
+
+def read_tensors(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Read back header and tensors; raises :class:`ModelFileError` as :func:`read_header` does."""
+    return _read(path, with_tensors=True)
+
+
+def _read(path: str | Path, *, with_tensors: bool) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    file = Path(path)
+    if not file.is_file():
+        raise ModelFileError(f"{file}: no such model file")
+    try:
+        with safe_open(file, framework="pt") as content:
+            text = (content.metadata() or {}).get(_KEY)
+            names = content.keys() if with_tensors else []
+            tensors = {name: content.get_tensor(name) for name in names}
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ModelFileError(f"{file}: damaged or not a model file ({error})") from error
+    if text is None:
+        raise ModelFileError(f"{file}: a safetensors file, but not one that differnet wrote")
+    try:
+        header = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ModelFileError(f"{file}: the header is not JSON ({error})") from error
+    if not isinstance(header, dict):
+        raise ModelFileError(f"{file}: the header is not a JSON object")
+    return header, tensors
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

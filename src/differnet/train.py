@@ -1,0 +1,183 @@
+"""Fit a flow to batches of features by maximum likelihood (eq. 4); knows no images."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from differnet import config, score, storage
+from differnet.errors import ModelFileError, NumericalError
+from differnet.flow import Flow
+from differnet.seeds import generator
+
+_WARM_UP = 0.3
+_START_DIVISOR = 25.0
+_END_DIVISOR = 1e4
+
+
+class Source(Protocol):
+    """Where batches come from: a cached bank, fresh views, or toys."""
+
+    @property
+    def steps(self) -> int:
+        """Batches in an epoch."""
+
+    def batches(self, epoch: int) -> Iterator[Tensor]:
+        """Yield the batches (B, D) of one epoch, the same ones whenever the epoch is asked for."""
+
+
+class Bank:
+    """A fixed set of feature rows (M, D), shuffled anew each epoch by the seed."""
+
+    def __init__(self, rows: Tensor, batch: int, seed: int) -> None:
+        self.rows = rows
+        self.batch = batch
+        self.seed = seed
+
+    @property
+    def steps(self) -> int:
+        """Batches in an epoch, the last one may be smaller."""
+        return math.ceil(len(self.rows) / self.batch)
+
+    def batches(self, epoch: int) -> Iterator[Tensor]:
+        """Yield every row once, in an order that depends on seed and epoch alone."""
+        order = torch.randperm(len(self.rows), generator=generator(self.seed, "epoch", epoch))
+        for chosen in order.split(self.batch):
+            yield self.rows[chosen]
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one pass over the features gave: mean loss a feature, and the same on held-out features."""
+
+    epoch: int
+    loss: float
+    held_out_loss: float | None
+    seconds: float
+
+
+OnEpoch = Callable[[Epoch, int], None]
+
+
+def fit(
+    flow: Flow,
+    source: Source,
+    settings: config.Training,
+    held_out: Tensor | None = None,
+    checkpoint: Path | None = None,
+    on_epoch: OnEpoch = lambda epoch, total: None,
+) -> list[Epoch]:
+    """Fit ``flow`` in place and return one record an epoch; the last epoch is the result.
+
+    The held-out loss is for the eye alone: it gets worse long before the AUROC does, so nothing stops on
+    it. ``checkpoint``: a file written after every epoch; when it exists, the run goes on from there and
+    ends with the same numbers as an uninterrupted one. Raises :class:`NumericalError` when the loss is
+    no longer finite, and :class:`ModelFileError` for a checkpoint of another run.
+    """
+    optimizer = torch.optim.Adam(
+        flow.parameters(),
+        lr=settings.learning_rate,
+        betas=settings.betas,
+        eps=settings.eps,
+        weight_decay=settings.weight_decay,
+    )
+    total_steps = settings.epochs * source.steps
+    run = {"training": asdict(settings), "flow": repr(flow), "steps": source.steps}
+    history = _resume(checkpoint, flow, optimizer, run) if checkpoint else []
+    device = next(flow.parameters()).device
+    for epoch in range(len(history), settings.epochs):
+        started = time.perf_counter()
+        step = epoch * source.steps
+        total = torch.zeros((), device=device)
+        for batch in source.batches(epoch):
+            rate = learning_rate(settings, step, total_steps)
+            total += _step(flow, optimizer, batch.to(device), rate)
+            step += 1
+        loss = float(total) / source.steps
+        if not math.isfinite(loss):
+            raise NumericalError(
+                f"the training loss became {loss} in epoch {epoch + 1}; lower learning_rate "
+                f"(now {settings.learning_rate:g}) or clamp"
+            )
+        history.append(Epoch(epoch, loss, _held_out_loss(flow, held_out), time.perf_counter() - started))
+        if checkpoint:
+            _save(checkpoint, flow, optimizer, history, run)
+        on_epoch(history[-1], settings.epochs)
+    return history
+
+
+def learning_rate(settings: config.Training, step: int, total: int) -> float:
+    """Return the step's rate: constant, or one cycle of warm-up and cosine decay (no state to keep)."""
+    peak = settings.learning_rate
+    if settings.schedule == "constant":
+        return peak
+    top = max(1.0, _WARM_UP * total)
+    if step < top:
+        return _cosine(peak / _START_DIVISOR, peak, step / top)
+    return _cosine(peak, peak / _END_DIVISOR, (step - top) / max(1.0, total - 1 - top))
+
+
+def _cosine(start: float, end: float, share: float) -> float:
+    return end + (start - end) * 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))
+
+
+def _step(flow: Flow, optimizer: torch.optim.Optimizer, batch: Tensor, rate: float) -> Tensor:
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    optimizer.zero_grad(set_to_none=True)
+    loss = score.training_loss(*flow(batch))
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+    return loss.detach()
+
+
+@torch.inference_mode()
+def _held_out_loss(flow: Flow, held_out: Tensor | None) -> float | None:
+    if held_out is None or len(held_out) == 0:
+        return None
+    device = next(flow.parameters()).device
+    return float(score.training_loss(*flow(held_out.to(device))))
+
+
+def _save(
+    path: Path, flow: Flow, optimizer: torch.optim.Adam, history: list[Epoch], run: dict[str, Any]
+) -> None:
+    tensors = {f"flow.{name}": value for name, value in flow.state_dict().items()}
+    for index, state in optimizer.state_dict()["state"].items():
+        tensors |= {f"adam.{index}.{name}": value for name, value in state.items()}
+    header = {"kind": "checkpoint", "history": [asdict(epoch) for epoch in history], "run": run}
+    storage.write_tensors(path, tensors, header)
+
+
+def _resume(path: Path, flow: Flow, optimizer: torch.optim.Adam, run: dict[str, Any]) -> list[Epoch]:
+    if not path.exists():
+        return []
+    header, tensors = storage.read_tensors(path)
+    if header.get("kind") != "checkpoint" or _plain(header.get("run")) != _plain(run):
+        raise ModelFileError(
+            f"{path}: a checkpoint of another run or other settings; remove it to start anew"
+        )
+    flow.load_state_dict(
+        {name.removeprefix("flow."): value for name, value in tensors.items() if name.startswith("flow.")}
+    )
+    whole = optimizer.state_dict()
+    for name, value in tensors.items():
+        kind, index, *rest = name.split(".")
+        if kind == "adam":
+            whole["state"].setdefault(int(index), {})[".".join(rest)] = value
+    optimizer.load_state_dict(whole)
+    return [Epoch(**epoch) for epoch in header["history"]]
+
+
+def _plain(value: Any) -> Any:
+    """Make tuples lists, as JSON does."""
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, (list, tuple)) else value

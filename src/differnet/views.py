@@ -1,0 +1,100 @@
+"""Views T_i(x): rotated and jittered copies of an image, and the way back to the image frame.
+
+Section 3.2 of the paper averages the score over random rotations and, for magnetic tiles, random brightness
+and contrast. Every random number comes from a generator that is passed in.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from differnet import config
+from differnet.images import Pixels, resize_square
+
+
+class ViewSet(NamedTuple):
+    """What makes each of V views: three tensors of shape (V,).
+
+    ``angles`` in radians, counter-clockwise as seen; ``brightness`` multiplies the pixels; ``contrast``
+    multiplies their distance from the mean of the view.
+    """
+
+    angles: Tensor
+    brightness: Tensor
+    contrast: Tensor
+
+    def __len__(self) -> int:
+        return len(self.angles)
+
+    def part(self, start: int, stop: int) -> ViewSet:
+        """Return the views from ``start`` up to ``stop``."""
+        return ViewSet(*(values[start:stop] for values in self))
+
+
+def random_views(count: int, settings: config.Views, generator: torch.Generator) -> ViewSet:
+    """Draw ``count`` views: angles uniform in [0, 2 pi), factors uniform in their ranges."""
+    uniform = torch.rand(3, count, generator=generator)
+    full_turn = 2 * math.pi if settings.rotation == "full" else 0.0
+    return ViewSet(
+        uniform[0] * full_turn,
+        _between(settings.brightness, uniform[1]),
+        _between(settings.contrast, uniform[2]),
+    )
+
+
+def even_views(count: int, settings: config.Views) -> ViewSet:
+    """Return ``count`` evenly spaced rotations, beginning upright, without jitter."""
+    full_turn = 2 * math.pi if settings.rotation == "full" else 0.0
+    angles = torch.arange(count) * (full_turn / count)
+    return ViewSet(angles, torch.ones(count), torch.ones(count))
+
+
+def to_square(pixels: Pixels, size: int) -> Tensor:
+    """Resize uint8 pixels (H, W, 3) to a float32 tensor (3, size, size) with values 0..255."""
+    square: npt.NDArray[np.uint8] = resize_square(pixels, size)
+    return torch.from_numpy(square.transpose(2, 0, 1).astype(np.float32))
+
+
+def render(image: Tensor, views: ViewSet, fill: str = "reflection") -> Tensor:
+    """Show ``image`` (C, S, S), values 0..255, in every view: (V, C, S, S), clipped to 0..255.
+
+    ``fill`` is what stands where the turned image has no pixels; see :class:`differnet.config.Views`.
+    """
+    turned = _turn(image.expand(len(views), -1, -1, -1), views.angles, fill)
+    bright = (turned * _per_view(views.brightness)).clamp(0, 255)
+    mean = bright.mean(dim=(1, 2, 3), keepdim=True)
+    return ((bright - mean) * _per_view(views.contrast) + mean).clamp(0, 255)
+
+
+def turn_back(maps: Tensor, angles: Tensor) -> Tensor:
+    """Turn maps (V, S, S) of views back to the image frame and average them: (S, S).
+
+    A pixel is averaged over the views that show it; one that no view shows is zero.
+    """
+    stacked = torch.stack((maps, torch.ones_like(maps)), dim=1)
+    total, weight = _turn(stacked, -angles, "zeros").sum(dim=0)
+    return torch.where(weight > 0.5, total / weight.clamp(min=0.5), torch.zeros_like(total))
+
+
+def _turn(images: Tensor, angles: Tensor, fill: str) -> Tensor:
+    cos, sin = torch.cos(angles), torch.sin(angles)
+    zero = torch.zeros_like(cos)
+    matrices = torch.stack((cos, -sin, zero, sin, cos, zero), dim=1).view(-1, 2, 3)
+    grid = F.affine_grid(matrices.to(images), list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, mode="bilinear", padding_mode=fill, align_corners=False)
+
+
+def _between(limits: tuple[float, float], uniform: Tensor) -> Tensor:
+    low, high = limits
+    return low + (high - low) * uniform
+
+
+def _per_view(factors: Tensor) -> Tensor:
+    return factors.view(-1, 1, 1, 1)
