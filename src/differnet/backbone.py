@@ -137,20 +137,29 @@ def _from_timm(settings: config.Backbone, source: str | None) -> MultiScale:
     elif source == weights.RANDOM:
         network = _create(name, settings.stage, options)
     else:
-        options["pretrained_cfg_overlay"] = {"state_dict": weights.read_state(source)}
-        try:
-            network = timm.create_model(name, pretrained=True, **options)
-        except (RuntimeError, KeyError) as error:
-            raise WeightsError(f"{source}: does not fit {name}: {error}") from error
+        network = _timm_from_file(name, settings.stage, source, options)
     cfg = timm.get_pretrained_cfg(name)
     mean, std = (cfg.mean, cfg.std) if cfg else (_IMAGENET_MEAN, _IMAGENET_STD)
     kept = _LastFeatureMap(network)
     return MultiScale(kept, settings.sizes, *_imagenet_bytes(mean, std), _origin(source, "timm"))
 
 
+def _timm_from_file(name: str, stage: int, source: str, options: dict[str, Any]) -> nn.Module:
+    """Fill a timm network from a file; timm itself would leave random what the file lacks."""
+    state = weights.read_state(source)
+    whole = timm.create_model(name, pretrained=False)
+    whole.reset_classifier(0)
+    weights.fill_by_name(whole, state, source)
+    overlay = {"state_dict": state}
+    try:
+        return _create(name, stage, options | {"pretrained": True, "pretrained_cfg_overlay": overlay})
+    except KeyError as error:
+        raise WeightsError(f"{source}: does not fit {name}: {error}") from error
+
+
 def _create(name: str, stage: int, options: dict[str, Any]) -> nn.Module:
     try:
-        network: nn.Module = timm.create_model(name, pretrained=False, **options)
+        network: nn.Module = timm.create_model(name, **options)
     except (IndexError, AssertionError, RuntimeError) as error:
         raise ConfigError(f"stage = {stage}: {name} has no such feature map ({error})") from error
     return network

@@ -87,12 +87,14 @@ class Flow:
 class Training:
     """How the flow is fitted (section 4.2).
 
-    ``batch`` counts views. ``views_per_step``: with fresh views, how many views of one image stand in a
+    ``batch`` counts views. ``min_steps``: with few images, epochs are added until there were that many
+    optimisation steps. ``views_per_step``: with fresh views, how many views of one image stand in a
     batch together. ``schedule``: ``"constant"``, or ``"one-cycle"``, which warms up over the first 30 % of
     the steps and anneals to nearly zero by a cosine.
     """
 
     epochs: Annotated[int, Field(ge=0)] = 192
+    min_steps: Annotated[int, Field(ge=0, le=10_000_000)] = 0
     batch: Positive = 96
     views_per_step: Positive = 4
     learning_rate: Annotated[float, Field(gt=0)] = 2e-4
@@ -159,7 +161,7 @@ PAPER = Config(
 )
 DEFAULT = Config(
     flow=Flow(hidden=512),
-    training=Training(epochs=10, batch=192, learning_rate=1e-3, schedule="one-cycle"),
+    training=Training(epochs=10, batch=192, min_steps=300, learning_rate=1e-3, schedule="one-cycle"),
 )
 PRESETS: Mapping[str, Config] = {"default": DEFAULT, "paper": PAPER}
 
@@ -222,6 +224,8 @@ def _locate(name: str, sections: Mapping[str, str]) -> tuple[str, str]:
     section, dot, leaf = name.rpartition(".")
     if leaf in sections and (not dot or section == sections[leaf]):
         return sections[leaf], leaf
+    if leaf in sections:
+        raise ConfigError(f"There is no setting {name!r}; did you mean '{sections[leaf]}.{leaf}'?")
     dotted = [f"{section}.{leaf}" for leaf, section in sections.items()]
     raise ConfigError(f"There is no setting {name!r}; {_nearest(name, dotted if dot else list(sections))}")
 

@@ -29,12 +29,13 @@ Rng = np.random.Generator
 Drawer = Callable[[Pixels, float, Rng], tuple[Pixels, npt.NDArray[np.bool_]]]
 
 
-def write_demo_data(root: Path, seed: int = 0, textures: tuple[str, ...] = TEXTURES) -> list[str]:
+def write_demo_data(root: Path, seed: int = 0, textures: tuple[str, ...] | None = None) -> list[str]:
     """Write every texture as an MVTec category below ``root`` and return their names.
 
     Raises :class:`MissingExtraError` without scikit-image.
     """
-    for index, name in enumerate(textures):
+    names = TEXTURES if textures is None else textures
+    for index, name in enumerate(names):
         photograph = _photograph(name)
         border = int(photograph.shape[1] * _TRAIN_SHARE)
         rng = np.random.default_rng([seed, index])
@@ -52,7 +53,7 @@ def write_demo_data(root: Path, seed: int = 0, textures: tuple[str, ...] = TEXTU
                     folder / "ground_truth" / defect / f"{i:03}_mask.png",
                     mask.astype(np.uint8) * np.uint8(255),
                 )
-    return list(textures)
+    return list(names)
 
 
 def _photograph(name: str) -> Pixels:
@@ -69,7 +70,8 @@ def _photograph(name: str) -> Pixels:
 def _cut(photograph: Pixels, rng: Rng) -> Pixels:
     top = int(rng.integers(0, photograph.shape[0] - TILE + 1))
     left = int(rng.integers(0, photograph.shape[1] - TILE + 1))
-    return photograph[top : top + TILE, left : left + TILE].copy()
+    tile: Pixels = photograph[top : top + TILE, left : left + TILE].copy()
+    return tile
 
 
 def _scratch(tile: Pixels, strength: float, rng: Rng) -> tuple[Pixels, npt.NDArray[np.bool_]]:
@@ -149,7 +151,8 @@ def _ellipse(rng: Rng, low: float, high: float) -> Image.Image:
 
 def _soften(picture: Image.Image, radius: float) -> Field:
     blurred = picture.filter(ImageFilter.GaussianBlur(radius))
-    return np.asarray(blurred, dtype=np.float32) / 255
+    field: Field = np.asarray(blurred, dtype=np.float32) / np.float32(255)
+    return field
 
 
 def _blend(tile: Pixels, shape: Field, colour: Any, opacity: float) -> tuple[Pixels, npt.NDArray[np.bool_]]:

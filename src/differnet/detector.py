@@ -129,14 +129,16 @@ class DifferNet:
         progress: Progress = silent,
         on_epoch: train.OnEpoch = lambda epoch, total: None,
         bank: Tensor | None = None,
+        scale_maps: bool = True,
     ) -> DifferNet:
         """Learn from good images and return the detector itself.
 
         ``images``: a folder, paths, arrays (H, W, 3) or PIL images. A share of them (``holdout``), whole
         ``groups`` together, is kept out and sets the threshold at the false-alarm rate ``rate``; a warning
         says when they are too few to promise it. ``checkpoint``: a folder from which a broken-off fit goes
-        on. ``bank``: features (N, V, D) of these images, when they were described before. Nothing of an
-        earlier fit changes when this one fails.
+        on. ``bank``: features (N, V, D) of these images, when they were described before.
+        ``scale_maps=False`` saves the time of finding the scale of heat maps. Nothing of an earlier fit
+        changes when this one fails.
         """
         items = gather(images)
         chosen, held = self._split(items, groups)
@@ -169,8 +171,10 @@ class DifferNet:
             history=tuple(history),
             versions=artifact.versions(),
         )
-        scale = self._map_scale(model, [items[index] for index in held or chosen], progress)
-        self._model = replace(model, map_scale=scale)
+        if scale_maps:
+            scale = self._map_scale(model, [items[index] for index in held or chosen], progress)
+            model = replace(model, map_scale=scale)
+        self._model = model
         self._warn_when_few()
         return self
 
@@ -191,7 +195,8 @@ class DifferNet:
     def localize(self, image: ImageLike) -> Heat:
         """Return the heat map (H, W) of eq. 7; 1 is the strongest seen in good images, for all images alike."""
         pixels = load_image(image)
-        return self._raw_map(self.model, pixels) / np.float32(self.model.map_scale)
+        heat: Heat = self._raw_map(self.model, pixels) / np.float32(self.model.map_scale)
+        return heat
 
     def describe(self, image: ImageLike) -> Tensor:
         """Return the features (V, D) of the scoring views."""

@@ -152,7 +152,7 @@ def _run(
     bank = None
     if not settings.views.fresh_views:
         bank = detector.describer.bank(paths, seed, progress)
-    _fit(detector, paths, bank, progress)
+    _fit(detector, paths, bank, progress, scale_maps=maps)
     fit_seconds = time.perf_counter() - started
     on_detector(detector)
 
@@ -187,7 +187,9 @@ def _run(
     )
 
 
-def _fit(detector: DifferNet, paths: Sequence[Any], bank: Tensor | None, progress: Progress) -> None:
+def _fit(
+    detector: DifferNet, paths: Sequence[Any], bank: Tensor | None, progress: Progress, scale_maps: bool
+) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DifferNetWarning)  # how far a threshold can be trusted is reported
         detector.fit(
@@ -195,6 +197,7 @@ def _fit(detector: DifferNet, paths: Sequence[Any], bank: Tensor | None, progres
             progress=progress,
             on_epoch=lambda epoch, total: progress("fitting the flow", epoch.epoch + 1, total),
             bank=bank,
+            scale_maps=scale_maps,
         )
 
 
@@ -212,7 +215,7 @@ def _calibrated(
         return None
     judge = DifferNet(settings, detector.seed, device=detector.device)
     judge.__dict__["module"], judge.__dict__["describer"] = detector.module, detector.describer
-    _fit(judge, paths, bank, progress)
+    _fit(judge, paths, bank, progress, scale_maps=False)
     return judge
 
 

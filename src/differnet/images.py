@@ -183,7 +183,8 @@ def _to_bytes(array: npt.NDArray[Any], name: str) -> Pixels:
     if array.dtype == np.uint8:
         return np.asarray(array, dtype=np.uint8)
     if array.dtype == np.bool_:
-        return array.astype(np.uint8) * np.uint8(255)
+        binary: Pixels = array.astype(np.uint8) * np.uint8(255)
+        return binary
     if not (np.issubdtype(array.dtype, np.integer) or np.issubdtype(array.dtype, np.floating)):
         raise ImageError(f"{name}: pixels of type {array.dtype}; integers or floats were wanted")
     if not np.isfinite(array).all():

@@ -92,7 +92,7 @@ def histogram_picture(
     bins = np.linspace(logs.min(), logs.max(), 40)
     for label, colour, name in ((False, _GOOD, "good"), (True, _DEFECTIVE, "defective")):
         chosen = logs[is_defective == label]
-        axes.hist(chosen, bins=bins, color=colour, alpha=0.6, label=f"{name} ({len(chosen)})")
+        axes.hist(chosen, bins=bins.tolist(), color=colour, alpha=0.6, label=f"{name} ({len(chosen)})")
     if threshold is not None:
         axes.axvline(np.log10(threshold), color="black", lw=1, ls="--", label="threshold")
     axes.set(xlabel="log10 of the score", ylabel="images", title=title)

@@ -88,11 +88,12 @@ def fit(
         eps=settings.eps,
         weight_decay=settings.weight_decay,
     )
-    total_steps = settings.epochs * source.steps
+    epochs = count_epochs(settings, source.steps)
+    total_steps = epochs * source.steps
     run = {"training": asdict(settings), "flow": repr(flow), "steps": source.steps}
     history = _resume(checkpoint, flow, optimizer, run) if checkpoint else []
     device = next(flow.parameters()).device
-    for epoch in range(len(history), settings.epochs):
+    for epoch in range(len(history), epochs):
         started = time.perf_counter()
         step = epoch * source.steps
         total = torch.zeros((), device=device)
@@ -109,8 +110,17 @@ def fit(
         history.append(Epoch(epoch, loss, _held_out_loss(flow, held_out), time.perf_counter() - started))
         if checkpoint:
             _save(checkpoint, flow, optimizer, history, run)
-        on_epoch(history[-1], settings.epochs)
+        on_epoch(history[-1], epochs)
     return history
+
+
+def count_epochs(settings: config.Training, steps: int) -> int:
+    """Return ``epochs``, or as many more as ``min_steps`` needs with ``steps`` batches an epoch.
+
+    >>> count_epochs(config.Training(epochs=10, min_steps=300), steps=4)
+    75
+    """
+    return max(settings.epochs, math.ceil(settings.min_steps / max(1, steps)))
 
 
 def learning_rate(settings: config.Training, step: int, total: int) -> float:
@@ -133,7 +143,7 @@ def _step(flow: Flow, optimizer: torch.optim.Optimizer, batch: Tensor, rate: flo
         group["lr"] = rate
     optimizer.zero_grad(set_to_none=True)
     loss = score.training_loss(*flow(batch))
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     optimizer.step()
     return loss.detach()
 

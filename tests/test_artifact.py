@@ -1,0 +1,138 @@
+"""Model files: whole or not at all, the same scores in a fresh process, and no trust in their content."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+import differnet
+from conftest import good_image
+from differnet import artifact, storage
+from differnet.errors import ModelFileError, WeightsError
+
+FRESH = """
+import json, sys, socket
+def refuse(*a, **k): raise OSError("no network in this test")
+socket.socket.connect = refuse
+import differnet
+detector = differnet.load(sys.argv[1])
+print(json.dumps([x.hex() for x in detector.score(sys.argv[2]).tolist()]))
+"""
+
+
+@pytest.fixture
+def file(detector, tmp_path):
+    path = tmp_path / "model.safetensors"
+    detector.save(path)
+    return path
+
+
+def rewrite(file, change):
+    """Change the JSON header of a model file by hand."""
+    header, tensors = storage.read_tensors(file)
+    change(header)
+    storage.write_tensors(file, tensors, header)
+
+
+def test_a_fresh_process_without_network_gives_the_same_bits(detector, file, tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for i in range(5):
+        Image.fromarray(good_image(900 + i)).save(folder / f"{i}.png")
+    wanted = [x.hex() for x in detector.score(folder).tolist()]
+    run = subprocess.run(
+        [sys.executable, "-c", FRESH, str(file), str(folder)], capture_output=True, text=True, check=True
+    )
+    assert json.loads(run.stdout) == wanted
+
+
+def test_everything_travels(detector, file):
+    loaded = differnet.load(file)
+    assert loaded.config == detector.config
+    assert loaded.seed == detector.seed
+    assert loaded.threshold == detector.threshold
+    assert repr(loaded) == repr(detector)
+    assert np.array_equal(loaded.model.calibration, detector.model.calibration)
+    assert loaded.model.map_scale == detector.model.map_scale
+    image = good_image(77)
+    assert np.array_equal(loaded.localize(image), detector.localize(image))
+    assert artifact.summarise(loaded.model) == artifact.summarise(detector.model)
+
+
+def test_a_failed_write_leaves_the_old_file(detector, file, monkeypatch):
+    before = file.read_bytes()
+
+    def full(self, target):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(OSError, match=r"cannot write .*model.safetensors: No space left"):
+        detector.save(file)
+    assert file.read_bytes() == before
+    assert [p.name for p in file.parent.iterdir()] == ["model.safetensors"]
+
+
+@pytest.mark.parametrize("cut", [0, 5, 100, -1, -100])
+def test_truncated_files_are_refused(file, cut):
+    file.write_bytes(file.read_bytes()[:cut])
+    with pytest.raises(ModelFileError, match="damaged or not a model file"):
+        differnet.load(file)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda h: h.update(kind="checkpoint"), "holds a checkpoint, not a detector"),
+        (lambda h: h.update(format=99), "format 99; this version reads format 1"),
+        (lambda h: h.pop("config"), "do not fit together"),
+        (lambda h: h["config"]["flow"].update(hidden=60000), "parameters found"),
+        (lambda h: h["config"]["flow"].update(blocks=10**9), "do not fit together"),
+        (lambda h: h["config"]["flow"].update(secret=1), "no setting"),
+        (lambda h: h.update(features=10**9), "parameters found"),
+        (lambda h: h.update(history=[{}]), "do not fit together"),
+    ],
+)
+def test_hand_edited_headers_are_refused(file, change, message):
+    rewrite(file, change)
+    with pytest.raises(ModelFileError, match=message):
+        differnet.load(file)
+
+
+def test_foreign_files_are_refused(tmp_path):
+    foreign = tmp_path / "foreign.safetensors"
+    save_file({"a": torch.zeros(2)}, foreign)
+    with pytest.raises(ModelFileError, match="not one that differnet wrote"):
+        differnet.load(foreign)
+    with pytest.raises(ModelFileError, match="no such model file"):
+        differnet.load(tmp_path / "none")
+
+
+def test_nan_weights_are_refused(file):
+    header, tensors = storage.read_tensors(file)
+    tensors["flow.steps.1.subnet1.layers.0.weight"][0, 0] = float("nan")
+    storage.write_tensors(file, tensors, header)
+    with pytest.raises(ModelFileError, match="NaN"):
+        differnet.load(file)
+
+
+def test_other_backbone_weights_are_refused(file):
+    rewrite(file, lambda h: h.update(backbone_digest="0" * 64))
+    with pytest.raises(WeightsError, match="was fitted with weights of test_efficientnet with sha256 0000"):
+        differnet.load(file)
+    rewrite(file, lambda h: h.update(backbone_origin="file"))
+    with pytest.raises(WeightsError, match="was fitted with a file of backbone weights"):
+        differnet.load(file)
+
+
+def test_it_is_plain_safetensors(file):
+    names = set(load_file(file))
+    assert {"calibration", "flow.steps.0.order", "flow.steps.1.subnet1.layers.0.weight"} <= names
+    assert storage.read_header(file)["format"] == artifact.FORMAT

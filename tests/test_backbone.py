@@ -1,0 +1,164 @@
+"""Backbones: equal to the published networks run by hand, frozen, hashed, and the same in OpenVINO."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import timm
+import torch
+import torch.nn.functional as F
+import torchvision
+
+from differnet import backbone, config, runtime, weights
+from differnet.errors import ConfigError, NumericalError, WeightsError
+
+SMALL = config.Backbone(sizes=(64, 32))
+
+
+def images(size, count=2):
+    return torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(0)) * 255
+
+
+@pytest.fixture(scope="module")
+def lite0():
+    return backbone.build(config.Backbone(sizes=(96, 48)))
+
+
+@pytest.mark.slow
+def test_alexnet_at_three_scales_is_torchvisions_network_run_by_hand(tmp_path):
+    torch.manual_seed(5)
+    network = torchvision.models.alexnet(weights=None).eval()
+    file = tmp_path / "alexnet.pth"
+    torch.save(network.state_dict(), file)
+    settings = config.PAPER.backbone
+    assert settings.sizes == (448, 224, 112)
+    module = backbone.build(settings, str(file))
+    assert module.width == 768
+    x = images(448, 1)
+    mean = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
+    std = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
+    by_hand = []
+    with torch.no_grad():
+        for size in (448, 224, 112):
+            scaled = x if size == 448 else F.interpolate(x, size=(size, size), mode="area")
+            by_hand.append(network.features((scaled / 255 - mean) / std).mean(dim=(2, 3)))
+        torch.testing.assert_close(module(x), torch.cat(by_hand, 1), rtol=1e-4, atol=1e-5)
+
+
+def test_the_packaged_weights_know_a_cat_and_an_espresso():
+    data = pytest.importorskip("skimage.data")
+    network = timm.create_model("tf_efficientnet_lite0", pretrained=False).eval()
+    path = str(weights.packaged_lite0())
+    weights.fill_by_order(network, weights.read_state(path), path)
+    domestic_cats, espresso = {281, 282, 285}, {967}
+    for picture, wanted in ((data.chelsea(), domestic_cats), (data.coffee(), espresso)):
+        x = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].float()
+        x = (F.interpolate(x, size=(224, 224), mode="bilinear", antialias=True) - 127) / 128
+        with torch.no_grad():
+            assert int(network(x).argmax()) in wanted
+
+
+def test_lite0_is_timms_network_run_by_hand(lite0):
+    network = timm.create_model("tf_efficientnet_lite0", pretrained=False).eval()
+    weights.fill_by_order(network, weights.read_state(weights.packaged_lite0()), "package")
+    x = images(96, 1)
+    by_hand = []
+    with torch.no_grad():
+        for scaled in (x, F.avg_pool2d(x, 2)):
+            y = network.bn1(network.conv_stem((scaled - 127) / 128))
+            by_hand.append(network.blocks[:6](y).mean(dim=(2, 3)))
+        torch.testing.assert_close(lite0(x), torch.cat(by_hand, 1), rtol=1e-4, atol=1e-5)
+    assert lite0.width == 2 * 192
+
+
+def test_it_is_frozen(lite0):
+    assert not lite0.training
+    assert not any(parameter.requires_grad for parameter in lite0.parameters())
+
+
+def test_openvino_agrees_with_torch(lite0):
+    pytest.importorskip("openvino")
+    x = images(96, 5)
+    wanted = runtime.TorchRuntime(lite0).features(x)
+    found = runtime.OpenVinoRuntime(lite0).features(x)
+    assert float((found - wanted).abs().max()) <= runtime.AGREEMENT * float(wanted.abs().max())
+
+
+def test_a_runtime_that_disagrees_is_refused(lite0, monkeypatch):
+    pytest.importorskip("openvino")
+    right = runtime.OpenVinoRuntime.features
+    monkeypatch.setattr(runtime.OpenVinoRuntime, "features", lambda self, views: right(self, views) * 1.001)
+    with pytest.raises(NumericalError, match="differ from PyTorch"):
+        runtime.OpenVinoRuntime(lite0)
+
+
+def test_auto_is_openvino_on_a_cpu(lite0):
+    pytest.importorskip("openvino")
+    assert runtime.choose(lite0).name == "openvino"
+    assert runtime.choose(lite0, "torch").name == "torch"
+    with pytest.raises(ConfigError, match="runs on the CPU"):
+        runtime.choose(lite0, "openvino", "cuda")
+
+
+def test_any_timm_name_with_a_stage():
+    module = backbone.build(config.Backbone(backbone="resnet10t", stage=3, sizes=(64, 32)), "random")
+    assert module.width == 2 * timm.create_model("resnet10t", features_only=True).feature_info.channels()[3]
+    assert module.mean.flatten().tolist() == pytest.approx([255 * m for m in (0.485, 0.456, 0.406)], rel=1e-5)
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_a_timm_model_from_a_weights_file(tmp_path, suffix):
+    from safetensors.torch import save_file
+
+    torch.manual_seed(9)
+    network = timm.create_model("resnet10t", pretrained=False)
+    file = tmp_path / f"weights{suffix}"
+    (torch.save if suffix == ".pth" else save_file)(network.state_dict(), file)
+    module = backbone.build(config.Backbone(backbone="resnet10t", stage=2, sizes=(64,)), str(file))
+    torch.testing.assert_close(
+        dict(module.network.named_parameters())["network.conv1.0.weight"], network.conv1[0].weight
+    )
+    assert module.origin == "file"
+
+
+def test_the_digest_tells_weights_apart(tmp_path, lite0):
+    again = backbone.build(config.Backbone(sizes=(64, 32)))
+    assert again.digest == lite0.digest
+    assert backbone.build(SMALL, "random").digest != lite0.digest
+    assert backbone.build(SMALL, "random").digest == backbone.build(SMALL, "random").digest
+
+
+def test_bad_names_and_stages_are_explained():
+    with pytest.raises(ConfigError, match="no backbone 'resnet10x'"):
+        backbone.build(config.Backbone(backbone="resnet10x"), "random")
+    with pytest.raises(ConfigError, match="stages 0 to 6"):
+        backbone.build(config.Backbone(stage=7), "random")
+    with pytest.raises(ConfigError, match="no such feature map"):
+        backbone.build(config.Backbone(backbone="resnet10t", stage=17), "random")
+
+
+def test_weights_files_that_cannot_be_used(tmp_path):
+    import pickle
+
+    with pytest.raises(WeightsError, match="no such weights file"):
+        backbone.build(SMALL, str(tmp_path / "none.pth"))
+    evil = tmp_path / "evil.pth"
+    evil.write_bytes(pickle.dumps({"x": print}))
+    with pytest.raises(WeightsError):
+        weights.read_state(evil)
+    alien = tmp_path / "alien.pth"
+    torch.save({"a": torch.zeros(3)}, alien)
+    with pytest.raises(WeightsError, match="do not fit"):
+        backbone.build(SMALL, str(alien))
+    with pytest.raises(WeightsError, match="lacks 10 entries"):
+        backbone.build(config.PAPER.backbone, str(alien))
+    with pytest.raises(WeightsError, match="lacks .* entries"):
+        backbone.build(config.Backbone(backbone="resnet10t", stage=2), str(alien))
+
+
+def test_a_failed_download_says_what_to_do():
+    def fetch():
+        raise OSError("no route to host")
+
+    with pytest.raises(WeightsError, match=r"alexnet could not be downloaded .*no route.*weights=FILE"):
+        weights.download("alexnet", fetch)

@@ -1,0 +1,155 @@
+"""The command line as a person and a machine use it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from conftest import TINY
+from differnet.cli import app
+
+RUN = CliRunner()
+QUICK = [x for name, value in TINY.items() for x in ("--set", f"{name}={json.dumps(value)}")]
+TINY_OPTIONS = [*QUICK, "--weights", "random"]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory, mvtec_root):
+    path = tmp_path_factory.mktemp("cli") / "model.safetensors"
+    done = RUN.invoke(
+        app,
+        ["fit", str(mvtec_root / "stripes/train/good"), "--out", str(path), "--rate", "0.2", *TINY_OPTIONS],
+    )
+    assert done.exit_code == 0, done.output
+    assert "Threshold" in done.stdout
+    return path
+
+
+def test_score_tells_writes_and_draws(model, mvtec_root, tmp_path):
+    maps, table = tmp_path / "maps", tmp_path / "rows.csv"
+    test = mvtec_root / "stripes" / "test"
+    done = RUN.invoke(
+        app,
+        [
+            "score",
+            str(model),
+            str(test / "good"),
+            str(test / "square"),
+            "--out",
+            str(table),
+            "--maps",
+            str(maps),
+        ],
+    )
+    assert done.exit_code == 0, done.output
+    with table.open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["path"] for row in rows] == [
+        str(p) for d in ("good", "square") for p in sorted((test / d).iterdir())
+    ]
+    assert sum(row["is_defective"] == "True" for row in rows[8:]) >= 6
+    overlay, raw = Image.open(rows[9]["overlay"]), np.load(rows[9]["map"])
+    assert overlay.size == (64, 64)
+    assert raw.shape == (64, 64)
+    assert len({row["map"] for row in rows}) == 16  # equal file names do not overwrite each other
+
+
+def test_json_is_one_document_alone_on_stdout(model, mvtec_root, tmp_path):
+    square = mvtec_root / "stripes/test/square"
+    lines = tmp_path / "rows.jsonl"
+    done = RUN.invoke(app, ["score", str(model), str(square), "--json", "--out", str(lines)])
+    document = json.loads(done.stdout)
+    assert len(document["images"]) == 8
+    assert [json.loads(line) for line in lines.read_text().splitlines()] == document["images"]
+    info = json.loads(RUN.invoke(app, ["info", str(model), "--json"]).stdout)
+    assert info["threshold"] == document["threshold"]
+    assert info["config"]["training"]["epochs"] == TINY["epochs"]
+
+
+def test_exit_codes(model, mvtec_root, tmp_path):
+    square, good = mvtec_root / "stripes/test/square", mvtec_root / "stripes/train/good"
+    assert RUN.invoke(app, ["score", str(model), str(square), "--fail-on-defect"]).exit_code == 1
+    assert RUN.invoke(app, ["score", str(model), str(square)]).exit_code == 0
+    missing = RUN.invoke(app, ["score", str(model), str(tmp_path / "none")])
+    assert missing.exit_code == 2
+    assert "no such file or folder" in missing.stderr
+    assert missing.stdout == ""
+    wrong = RUN.invoke(app, ["score", str(model), str(good), "--out", str(tmp_path / "rows.txt")])
+    assert wrong.exit_code == 2
+    assert "ending in .csv or .jsonl" in wrong.stderr
+    unknown = RUN.invoke(app, ["fit", str(good), "--out", "m", "--set", "epoch=3"])
+    assert unknown.exit_code == 2
+    assert "did you mean 'epochs'" in unknown.stderr
+
+
+def test_evaluate_reports_what_it_must(mvtec_root, tmp_path):
+    out = tmp_path / "out"
+    done = RUN.invoke(
+        app,
+        [
+            "evaluate",
+            str(mvtec_root),
+            "--seeds",
+            "2",
+            "--json",
+            "--out",
+            str(out),
+            "--set",
+            "rate=0.2",
+            *TINY_OPTIONS,
+        ],
+    )
+    assert done.exit_code == 0, done.output
+    document = json.loads(done.stdout)
+    assert len(document["image_auroc"]) == 2
+    assert document["image_auroc_mean"] == pytest.approx(np.mean(document["image_auroc"]))
+    assert document["image_auroc_mean"] > 0.9
+    assert (document["n_train"], document["n_good"], document["n_defective"]) == (24, 8, 8)
+    assert 0.5 < document["pixel_auroc_mean"] <= 1
+    assert document["fit_seconds"] > 0 < document["score_seconds_per_image"]
+    assert 0 <= document["recall_without_false_alarms_mean"] <= 1
+    assert "held-out training images" in document["threshold"]
+    assert document["config"]["flow"]["hidden"] == TINY["hidden"]
+    assert sorted(p.name for p in out.iterdir()) == [
+        "evaluation.json",
+        "gallery.png",
+        "histogram.png",
+        "roc.png",
+        "scores.csv",
+    ]
+    with (out / "scores.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == 2 * 16
+
+
+def test_evaluate_shots_and_plain_output(mvtec_root):
+    done = RUN.invoke(
+        app, ["evaluate", str(mvtec_root / "stripes"), "--shots", "6", "--no-maps", *TINY_OPTIONS]
+    )
+    assert done.exit_code == 0, done.output
+    assert "image_auroc" in done.stdout
+    assert "pixel_auroc" not in done.stdout
+
+
+def test_groups_by_pattern(mvtec_root, tmp_path):
+    good = str(mvtec_root / "stripes/train/good")
+    options = ["--out", str(tmp_path / "m"), "--group-pattern", r"(\d\d)\d\.png", "--json", *TINY_OPTIONS]
+    document = json.loads(RUN.invoke(app, ["fit", good, *options]).stdout)
+    assert document["train_count"] + document["calibration_count"] == 24
+    assert document["train_count"] in {10, 14, 20}  # tens stay together: 10, 10 and 4 images
+    bad = RUN.invoke(app, ["fit", good, "--out", str(tmp_path / "m"), "--group-pattern", "(", *TINY_OPTIONS])
+    assert bad.exit_code == 2
+    assert "not a regular expression" in bad.stderr
+
+
+def test_python_dash_m_and_version():
+    run = subprocess.run(
+        [sys.executable, "-m", "differnet", "--version"], capture_output=True, text=True, check=True
+    )
+    assert run.stdout.startswith("differnet 0.")

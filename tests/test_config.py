@@ -1,0 +1,90 @@
+"""Settings: the paper's figures, overriding by name, errors that name the nearest."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from differnet import config
+from differnet.errors import ConfigError
+
+
+def test_the_paper_preset_is_the_papers_every_setting():
+    c = config.resolve("paper")
+    assert (c.backbone.backbone, c.backbone.sizes) == ("alexnet", (448, 224, 112))
+    assert (c.flow.blocks, c.flow.depth, c.flow.hidden, c.flow.clamp) == (8, 3, 2048, 3.0)
+    t = c.training
+    assert (t.epochs, t.batch, t.views_per_step, t.learning_rate) == (192, 96, 4, 2e-4)
+    assert (t.betas, t.eps, t.weight_decay, t.schedule, t.min_steps) == (
+        (0.8, 0.8),
+        1e-4,
+        1e-5,
+        "constant",
+        0,
+    )
+    v = c.views
+    assert (v.rotation, v.fresh_views, v.train_views, v.score_views) == ("full", True, 4, 64)
+    assert (v.brightness, v.contrast) == ((0.85, 1.15), (0.85, 1.15))
+
+
+def test_leaf_names_are_unique():
+    leaves = [
+        leaf.name
+        for section in dataclasses.fields(config.Config)
+        for leaf in dataclasses.fields(getattr(config.DEFAULT, section.name))
+    ]
+    assert len(leaves) == len(set(leaves)) == len(config.names())
+
+
+@pytest.mark.parametrize("preset", sorted(config.PRESETS))
+def test_json_both_ways(preset):
+    c = config.resolve(preset)
+    assert config.Config.from_dict(json.loads(json.dumps(c.to_dict()))) == c
+
+
+@given(st.sampled_from(sorted(config.names())), st.sampled_from(["default", "paper"]))
+def test_every_setting_can_be_replaced_one_by_one(name, preset):
+    other = config.PRESETS["paper" if preset == "default" else "default"]
+    section = config.names()[name]
+    value = getattr(getattr(other, section), name)
+    for key in (name, f"{section}.{name}"):
+        changed = config.resolve(preset, {key: value})
+        assert getattr(getattr(changed, section), name) == value
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"epoch": 3}, "no setting 'epoch'; did you mean 'epochs'"),
+        ({"flow.epochs": 3}, "no setting 'flow.epochs'; did you mean 'training.epochs'"),
+        ({"hidden": 0}, "flow.hidden = 0: .*greater than or equal to 1"),
+        ({"fill": "grey"}, "views.fill = 'grey'"),
+        ({"sizes": [112, 224]}, "largest first"),
+        ({"brightness": [2.0, 1.0]}, "0 < low <= high"),
+        ({"learning_rate": float("nan")}, "learning_rate"),
+        ({"rate": 1.0}, "decision.rate"),
+    ],
+)
+def test_what_does_not_fit_is_explained(overrides, message):
+    with pytest.raises(ConfigError, match=message):
+        config.resolve("default", overrides)
+
+
+def test_unknown_presets_and_fields():
+    with pytest.raises(ConfigError, match="did you mean 'paper'"):
+        config.resolve("papre")
+    with pytest.raises(ConfigError, match="views.score_vews.*did you mean 'score_views'"):
+        config.Config.from_dict({"views": {"score_vews": 3}})
+    with pytest.raises(ConfigError, match="NAME=VALUE"):
+        config.parse_assignments(["epochs"])
+
+
+def test_settings_are_frozen_and_equal_by_value():
+    assert config.resolve("default") == config.resolve("default", {"epochs": config.DEFAULT.training.epochs})
+    assert config.resolve("default") != config.resolve("default", {"epochs": 3})
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config.DEFAULT.flow.hidden = 3

@@ -1,0 +1,99 @@
+"""Layouts, each read from a miniature of it."""
+
+from __future__ import annotations
+
+import pytest
+from PIL import Image
+
+from differnet import datasets
+from differnet.errors import LayoutError
+
+
+def touch(root, *names):
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (4, 4)).save(path)
+
+
+@pytest.fixture
+def mtd(tmp_path):
+    touch(tmp_path, *(f"MT_Free/Imgs/good{i}.jpg" for i in range(10)))
+    touch(tmp_path, *(f"MT_Free/Imgs/good{i}.png" for i in range(10)))
+    touch(tmp_path, "MT_Crack/Imgs/c.jpg", "MT_Crack/Imgs/c.png", "MT_Fray/Imgs/f.jpg")
+    return tmp_path
+
+
+def test_mvtec_one_and_many_categories(tmp_path):
+    for name in ("bottle", "screw"):
+        touch(tmp_path / name, "train/good/0.png", "train/good/1.png", "test/good/0.png", "test/cut/7.png")
+        touch(tmp_path / name, "ground_truth/cut/7_mask.png")
+    both = datasets.read(tmp_path)
+    assert [d.name for d in both] == ["bottle", "screw"]
+    assert [len(both[0].train), len(both[0].test)] == [2, 2]
+    defective = next(s for s in both[1].test if s.is_defective)
+    assert (defective.defect, defective.mask) == ("cut", tmp_path / "screw/ground_truth/cut/7_mask.png")
+    assert [d.name for d in datasets.read(tmp_path, categories=["screw"])] == ["screw"]
+    assert [d.name for d in datasets.read(tmp_path / "screw")] == ["screw"]
+    with pytest.raises(LayoutError, match=r"no category \['bolt'\]; there are \['bottle', 'screw'\]"):
+        datasets.read(tmp_path, categories=["bolt"])
+
+
+def test_magnetic_tiles_with_the_split_file(mtd, tmp_path):
+    split = tmp_path / "split.txt"
+    split.write_text("good1.jpg\ngood4.jpg\n\n")
+    (data,) = datasets.read(mtd, split_file=split)
+    assert sorted(s.path.name for s in data.train) == ["good1.jpg", "good4.jpg"]
+    assert len(data.test) == 8 + 2
+    assert {s.defect: s.mask and s.mask.name for s in data.test if s.is_defective} == {
+        "crack": "c.png",
+        "fray": None,
+    }
+
+
+def test_magnetic_tiles_without_it_take_a_seeded_80_percent(mtd):
+    first, again = datasets.read(mtd)[0], datasets.read(mtd, "mtd")[0]
+    assert first == again
+    assert len(first.train) == 8
+
+
+def test_a_split_file_that_does_not_fit(mtd, tmp_path):
+    split = tmp_path / "split.txt"
+    split.write_text("good1.jpg\nother.jpg\n")
+    with pytest.raises(LayoutError, match="1 names are not good images here, such as 'other.jpg'"):
+        datasets.read(mtd, split_file=split)
+    with pytest.raises(LayoutError, match="no such split file"):
+        datasets.read(mtd, split_file=tmp_path / "none.txt")
+
+
+def test_plain_folders(tmp_path):
+    touch(tmp_path, *(f"good/{i}.png" for i in range(10)), "dent/0.png", "dent/deep/1.png")
+    (data,) = datasets.read(tmp_path)
+    assert len(data.train) == 8
+    assert sorted(s.defect for s in data.test) == ["dent", "dent", "good", "good"]
+    (flat,) = datasets.read(tmp_path / "good")
+    assert (len(flat.train), len(flat.test)) == (8, 2)
+
+
+def test_wrong_roots_say_what_was_expected_and_found(tmp_path):
+    touch(tmp_path, "a/b.png")
+    with pytest.raises(LayoutError, match="no such folder"):
+        datasets.read(tmp_path / "none")
+    with pytest.raises(LayoutError, match=r"expected train/good, .*found 1 entries \(0 images\): a"):
+        datasets.read(tmp_path, "mvtec")
+    with pytest.raises(LayoutError, match="expected MT_Free"):
+        datasets.read(tmp_path, "mtd")
+    with pytest.raises(LayoutError, match="expected good images in good/"):
+        datasets.read(tmp_path, "folder")
+    with pytest.raises(LayoutError, match="has no categories"):
+        datasets.read(tmp_path, "folder", ["x"])
+
+
+def test_shots_are_drawn_by_seed(mtd):
+    data = datasets.read(mtd)[0]
+    three = data.shots(3, seed=0)
+    assert len(three.train) == 3
+    assert three.test == data.test
+    assert three == data.shots(3, seed=0) != data.shots(3, seed=1)
+    with pytest.raises(LayoutError, match="9 shots asked of 8"):
+        data.shots(9, seed=0)

@@ -1,0 +1,49 @@
+"""The demo's data are what they claim, and its defects are found with the embedded backbone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from differnet import datasets, demo, showcase
+from differnet.images import load, load_mask
+
+pytest.importorskip("skimage")
+
+
+def test_defects_are_where_the_masks_say():
+    rng = np.random.default_rng(0)
+    tile = demo._cut(demo._photograph("gravel"), rng)
+    for name, draw in demo.DEFECTS.items():
+        for strength in demo.STRENGTHS:
+            changed, mask = draw(tile, strength, rng)
+            difference = np.abs(changed.astype(int) - tile).sum(axis=2)
+            assert 20 < mask.sum() < 0.35 * mask.size, name
+            assert difference[mask].mean() > 3 * difference[~mask].mean(), name
+            assert difference[mask].mean() > 10, name
+
+
+def test_training_and_test_tiles_share_no_pixel(tmp_path, monkeypatch):
+    coded = np.tile(np.repeat(np.arange(512)[None], 512, 0)[..., None] // 2, (1, 1, 3)).astype(np.uint8)
+    monkeypatch.setattr(demo, "_photograph", lambda name: coded)
+    demo.write_demo_data(tmp_path, textures=("coded",))
+    data = datasets.read(tmp_path)[0]
+    train = {int(v) for s in data.train for v in np.unique(load(s.path))}
+    test = {int(v) for s in data.test if not s.is_defective for v in np.unique(load(s.path))}
+    assert max(train) <= min(test)
+    assert len(data.train) == demo.TRAIN_TILES
+    defective = [s for s in data.test if s.is_defective]
+    assert len(defective) == len(demo.DEFECTS) * len(demo.STRENGTHS)
+    assert all(load_mask(s.mask).any() for s in defective)
+
+
+@pytest.mark.slow
+def test_the_demos_defects_are_found(tmp_path, monkeypatch):
+    monkeypatch.setattr(demo, "TEXTURES", ("gravel",))
+    document = showcase.run_demo(tmp_path, 0, lambda stage, done, total: None)
+    figures = document["textures"]["gravel"]
+    assert figures["image_auroc"] >= 0.9
+    assert figures["pixel_auroc"] >= 0.75
+    assert figures["found"] >= 0.6 * figures["n_defective"]
+    assert Image.open(document["open"][0]).width > 800

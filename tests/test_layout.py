@@ -1,0 +1,70 @@
+"""The shape of the code: imports go one way, importing the package is cheap, files stay small."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parent.parent / "src" / "differnet"
+ORDER = [
+    "errors", "config", "seeds", "storage", "images", "datasets", "views", "weights", "backbone", "runtime",
+    "flow", "score", "metrics", "calibrate", "train", "features", "localize", "artifact", "detector",
+    "demo", "pictures", "evaluate", "evaluation_files", "rows", "showcase", "console", "cli", "__main__",
+]  # fmt: skip
+LEAVES = {"images", "seeds", "storage", "flow", "score", "metrics", "calibrate"}
+
+
+def imports(module):
+    tree = ast.parse((SOURCE / f"{module}.py").read_text())
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module == "differnet":
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("differnet."):
+            names.add(node.module.split(".")[1])
+    return names & set(ORDER)
+
+
+def test_every_module_has_its_place():
+    assert sorted(ORDER) == sorted(p.stem for p in SOURCE.glob("*.py") if p.stem != "__init__")
+
+
+@pytest.mark.parametrize("module", ORDER)
+def test_imports_go_down_the_list(module):
+    above = set(ORDER[: ORDER.index(module)])
+    assert imports(module) <= above
+
+
+@pytest.mark.parametrize("module", sorted(LEAVES))
+def test_leaves_import_only_errors(module):
+    assert imports(module) <= {"errors"}
+
+
+@pytest.mark.parametrize("module", ORDER)
+def test_files_and_functions_stay_small(module):
+    text = (SOURCE / f"{module}.py").read_text()
+    assert text.count("\n") <= 350
+    long = [
+        node.name
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.FunctionDef) and node.end_lineno - node.lineno > 60
+    ]
+    assert long == []
+
+
+def test_asking_the_version_imports_no_torch():
+    code = (
+        "import differnet, sys; differnet.__version__; print('torch' in sys.modules, 'numpy' in sys.modules)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["False", "False"]
+
+
+def test_help_imports_no_torch():
+    code = "import sys; sys.argv = ['differnet', '--help']; import differnet.cli as c\ntry: c.main()\nexcept SystemExit: pass\nprint('torch' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.split()[-1] == "False"

@@ -1,0 +1,67 @@
+"""Eq. 7 against a literal gradient, and heat where the defect is."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import nn
+
+import reference
+from conftest import defective_image
+from differnet import localize
+from differnet.backbone import MultiScale
+from differnet.flow import Flow
+
+
+def small():
+    """A smooth network, so that finite differences are well defined, and a small flow."""
+    generator = torch.Generator().manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 4, 3, stride=2, padding=1), nn.Tanh())
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) / 3)
+    module = MultiScale(network, (12, 6), (127.0,) * 3, (64.0,) * 3).double()
+    return module, Flow(module.width, 2, 6, 1, seed=1).double()
+
+
+def test_blur_is_the_literal_gaussian():
+    image = torch.rand(2, 3, 15, 17, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    blurred = localize.gaussian_blur(image, 1.3)
+    np.testing.assert_allclose(blurred[1, 2], reference.gaussian(image[1, 2].numpy(), 1.3), atol=1e-12)
+
+
+def test_gradient_map_is_eq_7_by_finite_differences():
+    module, flow = small()
+    x = torch.rand(1, 3, 12, 12, generator=torch.Generator().manual_seed(1), dtype=torch.float64) * 255
+
+    def loss(image):
+        with torch.no_grad():
+            z, log_det = flow(module(image))
+        return reference.loss(z[0].tolist(), float(log_det))
+
+    gradient = np.zeros((3, 12, 12))
+    for index in np.ndindex(gradient.shape):
+        step = torch.zeros_like(x)
+        step[(0, *index)] = 1e-3
+        gradient[index] = (loss(x + step) - loss(x - step)) / 2e-3
+    wanted = reference.gradient_map(gradient, 1.1)
+    found = localize.gradient_maps(x, module, flow, 1.1)[0]
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-9)
+
+
+def test_heat_is_highest_in_the_defect(detector):
+    for index in range(6):
+        image, mask = defective_image(index)
+        heat = detector.localize(image)
+        assert heat.shape == mask.shape
+        assert heat.min() >= 0
+        assert heat[mask].mean() > 1.15 * heat[~mask].mean()  # even with a random backbone
+
+
+def test_good_images_stay_below_the_fixed_scale(detector, good_images):
+    from conftest import good_image
+
+    calm = [float(detector.localize(image).max()) for image in good_images]
+    fresh = [float(detector.localize(good_image(500 + i)).max()) for i in range(6)]
+    assert max(calm) < 1.6
+    assert np.median(fresh) < 1

@@ -1,0 +1,105 @@
+"""Training: it fits, it repeats, it resumes to the same numbers, and it never hides a NaN."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from differnet import config, train
+from differnet.errors import ModelFileError, NumericalError
+from differnet.flow import Flow
+
+SETTINGS = config.Training(epochs=6, batch=64, learning_rate=5e-3, schedule="one-cycle")
+
+
+def toy(count=256, seed=0):
+    """Two correlated coordinates on a curve, and two of noise."""
+    g = torch.Generator().manual_seed(seed)
+    a = torch.randn(count, 1, generator=g)
+    return torch.cat(
+        [a, a**2 / 2 + 0.1 * torch.randn(count, 1, generator=g), torch.randn(count, 2, generator=g)], 1
+    )
+
+
+def fit(settings=SETTINGS, **options):
+    flow = Flow(4, blocks=3, hidden=16, depth=1, seed=2)
+    history = train.fit(flow, train.Bank(toy(), settings.batch, seed=0), settings, **options)
+    return flow, history
+
+
+def test_it_learns_the_density():
+    flow, history = fit(
+        config.Training(epochs=40, batch=64, learning_rate=5e-3, schedule="one-cycle"), held_out=toy(64, 9)
+    )
+    assert history[-1].loss < history[0].loss - 0.3
+    assert history[-1].held_out_loss < history[0].held_out_loss
+    z, _ = flow(toy(500, seed=5))
+    assert abs(float(z.detach().mean())) < 0.3
+    assert 0.7 < float(z.detach().std()) < 1.4
+
+
+def test_same_seed_same_numbers():
+    first, second = fit()[0], fit()[0]
+    for name, value in first.state_dict().items():
+        assert torch.equal(value, second.state_dict()[name])
+
+
+def test_a_resumed_run_ends_with_the_same_numbers(tmp_path):
+    whole, history = fit()
+    checkpoint = tmp_path / "run" / "flow.safetensors"
+
+    class Stop(Exception):
+        pass
+
+    def stop(epoch, total):
+        if epoch.epoch == 2:
+            raise Stop
+
+    with pytest.raises(Stop):
+        fit(checkpoint=checkpoint, on_epoch=stop)
+    resumed, again = fit(checkpoint=checkpoint)
+    assert [e.loss for e in again] == [e.loss for e in history]
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name])
+
+
+def test_a_checkpoint_of_another_run_is_refused(tmp_path):
+    checkpoint = tmp_path / "flow.safetensors"
+    fit(checkpoint=checkpoint)
+    with pytest.raises(ModelFileError, match="another run"):
+        fit(config.Training(epochs=7, batch=64), checkpoint=checkpoint)
+
+
+def test_a_loss_that_explodes_stops_with_advice():
+    flow = Flow(4, blocks=2, hidden=8, depth=1)
+    rows = toy()
+    rows[7, 1] = float("nan")
+    with pytest.raises(NumericalError, match="in epoch 1; lower learning_rate"):
+        train.fit(flow, train.Bank(rows, 64, 0), SETTINGS)
+
+
+def test_a_bank_shows_every_row_once_an_epoch():
+    rows = torch.arange(10.0)[:, None]
+    bank = train.Bank(rows, batch=4, seed=1)
+    batches = list(bank.batches(0))
+    assert [len(b) for b in batches] == [4, 4, 2]
+    assert bank.steps == 3
+    assert sorted(torch.cat(batches).flatten().tolist()) == list(range(10))
+    assert not torch.equal(torch.cat(batches), torch.cat(list(bank.batches(1))))
+    assert torch.equal(torch.cat(batches), torch.cat(list(bank.batches(0))))
+
+
+def test_learning_rate_schedules():
+    constant = config.Training()
+    assert {train.learning_rate(constant, s, 50) for s in range(50)} == {2e-4}
+    rates = [train.learning_rate(SETTINGS, s, 100) for s in range(100)]
+    assert rates[0] == pytest.approx(5e-3 / 25)
+    assert int(np.argmax(rates)) == 30
+    assert max(rates) == pytest.approx(5e-3)
+    assert rates[-1] == pytest.approx(5e-3 / 1e4)
+
+
+def test_few_images_get_more_epochs():
+    assert train.count_epochs(config.Training(epochs=2, min_steps=10), steps=3) == 4
+    assert train.count_epochs(config.Training(epochs=8, min_steps=10), steps=3) == 8
