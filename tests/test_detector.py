@@ -13,7 +13,7 @@ from PIL import Image
 import reference
 from conftest import TINY, defective_image, good_image
 from differnet import DifferNet, DifferNetWarning
-from differnet.errors import ConfigError, DifferNetError, ImageError, NotFittedError
+from differnet.errors import ConfigError, DifferNetError, ImageError, ModelFileError, NotFittedError
 from differnet.metrics import auroc
 from differnet.views import render
 
@@ -162,6 +162,8 @@ def test_a_broken_off_fit_goes_on(good_images, tmp_path):
     assert "describing training images" not in seen
     assert [x for x in seen if isinstance(x, int)] == [1]
     assert resumed.score(good_images[:2]).tolist() == whole.score(good_images[:2]).tolist()
+    with pytest.raises(ModelFileError, match="checkpoint of other images or settings"):
+        fit(good_images[8:16], checkpoint=tmp_path)
 
 
 def test_fresh_views_train_through_the_same_loop(good_images):

@@ -12,7 +12,7 @@ import pytest
 SOURCE = Path(__file__).parent.parent / "src" / "differnet"
 ORDER = [
     "errors", "config", "seeds", "storage", "images", "datasets", "views", "weights", "backbone", "runtime",
-    "flow", "score", "metrics", "calibrate", "train", "features", "localize", "artifact", "detector",
+    "flow", "score", "metrics", "calibrate", "train", "features", "bank", "localize", "artifact", "detector",
     "demo", "pictures", "evaluate", "evaluation_files", "rows", "showcase", "console", "cli", "__main__",
 ]  # fmt: skip
 LEAVES = {"images", "seeds", "storage", "flow", "score", "metrics", "calibrate"}

@@ -8,6 +8,7 @@ with them, p = (1 + #{calibration scores >= s}) / (n + 1) is at most a with prob
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from differnet.errors import ConfigError, NumericalError
+from differnet.errors import ConfigError, DifferNetWarning, NumericalError
 
 
 @dataclass(frozen=True)
@@ -99,3 +100,18 @@ def hold_out(groups: Sequence[Hashable], share: float, seed: int) -> tuple[list[
         count += sum(group == names[index] for group in groups)
     held = [i for i, group in enumerate(groups) if group in held_groups]
     return [i for i, group in enumerate(groups) if group not in held_groups], held
+
+
+def warn_when_few(threshold: Threshold | None) -> None:
+    """Warn the caller's caller when there is no threshold, or when it promises less than was wanted."""
+    if threshold is None:
+        message = "no good images were held out, so there is no threshold"
+    elif not threshold.is_kept:
+        message = (
+            f"{threshold.count} held-out good images are too few to promise a false-alarm rate of "
+            f"{threshold.rate:.2%}: the threshold lies above all of them and promises "
+            f"{threshold.promised:.2%}; {threshold.missing} more held-out images would do"
+        )
+    else:
+        return
+    warnings.warn(message, DifferNetWarning, stacklevel=3)

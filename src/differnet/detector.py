@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import warnings
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -17,9 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from differnet import artifact, backbone, calibrate, config, localize, runtime, score, storage, train
+from differnet import artifact, backbone, calibrate, config, localize, runtime, score, train
 from differnet.artifact import Model
-from differnet.errors import ConfigError, DifferNetWarning, NotFittedError, NumericalError, WeightsError
+from differnet.bank import identity, kept_bank
+from differnet.errors import ConfigError, NotFittedError, NumericalError, WeightsError
 from differnet.features import Describer, FreshViews, Progress, silent
 from differnet.flow import Flow
 from differnet.images import ImageLike, gather
@@ -142,19 +141,22 @@ class DifferNet:
         """
         items = gather(images)
         chosen, held = self._split(items, groups)
+        images = [items[index] for index in chosen]
         folder = None if checkpoint is None else Path(checkpoint)
+        key = identity(self.describer, images, self.seed) if folder else ""
         calibration_features = [
             self._describe(items[index], progress, "describing held-out images", step, len(held))
             for step, index in enumerate(held, 1)
         ]
-        source = self._source(items, chosen, folder, progress, bank)
+        rows = None if bank is None else bank[chosen]
         flow = self._new_flow()
         history = train.fit(
             flow,
-            source,
+            self._source(images, folder, key, progress, rows),
             self.config.training,
             torch.cat(calibration_features) if held else None,
             folder / "flow.safetensors" if folder else None,
+            key,
             on_epoch,
         )
         flow.eval().requires_grad_(False)
@@ -175,7 +177,7 @@ class DifferNet:
             scale = self._map_scale(model, [items[index] for index in held or chosen], progress)
             model = replace(model, map_scale=scale)
         self._model = model
-        self._warn_when_few()
+        calibrate.warn_when_few(self.promise)
         return self
 
     def score(self, images: ImageLike | Iterable[ImageLike], progress: Progress = silent) -> Scores:
@@ -222,7 +224,7 @@ class DifferNet:
         scores = self.score(good, progress)
         self._model = replace(self.model, calibration=scores, config=settings)
         self.config = settings
-        self._warn_when_few()
+        calibrate.warn_when_few(self.promise)
         return calibrate.choose_threshold(scores, settings.decision.rate)
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -282,40 +284,21 @@ class DifferNet:
 
     def _source(
         self,
-        items: Sequence[ImageLike],
-        chosen: Sequence[int],
+        images: Sequence[ImageLike],
         folder: Path | None,
+        key: str,
         progress: Progress,
-        bank: Tensor | None,
+        rows: Tensor | None,
     ) -> train.Source:
         training = self.config.training
-        images = [items[index] for index in chosen]
         if self.config.views.fresh_views:
             return FreshViews(self.describer, images, training, self.seed, progress)
-        rows = self._bank(images, folder, progress) if bank is None else bank[list(chosen)]
+        if rows is None and folder is None:
+            rows = self.describer.bank(images, self.seed, progress)
+        elif rows is None and folder is not None:
+            rows = kept_bank(self.describer, images, self.seed, folder, key, progress)
+        assert rows is not None  # noqa: S101
         return train.Bank(rows.flatten(0, 1), training.batch, self.seed)
-
-    def _bank(self, images: Sequence[ImageLike], folder: Path | None, progress: Progress) -> Tensor:
-        """Describe the training images, or take them from a checkpoint that holds these very ones."""
-        if folder is None:
-            return self.describer.bank(images, self.seed, progress)
-        file, key = folder / "bank.safetensors", self._bank_key(images)
-        if file.exists():
-            header, tensors = storage.read_tensors(file)
-            if header.get("key") == key:
-                return tensors["bank"]
-        rows = self.describer.bank(images, self.seed, progress)
-        storage.write_tensors(file, {"bank": rows}, {"kind": "bank", "key": key})
-        return rows
-
-    def _bank_key(self, images: Sequence[ImageLike]) -> str:
-        total = hashlib.sha256(
-            repr((self.config.views, self.config.backbone, self.seed, self.module.digest)).encode()
-        )
-        for image in images:
-            is_path = isinstance(image, (str, os.PathLike))
-            total.update(Path(image).read_bytes() if is_path else load_image(image).tobytes())  # type: ignore[arg-type]
-        return total.hexdigest()
 
     def _raw_map(self, model: Model, pixels: npt.NDArray[np.uint8]) -> Heat:
         square = to_square(pixels, self.config.backbone.sizes[0])
@@ -334,21 +317,6 @@ class DifferNet:
             strongest.append(float(self._raw_map(model, load_image(item)).max()))
             progress("scaling heat maps", index, len(some))
         return max(*strongest, 1e-30)
-
-    def _warn_when_few(self) -> None:
-        promise = self.promise
-        if promise is None:
-            warnings.warn(
-                "no good images were held out, so there is no threshold", DifferNetWarning, stacklevel=3
-            )
-        elif not promise.is_kept:
-            warnings.warn(
-                f"{promise.count} held-out good images are too few to promise a false-alarm rate of "
-                f"{promise.rate:.2%}: the threshold lies above all of them and promises {promise.promised:.2%}; "
-                f"{promise.missing} more held-out images would do",
-                DifferNetWarning,
-                stacklevel=3,
-            )
 
 
 @torch.inference_mode()

@@ -72,14 +72,16 @@ def fit(
     settings: config.Training,
     held_out: Tensor | None = None,
     checkpoint: Path | None = None,
+    identity: str = "",
     on_epoch: OnEpoch = lambda epoch, total: None,
 ) -> list[Epoch]:
     """Fit ``flow`` in place and return one record an epoch; the last epoch is the result.
 
     The held-out loss is for the eye alone: it gets worse long before the AUROC does, so nothing stops on
     it. ``checkpoint``: a file written after every epoch; when it exists, the run goes on from there and
-    ends with the same numbers as an uninterrupted one. Raises :class:`NumericalError` when the loss is
-    no longer finite, and :class:`ModelFileError` for a checkpoint of another run.
+    ends with the same numbers as an uninterrupted one. ``identity`` names the data behind ``source``. Raises
+    :class:`NumericalError` when the loss is no longer finite, and :class:`ModelFileError` for a checkpoint
+    of another run: other data, settings or flow.
     """
     optimizer = torch.optim.Adam(
         flow.parameters(),
@@ -90,7 +92,7 @@ def fit(
     )
     epochs = count_epochs(settings, source.steps)
     total_steps = epochs * source.steps
-    run = {"training": asdict(settings), "flow": repr(flow), "steps": source.steps}
+    run = {"training": asdict(settings), "flow": repr(flow), "data": identity}
     history = _resume(checkpoint, flow, optimizer, run) if checkpoint else []
     device = next(flow.parameters()).device
     for epoch in range(len(history), epochs):

@@ -67,10 +67,13 @@ def render(image: Tensor, views: ViewSet, fill: str = "reflection") -> Tensor:
 
     ``fill`` is what stands where the turned image has no pixels; see :class:`differnet.config.Views`.
     """
-    turned = _turn(image.expand(len(views), -1, -1, -1), views.angles, fill)
-    bright = (turned * _per_view(views.brightness)).clamp(0, 255)
+    is_grey = bool((image == image[:1]).all())
+    shown = image[:1] if is_grey else image  # grey: one channel does the work of all
+    turned = _turn(shown.expand(len(views), -1, -1, -1), views.angles, fill)
+    bright = turned.mul_(_per_view(views.brightness)).clamp_(0, 255)
     mean = bright.mean(dim=(1, 2, 3), keepdim=True)
-    return ((bright - mean) * _per_view(views.contrast) + mean).clamp(0, 255)
+    contrasted = bright.sub_(mean).mul_(_per_view(views.contrast)).add_(mean).clamp_(0, 255)
+    return contrasted.expand(-1, len(image), -1, -1).contiguous()
 
 
 def turn_back(maps: Tensor, angles: Tensor) -> Tensor:
