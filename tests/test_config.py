@@ -28,6 +28,7 @@ def test_the_paper_preset_is_the_papers_every_setting():
     )
     v = c.views
     assert (v.rotation, v.fresh_views, v.train_views, v.score_views) == ("full", True, 4, 64)
+    assert v.score_rotations == "random"
     assert (v.brightness, v.contrast) == ((0.85, 1.15), (0.85, 1.15))
 
 

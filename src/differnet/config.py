@@ -34,7 +34,9 @@ class Views:
 
     ``rotation``: ``"full"`` turns by any angle, ``"none"`` leaves images upright. ``fill`` is what stands
     outside the turned image: ``"reflection"`` mirrors it, so that no edge appears that a good part lacks;
-    ``"zeros"`` is black, as in the paper; ``"border"`` repeats the rim.
+    ``"zeros"`` is black, as in the paper; ``"border"`` repeats the rim. ``score_rotations``: images are
+    scored in ``"even"``ly spaced rotations without jitter, or, as in the paper, in ``"random"`` views drawn once
+    from the model's seed.
     """
 
     rotation: Literal["full", "none"] = "full"
@@ -44,6 +46,7 @@ class Views:
     fresh_views: bool = False
     train_views: Positive = 16
     score_views: Positive = 16
+    score_rotations: Literal["even", "random"] = "even"
 
     def __post_init__(self) -> None:
         _check_factors("brightness", self.brightness)
@@ -154,7 +157,7 @@ class Config:
 
 
 PAPER = Config(
-    views=Views(fill="zeros", fresh_views=True, train_views=4, score_views=64),
+    views=Views(fill="zeros", fresh_views=True, train_views=4, score_views=64, score_rotations="random"),
     backbone=Backbone(backbone="alexnet", stage=0),
     flow=Flow(),
     training=Training(),

@@ -24,7 +24,7 @@ from differnet.flow import Flow
 from differnet.images import ImageLike, gather
 from differnet.images import load as load_image
 from differnet.seeds import generator
-from differnet.views import ViewSet, random_views, to_square
+from differnet.views import ViewSet, even_views, random_views, to_square
 
 Scores = npt.NDArray[np.float64]
 Heat = npt.NDArray[np.float32]
@@ -104,10 +104,11 @@ class DifferNet:
 
     @cached_property
     def scoring_views(self) -> ViewSet:
-        """The views every image is scored in; they come from the seed alone."""
-        return random_views(
-            self.config.views.score_views, self.config.views, generator(self.seed, "scoring views")
-        )
+        """The views every image is scored in; they come from the configuration and the seed alone."""
+        views = self.config.views
+        if views.score_rotations == "even":
+            return even_views(views.score_views, views)
+        return random_views(views.score_views, views, generator(self.seed, "scoring views"))
 
     @property
     def threshold(self) -> float | None:
