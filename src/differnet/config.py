@@ -33,20 +33,19 @@ class Views:
     """Which transformed copies of an image are looked at (sections 3.2 and 4.2 of the paper).
 
     ``rotation``: ``"full"`` turns by any angle, ``"none"`` leaves images upright. ``fill`` is what stands
-    outside the turned image: ``"reflection"`` mirrors it, so that no edge appears that a good part lacks;
-    ``"zeros"`` is black, as in the paper; ``"border"`` repeats the rim. ``score_rotations``: images are
-    scored in ``"even"``ly spaced rotations without jitter, or, as in the paper, in ``"random"`` views drawn once
-    from the model's seed.
+    outside the turned image: ``"zeros"`` is black, as in the paper; ``"reflection"`` mirrors the image;
+    ``"border"`` repeats its rim. ``score_rotations``: images are scored in ``"random"`` views drawn once from the
+    model's seed, or in ``"even"``ly spaced rotations without jitter.
     """
 
     rotation: Literal["full", "none"] = "full"
     brightness: Factors = (0.85, 1.15)
     contrast: Factors = (0.85, 1.15)
-    fill: Literal["reflection", "zeros", "border"] = "reflection"
+    fill: Literal["zeros", "reflection", "border"] = "zeros"
     fresh_views: bool = False
-    train_views: Positive = 16
+    train_views: Positive = 32
     score_views: Positive = 16
-    score_rotations: Literal["even", "random"] = "even"
+    score_rotations: Literal["random", "even"] = "random"
 
     def __post_init__(self) -> None:
         _check_factors("brightness", self.brightness)
@@ -157,14 +156,17 @@ class Config:
 
 
 PAPER = Config(
-    views=Views(fill="zeros", fresh_views=True, train_views=4, score_views=64, score_rotations="random"),
+    views=Views(fresh_views=True, train_views=4, score_views=64),
     backbone=Backbone(backbone="alexnet", stage=0),
     flow=Flow(),
     training=Training(),
 )
 DEFAULT = Config(
-    flow=Flow(hidden=512),
-    training=Training(epochs=10, batch=192, min_steps=300, learning_rate=1e-3, schedule="one-cycle"),
+    backbone=Backbone(sizes=(224, 112)),
+    flow=Flow(hidden=256),
+    training=Training(
+        epochs=10, batch=192, eps=1e-6, min_steps=300, learning_rate=1e-3, schedule="one-cycle"
+    ),
 )
 PRESETS: Mapping[str, Config] = {"default": DEFAULT, "paper": PAPER}
 

@@ -17,7 +17,8 @@ from PIL import Image, ImageDraw, ImageFilter
 from differnet.errors import MissingExtraError
 from differnet.images import Pixels
 
-TEXTURES = ("brick", "grass", "gravel", "ihc")
+TEXTURES = ("brick", "grass", "gravel", "tissue")
+_LOADERS = {"tissue": "immunohistochemistry"}
 TILE = 128
 TRAIN_TILES = 48
 GOOD_TEST_TILES = 16
@@ -63,7 +64,7 @@ def _photograph(name: str) -> Pixels:
         raise MissingExtraError(
             "the demo needs the photographs of scikit-image: pip install 'differnet[demo]'"
         ) from error
-    image = np.asarray(getattr(data, name)(), dtype=np.uint8)
+    image = np.asarray(getattr(data, _LOADERS.get(name, name))(), dtype=np.uint8)
     return np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image[..., :3]
 
 

@@ -18,9 +18,8 @@ from differnet.features import Progress
 from differnet.images import load, load_mask
 from differnet.metrics import PixelAuroc, auroc
 
-# Tiles are 128 pixels wide, so that the largest of the usual three sizes would show nothing more; the
-# few tiles held out can promise one false alarm in ten.
-SETTINGS: dict[str, Any] = {"sizes": [224, 112], "rate": 0.1, "holdout": 0.25}
+# The few tiles held out can promise one false alarm in ten.
+SETTINGS: dict[str, Any] = {"rate": 0.1, "holdout": 0.25}
 
 
 def run_demo(directory: Path, seed: int, progress: Progress) -> dict[str, Any]:
