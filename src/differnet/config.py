@@ -111,7 +111,7 @@ class Maps:
     """Heat maps (section 3.3, eq. 7): how many evenly spaced rotations, and the blur in pixels."""
 
     map_views: Positive = 4
-    blur: Annotated[float, Field(gt=0)] = 6.0
+    blur: Annotated[float, Field(gt=0)] = 4.0
 
 
 @dataclass(frozen=True, config=_strict)
@@ -165,7 +165,7 @@ DEFAULT = Config(
     backbone=Backbone(sizes=(224, 112)),
     flow=Flow(hidden=256),
     training=Training(
-        epochs=10, batch=192, eps=1e-6, min_steps=300, learning_rate=1e-3, schedule="one-cycle"
+        epochs=10, batch=192, eps=1e-6, min_steps=100, learning_rate=1e-3, schedule="one-cycle"
     ),
 )
 PRESETS: Mapping[str, Config] = {"default": DEFAULT, "paper": PAPER}

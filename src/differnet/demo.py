@@ -22,7 +22,7 @@ _LOADERS = {"tissue": "immunohistochemistry"}
 TILE = 128
 TRAIN_TILES = 48
 GOOD_TEST_TILES = 16
-STRENGTHS = (1.0, 0.75, 0.5, 0.35)
+STRENGTHS = (1.0, 0.8, 0.6, 0.4)
 _TRAIN_SHARE = 0.62
 
 Field = npt.NDArray[np.float32]
@@ -79,16 +79,16 @@ def _scratch(tile: Pixels, strength: float, rng: Rng) -> tuple[Pixels, npt.NDArr
     start = rng.uniform(20, TILE - 20, 2)
     heading = rng.uniform(0, 2 * np.pi)
     points = [start]
-    for _ in range(6):
+    for _ in range(8):
         heading += rng.normal(0, 0.25)
         points.append(points[-1] + 11 * np.array([np.cos(heading), np.sin(heading)]))
     line = Image.new("L", (TILE, TILE))
-    ImageDraw.Draw(line).line([tuple(p) for p in points], fill=255, width=int(rng.integers(2, 4)))
+    ImageDraw.Draw(line).line([tuple(p) for p in points], fill=255, width=int(rng.integers(3, 6)))
     return _blend(tile, _soften(line, 0.6), 250.0 if tile.mean() < 128 else 10.0, 0.9 * strength)
 
 
 def _spot(tile: Pixels, strength: float, rng: Rng) -> tuple[Pixels, npt.NDArray[np.bool_]]:
-    disc = _ellipse(rng, low=5, high=9)
+    disc = _ellipse(rng, low=8, high=14)
     return _blend(tile, _soften(disc, 0.8), float(rng.choice([5.0, 245.0])), 0.9 * strength)
 
 
@@ -98,7 +98,7 @@ def _stain(tile: Pixels, strength: float, rng: Rng) -> tuple[Pixels, npt.NDArray
     centre = rng.uniform(40, TILE - 40, 2)
     for _ in range(7):
         x, y = centre + rng.normal(0, 10, 2)
-        r = rng.uniform(9, 17)
+        r = rng.uniform(13, 22)
         ImageDraw.Draw(blot).ellipse((x - r, y - r, x + r, y + r), fill=255)
     return _blend(tile, _soften(blot, 4), 15.0, 0.75 * strength)
 
@@ -107,7 +107,7 @@ def _dent(tile: Pixels, strength: float, rng: Rng) -> tuple[Pixels, npt.NDArray[
     """Pull the texture towards a centre and shade it, light on one side and dark on the other."""
     x, y = np.meshgrid(np.arange(TILE), np.arange(TILE))
     cx, cy = rng.uniform(35, TILE - 35, 2)
-    radius = rng.uniform(14, 22)
+    radius = rng.uniform(22, 30)
     dx, dy = x - cx, y - cy
     bump = np.exp(-(dx**2 + dy**2) / (2 * (radius / 2) ** 2))
     pull = 1 + 0.9 * strength * bump
@@ -122,7 +122,7 @@ def _dent(tile: Pixels, strength: float, rng: Rng) -> tuple[Pixels, npt.NDArray[
 def _missing_piece(tile: Pixels, strength: float, rng: Rng) -> tuple[Pixels, npt.NDArray[np.bool_]]:
     """Fill a polygon with the mean colour of the tile: the texture is gone, the brightness is not."""
     centre = rng.uniform(35, TILE - 35, 2)
-    size = 13 + 13 * strength
+    size = 16 + 18 * strength
     angles = np.sort(rng.uniform(0, 2 * np.pi, 7))
     radii = size * rng.uniform(0.7, 1.0, 7)
     corners = [
