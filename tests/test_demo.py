@@ -14,7 +14,7 @@ pytest.importorskip("skimage")
 
 def test_defects_are_where_the_masks_say():
     rng = np.random.default_rng(0)
-    tile = demo._cut(demo._photograph("gravel"), rng)
+    tile = demo._cut(demo._cells(demo._photograph("gravel"))[0], rng)
     for name, draw in demo.DEFECTS.items():
         for strength in demo.STRENGTHS:
             changed, mask = draw(tile, strength, rng)
@@ -25,14 +25,17 @@ def test_defects_are_where_the_masks_say():
 
 
 def test_training_and_test_tiles_share_no_pixel(tmp_path, monkeypatch):
-    coded = np.tile(np.repeat(np.arange(512)[None], 512, 0)[..., None] // 2, (1, 1, 3)).astype(np.uint8)
+    y, x = np.meshgrid(np.arange(512), np.arange(512), indexing="ij")
+    coded = np.stack([x // 2, y // 2, (x // demo.CELL) * 4 + y // demo.CELL], axis=2).astype(np.uint8)
     monkeypatch.setattr(demo, "_photograph", lambda name: coded)
     demo.write_demo_data(tmp_path, textures=("coded",))
     data = datasets.read(tmp_path)[0]
-    train = {int(v) for s in data.train for v in np.unique(load(s.path))}
-    test = {int(v) for s in data.test if not s.is_defective for v in np.unique(load(s.path))}
-    assert max(train) <= min(test)
-    assert len(data.train) == demo.TRAIN_TILES
+    train = [set(np.unique(load(s.path)[..., 2])) for s in data.train]
+    test = [set(np.unique(load(s.path)[..., 2])) for s in data.test if not s.is_defective]
+    assert all(len(cells) == 1 for cells in train + test)
+    assert not set.union(*train) & set.union(*test)
+    groups = {demo.cell_of(s.path) for s in data.train}
+    assert len(groups) == len(set.union(*train)) == 10
     defective = [s for s in data.test if s.is_defective]
     assert len(defective) == len(demo.DEFECTS) * len(demo.STRENGTHS)
     assert all(load_mask(s.mask).any() for s in defective)

@@ -149,7 +149,16 @@ def evaluate(
             files = evaluation_files.Files(directory, dataset, len(tables) > 1)
             with bars() as progress:
                 result = run(
-                    dataset, resolved, range(seeds), shots, weights, device, maps, progress, files.on_map
+                    dataset,
+                    resolved,
+                    range(seeds),
+                    shots,
+                    weights,
+                    device,
+                    maps,
+                    progress,
+                    files.on_map,
+                    on_run=_tell_run,
                 )
             documents.append(files.finish(result))
             if not json:
@@ -240,6 +249,13 @@ def _tell_rows(judged: list[dict[str, Any]], threshold: float | None) -> None:
     flagged = sum(bool(row["is_defective"]) for row in judged)
     limit = "no threshold" if threshold is None else f"threshold {threshold:.2f}"
     err.print(f"{len(judged)} images, {flagged} defective, {limit}")
+
+
+def _tell_run(run: Any) -> None:
+    err.print(
+        f"seed {run.seed}: AUROC {run.image_auroc:.4f}, fit {run.fit_seconds:.0f} s, "
+        f"score {1000 * run.score_seconds_per_image:.0f} ms an image"
+    )
 
 
 def _tell_evaluation(document: dict[str, Any]) -> None:

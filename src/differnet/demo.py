@@ -1,11 +1,13 @@
 """The demo data: tiles of real photographs that scikit-image ships, with defects drawn into some of them.
 
-Training tiles come from the left part of each photograph and test tiles from the right part, so that no
-pixel is seen twice. Masks are kept. The layout written is MVTec's.
+Each photograph is divided into square cells. A random part of the cells gives training tiles, the others
+give test tiles, so that no pixel is seen twice; the cell is part of a training tile's name, because tiles of
+one cell overlap and belong on one side when some are held out. Masks are kept. The layout is MVTec's.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,11 +21,12 @@ from differnet.images import Pixels
 
 TEXTURES = ("brick", "grass", "gravel", "tissue")
 _LOADERS = {"tissue": "immunohistochemistry"}
-TILE = 128
-TRAIN_TILES = 48
-GOOD_TEST_TILES = 16
+CELL = 128
+TILE = 112
+TRAIN_TILES_A_CELL = 8
+GOOD_TEST_TILES = 18
 STRENGTHS = (1.0, 0.8, 0.6, 0.4)
-_TRAIN_SHARE = 0.62
+_TRAIN_SHARE = 0.625
 
 Field = npt.NDArray[np.float32]
 Rng = np.random.Generator
@@ -37,24 +40,37 @@ def write_demo_data(root: Path, seed: int = 0, textures: tuple[str, ...] | None 
     """
     names = TEXTURES if textures is None else textures
     for index, name in enumerate(names):
-        photograph = _photograph(name)
-        border = int(photograph.shape[1] * _TRAIN_SHARE)
-        rng = np.random.default_rng([seed, index])
-        train, test = photograph[:, :border], photograph[:, border:]
-        folder = root / name
-        for i in range(TRAIN_TILES):
-            _save(folder / "train" / "good" / f"{i:03}.png", _cut(train, rng))
-        for i in range(GOOD_TEST_TILES):
-            _save(folder / "test" / "good" / f"{i:03}.png", _cut(test, rng))
-        for defect, draw in DEFECTS.items():
-            for i, strength in enumerate(STRENGTHS):
-                tile, mask = draw(_cut(test, rng), strength, rng)
-                _save(folder / "test" / defect / f"{i:03}.png", tile)
-                _save(
-                    folder / "ground_truth" / defect / f"{i:03}_mask.png",
-                    mask.astype(np.uint8) * np.uint8(255),
-                )
+        _write_texture(root / name, _photograph(name), np.random.default_rng([seed, index]))
     return list(names)
+
+
+def cell_of(path: Path) -> str:
+    """Return the cell that a training tile was cut from: the group to hold out together."""
+    return path.stem.split("-")[0]
+
+
+def _write_texture(folder: Path, photograph: Pixels, rng: Rng) -> None:
+    cells = _cells(photograph)
+    order = rng.permutation(len(cells))
+    border = round(_TRAIN_SHARE * len(cells))
+    for cell in order[:border]:
+        for i in range(TRAIN_TILES_A_CELL):
+            _save(folder / "train" / "good" / f"cell{cell:02}-{i}.png", _cut(cells[cell], rng))
+    tests = itertools.cycle(cells[cell] for cell in order[border:])
+    for i in range(GOOD_TEST_TILES):
+        _save(folder / "test" / "good" / f"{i:03}.png", _cut(next(tests), rng))
+    for defect, draw in DEFECTS.items():
+        for i, strength in enumerate(STRENGTHS):
+            tile, mask = draw(_cut(next(tests), rng), strength, rng)
+            _save(folder / "test" / defect / f"{i:03}.png", tile)
+            white = mask.astype(np.uint8) * np.uint8(255)
+            _save(folder / "ground_truth" / defect / f"{i:03}_mask.png", white)
+
+
+def _cells(photograph: Pixels) -> list[Pixels]:
+    rows, columns = photograph.shape[0] // CELL, photograph.shape[1] // CELL
+    corners = itertools.product(range(0, rows * CELL, CELL), range(0, columns * CELL, CELL))
+    return [photograph[top : top + CELL, left : left + CELL] for top, left in corners]
 
 
 def _photograph(name: str) -> Pixels:
@@ -68,10 +84,9 @@ def _photograph(name: str) -> Pixels:
     return np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image[..., :3]
 
 
-def _cut(photograph: Pixels, rng: Rng) -> Pixels:
-    top = int(rng.integers(0, photograph.shape[0] - TILE + 1))
-    left = int(rng.integers(0, photograph.shape[1] - TILE + 1))
-    tile: Pixels = photograph[top : top + TILE, left : left + TILE].copy()
+def _cut(cell: Pixels, rng: Rng) -> Pixels:
+    top, left = (int(start) for start in rng.integers(0, CELL - TILE + 1, 2))
+    tile: Pixels = cell[top : top + TILE, left : left + TILE].copy()
     return tile
 
 

@@ -12,7 +12,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -106,11 +106,11 @@ def evaluate(
     maps: bool = True,
     progress: Progress = silent,
     on_map: OnMap = lambda sample, heat, prediction: None,
-    on_detector: Callable[[DifferNet], None] = lambda detector: None,
+    on_run: Callable[[Run], None] = lambda run: None,
 ) -> Evaluation:
     """Fit and judge once a seed; ``shots`` draws that many training images by each seed.
 
-    ``on_map`` sees each test image of the first seed with its heat map. Raises :class:`LayoutError` when
+    ``on_map`` sees each test image of the first seed with its heat map, ``on_run`` every finished seed. Raises :class:`LayoutError` when
     there is nothing to fit on or to judge.
     """
     if not dataset.train or not dataset.test:
@@ -118,20 +118,9 @@ def evaluate(
     runs = []
     for seed in seeds:
         chosen = dataset if shots is None else dataset.shots(shots, seed)
-        first = seed == seeds[0]
-        runs.append(
-            _run(
-                chosen,
-                settings,
-                seed,
-                weights,
-                device,
-                maps,
-                progress,
-                on_map if first else None,
-                on_detector,
-            )
-        )
+        on_first_map = on_map if seed == seeds[0] else None
+        runs.append(_run(chosen, settings, seed, weights, device, maps, progress, on_first_map))
+        on_run(runs[-1])
     return Evaluation(dataset, settings, shots, tuple(runs))
 
 
@@ -144,7 +133,6 @@ def _run(
     maps: bool,
     progress: Progress,
     on_map: OnMap | None,
-    on_detector: Callable[[DifferNet], None],
 ) -> Run:
     paths = [sample.path for sample in dataset.train]
     started = time.perf_counter()
@@ -154,7 +142,6 @@ def _run(
         bank = detector.describer.bank(paths, seed, progress)
     _fit(detector, paths, bank, progress, scale_maps=maps)
     fit_seconds = time.perf_counter() - started
-    on_detector(detector)
 
     started = time.perf_counter()
     features = list(_described(detector, dataset.test, progress))
@@ -260,8 +247,3 @@ def _plain(value: Any) -> Any:
 def _mean(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return float(np.mean(known)) if known else None
-
-
-def describe_run(run: Run) -> dict[str, Any]:
-    """Return one seed's figures without its arrays."""
-    return {name: _plain(value) for name, value in asdict(run).items() if not isinstance(value, np.ndarray)}
