@@ -43,7 +43,8 @@ def read_scores(path: Path) -> dict[int, tuple[np.ndarray, np.ndarray]]:
 def table(runs: dict[int, tuple[np.ndarray, np.ndarray]]) -> list[str]:
     """One row a seed and one of means: AUROC and recall without a false alarm, whole and by half."""
     lines = [
-        "| seed | AUROC, all | AUROC, other half | AUROC, development half | recall without a false alarm, all | other half |",
+        "| seed | AUROC, all | AUROC, other half | AUROC, development half "
+        "| recall without a false alarm, all | other half |",
         "|---|---|---|---|---|---|",
     ]
     rows = []

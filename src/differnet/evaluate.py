@@ -110,8 +110,8 @@ def evaluate(
 ) -> Evaluation:
     """Fit and judge once a seed; ``shots`` draws that many training images by each seed.
 
-    ``on_map`` sees each test image of the first seed with its heat map, ``on_run`` every finished seed. Raises :class:`LayoutError` when
-    there is nothing to fit on or to judge.
+    ``on_map`` sees each test image of the first seed with its heat map, ``on_run`` every finished seed.
+    Raises :class:`LayoutError` when there is nothing to fit on or to judge.
     """
     if not dataset.train or not dataset.test:
         raise LayoutError(f"{dataset!r}: training and test images are both needed")
