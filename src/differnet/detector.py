@@ -228,6 +228,16 @@ class DifferNet:
         calibrate.warn_when_few(self.promise)
         return calibrate.choose_threshold(scores, settings.decision.rate)
 
+    def sibling(self, **settings: Any) -> DifferNet:
+        """Return a detector that has learned nothing, with single settings replaced.
+
+        It shares the frozen backbone, already loaded, where the replaced settings allow it.
+        """
+        other = DifferNet(config.resolve(self.config, settings), self.seed, self._weights, self.device)
+        if (other.config.backbone, other.config.views) == (self.config.backbone, self.config.views):
+            other.module, other.describer = self.module, self.describer
+        return other
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model file, whole or not at all."""
         artifact.save(Path(path), self.model)

@@ -11,9 +11,10 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +32,7 @@ THRESHOLD_NOTE = (
     "verdicts come from a second flow, fitted without the held-out training images that set its threshold; "
     "the test images had no part in it"
 )
+T = TypeVar("T")
 OnMap = Callable[[Sample, Heat, Prediction], None]
 
 
@@ -134,29 +136,17 @@ def _run(
     progress: Progress,
     on_map: OnMap | None,
 ) -> Run:
-    paths = [sample.path for sample in dataset.train]
-    started = time.perf_counter()
     detector = DifferNet(config.resolve(settings, {"holdout": 0.0}), seed, weights, device)
-    bank = None
-    if not settings.views.fresh_views:
-        bank = detector.describer.bank(paths, seed, progress)
-    _fit(detector, paths, bank, progress, scale_maps=maps)
-    fit_seconds = time.perf_counter() - started
-
-    started = time.perf_counter()
-    features = list(_described(detector, dataset.test, progress))
-    scores = np.array([detector.score_features(part) for part in features])
-    score_seconds = (time.perf_counter() - started) / len(scores)
-    labels = np.array([sample.is_defective for sample in dataset.test])
-
-    started = time.perf_counter()
-    judge = _calibrated(settings, detector, paths, bank, progress) if bank is not None else None
-    verdicts = [_judge(judge or detector, part) for part in features]
-    verdict_seconds = time.perf_counter() - started
-
-    started = time.perf_counter()
-    wanted = maps and any(sample.mask for sample in dataset.test)
-    pixel = _pixel_auroc(detector, dataset.test, verdicts, progress, on_map) if wanted else None
+    paths, test = [sample.path for sample in dataset.train], dataset.test
+    bank, fit_seconds = _timed(lambda: _fit_whole(detector, paths, maps, progress))
+    (features, scores), score_seconds = _timed(lambda: _score(detector, test, progress))
+    judge, judge_seconds = _timed(lambda: _calibrated(settings, detector, paths, bank, progress))
+    verdicts = [(judge or detector).judge((judge or detector).score_features(part)) for part in features]
+    wanted = maps and any(sample.mask for sample in test)
+    pixel, map_seconds = _timed(
+        lambda: _pixel_auroc(detector, test, verdicts, progress, on_map) if wanted else None
+    )
+    labels = np.array([sample.is_defective for sample in test])
     return Run(
         seed=seed,
         image_auroc=auroc(scores, labels),
@@ -166,16 +156,44 @@ def _run(
         recall=_flagged(verdicts, labels),
         promised_false_alarm_rate=judge.promise.promised if judge and judge.promise else None,
         fit_seconds=fit_seconds,
-        score_seconds_per_image=score_seconds,
-        map_seconds_per_image=(time.perf_counter() - started) / len(scores) if wanted else None,
-        verdict_seconds=verdict_seconds,
+        score_seconds_per_image=score_seconds / len(test),
+        map_seconds_per_image=map_seconds / len(test) if wanted else None,
+        verdict_seconds=judge_seconds,
         scores=scores,
         is_defective=labels,
     )
 
 
+def _timed(work: Callable[[], T]) -> tuple[T, float]:
+    started = time.perf_counter()
+    result = work()
+    return result, time.perf_counter() - started
+
+
+def _fit_whole(detector: DifferNet, paths: Sequence[Path], maps: bool, progress: Progress) -> Tensor | None:
+    """Fit on all training images; return the bank of their features when views are cached."""
+    if detector.config.views.fresh_views:
+        _fit(detector, paths, None, progress, scale_maps=maps)
+        return None
+    bank = detector.describer.bank(paths, detector.seed, progress)
+    _fit(detector, paths, bank, progress, scale_maps=maps)
+    return bank
+
+
+def _score(
+    detector: DifferNet, samples: Sequence[Sample], progress: Progress
+) -> tuple[list[Tensor], npt.NDArray[np.float64]]:
+    """Return the features of every test image, kept for the second flow, and its score."""
+    features, scores = [], []
+    for index, sample in enumerate(samples, 1):
+        features.append(detector.describe(sample.path))
+        scores.append(detector.score_features(features[-1]))
+        progress("scoring test images", index, len(samples))
+    return features, np.array(scores)
+
+
 def _fit(
-    detector: DifferNet, paths: Sequence[Any], bank: Tensor | None, progress: Progress, scale_maps: bool
+    detector: DifferNet, paths: Sequence[Path], bank: Tensor | None, progress: Progress, scale_maps: bool
 ) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DifferNetWarning)  # how far a threshold can be trusted is reported
@@ -188,26 +206,19 @@ def _fit(
         )
 
 
-def _described(detector: DifferNet, samples: Sequence[Sample], progress: Progress) -> Iterable[Tensor]:
-    for index, sample in enumerate(samples, 1):
-        yield detector.describe(sample.path)
-        progress("describing test images", index, len(samples))
-
-
 def _calibrated(
-    settings: config.Config, detector: DifferNet, paths: Sequence[Any], bank: Tensor, progress: Progress
+    settings: config.Config,
+    detector: DifferNet,
+    paths: Sequence[Path],
+    bank: Tensor | None,
+    progress: Progress,
 ) -> DifferNet | None:
-    """Fit the second flow; nothing when one training image leaves none to hold out."""
-    if len(paths) < 2 or settings.decision.holdout == 0:
+    """Fit the second flow; nothing without cached views, or when no image can be held out."""
+    if bank is None or len(paths) < 2 or settings.decision.holdout == 0:
         return None
-    judge = DifferNet(settings, detector.seed, device=detector.device)
-    judge.__dict__["module"], judge.__dict__["describer"] = detector.module, detector.describer
+    judge = detector.sibling(holdout=settings.decision.holdout)
     _fit(judge, paths, bank, progress, scale_maps=False)
     return judge
-
-
-def _judge(detector: DifferNet, features: Tensor) -> Prediction:
-    return detector.judge(detector.score_features(features))
 
 
 def _pixel_auroc(
