@@ -89,6 +89,22 @@ def test_wrong_roots_say_what_was_expected_and_found(tmp_path):
         datasets.read(tmp_path, "folder", ["x"])
 
 
+def test_a_split_file_is_not_ignored(tmp_path):
+    touch(tmp_path, "good/0.png", "good/1.png")
+    with pytest.raises(LayoutError, match="takes no split file"):
+        datasets.read(tmp_path, split_file="split.txt")
+
+
+def test_good_images_alone_are_wanted_to_fit(tmp_path, mtd):
+    touch(tmp_path / "plain", "0.png", "more/1.png")
+    assert len(datasets.find_good(tmp_path / "plain")) == 2
+    touch(tmp_path / "labelled", "good/0.png", "dent/1.png")
+    with pytest.raises(LayoutError, match=r"looks like a labelled data set \(good\)"):
+        datasets.find_good(tmp_path / "labelled")
+    with pytest.raises(LayoutError, match="10 images have the same name with two suffixes"):
+        datasets.find_good(mtd / "MT_Free")
+
+
 def test_shots_are_drawn_by_seed(mtd):
     data = datasets.read(mtd)[0]
     three = data.shots(3, seed=0)

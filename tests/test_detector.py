@@ -135,6 +135,22 @@ def test_calibrating_again_needs_no_training(detector):
     assert np.mean(again.score(fresh) >= again.threshold) <= 0.1
 
 
+def test_calibrating_with_nothing_keeps_the_threshold(detector):
+    again = copy.copy(detector)
+    with pytest.raises(DifferNetError):
+        again.calibrate([])
+    assert again.threshold == detector.threshold
+
+
+def test_another_runtime_is_said(detector, tmp_path):
+    pytest.importorskip("openvino")
+    again = detector.sibling(runtime="torch")
+    again._model = detector.model
+    with pytest.warns(DifferNetWarning, match="fitted on features from openvino and scores with torch"):
+        score = again.score([good_image(3)])
+    assert score == pytest.approx(detector.score([good_image(3)]), rel=1e-3)
+
+
 def test_a_fit_that_fails_changes_nothing(detector, tmp_path):
     again = copy.copy(detector)
     bad = tmp_path / "bad.png"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
+
 import numpy as np
 import pytest
 import tifffile
@@ -42,10 +45,27 @@ def test_16_bit_grey_is_scaled_by_its_own_bit_depth(tmp_path, suffix, bits):
     assert len(np.unique(loaded)) > 200  # not saturated
 
 
-def test_16_bit_rgb_tiff(tmp_path):
-    path = tmp_path / "deep.tif"
-    tifffile.imwrite(path, COLOUR.astype(np.uint16) * 257, photometric="rgb")
-    assert np.array_equal(images.load(path), COLOUR)
+@pytest.mark.parametrize("bits", [12, 16])
+def test_deep_colour_tiff_and_png(tmp_path, bits):
+    deep = (COLOUR.astype(np.float64) / 255 * (2**bits - 1)).round().astype(np.uint16)
+    tifffile.imwrite(tmp_path / "deep.tif", deep, photometric="rgb")
+    (tmp_path / "deep.png").write_bytes(deep_png(deep))
+    for name in ("deep.tif", "deep.png"):
+        assert np.array_equal(images.load(tmp_path / name), COLOUR)
+
+
+def deep_png(pixels):
+    """Write 16-bit RGB as PNG by hand, which Pillow cannot."""
+
+    def chunk(kind, content):
+        check = struct.pack(">I", zlib.crc32(kind + content))
+        return struct.pack(">I", len(content)) + kind + content + check
+
+    height, width, _ = pixels.shape
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    header = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
+    parts = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + parts
 
 
 def test_float_tiff(tmp_path):
@@ -148,6 +168,16 @@ def test_find_is_sorted_recursive_and_leaves_hidden_files(tmp_path):
         "b.png",
         "sub/a.JPG",
     ]
+
+
+def test_linked_folders_are_followed_once(tmp_path):
+    outside, inside = tmp_path / "outside", tmp_path / "inside"
+    outside.mkdir()
+    inside.mkdir()
+    (outside / "a.png").touch()
+    (inside / "link").symlink_to(outside)
+    (outside / "loop").symlink_to(inside)
+    assert [p.name for p in images.find(inside)] == ["a.png"]
 
 
 def test_gather_accepts_what_people_have(tmp_path):

@@ -27,7 +27,7 @@ def picture(size=16, seed=0):
 @pytest.mark.parametrize("quarter", [0, 1, 2, 3])
 def test_quarter_turns_are_exact_and_counter_clockwise(quarter):
     image = picture()
-    seen = render(image, view(quarter * math.pi / 2))[0]
+    seen = render(image, view(quarter * math.pi / 2), "zeros")[0]
     torch.testing.assert_close(seen, torch.rot90(image, quarter, (1, 2)), atol=0.05, rtol=0)
 
 
@@ -40,10 +40,10 @@ def test_any_angle_is_the_literal_rotation():
 
 def test_brightness_and_contrast_by_hand():
     image = torch.tensor([[[100.0, 200.0], [100.0, 200.0]]]).expand(3, 2, 2)
-    seen = render(image, view(brightness=1.2, contrast=0.5))[0, 0]
+    seen = render(image, view(brightness=1.2, contrast=0.5), "zeros")[0, 0]
     # 120 and 240 around their mean of 180, half as far away
     torch.testing.assert_close(seen, torch.tensor([[150.0, 210.0], [150.0, 210.0]]))
-    assert float(render(image, view(brightness=2.0)).max()) == 255
+    assert float(render(image, view(brightness=2.0), "zeros").max()) == 255
 
 
 @pytest.mark.parametrize(("fill", "corner"), [("zeros", 0.0), ("reflection", 90.0), ("border", 90.0)])

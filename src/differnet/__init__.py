@@ -11,6 +11,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import os
+
     from differnet.config import Config, resolve
     from differnet.detector import DifferNet, Prediction
     from differnet.errors import DifferNetError, DifferNetWarning
@@ -39,7 +41,9 @@ _HOMES = {
 }
 
 
-def load(path: str, weights: str | None = None, device: str = "cpu") -> DifferNet:
+def load(
+    path: str | os.PathLike[str], weights: str | os.PathLike[str] | None = None, device: str = "cpu"
+) -> DifferNet:
     """Read a model file; see :meth:`differnet.detector.DifferNet.load`."""
     from differnet.detector import DifferNet
 
@@ -53,4 +57,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted([*__all__, "__version__"])

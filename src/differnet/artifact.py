@@ -23,7 +23,7 @@ from torch import Tensor
 from differnet import config, storage
 from differnet.calibrate import Threshold, choose_threshold
 from differnet.errors import ConfigError, ModelFileError
-from differnet.flow import Flow
+from differnet.flow import Flow, Permutation
 from differnet.train import Epoch
 
 FORMAT = 1
@@ -85,7 +85,7 @@ def load(path: str | Path) -> Model:
     if header.get("format") != FORMAT:
         raise ModelFileError(
             f"{path}: format {header.get('format')!r}; this version reads format {FORMAT}, so install the "
-            f"differnet that wrote it ({header.get('versions', {}).get('differnet', 'unknown')}) or fit again"
+            f"differnet that wrote it ({_writer(header)}) or fit again"
         )
     try:
         return _build(header, tensors)
@@ -122,6 +122,11 @@ def summarise(model: Model) -> dict[str, Any]:
     }
 
 
+def _writer(header: Mapping[str, Any]) -> str:
+    found = header.get("versions")
+    return str(found.get("differnet", "unknown")) if isinstance(found, dict) else "unknown"
+
+
 def versions() -> dict[str, str]:
     """Return the versions of Python and the packages that a score depends on."""
     found = {"python": platform.python_version()}
@@ -143,6 +148,7 @@ def _build(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Model:
         raise ValueError(f"{found} parameters found, {wanted} wanted")
     flow = Flow(features, shape.blocks, shape.hidden, shape.depth, shape.clamp, seed=0)
     flow.load_state_dict(state)
+    _check_permutations(flow)
     flow.eval().requires_grad_(False)
     calibration = tensors["calibration"].to(torch.float64).numpy()
     finite = all(bool(torch.isfinite(value).all()) for value in state.values())
@@ -161,6 +167,17 @@ def _build(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Model:
         history=tuple(Epoch(**epoch) for epoch in header["history"]),
         versions=dict(header["versions"]),
     )
+
+
+def _check_permutations(flow: Flow) -> None:
+    for step in flow.steps:
+        if isinstance(step, Permutation):
+            positions = torch.arange(len(step.order))
+            if not (
+                torch.equal(step.order.sort().values, positions)
+                and torch.equal(step.order[step.inverse_order], positions)
+            ):
+                raise ValueError("a permutation of the flow is none")
 
 
 def parameter_count(features: int, shape: config.Flow) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -76,8 +77,9 @@ def choose_threshold(calibration: npt.NDArray[Any], rate: float) -> Threshold:
 def hold_out(groups: Sequence[Hashable], share: float, seed: int) -> tuple[list[int], list[int]]:
     """Split indices into (to fit, to calibrate), keeping each group (same part, same shoot) on one side.
 
-    Groups are drawn at random by ``seed`` until at least ``share`` of the images are held out. Raises
-    :class:`ConfigError` when there are not two groups.
+    Groups are drawn at random by ``seed`` until ``share`` of the images are held out; one that would make it
+    more than twice that is passed over, unless no other is left. Raises :class:`ConfigError` when there are
+    not two groups.
 
     >>> fit, held = hold_out(["a", "a", "b", "b", "c", "c"], share=0.3, seed=0)
     >>> len(fit), len(held)
@@ -91,13 +93,16 @@ def hold_out(groups: Sequence[Hashable], share: float, seed: int) -> tuple[list[
         )
     wanted = max(1, round(share * len(groups)))
     order = np.random.default_rng(seed).permutation(len(names))
+    sizes = Counter(groups)
     held_groups: set[Hashable] = set()
     count = 0
-    for index in order[:-1]:
-        if count >= wanted:
-            break
-        held_groups.add(names[index])
-        count += sum(group == names[index] for group in groups)
+    for index in order:
+        size = sizes[names[index]]
+        if count < wanted and count + size <= min(2 * wanted, len(groups) - 1):
+            held_groups.add(names[index])
+            count += size
+    if not held_groups:
+        held_groups.add(min(names, key=sizes.__getitem__))
     held = [i for i, group in enumerate(groups) if group in held_groups]
     return [i for i, group in enumerate(groups) if group not in held_groups], held
 

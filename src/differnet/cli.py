@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -67,20 +66,23 @@ def fit(
 ) -> None:
     """Learn from a folder of good images and write a model file."""
     with guarded():
-        from differnet.config import parse_assignments
+        from differnet import config
+        from differnet.datasets import find_good
         from differnet.detector import DifferNet
-        from differnet.images import find
+        from differnet.features import by_epoch
+        from differnet.storage import check_target
 
-        values = parse_assignments(settings or []) | ({} if rate is None else {"rate": rate})
-        detector = DifferNet(preset, seed, weights, device, **values)
-        paths = find(good)
+        values = config.parse_assignments(settings or []) | ({} if rate is None else {"rate": rate})
+        detector = DifferNet(config.resolve(preset, values), seed, weights, device)
+        check_target(model)
+        paths = find_good(good)
         with bars() as progress:
             detector.fit(
                 paths,
                 groups=None if group_pattern is None else _groups(paths, group_pattern),
                 checkpoint=checkpoint,
                 progress=progress,
-                on_epoch=lambda epoch, total: progress("fitting the flow", epoch.epoch + 1, total),
+                on_epoch=by_epoch(progress),
             )
         detector.save(model)
         _tell_fit(detector, model, json)
@@ -101,9 +103,12 @@ def score(
     with guarded():
         from differnet import rows
         from differnet.detector import DifferNet
+        from differnet.errors import NotFittedError
 
         rows.check_target(table)
         detector = DifferNet.load(model, weights, device)
+        if fail_on_defect and detector.threshold is None:
+            raise NotFittedError(f"--fail-on-defect: {model} has no threshold (it was fitted with holdout=0)")
         with bars() as progress:
             judged = rows.judge_all(detector, paths, maps, progress)
         if table:
@@ -265,10 +270,11 @@ def _tell_evaluation(document: dict[str, Any]) -> None:
         if values:
             each = ", ".join(f"{value:.4f}" for value in values)
             out.print(f"  {name:<28} {sum(values) / len(values):.4f}   ({each})")
-    if document["recall_mean"] is not None:
+    promised = document["promised_false_alarm_rate_mean"]
+    if promised is not None:
+        seen, recall = document["false_alarm_rate_mean"], document["recall_mean"]
         out.print(
-            f"  at promised false alarms of {document['promised_false_alarm_rate_mean']:.2%}: "
-            f"{document['false_alarm_rate_mean']:.2%} seen, recall {document['recall_mean']:.4f}"
+            f"  at promised false alarms of {promised:.2%}: {_percent(seen)} seen, recall {_percent(recall)}"
         )
     out.print(
         f"  fit {document['fit_seconds']:.1f} s, score {1000 * document['score_seconds_per_image']:.0f} ms an image"
@@ -287,11 +293,11 @@ def _tell_demo(document: dict[str, Any]) -> None:
         out.print(f"Open {sheet}", markup=False)
 
 
+def _percent(value: float | None) -> str:
+    return "none" if value is None else f"{value:.2%}"
+
+
 def _short(value: Any) -> str:
     if isinstance(value, list) and len(value) > 4:
         return f"{value[0]} ... {value[-1]} ({len(value)} values)"
     return "none" if value is None else str(value)
-
-
-if __name__ == "__main__":
-    sys.exit(app())

@@ -59,13 +59,19 @@ def guarded() -> Iterator[None]:
             err.print(f"[bold red]error:[/] {_escape(str(error))}", soft_wrap=True)
             raise typer.Exit(2) from error
         except KeyboardInterrupt:
-            err.print("stopped; nothing half-written was left behind")
+            err.print("stopped; no half-written model or table was left behind")
             raise typer.Exit(130) from None
+        except (typer.Exit, typer.Abort, typer.BadParameter):
+            raise
+        except Exception as error:
+            err.print_exception()
+            err.print("[bold red]error:[/] this is a defect of differnet; please report the lines above")
+            raise typer.Exit(2) from error
 
 
 def print_json(document: Any) -> None:
     """Print one JSON document on stdout."""
-    typer.echo(json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False))
+    typer.echo(json.dumps(document, indent=2, allow_nan=False))
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:

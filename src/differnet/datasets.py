@@ -89,6 +89,8 @@ def read(
     if not folder.is_dir():
         raise LayoutError(f"{folder}: no such folder")
     known = _recognise(folder) if layout == "auto" else layout
+    if split_file is not None and known != "mtd":
+        raise LayoutError(f"{folder}: the layout {known!r} takes no split file; it is for mtd")
     if known == "mvtec":
         return read_mvtec(folder, categories)
     if categories:
@@ -152,6 +154,29 @@ def read_folder(root: Path) -> Dataset:
     for path in paths:
         samples.append(Sample(path, "train" if path in train else "test", _folder_label(path, root)))
     return Dataset(root.resolve().name, tuple(samples))
+
+
+def find_good(root: Path) -> list[Path]:
+    """Find the images of a folder of good images alone, to fit on.
+
+    Raises :class:`LayoutError` for a folder that holds more: a labelled data set, or masks beside images.
+    """
+    paths = find(root)
+    below = {path.name for path in root.iterdir() if path.is_dir()} if root.is_dir() else set()
+    labels = below & {GOOD, "train", "test", "ground_truth", "MT_Free"}
+    if labels:
+        raise LayoutError(
+            f"{root}: good images alone were wanted, but this looks like a labelled data set "
+            f"({', '.join(sorted(labels))}); give its folder of good images, or use 'differnet evaluate'"
+        )
+    stems = Counter(path.with_suffix("") for path in paths)
+    twice = [stem for stem, count in stems.items() if count > 1]
+    if twice:
+        raise LayoutError(
+            f"{root}: {len(twice)} images have the same name with two suffixes, such as {twice[0].name!r}; "
+            "if one of them is a mask, move the masks out of the folder"
+        )
+    return paths
 
 
 def _recognise(root: Path) -> Layout:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -18,7 +19,7 @@ from torch import Tensor
 from differnet import artifact, backbone, calibrate, config, localize, runtime, score, train
 from differnet.artifact import Model
 from differnet.bank import identity, kept_bank
-from differnet.errors import ConfigError, NotFittedError, NumericalError, WeightsError
+from differnet.errors import ConfigError, DifferNetWarning, NotFittedError, NumericalError, WeightsError
 from differnet.features import Describer, FreshViews, Progress, silent
 from differnet.flow import Flow
 from differnet.images import ImageLike, gather
@@ -64,8 +65,8 @@ class DifferNet:
         **settings: Any,
     ) -> None:
         self.config = config.resolve(preset, settings)
-        self.seed = seed
-        self.device = device
+        self.seed = _checked_seed(seed)
+        self.device = _checked_device(device)
         self._weights = None if weights is None else os.fspath(weights)
         self._model: Model | None = None
 
@@ -93,13 +94,20 @@ class DifferNet:
 
     @cached_property
     def module(self) -> backbone.MultiScale:
-        """The frozen backbone as a torch module."""
-        return backbone.build(self.config.backbone, self._weights)
+        """The frozen backbone as a torch module, where heat maps come from."""
+        return backbone.build(self.config.backbone, self._weights).to(self.device)
 
     @cached_property
     def describer(self) -> Describer:
         """From images to features, in the runtime of the configuration."""
         chosen = runtime.choose(self.module, self.config.backbone.runtime, self.device)
+        if self._model is not None and self._model.runtime != chosen.name:
+            warnings.warn(
+                f"the model was fitted on features from {self._model.runtime} and scores with {chosen.name}: "
+                "scores differ in their last digits",
+                DifferNetWarning,
+                stacklevel=2,
+            )
         return Describer(self.module, chosen, self.config.views)
 
     @cached_property
@@ -138,7 +146,8 @@ class DifferNet:
         says when they are too few to promise it. ``checkpoint``: a folder from which a broken-off fit goes
         on. ``bank``: features (N, V, D) of these images, when they were described before.
         ``scale_maps=False`` saves the time of finding the scale of heat maps. Nothing of an earlier fit
-        changes when this one fails.
+        changes when this one fails. Raises :class:`ImageError` for what cannot be read and
+        :class:`ConfigError` when there are too few images or groups.
         """
         items = gather(images)
         chosen, held = self._split(items, groups)
@@ -223,10 +232,11 @@ class DifferNet:
         """Set the threshold anew from good images that were not used to fit; returns it with its promise."""
         settings = self.config if rate is None else config.resolve(self.config, {"rate": rate})
         scores = self.score(good, progress)
+        promise = calibrate.choose_threshold(scores, settings.decision.rate)
         self._model = replace(self.model, calibration=scores, config=settings)
         self.config = settings
         calibrate.warn_when_few(self.promise)
-        return calibrate.choose_threshold(scores, settings.decision.rate)
+        return promise
 
     def sibling(self, **settings: Any) -> DifferNet:
         """Return a detector that has learned nothing, with single settings replaced.
@@ -281,7 +291,7 @@ class DifferNet:
             raise ConfigError("no images were given; good images are needed to fit")
         if share == 0:
             return list(range(len(items))), []
-        return calibrate.hold_out(groups or range(len(items)), share, self.seed)
+        return calibrate.hold_out(range(len(items)) if groups is None else groups, share, self.seed)
 
     def _new_flow(self) -> Flow:
         shape = self.config.flow
@@ -333,10 +343,25 @@ class DifferNet:
 @torch.inference_mode()
 def _score(flow: Flow, features: Tensor, device: str) -> float:
     z, _ = flow(features.to(device))
-    value = float(score.image_score(z.double()))
+    value = float(score.image_score(z.cpu().double()))
     if not np.isfinite(value):
         raise NumericalError(f"the score of an image is {value}: the flow gave no finite latent")
     return value
+
+
+def _checked_seed(seed: int) -> int:
+    if seed < 0:
+        raise ConfigError(f"seed = {seed}: a whole number from 0 was wanted")
+    return seed
+
+
+def _checked_device(device: str) -> str:
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ConfigError(f"device = {device!r} cannot be used here ({reason}); 'cpu' always can") from error
+    return device
 
 
 def _number(value: float | None) -> str:

@@ -9,6 +9,7 @@ people expect. A message says what was found, what was wanted and what to do::
     ├── LayoutError        (ValueError)         a data set that is not laid out as expected
     ├── WeightsError       (RuntimeError)       backbone weights missing, foreign or not loadable
     ├── ModelFileError     (ValueError)         a model file that cannot be trusted or understood
+    ├── ShapeError         (ValueError)         tensors or maps whose shapes do not fit each other
     ├── NotFittedError     (RuntimeError)       scoring before fitting
     ├── NumericalError     (ArithmeticError)    a NaN or an infinity, with the place it came from
     └── MissingExtraError  (ImportError)        an optional package, with the pip command
@@ -41,6 +42,10 @@ class WeightsError(DifferNetError, RuntimeError):
 
 class ModelFileError(DifferNetError, ValueError):
     """A model file or checkpoint that is damaged, foreign, or of an unknown version."""
+
+
+class ShapeError(DifferNetError, ValueError):
+    """Tensors, maps or masks whose shapes or values do not fit what is computed from them."""
 
 
 class NotFittedError(DifferNetError, RuntimeError):

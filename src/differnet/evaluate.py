@@ -24,10 +24,13 @@ from differnet import config
 from differnet.datasets import Dataset, Sample
 from differnet.detector import DifferNet, Heat, Prediction
 from differnet.errors import DifferNetWarning, LayoutError
-from differnet.features import Progress, silent
+from differnet.features import Progress, by_epoch, silent
 from differnet.images import load_mask
 from differnet.metrics import PixelAuroc, auroc, recall_without_false_alarms
 
+NO_THRESHOLD_NOTE = (
+    "no verdicts: with fresh views, or with no image held out, no second flow is fitted for them"
+)
 THRESHOLD_NOTE = (
     "verdicts come from a second flow, fitted without the held-out training images that set its threshold; "
     "the test images had no part in it"
@@ -93,7 +96,8 @@ class Evaluation:
             **{f"{name}_mean": _mean(values) for name, values in lists.items()},
             "fit_seconds": _mean(lists["fit_seconds"]),
             "score_seconds_per_image": _mean(lists["score_seconds_per_image"]),
-            "threshold": THRESHOLD_NOTE,
+            "threshold": NO_THRESHOLD_NOTE if lists["recall"][0] is None else THRESHOLD_NOTE,
+            "n_with_mask": sum(sample.mask is not None for sample in test),
             "config": self.config.to_dict(),
         }
 
@@ -112,7 +116,8 @@ def evaluate(
 ) -> Evaluation:
     """Fit and judge once a seed; ``shots`` draws that many training images by each seed.
 
-    ``on_map`` sees each test image of the first seed with its heat map, ``on_run`` every finished seed.
+    ``on_map`` sees, for the first seed, each test image that is good or has a mask with its heat map;
+    ``on_run`` sees every finished seed.
     Raises :class:`LayoutError` when there is nothing to fit on or to judge.
     """
     if not dataset.train or not dataset.test:
@@ -200,7 +205,7 @@ def _fit(
         detector.fit(
             paths,
             progress=progress,
-            on_epoch=lambda epoch, total: progress("fitting the flow", epoch.epoch + 1, total),
+            on_epoch=by_epoch(progress),
             bank=bank,
             scale_maps=scale_maps,
         )

@@ -14,6 +14,7 @@ from differnet.errors import NumericalError
 from differnet.images import ImageLike, load
 from differnet.runtime import Runtime
 from differnet.seeds import generator
+from differnet.train import OnEpoch
 from differnet.views import ViewSet, random_views, render, to_square
 
 Progress = Callable[[str, int, int], None]
@@ -21,6 +22,11 @@ Progress = Callable[[str, int, int], None]
 
 def silent(stage: str, done: int, total: int) -> None:
     """Ignore progress."""
+
+
+def by_epoch(progress: Progress) -> OnEpoch:
+    """Return what tells ``progress`` of every epoch of a flow."""
+    return lambda epoch, total: progress("fitting the flow", epoch.epoch + 1, total)
 
 
 class Describer:
@@ -88,13 +94,14 @@ class FreshViews:
         for turn in range(self.rounds):
             draws = generator(self.seed, "fresh views", epoch, turn)
             order = torch.randperm(len(self.images), generator=draws)
+            count = min(self.together, self.describer.views.train_views - turn * self.together)
             for chosen in order.split(self.images_a_batch):
-                yield torch.cat([self._describe(int(index), draws) for index in chosen])
+                yield torch.cat([self._describe(int(index), count, draws) for index in chosen])
                 step += 1
                 self.progress(f"epoch {epoch + 1}", step, self.steps)
 
-    def _describe(self, index: int, draws: torch.Generator) -> Tensor:
-        views = random_views(self.together, self.describer.views, draws)
+    def _describe(self, index: int, count: int, draws: torch.Generator) -> Tensor:
+        views = random_views(count, self.describer.views, draws)
         return self.describer.features(self.images[index], views)
 
 

@@ -11,6 +11,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from differnet.errors import ConfigError, ShapeError
+
 
 def soft_clamp(h: Tensor, clamp: float) -> Tensor:
     """Bound the log-scale smoothly, eq. 2: sigma_a(h) = (2a / pi) arctan(h / a), within (-a, a)."""
@@ -120,18 +122,19 @@ class Flow(nn.Module):
     ) -> None:
         super().__init__()
         if features < 2 or blocks < 1:
-            raise ValueError(f"a flow needs features >= 2 and blocks >= 1, not {features} and {blocks}")
+            raise ConfigError(f"a flow needs features >= 2 and blocks >= 1, not {features} and {blocks}")
         self.features = features
+        self.clamp = clamp
         generator = torch.Generator().manual_seed(seed)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)
             self.steps = nn.ModuleList()
             for _ in range(blocks):
                 self.steps.append(Permutation(features, generator))
                 self.steps.append(CouplingBlock(features, hidden, depth, clamp))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Map features (B, D) to latents z (B, D) and log |det dz/dy| (B,)."""
+        """Map features (B, D) to latents z (B, D) and log |det dz/dy| (B,); :class:`ShapeError` otherwise."""
         return self._through(x, list(self.steps), "forward")
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
@@ -140,7 +143,7 @@ class Flow(nn.Module):
 
     def _through(self, x: Tensor, steps: list[nn.Module], direction: str) -> tuple[Tensor, Tensor]:
         if x.ndim != 2 or x.shape[1] != self.features:
-            raise ValueError(f"expected a batch (B, {self.features}), found shape {tuple(x.shape)}")
+            raise ShapeError(f"expected a batch (B, {self.features}), found shape {tuple(x.shape)}")
         log_det = x.new_zeros(len(x))
         for step in steps:
             x, part = getattr(step, direction)(x)
@@ -150,4 +153,4 @@ class Flow(nn.Module):
     def extra_repr(self) -> str:
         """Say the width and the number of parameters."""
         count = sum(parameter.numel() for parameter in self.parameters())
-        return f"features={self.features}, parameters={count:,}"
+        return f"features={self.features}, clamp={self.clamp:g}, parameters={count:,}"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias, Union
 
@@ -25,7 +25,7 @@ ImageLike: TypeAlias = Union[str, "os.PathLike[str]", npt.NDArray[Any], Image.Im
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif"})
-MAX_PIXELS = 200_000_000
+MAX_PIXELS = 178_000_000  # just below where Pillow refuses by itself
 _BIT_DEPTHS = (8, 10, 12, 14, 16)
 
 
@@ -40,7 +40,7 @@ def find(folder: str | os.PathLike[str]) -> list[Path]:
         raise ImageError(f"{root}: no such file or folder")
     if not root.is_dir():
         return [root]
-    found = sorted(path for path in root.rglob("*") if _is_visible_image(path, root))
+    found = sorted(_walk(root))
     if not found:
         raise ImageError(f"{root}: no image found; looked for {', '.join(sorted(SUFFIXES))}")
     return found
@@ -103,14 +103,24 @@ def load_mask(path: Path) -> npt.NDArray[np.bool_]:
     return pixels
 
 
-def describe(images: Sequence[ImageLike]) -> str:
-    """Say in a few words what was given, for messages."""
-    return f"{len(images)} image{'' if len(images) == 1 else 's'}"
+def _walk(root: Path) -> Iterator[Path]:
+    """Yield visible images at any depth; links to folders are followed once, unreadable folders are errors."""
+    seen = set()
+    for folder, below, files in os.walk(root, followlinks=True, onerror=_cannot_list):
+        below[:] = [name for name in below if not name.startswith(".")]
+        place = os.path.realpath(folder)
+        if place in seen:
+            below.clear()
+            continue
+        seen.add(place)
+        for name in files:
+            path = Path(folder, name)
+            if path.suffix.lower() in SUFFIXES and not name.startswith(".") and path.is_file():
+                yield path
 
 
-def _is_visible_image(path: Path, root: Path) -> bool:
-    hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
-    return path.suffix.lower() in SUFFIXES and not hidden and path.is_file()
+def _cannot_list(error: OSError) -> None:
+    raise ImageError(f"{error.filename}: cannot be listed: {error.strerror}") from error
 
 
 def _found(path: Path) -> str:
@@ -123,11 +133,30 @@ def _from_file(path: Path) -> Pixels:
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         try:
             with Image.open(path) as image:
+                if _is_deep_colour(image):
+                    _check_size(image.width, image.height, str(path))
+                    return _from_deep_png(path) if image.format == "PNG" else _from_tiff(path)
                 return _from_pil(image, str(path))
         except UnidentifiedImageError:
             if path.suffix.lower() not in {".tif", ".tiff"}:
                 raise
     return _from_tiff(path)
+
+
+def _is_deep_colour(image: Image.Image) -> bool:
+    """Whether the file has 16 bits a channel, of which Pillow would keep the upper eight."""
+    tiles = getattr(image, "tile", None)
+    rawmode = str(tiles[0][3]) if tiles else ""
+    return ";16" in rawmode and image.mode in {"RGB", "RGBA", "LA"}
+
+
+def _from_deep_png(path: Path) -> Pixels:
+    from torchvision.io import ImageReadMode, decode_png, read_file
+
+    channels = decode_png(read_file(str(path)), ImageReadMode.UNCHANGED).permute(1, 2, 0).numpy()
+    if channels.shape[2] == 2:  # grey and alpha
+        channels = channels[..., [0, 0, 0, 1]]
+    return _from_array(channels, str(path))
 
 
 def _from_tiff(path: Path) -> Pixels:
@@ -172,7 +201,7 @@ def _from_array(array: npt.NDArray[Any], name: str) -> Pixels:
     pixels = _to_bytes(array, name)
     if pixels.ndim == 2:
         return np.repeat(pixels[..., None], 3, axis=2)
-    if pixels.shape[2] == 4:
+    if pixels.shape[2] == 4:  # laid on black
         alpha = pixels[..., 3:].astype(np.float32) / 255
         return np.rint(pixels[..., :3] * alpha).astype(np.uint8)
     return pixels

@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import roc_auc_score
 
+from differnet.errors import ShapeError
+
 Array = npt.NDArray[Any]
 
 
@@ -56,9 +58,9 @@ class PixelAuroc:
         """Count one heat map (H, W), values >= 0, with its boolean mask (H, W) of defective pixels."""
         values = np.ascontiguousarray(heat, dtype=np.float32)
         if values.shape != mask.shape:
-            raise ValueError(f"map {values.shape} and mask {mask.shape} differ in shape")
+            raise ShapeError(f"map {values.shape} and mask {mask.shape} differ in shape")
         if not np.isfinite(values).all() or (values < 0).any():
-            raise ValueError("a heat map must be finite and not negative")
+            raise ShapeError("a heat map must be finite and not negative")
         bins = (np.abs(values).view(np.uint32) >> self._SHIFT).astype(np.int64)
         size = len(self._good)
         self._defective += np.bincount(bins[mask], minlength=size)

@@ -69,7 +69,7 @@ def contact_sheet(path: Path, panels: Sequence[Panel], title: str, columns: int 
 
 
 def roc_picture(path: Path, runs: Sequence[tuple[Array, Array]], title: str) -> None:
-    """Draw one ROC curve a run from (scores, is_defective)."""
+    """Draw one ROC curve a seed, counted from 0, from (scores, is_defective)."""
     figure = Figure(figsize=(5, 4.6), dpi=110)
     axes = figure.subplots()
     for seed, (scores, labels) in enumerate(runs):
@@ -82,9 +82,7 @@ def roc_picture(path: Path, runs: Sequence[tuple[Array, Array]], title: str) -> 
     _save_figure(path, figure)
 
 
-def histogram_picture(
-    path: Path, scores: Array, is_defective: Array, title: str, threshold: float | None = None
-) -> None:
+def histogram_picture(path: Path, scores: Array, is_defective: Array, title: str) -> None:
     """Draw the scores of good and defective images as two histograms."""
     figure = Figure(figsize=(6, 3.8), dpi=110)
     axes = figure.subplots()
@@ -93,8 +91,6 @@ def histogram_picture(
     for label, colour, name in ((False, _GOOD, "good"), (True, _DEFECTIVE, "defective")):
         chosen = logs[is_defective == label]
         axes.hist(chosen, bins=bins.tolist(), color=colour, alpha=0.6, label=f"{name} ({len(chosen)})")
-    if threshold is not None:
-        axes.axvline(np.log10(threshold), color="black", lw=1, ls="--", label="threshold")
     axes.set(xlabel="log10 of the score", ylabel="images", title=title)
     axes.legend()
     figure.tight_layout()

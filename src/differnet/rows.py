@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from differnet import storage
 from differnet.detector import DifferNet
 from differnet.errors import ConfigError
 from differnet.features import Progress
@@ -52,6 +53,8 @@ def check_target(table: Path | None) -> None:
     """Refuse a table of an unknown kind before any work is done."""
     if table is not None and table.suffix.lower() not in {".csv", ".jsonl"}:
         raise ConfigError(f"--out {table}: a name ending in .csv or .jsonl was wanted")
+    if table is not None:
+        storage.check_target(table)
 
 
 def write(table: Path, judged: Sequence[Row]) -> None:
@@ -67,7 +70,8 @@ def write(table: Path, judged: Sequence[Row]) -> None:
 
 
 def _map_names(paths: Sequence[Path]) -> list[str]:
-    """Name maps after the images, with a number where two images share a stem."""
+    """Name maps after the images, each with its number in front if any two share a stem."""
     stems = [path.stem for path in paths]
-    unique = {stem for stem in stems if stems.count(stem) == 1}
-    return [stem if stem in unique else f"{stem}-{index:05}" for index, stem in enumerate(stems)]
+    if len(set(stems)) == len(stems):
+        return stems
+    return [f"{index:05}-{stem}" for index, stem in enumerate(stems)]

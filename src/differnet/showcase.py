@@ -14,7 +14,7 @@ from differnet.demo import cell_of, write_demo_data
 from differnet.detector import DifferNet
 from differnet.errors import DifferNetWarning
 from differnet.evaluation_files import panel_title
-from differnet.features import Progress
+from differnet.features import Progress, by_epoch
 from differnet.images import load, load_mask
 from differnet.metrics import PixelAuroc, auroc
 
@@ -25,10 +25,11 @@ SETTINGS: dict[str, Any] = {"rate": 0.1, "holdout": 0.3}
 def run_demo(directory: Path, seed: int, progress: Progress) -> dict[str, Any]:
     """Write data, models and contact sheets below ``directory`` and return the figures."""
     started = time.perf_counter()
-    names = write_demo_data(directory / "data", seed)
+    data = directory / "data" / f"seed-{seed}"
+    names = write_demo_data(data, seed)
     textures = {}
     for name in names:
-        dataset = datasets.read_mvtec(directory / "data", [name])[0]
+        dataset = datasets.read_mvtec(data, [name])[0]
         textures[name] = _one_texture(dataset, directory, seed, _prefixed(progress, name))
     return {
         "textures": textures,
@@ -47,7 +48,7 @@ def _one_texture(dataset: datasets.Dataset, directory: Path, seed: int, progress
             [sample.path for sample in dataset.train],
             groups=[cell_of(sample.path) for sample in dataset.train],
             progress=progress,
-            on_epoch=lambda epoch, total: progress("fitting the flow", epoch.epoch + 1, total),
+            on_epoch=by_epoch(progress),
         )
     model, sheet = directory / f"{dataset.name}.safetensors", directory / f"{dataset.name}.png"
     detector.save(model)

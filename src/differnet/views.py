@@ -50,9 +50,9 @@ def random_views(count: int, settings: config.Views, generator: torch.Generator)
 
 
 def even_views(count: int, settings: config.Views) -> ViewSet:
-    """Return ``count`` evenly spaced rotations, beginning upright, without jitter."""
-    full_turn = 2 * math.pi if settings.rotation == "full" else 0.0
-    angles = torch.arange(count) * (full_turn / count)
+    """Return ``count`` evenly spaced rotations, beginning upright, without jitter; one where nothing turns."""
+    count = count if settings.rotation == "full" else 1
+    angles = torch.arange(count) * (2 * math.pi / count)
     return ViewSet(angles, torch.ones(count), torch.ones(count))
 
 
@@ -62,7 +62,7 @@ def to_square(pixels: Pixels, size: int) -> Tensor:
     return torch.from_numpy(square.transpose(2, 0, 1).astype(np.float32))
 
 
-def render(image: Tensor, views: ViewSet, fill: str = "reflection") -> Tensor:
+def render(image: Tensor, views: ViewSet, fill: str) -> Tensor:
     """Show ``image`` (C, S, S), values 0..255, in every view: (V, C, S, S), clipped to 0..255.
 
     ``fill`` is what stands where the turned image has no pixels; see :class:`differnet.config.Views`.

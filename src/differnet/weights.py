@@ -88,7 +88,7 @@ def fill_by_name(network: nn.Module, state: State, source: str) -> None:
 def seeded_initialisation() -> Iterator[None]:
     """Make random initial weights the same everywhere, leaving the global generator untouched."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(_RANDOM_SEED)
+        torch.default_generator.manual_seed(_RANDOM_SEED)
         yield
 
 
