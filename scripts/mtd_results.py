@@ -103,6 +103,7 @@ def main() -> None:
         pixel_mean=figures["pixel_auroc_mean"],
         promised=figures["promised_false_alarm_rate_mean"],
         seen=figures["false_alarm_rate_mean"],
+        seen_each=", ".join(f"{value:.1%}" for value in figures["false_alarm_rate"]),
         recall=figures["recall_mean"],
         fit=figures["fit_seconds"],
         score_ms=1000 * figures["score_seconds_per_image"],

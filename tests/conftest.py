@@ -13,6 +13,7 @@ TINY = {
     "hidden": 32,
     "depth": 1,
     "blocks": 3,
+    "fill": "reflection",
     "epochs": 12,
     "min_steps": 0,
     "batch": 32,

@@ -43,10 +43,10 @@ def test_training_and_test_tiles_share_no_pixel(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_the_demos_defects_are_found(tmp_path, monkeypatch):
-    monkeypatch.setattr(demo, "TEXTURES", ("gravel",))
+    monkeypatch.setattr(demo, "TEXTURES", ("brick",))
     document = showcase.run_demo(tmp_path, 0, lambda stage, done, total: None)
-    figures = document["textures"]["gravel"]
-    assert figures["image_auroc"] >= 0.9
-    assert figures["pixel_auroc"] >= 0.75
+    figures = document["textures"]["brick"]
+    assert figures["image_auroc"] >= 0.85
+    assert figures["pixel_auroc"] >= 0.6
     assert figures["found"] >= 0.6 * figures["n_defective"]
     assert Image.open(document["open"][0]).width > 800

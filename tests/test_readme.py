@@ -34,7 +34,9 @@ def test_the_python_example_runs(tmp_path, monkeypatch, capsys):
         warnings.simplefilter("ignore", DifferNetWarning)
         exec(example, {})  # noqa: S102
     verdict, shape = capsys.readouterr().out.splitlines()
-    assert " True " in verdict
+    score, threshold, is_defective, p_value = verdict.split()
+    assert (float(score) >= float(threshold)) == (is_defective == "True")
+    assert 0 < float(p_value) <= 1
     assert shape == "(64, 64)"
 
 

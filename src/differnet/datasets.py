@@ -153,7 +153,7 @@ def read_folder(root: Path) -> Dataset:
     train = _seeded_share(good)
     for path in paths:
         samples.append(Sample(path, "train" if path in train else "test", _folder_label(path, root)))
-    return Dataset(root.resolve().name, tuple(samples))
+    return Dataset(root.name or root.resolve().name, tuple(samples))
 
 
 def find_good(root: Path) -> list[Path]:
@@ -195,7 +195,7 @@ def _read_category(root: Path) -> Dataset:
         for path in find(folder):
             mask = root / "ground_truth" / folder.name / f"{path.stem}_mask.png"
             samples.append(Sample(path, "test", folder.name, mask if mask.is_file() else None))
-    return Dataset(root.resolve().name, tuple(samples))
+    return Dataset(root.name or root.resolve().name, tuple(samples))
 
 
 def _mtd_training_names(good: list[Path], split_file: str | Path | None) -> set[str]:

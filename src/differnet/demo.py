@@ -19,8 +19,8 @@ from PIL import Image, ImageDraw, ImageFilter
 from differnet.errors import MissingExtraError
 from differnet.images import Pixels
 
-TEXTURES = ("brick", "grass", "gravel", "tissue")
-_LOADERS = {"tissue": "immunohistochemistry"}
+TEXTURES = ("brick", "grass", "gravel", "moon")
+SIDE = 512
 CELL = 128
 TILE = 112
 TRAIN_TILES_A_CELL = 8
@@ -80,7 +80,7 @@ def _photograph(name: str) -> Pixels:
         raise MissingExtraError(
             "the demo needs the photographs of scikit-image: pip install 'differnet[demo]'"
         ) from error
-    image = np.asarray(getattr(data, _LOADERS.get(name, name))(), dtype=np.uint8)
+    image = np.asarray(getattr(data, name)(), dtype=np.uint8)[:SIDE, :SIDE]
     return np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image[..., :3]
 
 

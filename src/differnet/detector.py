@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from differnet import artifact, backbone, calibrate, config, localize, runtime, score, train
@@ -25,7 +24,7 @@ from differnet.flow import Flow
 from differnet.images import ImageLike, gather
 from differnet.images import load as load_image
 from differnet.seeds import generator
-from differnet.views import ViewSet, even_views, random_views, to_square
+from differnet.views import ViewSet, even_views, random_views
 
 Scores = npt.NDArray[np.float64]
 Heat = npt.NDArray[np.float32]
@@ -38,7 +37,7 @@ class Prediction:
 
     ``score``: tau(x), eq. 5. ``threshold``: theta, eq. 6; ``is_defective``: score >= threshold; both absent
     when no good images were held out. ``p_value``: the chance that a good image scores as high or higher.
-    ``heat_map``: (H, W) of the image, 1 is the strongest seen in good images; on request only.
+    ``heat_map``: (H, W) of the image, 1 is the peak of a typical good image; on request only.
     """
 
     score: float
@@ -65,8 +64,10 @@ class DifferNet:
         **settings: Any,
     ) -> None:
         self.config = config.resolve(preset, settings)
-        self.seed = _checked_seed(seed)
-        self.device = _checked_device(device)
+        if seed < 0:
+            raise ConfigError(f"seed = {seed}: a whole number from 0 was wanted")
+        self.seed = seed
+        self.device = runtime.check_device(device)
         self._weights = None if weights is None else os.fspath(weights)
         self._model: Model | None = None
 
@@ -205,9 +206,8 @@ class DifferNet:
         return replace(prediction, heat_map=self.localize(image)) if heat_map else prediction
 
     def localize(self, image: ImageLike) -> Heat:
-        """Return the heat map (H, W) of eq. 7; 1 is the strongest seen in good images, for all images alike."""
-        pixels = load_image(image)
-        heat: Heat = self._raw_map(self.model, pixels) / np.float32(self.model.map_scale)
+        """Return the heat map (H, W) of eq. 7; 1 is the peak of a typical good image, the same for all."""
+        heat: Heat = self._raw_map(self.model, image) / np.float32(self.model.map_scale)
         return heat
 
     def describe(self, image: ImageLike) -> Tensor:
@@ -321,23 +321,17 @@ class DifferNet:
         assert rows is not None  # noqa: S101
         return train.Bank(rows.flatten(0, 1), training.batch, self.seed)
 
-    def _raw_map(self, model: Model, pixels: npt.NDArray[np.uint8]) -> Heat:
-        square = to_square(pixels, self.config.backbone.sizes[0])
-        heat = localize.heat_map(square, self.module, model.flow, self.config.maps, self.config.views)
-        if not torch.isfinite(heat).all():
-            raise NumericalError("a heat map has NaN or infinite values")
-        resized = F.interpolate(heat[None, None], size=pixels.shape[:2], mode="bilinear", align_corners=False)
-        array: Heat = resized[0, 0].numpy()
-        return array
+    def _raw_map(self, model: Model, image: ImageLike) -> Heat:
+        return localize.map_of_image(load_image(image), self.module, model.flow, self.config)
 
     def _map_scale(self, model: Model, good: Sequence[ImageLike], progress: Progress) -> float:
-        """Return the strongest heat of a few good images, which all maps are divided by."""
+        """Return the median peak of the maps of a few good images, which all maps are divided by."""
         some = good[:_MAP_SCALE_IMAGES]
-        strongest = []
+        peaks = []
         for index, item in enumerate(some, 1):
-            strongest.append(float(self._raw_map(model, load_image(item)).max()))
+            peaks.append(float(self._raw_map(model, item).max()))
             progress("scaling heat maps", index, len(some))
-        return max(*strongest, 1e-30)
+        return max(float(np.median(peaks)), 1e-30)
 
 
 @torch.inference_mode()
@@ -347,21 +341,6 @@ def _score(flow: Flow, features: Tensor, device: str) -> float:
     if not np.isfinite(value):
         raise NumericalError(f"the score of an image is {value}: the flow gave no finite latent")
     return value
-
-
-def _checked_seed(seed: int) -> int:
-    if seed < 0:
-        raise ConfigError(f"seed = {seed}: a whole number from 0 was wanted")
-    return seed
-
-
-def _checked_device(device: str) -> str:
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).partition("\n")[0]
-        raise ConfigError(f"device = {device!r} cannot be used here ({reason}); 'cpu' always can") from error
-    return device
 
 
 def _number(value: float | None) -> str:

@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from differnet import config, score
 from differnet.backbone import MultiScale
+from differnet.errors import NumericalError
 from differnet.flow import Flow
-from differnet.views import even_views, render, turn_back
+from differnet.images import Pixels
+from differnet.views import even_views, render, to_square, turn_back
+
+
+def map_of_image(
+    pixels: Pixels, module: MultiScale, flow: Flow, settings: config.Config
+) -> npt.NDArray[np.float32]:
+    """Return the heat map (H, W) of decoded pixels (H, W, 3), not yet divided by a scale.
+
+    Raises :class:`NumericalError` when it is not finite.
+    """
+    square = to_square(pixels, module.sizes[0])
+    heat = heat_map(square, module, flow, settings.maps, settings.views)
+    if not torch.isfinite(heat).all():
+        raise NumericalError("a heat map has NaN or infinite values")
+    resized = F.interpolate(heat[None, None], size=pixels.shape[:2], mode="bilinear", align_corners=False)
+    array: npt.NDArray[np.float32] = resized[0, 0].numpy()
+    return array
 
 
 def heat_map(image: Tensor, module: MultiScale, flow: Flow, maps: config.Maps, views: config.Views) -> Tensor:

@@ -21,7 +21,7 @@ from differnet.storage import write_whole
 
 Array = npt.NDArray[Any]
 _GOOD, _DEFECTIVE = "#2a7f62", "#c0392b"
-_CALM, _GLOWING = 0.5, 2.0
+_CALM, _GLOWING = 1.0, 3.0
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Panel:
 def overlay(pixels: Pixels, heat: Array) -> Pixels:
     """Lay a heat map (H, W) in units of the fixed scale over an image (H, W, 3).
 
-    Nothing is drawn below half of what good images reach at most; the colour is full at twice of it.
+    Nothing is drawn below 1, the peak of a typical good image; the colour is full at 3.
     """
     strength = np.clip((heat - _CALM) / (_GLOWING - _CALM), 0, 1)
     colour = colormaps["inferno"](0.25 + 0.7 * strength)[..., :3] * 255

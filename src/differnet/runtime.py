@@ -44,6 +44,16 @@ def choose(module: MultiScale, name: RuntimeName = "auto", device: str = "cpu") 
     return OpenVinoRuntime(module)
 
 
+def check_device(device: str) -> str:
+    """Return ``device`` if torch can use it here; raises :class:`ConfigError` if not."""
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ConfigError(f"device = {device!r} cannot be used here ({reason}); 'cpu' always can") from error
+    return device
+
+
 class TorchRuntime:
     """The backbone as PyTorch runs it, a few views at a time."""
 
