@@ -151,9 +151,15 @@ def _is_deep_colour(image: Image.Image) -> bool:
 
 
 def _from_deep_png(path: Path) -> Pixels:
-    from torchvision.io import ImageReadMode, decode_png, read_file
-
-    channels = decode_png(read_file(str(path)), ImageReadMode.UNCHANGED).permute(1, 2, 0).numpy()
+    try:
+        from torchvision.io import ImageReadMode, decode_png, read_file
+    except ImportError as error:  # torchvision means to drop its decoders one day
+        raise ImageError(
+            f"{path}: a PNG with 16 bits a colour, which this torchvision no longer decodes; save it as TIFF"
+        ) from error
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        channels = decode_png(read_file(str(path)), ImageReadMode.UNCHANGED).permute(1, 2, 0).numpy()
     if channels.shape[2] == 2:  # grey and alpha
         channels = channels[..., [0, 0, 0, 1]]
     return _from_array(channels, str(path))
