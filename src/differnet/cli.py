@@ -214,7 +214,7 @@ def info(
             print_json(summary)
             return
         for name, value in summary.items():
-            out.print(f"{name:<26} {_short(value)}", markup=False, soft_wrap=True)
+            out.print(f"{name:<26} {_short(value)}", markup=False)
 
 
 def _groups(paths: list[Path], pattern: str) -> list[str]:
@@ -256,7 +256,7 @@ def _tell_rows(judged: list[dict[str, Any]], threshold: float | None) -> None:
         ]
         p = "" if row["p_value"] is None else f"  p {row['p_value']:.4f}"
         out.print(f"{verdict} {row['score']:>12.2f}{p}  ", end="")
-        out.print(row["path"], markup=False, soft_wrap=True)
+        out.print(row["path"], markup=False)
     flagged = sum(bool(row["is_defective"]) for row in judged)
     limit = "no threshold" if threshold is None else f"threshold {threshold:.2f}"
     err.print(f"{len(judged)} images, {flagged} defective, {limit}")

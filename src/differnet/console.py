@@ -14,8 +14,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from differnet.errors import DifferNetError, DifferNetWarning
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 class Bars:
@@ -56,7 +56,7 @@ def guarded() -> Iterator[None]:
         try:
             yield
         except (DifferNetError, OSError) as error:
-            err.print(f"[bold red]error:[/] {_escape(str(error))}", soft_wrap=True)
+            err.print(f"[bold red]error:[/] {_escape(str(error))}")
             raise typer.Exit(2) from error
         except KeyboardInterrupt:
             err.print("stopped; no half-written model or table was left behind")
@@ -76,7 +76,7 @@ def print_json(document: Any) -> None:
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
     if issubclass(category, DifferNetWarning):
-        err.print(f"[yellow]note:[/] {_escape(str(message))}", soft_wrap=True)
+        err.print(f"[yellow]note:[/] {_escape(str(message))}")
 
 
 def _escape(text: str) -> str:
