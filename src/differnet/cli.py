@@ -13,7 +13,6 @@ from differnet.console import bars, err, guarded, out, print_json
 
 app = typer.Typer(
     name="differnet",
-    help="Visual defect detection from good images alone (DifferNet, WACV 2021).",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
@@ -48,7 +47,7 @@ def _common(
         bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_show_version)
     ] = False,
 ) -> None:
-    pass
+    """Visual defect detection from good images alone (DifferNet, WACV 2021)."""
 
 
 @app.command()

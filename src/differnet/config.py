@@ -19,6 +19,7 @@ from pydantic.dataclasses import dataclass
 from differnet.errors import ConfigError
 
 _strict = ConfigDict(extra="forbid", allow_inf_nan=False)
+RuntimeName = Literal["auto", "torch", "openvino"]
 Positive = Annotated[int, Field(ge=1, le=1_000_000)]
 Factors = Annotated[tuple[float, float], Field(description="lowest and highest factor")]
 
@@ -68,7 +69,7 @@ class Backbone:
         224,
         112,
     )
-    runtime: Literal["auto", "torch", "openvino"] = "auto"
+    runtime: RuntimeName = "auto"
 
     def __post_init__(self) -> None:
         if list(self.sizes) != sorted(set(self.sizes), reverse=True):

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from differnet.errors import LayoutError
-from differnet.images import SUFFIXES, find
+from differnet.images import SUFFIXES, find, load_mask
 
 Split = Literal["train", "test"]
 Layout = Literal["auto", "folder", "mvtec", "mtd"]
@@ -36,6 +37,18 @@ class Sample:
     def is_defective(self) -> bool:
         """Whether the label is anything but good."""
         return self.defect != GOOD
+
+    def true_mask(self, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
+        """Return the defect pixels (H, W) of an image of ``shape``: none where there is no mask file.
+
+        Raises :class:`LayoutError` when the mask has another shape than the image.
+        """
+        if self.mask is None:
+            return np.zeros(shape, dtype=bool)
+        mask = load_mask(self.mask)
+        if mask.shape != shape:
+            raise LayoutError(f"{self.mask}: mask of {mask.shape} for an image of {shape} pixels")
+        return mask
 
 
 @dataclass(frozen=True)

@@ -314,11 +314,12 @@ class DifferNet:
         training = self.config.training
         if self.config.views.fresh_views:
             return FreshViews(self.describer, images, training, self.seed, progress)
-        if rows is None and folder is None:
-            rows = self.describer.bank(images, self.seed, progress)
-        elif rows is None and folder is not None:
-            rows = kept_bank(self.describer, images, self.seed, folder, key, progress)
-        assert rows is not None  # noqa: S101
+        if rows is None:
+            rows = (
+                self.describer.bank(images, self.seed, progress)
+                if folder is None
+                else kept_bank(self.describer, images, self.seed, folder, key, progress)
+            )
         return train.Bank(rows.flatten(0, 1), training.batch, self.seed)
 
     def _raw_map(self, model: Model, image: ImageLike) -> Heat:

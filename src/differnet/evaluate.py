@@ -25,7 +25,6 @@ from differnet.datasets import Dataset, Sample
 from differnet.detector import DifferNet, Heat, Prediction
 from differnet.errors import DifferNetWarning, LayoutError
 from differnet.features import Progress, by_epoch, silent
-from differnet.images import load_mask
 from differnet.metrics import PixelAuroc, auroc, recall_without_false_alarms
 
 NO_THRESHOLD_NOTE = (
@@ -53,7 +52,6 @@ class Run:
     fit_seconds: float
     score_seconds_per_image: float
     map_seconds_per_image: float | None
-    verdict_seconds: float
     scores: npt.NDArray[np.float64]
     is_defective: npt.NDArray[np.bool_]
 
@@ -145,7 +143,7 @@ def _run(
     paths, test = [sample.path for sample in dataset.train], dataset.test
     bank, fit_seconds = _timed(lambda: _fit_whole(detector, paths, maps, progress))
     (features, scores), score_seconds = _timed(lambda: _score(detector, test, progress))
-    judge, judge_seconds = _timed(lambda: _calibrated(settings, detector, paths, bank, progress))
+    judge = _calibrated(settings, detector, paths, bank, progress)
     verdicts = [(judge or detector).judge((judge or detector).score_features(part)) for part in features]
     wanted = maps and any(sample.mask for sample in test)
     pixel, map_seconds = _timed(
@@ -163,7 +161,6 @@ def _run(
         fit_seconds=fit_seconds,
         score_seconds_per_image=score_seconds / len(test),
         map_seconds_per_image=map_seconds / len(test) if wanted else None,
-        verdict_seconds=judge_seconds,
         scores=scores,
         is_defective=labels,
     )
@@ -239,10 +236,7 @@ def _pixel_auroc(
         if sample.is_defective and sample.mask is None:
             continue
         heat = detector.localize(sample.path)
-        mask = load_mask(sample.mask) if sample.mask else np.zeros(heat.shape, dtype=bool)
-        if mask.shape != heat.shape:
-            raise LayoutError(f"{sample.mask}: mask of {mask.shape} for an image of {heat.shape} pixels")
-        total.add(heat, mask)
+        total.add(heat, sample.true_mask(heat.shape))
         if on_map:
             on_map(sample, heat, verdict)
         progress("drawing heat maps", index, len(samples))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib.util
 import threading
 import warnings
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from differnet.backbone import MultiScale
+from differnet.config import RuntimeName
 from differnet.errors import ConfigError, MissingExtraError, NumericalError
 
-RuntimeName = Literal["auto", "torch", "openvino"]
 AGREEMENT = 1e-4
 
 

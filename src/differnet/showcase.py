@@ -15,7 +15,7 @@ from differnet.detector import DifferNet
 from differnet.errors import DifferNetWarning
 from differnet.evaluation_files import panel_title
 from differnet.features import Progress, by_epoch
-from differnet.images import load, load_mask
+from differnet.images import load
 from differnet.metrics import PixelAuroc, auroc
 
 # The few tiles held out can promise one false alarm in ten; tiles of one cell overlap and stay together.
@@ -60,7 +60,7 @@ def _one_texture(
         predictions.append(prediction)
         if prediction.heat_map is not None:
             heat = prediction.heat_map
-            mask = load_mask(sample.mask) if sample.mask else np.zeros(heat.shape, dtype=bool)
+            mask = sample.true_mask(heat.shape)
             pixels.add(heat, mask)
             is_right = prediction.is_defective == sample.is_defective
             title = panel_title(sample, prediction)
