@@ -60,7 +60,7 @@ def test_everything_travels(detector, file):
     assert loaded.seed == detector.seed
     assert loaded.threshold == detector.threshold
     assert repr(loaded) == repr(detector)
-    assert np.array_equal(loaded.model.calibration, detector.model.calibration)
+    assert np.array_equal(loaded.model.view_scores, detector.model.view_scores)
     assert loaded.model.map_scale == detector.model.map_scale
     image = good_image(77)
     assert np.array_equal(loaded.localize(image), detector.localize(image))
@@ -91,7 +91,7 @@ def test_truncated_files_are_refused(file, cut):
     ("change", "message"),
     [
         (lambda h: h.update(kind="checkpoint"), "holds a checkpoint, not a detector"),
-        (lambda h: h.update(format=99), "format 99; this version reads format 1"),
+        (lambda h: h.update(format=99), "format 99; this version reads formats 1 to 2"),
         (lambda h: h.pop("config"), "do not fit together"),
         (lambda h: h["config"]["flow"].update(hidden=60000), "parameters found"),
         (lambda h: h["config"]["flow"].update(blocks=10**9), "do not fit together"),
@@ -134,5 +134,5 @@ def test_other_backbone_weights_are_refused(file):
 
 def test_it_is_plain_safetensors(file):
     names = set(load_file(file))
-    assert {"calibration", "flow.steps.0.order", "flow.steps.1.subnet1.layers.0.weight"} <= names
+    assert {"view_scores", "flow.steps.0.order", "flow.steps.1.subnet1.layers.0.weight"} <= names
     assert storage.read_header(file)["format"] == artifact.FORMAT

@@ -1,4 +1,4 @@
-"""Backbones: equal to the published networks run by hand, frozen, hashed, and the same in OpenVINO."""
+"""Backbones: equal to the published networks run by hand, frozen, hashed."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 import torchvision
 
-from differnet import backbone, config, runtime, weights
-from differnet.errors import ConfigError, NumericalError, WeightsError
+from differnet import backbone, config, weights
+from differnet.errors import ConfigError, WeightsError
 
 SMALL = config.Backbone(sizes=(64, 32))
 
@@ -74,30 +74,6 @@ def test_lite0_is_timms_network_run_by_hand(lite0):
 def test_it_is_frozen(lite0):
     assert not lite0.training
     assert not any(parameter.requires_grad for parameter in lite0.parameters())
-
-
-def test_openvino_agrees_with_torch(lite0):
-    pytest.importorskip("openvino")
-    x = images(96, 5)
-    wanted = runtime.TorchRuntime(lite0).features(x)
-    found = runtime.OpenVinoRuntime(lite0).features(x)
-    assert float((found - wanted).abs().max()) <= runtime.AGREEMENT * float(wanted.abs().max())
-
-
-def test_a_runtime_that_disagrees_is_refused(lite0, monkeypatch):
-    pytest.importorskip("openvino")
-    right = runtime.OpenVinoRuntime.features
-    monkeypatch.setattr(runtime.OpenVinoRuntime, "features", lambda self, views: right(self, views) * 1.001)
-    with pytest.raises(NumericalError, match="differ from PyTorch"):
-        runtime.OpenVinoRuntime(lite0)
-
-
-def test_auto_is_openvino_on_a_cpu(lite0):
-    pytest.importorskip("openvino")
-    assert runtime.choose(lite0).name == "openvino"
-    assert runtime.choose(lite0, "torch").name == "torch"
-    with pytest.raises(ConfigError, match="runs on the CPU"):
-        runtime.choose(lite0, "openvino", "cuda")
 
 
 def test_any_timm_name_with_a_stage():

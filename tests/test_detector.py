@@ -63,7 +63,7 @@ def test_predictions(detector):
     assert loud.is_defective
     assert not calm.is_defective
     assert loud.threshold == detector.threshold
-    assert loud.p_value == 1 / (1 + len(detector.model.calibration))
+    assert loud.p_value == 1 / (1 + len(detector.model.view_scores))
     assert calm.p_value > loud.p_value
 
 
@@ -122,7 +122,7 @@ def test_held_out_images_are_not_fitted_to_and_groups_stay_together(good_images)
     groups = [i // 4 for i in range(24)]
     detector = fit(good_images, groups=groups)
     assert detector.model.train_count == 16  # two groups of four are held out
-    assert len(detector.model.calibration) == 8
+    assert len(detector.model.view_scores) == 8
 
 
 def test_calibrating_again_needs_no_training(detector):

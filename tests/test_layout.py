@@ -12,10 +12,12 @@ import pytest
 SOURCE = Path(__file__).parent.parent / "src" / "differnet"
 ORDER = [
     "errors", "config", "seeds", "storage", "images", "datasets", "views", "weights", "backbone", "runtime",
-    "flow", "score", "metrics", "calibrate", "train", "features", "bank", "localize", "artifact", "detector",
-    "demo", "pictures", "evaluate", "evaluation_files", "rows", "showcase", "console", "cli", "__main__",
+    "openvino_runtime", "onnx_runtime", "placement", "quantize", "flow", "score", "metrics", "calibrate", "anytime",
+    "gate", "train", "features", "bank", "localize", "artifact", "verdict", "scorer", "fitting", "conversion",
+    "detector", "demo", "pictures", "evaluate", "evaluation_files", "rows", "showcase", "console", "telling", "cli",
+    "__main__",
 ]  # fmt: skip
-LEAVES = {"images", "seeds", "storage", "flow", "score", "metrics", "calibrate"}
+LEAVES = {"images", "seeds", "storage", "flow", "score", "metrics", "calibrate", "anytime", "gate"}
 
 
 def imports(module):

@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     import os
 
     from differnet.config import Config, resolve
-    from differnet.detector import DifferNet, Prediction
+    from differnet.detector import DifferNet
     from differnet.errors import DifferNetError, DifferNetWarning
     from differnet.flow import Flow
+    from differnet.verdict import Prediction
 
 __version__ = "0.1.0"
 __all__ = [
@@ -34,7 +35,7 @@ _HOMES = {
     "Config": "config",
     "resolve": "config",
     "DifferNet": "detector",
-    "Prediction": "detector",
+    "Prediction": "verdict",
     "DifferNetError": "errors",
     "DifferNetWarning": "errors",
     "Flow": "flow",

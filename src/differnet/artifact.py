@@ -1,8 +1,9 @@
 """The model file: one safetensors file with a JSON header, everything that prediction needs.
 
-Tensors: the flow's weights and permutations (``flow.*``) and the calibration scores. Header: format, all
-settings, seed, the backbone's name and the hash of its weights, versions. The backbone's own weights stay
-where they came from and are checked by their hash when the file is loaded.
+Tensors: the flow's weights and permutations (``flow.*``), the scores of the held-out images in every view, and
+the backbone as an 8-bit network (``graph.*``) if that is what the flow was fitted to. Header: format, all
+settings, seed, the backbone's name and the hash of its weights, versions. In floats the backbone's weights
+stay where they came from and are checked by their hash when the file is loaded.
 """
 
 from __future__ import annotations
@@ -12,31 +13,48 @@ import itertools
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from differnet import config, storage
+from differnet import backbone, config, storage
+from differnet.anytime import EarlyStop, early_stop
+from differnet.backbone import MultiScale
 from differnet.calibrate import Threshold, choose_threshold
-from differnet.errors import ConfigError, ModelFileError
+from differnet.errors import ConfigError, ModelFileError, WeightsError
 from differnet.flow import Flow, Permutation
+from differnet.openvino_runtime import Graph
+from differnet.runtime import GROUP, Precision
 from differnet.train import Epoch
 
-FORMAT = 1
+FORMAT = 2
 _KIND = "detector"
-_PACKAGES = ("differnet", "torch", "torchvision", "timm", "openvino", "numpy", "pillow")
+_PACKAGES = (
+    "differnet",
+    "torch",
+    "torchvision",
+    "timm",
+    "openvino",
+    "nncf",
+    "onnxruntime",
+    "numpy",
+    "pillow",
+)
 
 
 @dataclass(frozen=True, eq=False)
 class Model:
     """A fitted detector without its frozen backbone.
 
-    ``calibration``: scores (M,) of held-out good images, empty when none were held out. ``map_scale``: the
-    heat-map value that is drawn as 1. ``runtime``: what computed the features that the flow was fitted to.
+    ``view_scores``: scores (M, V) of held-out good images in every scoring view, empty when none were held out.
+    ``map_scale``: the heat-map value that is drawn as 1. ``runtime``, ``precision``: what computed the features that
+    the flow was fitted to. ``graph``: the 8-bit network they came from, ``probe`` (B, D) its features of
+    :func:`differnet.runtime.probe` where it was made; nothing in floats.
     """
 
     config: config.Config
@@ -45,17 +63,39 @@ class Model:
     backbone_origin: str
     runtime: str
     flow: Flow
-    calibration: npt.NDArray[np.float64]
+    view_scores: npt.NDArray[np.float64]
     map_scale: float
     train_count: int
+    precision: Precision = "f32"
+    graph: Graph | None = None
+    probe: Tensor | None = None
     history: tuple[Epoch, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
+
+    def calibration(self, views: int | None = None) -> npt.NDArray[np.float64]:
+        """Return the scores (M,) of the held-out images in their first ``views`` views, or in all."""
+        scores: npt.NDArray[np.float64] = self.view_scores[:, :views].mean(axis=1)
+        return scores
+
+    @cached_property
+    def early_stop(self) -> EarlyStop:
+        """When it is certain before all views were seen; raises :class:`ConfigError` when that is not known."""
+        if self.view_scores.shape[1] != self.config.views.score_views:
+            raise ConfigError(
+                "views = 'auto' needs the scores of held-out images in every scoring view, which this model "
+                "lacks: calibrate it on good images first"
+            )
+        return early_stop(self.view_scores, GROUP)
 
 
 def save(path: str | Path, model: Model) -> None:
     """Write ``model`` to ``path``, whole or not at all."""
     tensors: dict[str, Tensor] = {f"flow.{name}": value for name, value in model.flow.state_dict().items()}
-    tensors["calibration"] = torch.from_numpy(model.calibration)
+    tensors["view_scores"] = torch.from_numpy(model.view_scores)
+    if model.graph is not None and model.probe is not None:
+        tensors["graph.xml"] = torch.frombuffer(bytearray(model.graph.xml), dtype=torch.uint8)
+        tensors["graph.constants"] = torch.frombuffer(bytearray(model.graph.constants), dtype=torch.uint8)
+        tensors["graph.probe"] = model.probe
     header = {
         "kind": _KIND,
         "format": FORMAT,
@@ -65,6 +105,7 @@ def save(path: str | Path, model: Model) -> None:
         "backbone_digest": model.backbone_digest,
         "backbone_origin": model.backbone_origin,
         "runtime": model.runtime,
+        "precision": model.precision,
         "map_scale": model.map_scale,
         "train_count": model.train_count,
         "history": [asdict(epoch) for epoch in model.history],
@@ -82,9 +123,11 @@ def load(path: str | Path) -> Model:
     header, tensors = storage.read_tensors(path)
     if header.get("kind") != _KIND:
         raise ModelFileError(f"{path}: holds a {header.get('kind', 'thing of no kind')}, not a {_KIND}")
+    if header.get("format") == 1:
+        header, tensors = _from_format_1(header, tensors)
     if header.get("format") != FORMAT:
         raise ModelFileError(
-            f"{path}: format {header.get('format')!r}; this version reads format {FORMAT}, so install the "
+            f"{path}: format {header.get('format')!r}; this version reads formats 1 to {FORMAT}, so install the "
             f"differnet that wrote it ({_writer(header)}) or fit again"
         )
     try:
@@ -93,11 +136,34 @@ def load(path: str | Path) -> Model:
         raise ModelFileError(f"{path}: header and tensors do not fit together ({error})") from error
 
 
-def threshold(model: Model) -> Threshold | None:
-    """Return theta with its promise, or nothing when no good images were held out."""
-    if len(model.calibration) == 0:
+def backbone_of(model: Model, source: str | None) -> MultiScale:
+    """Build the frozen network that the model was fitted with; ``source``: a file of its weights, if it was one.
+
+    Raises :class:`WeightsError` when the weights are not those, or when the file was not given.
+    """
+    digest, name = model.backbone_digest[:16], model.config.backbone.backbone
+    if model.backbone_origin == "file" and source is None:
+        raise WeightsError(
+            f"the model was fitted with a file of backbone weights (sha256 {digest}...); give that file with "
+            "weights=FILE (--weights FILE)"
+        )
+    module = backbone.build(model.config.backbone, source)
+    if module.digest != model.backbone_digest:
+        raise WeightsError(
+            f"the model was fitted with weights of {name} with sha256 {digest}..., found "
+            f"{module.digest[:16]}...; give the right file with weights=FILE (--weights FILE)"
+        )
+    return module
+
+
+def threshold(model: Model, views: int | None = None) -> Threshold | None:
+    """Return theta with its promise for the mean of the first ``views`` views, or of all.
+
+    Nothing when no good images were held out.
+    """
+    if len(model.view_scores) == 0:
         return None
-    return choose_threshold(model.calibration, model.config.decision.rate)
+    return choose_threshold(model.calibration(views), model.config.decision.rate)
 
 
 def summarise(model: Model) -> dict[str, Any]:
@@ -107,19 +173,30 @@ def summarise(model: Model) -> dict[str, Any]:
         "threshold": None if promise is None else promise.value,
         "promised_false_alarm_rate": None if promise is None else promise.promised,
         "train_count": model.train_count,
-        "calibration_count": len(model.calibration),
+        "calibration_count": len(model.view_scores),
         "seed": model.seed,
         "features": model.flow.features,
         "flow_parameters": parameter_count(model.flow.features, model.config.flow),
         "backbone_digest": model.backbone_digest,
         "backbone_origin": model.backbone_origin,
         "runtime": model.runtime,
+        "precision": model.precision,
         "map_scale": model.map_scale,
         "loss": [epoch.loss for epoch in model.history],
         "held_out_loss": [epoch.held_out_loss for epoch in model.history],
         "versions": dict(model.versions),
         "config": model.config.to_dict(),
     }
+
+
+def _from_format_1(
+    header: Mapping[str, Any], tensors: Mapping[str, Tensor]
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Read what 0.1.0 wrote: features in floats, and of the held-out images one score each."""
+    upgraded = dict(tensors)
+    if "calibration" in upgraded:
+        upgraded["view_scores"] = upgraded.pop("calibration")[:, None]
+    return {**header, "format": FORMAT, "precision": "f32"}, upgraded
 
 
 def _writer(header: Mapping[str, Any]) -> str:
@@ -150,10 +227,13 @@ def _build(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Model:
     flow.load_state_dict(state)
     _check_permutations(flow)
     flow.eval().requires_grad_(False)
-    calibration = tensors["calibration"].to(torch.float64).numpy()
+    view_scores = tensors["view_scores"].to(torch.float64).numpy()
     finite = all(bool(torch.isfinite(value).all()) for value in state.values())
-    if calibration.ndim != 1 or not np.isfinite(calibration).all() or not finite:
+    if view_scores.ndim != 2 or not np.isfinite(view_scores).all() or not finite:
         raise ValueError("NaN or infinite numbers")
+    precision: Precision = header["precision"]
+    if precision not in get_args(Precision) or (precision == "int8") != ("graph.xml" in tensors):
+        raise ValueError(f"precision {precision!r} does not go with the tensors")
     return Model(
         config=settings,
         seed=int(header["seed"]),
@@ -161,12 +241,22 @@ def _build(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Model:
         backbone_origin=str(header["backbone_origin"]),
         runtime=str(header["runtime"]),
         flow=flow,
-        calibration=calibration,
+        view_scores=view_scores,
         map_scale=float(header["map_scale"]),
         train_count=int(header["train_count"]),
+        precision=precision,
+        graph=_graph(tensors) if precision == "int8" else None,
+        probe=tensors["graph.probe"] if precision == "int8" else None,
         history=tuple(Epoch(**epoch) for epoch in header["history"]),
         versions=dict(header["versions"]),
     )
+
+
+def _graph(tensors: Mapping[str, Tensor]) -> Graph:
+    xml, constants = (tensors[f"graph.{part}"] for part in ("xml", "constants"))
+    if xml.dtype != torch.uint8 or constants.dtype != torch.uint8:
+        raise ValueError("the 8-bit network is not stored as bytes")
+    return Graph(xml.numpy().tobytes(), constants.numpy().tobytes())
 
 
 def _check_permutations(flow: Flow) -> None:

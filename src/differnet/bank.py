@@ -1,12 +1,17 @@
-"""The features of training images, kept beside a checkpoint so that a broken-off fit need not describe again."""
+"""The features of training images: a table in memory, in a file when it is large, or kept beside a checkpoint."""
 
 from __future__ import annotations
 
 import hashlib
+import json
+import math
 import os
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from differnet import storage
@@ -14,15 +19,28 @@ from differnet.errors import ModelFileError
 from differnet.features import Describer, Progress
 from differnet.images import ImageLike, load
 
-_FILE = "bank.safetensors"
+LARGE = 512 * 2**20  # bytes; a larger bank lives in a file that the system pages in and out
+_ROWS, _STATE = "bank.npy", "bank.json"
+_OFTEN = 50  # images between two notes of how far a kept bank is
+
+
+def describe_all(
+    describer: Describer, images: Sequence[ImageLike], seed: int, progress: Progress, large: int = LARGE
+) -> Tensor:
+    """Describe ``train_views`` random views of every image: (N, V, D).
+
+    From ``large`` bytes on the table is a temporary file (in ``TMPDIR``), mapped into memory.
+    """
+    shape = (len(images), describer.views.train_views, describer.width)
+    bank = torch.empty(shape) if 4 * math.prod(shape) < large else _temporary(shape)
+    for index, rows in enumerate(describer.training_views(images, seed, 0, progress)):
+        bank[index] = rows
+    return bank
 
 
 def identity(describer: Describer, images: Sequence[ImageLike], seed: int) -> str:
     """Return a digest of all that training features depend on: images, views, backbone, seed."""
-    module = describer.module
-    total = hashlib.sha256(
-        repr((describer.views, module.sizes, module.digest, describer.runtime.name, seed)).encode()
-    )
+    total = hashlib.sha256(repr((describer.views, describer.identity, seed)).encode())
     for image in images:
         is_path = isinstance(image, (str, os.PathLike))
         content = Path(image).read_bytes() if is_path else load(image).tobytes()  # type: ignore[arg-type]
@@ -33,18 +51,48 @@ def identity(describer: Describer, images: Sequence[ImageLike], seed: int) -> st
 def kept_bank(
     describer: Describer, images: Sequence[ImageLike], seed: int, folder: Path, key: str, progress: Progress
 ) -> Tensor:
-    """Take the bank (N, V, D) from ``folder`` if it has this ``key``; else describe and write it there.
+    """Take the bank (N, V, D) from ``folder`` if it has this ``key``, describing there what is missing.
 
     Raises :class:`ModelFileError` when the folder holds the bank of other images or settings.
     """
-    file = folder / _FILE
-    if file.exists():
-        header, tensors = storage.read_tensors(file)
-        if header.get("key") != key:
-            raise ModelFileError(
-                f"{folder}: a checkpoint of other images or settings; remove it to start anew"
-            )
-        return tensors["bank"]
-    rows = describer.bank(images, seed, progress)
-    storage.write_tensors(file, {"bank": rows}, {"kind": "bank", "key": key})
-    return rows
+    shape = (len(images), describer.views.train_views, describer.width)
+    folder.mkdir(parents=True, exist_ok=True)
+    done = _open_state(folder, key)
+    mode = "r+" if done else "w+"
+    try:
+        table = np.lib.format.open_memmap(folder / _ROWS, mode, np.float32, shape)
+    except (OSError, ValueError) as error:
+        raise ModelFileError(f"{folder}: a damaged checkpoint ({error}); remove it to start anew") from error
+    if table.shape != shape:
+        raise ModelFileError(f"{folder}: a bank of shape {table.shape}, {shape} was wanted; remove it")
+    for index, rows in enumerate(describer.training_views(images, seed, done, progress), done):
+        table[index] = rows.numpy()
+        if (index + 1) % _OFTEN == 0 or index + 1 == len(images):
+            table.flush()
+            _note(folder, key, index + 1)
+    return torch.from_numpy(table)
+
+
+def _temporary(shape: tuple[int, ...]) -> Tensor:
+    file = tempfile.TemporaryFile(prefix="differnet-bank-")  # noqa: SIM115  lives as long as the map of it
+    return torch.from_numpy(np.memmap(file, np.float32, "w+", shape=shape))
+
+
+def _open_state(folder: Path, key: str) -> int:
+    """Return how many images a kept bank has, 0 for none."""
+    file = folder / _STATE
+    if not file.exists():
+        _note(folder, key, 0)
+        return 0
+    try:
+        state = json.loads(file.read_bytes())
+        found, done = state["key"], int(state["images"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelFileError(f"{file}: damaged ({error}); remove {folder} to start anew") from error
+    if found != key:
+        raise ModelFileError(f"{folder}: a checkpoint of other images or settings; remove it to start anew")
+    return done
+
+
+def _note(folder: Path, key: str, images: int) -> None:
+    storage.write_whole(folder / _STATE, json.dumps({"key": key, "images": images}).encode())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -72,6 +72,15 @@ def guarded() -> Iterator[None]:
 def print_json(document: Any) -> None:
     """Print one JSON document on stdout."""
     typer.echo(json.dumps(document, indent=2, allow_nan=False))
+
+
+def print_json_rows(head: dict[str, Any], name: str, rows: Iterable[dict[str, Any]]) -> None:
+    """Print one JSON document on stdout: ``head`` and, under ``name``, the list of rows, one row at a time."""
+    start = json.dumps(head, indent=2, allow_nan=False).removesuffix("\n}")
+    typer.echo(f"{start},\n  {json.dumps(name)}: [", nl=False)
+    for index, row in enumerate(rows):
+        typer.echo(f"{',' if index else ''}\n    {json.dumps(row, allow_nan=False)}", nl=False)
+    typer.echo("\n  ]\n}")
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:

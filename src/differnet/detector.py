@@ -4,47 +4,44 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-import torch
 from torch import Tensor
 
-from differnet import artifact, backbone, calibrate, config, localize, runtime, score, train
+from differnet import (
+    artifact,
+    backbone,
+    calibrate,
+    config,
+    conversion,
+    fitting,
+    gate,
+    localize,
+    placement,
+    runtime,
+    train,
+    verdict,
+)
 from differnet.artifact import Model
-from differnet.bank import identity, kept_bank
-from differnet.errors import ConfigError, DifferNetWarning, NotFittedError, NumericalError, WeightsError
-from differnet.features import Describer, FreshViews, Progress, silent
-from differnet.flow import Flow
-from differnet.images import ImageLike, gather
+from differnet.errors import (
+    ConfigError,
+    DifferNetWarning,
+    NotFittedError,
+    WeightsError,
+)
+from differnet.features import Describer, Progress, describer_of_graph, describer_of_module, name_of, silent
+from differnet.images import ImageLike, Pixels, gather
 from differnet.images import load as load_image
-from differnet.seeds import generator
-from differnet.views import ViewSet, even_views, random_views
-
-Scores = npt.NDArray[np.float64]
-Heat = npt.NDArray[np.float32]
-_MAP_SCALE_IMAGES = 16
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What the detector says of one image.
-
-    ``score``: tau(x), eq. 5. ``threshold``: theta, eq. 6; ``is_defective``: score >= threshold; both absent
-    when no good images were held out. ``p_value``: the chance that a good image scores as high or higher.
-    ``heat_map``: (H, W) of the image, 1 is the peak of a typical good image; on request only.
-    """
-
-    score: float
-    threshold: float | None = None
-    is_defective: bool | None = None
-    p_value: float | None = None
-    heat_map: Heat | None = field(default=None, repr=False, compare=False)
+from differnet.openvino_runtime import Graph
+from differnet.runtime import GROUP
+from differnet.scorer import Count, Images, Scorer, ViewScores, scoring_views
+from differnet.verdict import Heat, Prediction
+from differnet.views import ViewSet
 
 
 class DifferNet:
@@ -70,6 +67,7 @@ class DifferNet:
         self.device = runtime.check_device(device)
         self._weights = None if weights is None else os.fspath(weights)
         self._model: Model | None = None
+        self._graph: Graph | None = None
 
     def __repr__(self) -> str:
         c = self.config
@@ -95,29 +93,34 @@ class DifferNet:
 
     @cached_property
     def module(self) -> backbone.MultiScale:
-        """The frozen backbone as a torch module, where heat maps come from."""
+        """The frozen backbone as a torch module, where heat maps come from.
+
+        Raises :class:`WeightsError` when its weights are not those that the model was fitted with.
+        """
+        if self._model:
+            return artifact.backbone_of(self._model, self._weights).to(self.device)
         return backbone.build(self.config.backbone, self._weights).to(self.device)
 
     @cached_property
     def describer(self) -> Describer:
-        """From images to features, in the runtime of the configuration."""
-        chosen = runtime.choose(self.module, self.config.backbone.runtime, self.device)
-        if self._model is not None and self._model.runtime != chosen.name:
+        """From images to features, in the runtime and precision of the configuration or of the model."""
+        describer = self._new_describer(self._model.graph if self._model else self._graph)
+        model = self._model
+        if model and model.probe is not None:
+            describer.check_machine(model.probe)
+        elif model and model.runtime != describer.runtime.name:
             warnings.warn(
-                f"the model was fitted on features from {self._model.runtime} and scores with {chosen.name}: "
-                "scores differ in their last digits",
+                f"the model was fitted on features from {model.runtime} and scores with "
+                f"{describer.runtime.name}: scores differ in their last digits",
                 DifferNetWarning,
                 stacklevel=2,
             )
-        return Describer(self.module, chosen, self.config.views)
+        return describer
 
     @cached_property
     def scoring_views(self) -> ViewSet:
         """The views every image is scored in; they come from the configuration and the seed alone."""
-        views = self.config.views
-        if views.score_rotations == "even":
-            return even_views(views.score_views, views)
-        return random_views(views.score_views, views, generator(self.seed, "scoring views"))
+        return scoring_views(self.config.views, self.seed)
 
     @property
     def threshold(self) -> float | None:
@@ -130,9 +133,21 @@ class DifferNet:
         """The threshold with the false-alarm rate it promises."""
         return artifact.threshold(self.model)
 
+    def prepare(self, images: Images, progress: Progress = silent) -> DifferNet:
+        """Make ready to describe: in 8-bit integers, take the ranges of the backbone from these good images.
+
+        ``fit`` does so by itself; this is for describing images before, or for many fits on one backbone.
+        """
+        if self._is_int8():
+            self._graph = fitting.quantized(
+                self.module, gather(images), self.config.views, self.seed, progress
+            )
+            self.describer = self._new_describer(self._graph)
+        return self
+
     def fit(
         self,
-        images: ImageLike | Iterable[ImageLike],
+        images: Images,
         groups: Sequence[Hashable] | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
         progress: Progress = silent,
@@ -151,92 +166,111 @@ class DifferNet:
         :class:`ConfigError` when there are too few images or groups.
         """
         items = gather(images)
-        chosen, held = self._split(items, groups)
-        images = [items[index] for index in chosen]
+        chosen, held = fitting.split(items, groups, self.config.decision.holdout, self.seed)
+        fitted = [items[index] for index in chosen]
         folder = None if checkpoint is None else Path(checkpoint)
-        key = identity(self.describer, images, self.seed) if folder else ""
-        calibration_features = [
-            self._describe(items[index], progress, "describing held-out images", step, len(held))
-            for step, index in enumerate(held, 1)
-        ]
+        graph = self._graph
+        if graph is None and self._is_int8():
+            graph = fitting.quantized(self.module, fitted, self.config.views, self.seed, progress, folder)
+        describer = self._new_describer(graph) if self._model or graph is not self._graph else self.describer
+        fitter = fitting.Fitter(
+            self.config, self.seed, self.device, self.module, describer, graph, self.scoring_views, progress
+        )
         rows = None if bank is None else bank[chosen]
-        flow = self._new_flow()
-        history = train.fit(
-            flow,
-            self._source(images, folder, key, progress, rows),
-            self.config.training,
-            torch.cat(calibration_features) if held else None,
-            folder / "flow.safetensors" if folder else None,
-            key,
-            on_epoch,
-        )
-        flow.eval().requires_grad_(False)
-        model = Model(
-            config=self.config,
-            seed=self.seed,
-            backbone_digest=self.module.digest,
-            backbone_origin=self.module.origin,
-            runtime=self.describer.runtime.name,
-            flow=flow,
-            calibration=np.array([_score(flow, part, self.device) for part in calibration_features]),
-            map_scale=1.0,
-            train_count=len(chosen),
-            history=tuple(history),
-            versions=artifact.versions(),
-        )
-        if scale_maps:
-            scale = self._map_scale(model, [items[index] for index in held or chosen], progress)
-            model = replace(model, map_scale=scale)
-        self._model = model
+        self._model = fitter.fit(fitted, [items[index] for index in held], folder, on_epoch, rows, scale_maps)
+        self.describer = describer
         calibrate.warn_when_few(self.promise)
         return self
 
-    def score(self, images: ImageLike | Iterable[ImageLike], progress: Progress = silent) -> Scores:
-        """Return tau(x) of eq. 5 for every image, shape (N,); a function of model and image alone."""
-        items = gather(images)
-        scores = []
-        for index, item in enumerate(items, 1):
-            scores.append(self.score_features(self.describe(item)))
-            progress("scoring", index, len(items))
-        return np.array(scores, dtype=np.float64)
+    def score(self, images: Images, progress: Progress = silent, views: Count = None) -> ViewScores:
+        """Return tau(x) of eq. 5 for every image, shape (N,); a function of model and image alone.
 
-    def predict(self, image: ImageLike, heat_map: bool = False) -> Prediction:
-        """Judge one image, with its heat map on request."""
-        prediction = self.judge(self.score_features(self.describe(image)))
-        return replace(prediction, heat_map=self.localize(image)) if heat_map else prediction
+        ``views``: see :meth:`predict`; any number will do here.
+        """
+        items = gather(images)
+        scores = np.empty(len(items))
+        for index, value in enumerate(self.score_iter(items, views)):
+            scores[index] = value
+            progress("scoring", index + 1, len(items))
+        return scores
+
+    def score_iter(self, images: Images, views: Count = None) -> Iterator[float]:
+        """Yield tau(x) of each image of a stream, in order and in constant memory; it is read two images ahead."""
+        if views == "auto":
+            return (prediction.score for prediction in self.predict_iter(images, views=views))
+        return (float(row.mean()) for row in self._scorer.rows(images, self._views(views)))
+
+    def predict(self, image: ImageLike, heat_map: bool = False, views: Count = None) -> Prediction:
+        """Judge one image, with its heat map on request.
+
+        ``views``: a number scores exactly that many (``None``: ``score_views`` of the configuration), with a
+        threshold from as many views of the held-out images; ``"auto"`` stops as soon as the verdict is
+        certain (:mod:`differnet.anytime`).
+        """
+        return next(self.predict_iter([image], heat_map, views))
+
+    def predict_iter(
+        self, images: Images, heat_map: bool = False, views: Count = None
+    ) -> Iterator[Prediction]:
+        """Judge the images of a stream, in order and in constant memory; see :meth:`predict`."""
+        early = views == "auto"
+        shown = self.scoring_views if early else self._views(views)
+        verdict.threshold_for(self.model, len(shown))  # refuse at once
+        return self._scorer.predictions(
+            self.model, images, shown, early, self._heat_map if heat_map else None
+        )
 
     def localize(self, image: ImageLike) -> Heat:
         """Return the heat map (H, W) of eq. 7; 1 is the peak of a typical good image, the same for all."""
-        heat: Heat = self._raw_map(self.model, image) / np.float32(self.model.map_scale)
-        return heat
+        return self._heat_map(load_image(image))
 
     def describe(self, image: ImageLike) -> Tensor:
         """Return the features (V, D) of the scoring views."""
-        return self.describer.features(image, self.scoring_views)
+        return self.describer.features(self.describer.square(image), self.scoring_views, name_of(image))
 
-    def score_features(self, features: Tensor) -> float:
-        """Score what :meth:`describe` returned."""
-        return _score(self.model.flow, features, self.device)
+    def view_scores(self, features: Tensor) -> ViewScores:
+        """Score each view (V,) of what :meth:`describe` returned; their mean is tau(x)."""
+        return self._scorer.of_features(features)
 
-    def judge(self, value: float) -> Prediction:
-        """Turn a score into a prediction."""
-        threshold = self.threshold
-        if threshold is None:
-            return Prediction(value)
-        p = calibrate.p_value(value, self.model.calibration)
-        return Prediction(value, threshold, value >= threshold, p)
+    def judge(self, view_scores: ViewScores, early: bool = False) -> Prediction:
+        """Turn the scores of the scoring views into a prediction; ``early`` as ``views="auto"`` would."""
+        if not early:
+            return verdict.after_all(self.model, view_scores)
+        groups = np.split(view_scores, range(GROUP, len(view_scores), GROUP))
+        return verdict.as_soon_as_certain(self.model, groups)
 
     def calibrate(
-        self, good: ImageLike | Iterable[ImageLike], rate: float | None = None, progress: Progress = silent
+        self,
+        good: Images,
+        rate: float | None = None,
+        progress: Progress = silent,
+        views: int | None = None,
     ) -> calibrate.Threshold:
-        """Set the threshold anew from good images that were not used to fit; returns it with its promise."""
-        settings = self.config if rate is None else config.resolve(self.config, {"rate": rate})
-        scores = self.score(good, progress)
-        promise = calibrate.choose_threshold(scores, settings.decision.rate)
-        self._model = replace(self.model, calibration=scores, config=settings)
-        self.config = settings
+        """Set the threshold anew from good images that were not used to fit; returns it with its promise.
+
+        ``views``: from now on score in that many views.
+        """
+        changes = {"rate": rate, "score_views": views}
+        settings = config.resolve(self.config, {k: v for k, v in changes.items() if v is not None})
+        scores = self._scorer.table(gather(good), self._views(views), progress)
+        promise = calibrate.choose_threshold(scores.mean(axis=1), settings.decision.rate)
+        self._take(replace(self.model, view_scores=scores, config=settings))
         calibrate.warn_when_few(self.promise)
         return promise
+
+    def quantize(self, good: Images, progress: Progress = silent) -> gate.Gate:
+        """Change a detector fitted in floats to 8-bit integers, if good images that were not fitted to allow it.
+
+        They give the ranges, pass the gate (:mod:`differnet.gate`), and set the threshold anew. Returns the
+        figures of the gate; raises :class:`QuantizationError` with them when it refuses, and nothing changes.
+        """
+        model, describer, found = conversion.to_integers(
+            self.model, self.module, self.describer, gather(good), progress
+        )
+        self._take(model)
+        self.describer = describer
+        calibrate.warn_when_few(self.promise)
+        return found
 
     def sibling(self, **settings: Any) -> DifferNet:
         """Return a detector that has learned nothing, with single settings replaced.
@@ -246,6 +280,7 @@ class DifferNet:
         other = DifferNet(config.resolve(self.config, settings), self.seed, self._weights, self.device)
         if (other.config.backbone, other.config.views) == (self.config.backbone, self.config.views):
             other.module, other.describer = self.module, self.describer
+            other._graph = self._model.graph if self._model else self._graph
         return other
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -261,87 +296,52 @@ class DifferNet:
     ) -> DifferNet:
         """Read a model file and check that the backbone weights at hand are those it was fitted with.
 
-        ``weights``: the file of backbone weights, when the model was made with one.
+        ``weights``: the file of backbone weights, when the model was made with one. A model in 8-bit integers
+        brings its network along: the weights are looked for when a heat map is asked for.
         """
         model = artifact.load(Path(path))
         source = weights or (model.backbone_origin if model.backbone_origin == "random" else None)
-        if source is None and model.backbone_origin == "file":
-            raise WeightsError(
-                f"{path}: was fitted with a file of backbone weights (sha256 {model.backbone_digest[:16]}...); "
-                "give that file with weights=FILE (--weights FILE)"
-            )
         detector = cls(model.config, model.seed, source, device)
-        if detector.module.digest != model.backbone_digest:
-            raise WeightsError(
-                f"{path}: was fitted with weights of {model.config.backbone.backbone} with sha256 "
-                f"{model.backbone_digest[:16]}..., found {detector.module.digest[:16]}...; give the right "
-                "file with weights=FILE (--weights FILE)"
-            )
         model.flow.to(device)
         detector._model = model
+        try:
+            if model.graph is None:
+                _ = detector.module
+        except WeightsError as error:
+            raise WeightsError(f"{path}: {error}") from error
         return detector
 
-    def _split(
-        self, items: Sequence[ImageLike], groups: Sequence[Hashable] | None
-    ) -> tuple[list[int], list[int]]:
-        share = self.config.decision.holdout
-        if groups is not None and len(groups) != len(items):
-            raise ConfigError(f"{len(groups)} groups for {len(items)} images; one each is needed")
-        if not items:
-            raise ConfigError("no images were given; good images are needed to fit")
-        if share == 0:
-            return list(range(len(items))), []
-        return calibrate.hold_out(range(len(items)) if groups is None else groups, share, self.seed)
+    def _take(self, model: Model) -> None:
+        """Put another model in place, with what hangs on its configuration."""
+        self._model, self.config = model, model.config
+        self.__dict__.pop("scoring_views", None)
 
-    def _new_flow(self) -> Flow:
-        shape = self.config.flow
-        flow = Flow(self.module.width, shape.blocks, shape.hidden, shape.depth, shape.clamp, self.seed)
-        return flow.to(self.device)
+    def _is_int8(self) -> bool:
+        return placement.choose_precision(self.config.backbone, self.device) == "int8"
 
-    def _describe(self, item: ImageLike, progress: Progress, stage: str, step: int, total: int) -> Tensor:
-        features = self.describe(item)
-        progress(stage, step, total)
-        return features
-
-    def _source(
-        self,
-        images: Sequence[ImageLike],
-        folder: Path | None,
-        key: str,
-        progress: Progress,
-        rows: Tensor | None,
-    ) -> train.Source:
-        training = self.config.training
-        if self.config.views.fresh_views:
-            return FreshViews(self.describer, images, training, self.seed, progress)
-        if rows is None:
-            rows = (
-                self.describer.bank(images, self.seed, progress)
-                if folder is None
-                else kept_bank(self.describer, images, self.seed, folder, key, progress)
+    def _new_describer(self, graph: Graph | None) -> Describer:
+        if graph is not None:
+            return describer_of_graph(graph, self.config, self.device)
+        if self._model is None and self._is_int8():
+            raise NotFittedError(
+                "8-bit integers need ranges from good images: call prepare(images) or fit first"
             )
-        return train.Bank(rows.flatten(0, 1), training.batch, self.seed)
+        return describer_of_module(self.module, self.config, self.device)
 
-    def _raw_map(self, model: Model, image: ImageLike) -> Heat:
-        return localize.map_of_image(load_image(image), self.module, model.flow, self.config)
+    @property
+    def _scorer(self) -> Scorer:
+        return Scorer(self.model.flow, self.describer, self.device)
 
-    def _map_scale(self, model: Model, good: Sequence[ImageLike], progress: Progress) -> float:
-        """Return the median peak of the maps of a few good images, which all maps are divided by."""
-        some = good[:_MAP_SCALE_IMAGES]
-        peaks = []
-        for index, item in enumerate(some, 1):
-            peaks.append(float(self._raw_map(model, item).max()))
-            progress("scaling heat maps", index, len(some))
-        return max(float(np.median(peaks)), 1e-30)
+    def _views(self, count: Count) -> ViewSet:
+        """Return the first ``count`` scoring views; those of the configuration are kept with their grids."""
+        if count is None or count == self.config.views.score_views:
+            return self.scoring_views
+        return scoring_views(self.config.views, self.seed, count)  # type: ignore[arg-type]
 
-
-@torch.inference_mode()
-def _score(flow: Flow, features: Tensor, device: str) -> float:
-    z, _ = flow(features.to(device))
-    value = float(score.image_score(z.cpu().double()))
-    if not np.isfinite(value):
-        raise NumericalError(f"the score of an image is {value}: the flow gave no finite latent")
-    return value
+    def _heat_map(self, pixels: Pixels) -> Heat:
+        raw = localize.map_of_image(pixels, self.module, self.model.flow, self.config)
+        heat: Heat = raw / np.float32(self.model.map_scale)
+        return heat
 
 
 def _number(value: float | None) -> str:

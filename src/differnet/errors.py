@@ -11,6 +11,7 @@ people expect. A message says what was found, what was wanted and what to do::
     ├── ModelFileError     (ValueError)         a model file that cannot be trusted or understood
     ├── ShapeError         (ValueError)         tensors or maps whose shapes do not fit each other
     ├── NotFittedError     (RuntimeError)       scoring before fitting
+    ├── QuantizationError  (ArithmeticError)    8-bit integers that move the scores too far
     ├── NumericalError     (ArithmeticError)    a NaN or an infinity, with the place it came from
     └── MissingExtraError  (ImportError)        an optional package, with the pip command
 
@@ -54,6 +55,10 @@ class NotFittedError(DifferNetError, RuntimeError):
 
 class NumericalError(DifferNetError, ArithmeticError):
     """A NaN or an infinity appeared; the message says where."""
+
+
+class QuantizationError(DifferNetError, ArithmeticError):
+    """Eight-bit integers would change features or scores too much; the message has the figures."""
 
 
 class MissingExtraError(DifferNetError, ImportError):

@@ -12,7 +12,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,11 +21,14 @@ import numpy.typing as npt
 from torch import Tensor
 
 from differnet import config
+from differnet.bank import describe_all
 from differnet.datasets import Dataset, Sample
-from differnet.detector import DifferNet, Heat, Prediction
+from differnet.detector import DifferNet
 from differnet.errors import DifferNetWarning, LayoutError
-from differnet.features import Progress, by_epoch, silent
+from differnet.features import Progress, by_epoch, look_ahead, silent
 from differnet.metrics import PixelAuroc, auroc, recall_without_false_alarms
+from differnet.scorer import ViewScores
+from differnet.verdict import Heat, Prediction
 
 NO_THRESHOLD_NOTE = (
     "no verdicts: with fresh views, or with no image held out, no second flow is fitted for them"
@@ -36,6 +39,25 @@ THRESHOLD_NOTE = (
 )
 T = TypeVar("T")
 OnMap = Callable[[Sample, Heat, Prediction], None]
+
+
+@dataclass(frozen=True)
+class EarlyFigures:
+    """What ``views="auto"`` does on the test images, by the flow that gives the verdicts.
+
+    ``views``, ``views_good``: how many views it took, on average over all and over the good images. ``changed``:
+    how many verdicts differ from those of all views; ``missed`` of them are defects let pass; ``error`` is
+    promised for good images. ``image_auroc``: of the scores it stopped with; ``image_auroc_all_views``: of the
+    same flow in all views.
+    """
+
+    views: float
+    views_good: float
+    changed: int
+    missed: int
+    error: float
+    image_auroc: float
+    image_auroc_all_views: float
 
 
 @dataclass(frozen=True)
@@ -52,6 +74,7 @@ class Run:
     fit_seconds: float
     score_seconds_per_image: float
     map_seconds_per_image: float | None
+    early: EarlyFigures | None
     scores: npt.NDArray[np.float64]
     is_defective: npt.NDArray[np.bool_]
 
@@ -94,6 +117,7 @@ class Evaluation:
             **{f"{name}_mean": _mean(values) for name, values in lists.items()},
             "fit_seconds": _mean(lists["fit_seconds"]),
             "score_seconds_per_image": _mean(lists["score_seconds_per_image"]),
+            "early": [None if run.early is None else _early_dict(run.early) for run in self.runs],
             "threshold": NO_THRESHOLD_NOTE if lists["recall"][0] is None else THRESHOLD_NOTE,
             "n_with_mask": sum(sample.mask is not None for sample in test),
             "config": self.config.to_dict(),
@@ -144,7 +168,8 @@ def _run(
     bank, fit_seconds = _timed(lambda: _fit_whole(detector, paths, maps, progress))
     (features, scores), score_seconds = _timed(lambda: _score(detector, test, progress))
     judge = _calibrated(settings, detector, paths, bank, progress)
-    verdicts = [(judge or detector).judge((judge or detector).score_features(part)) for part in features]
+    view_scores = [(judge or detector).view_scores(part) for part in features]
+    verdicts = [(judge or detector).judge(row) for row in view_scores]
     wanted = maps and any(sample.mask for sample in test)
     pixel, map_seconds = _timed(
         lambda: _pixel_auroc(detector, test, verdicts, progress, on_map) if wanted else None
@@ -161,6 +186,7 @@ def _run(
         fit_seconds=fit_seconds,
         score_seconds_per_image=score_seconds / len(test),
         map_seconds_per_image=map_seconds / len(test) if wanted else None,
+        early=None if judge is None else _early(judge, view_scores, verdicts, labels),
         scores=scores,
         is_defective=labels,
     )
@@ -177,7 +203,8 @@ def _fit_whole(detector: DifferNet, paths: Sequence[Path], maps: bool, progress:
     if detector.config.views.fresh_views:
         _fit(detector, paths, None, progress, scale_maps=maps)
         return None
-    bank = detector.describer.bank(paths, detector.seed, progress)
+    detector.prepare(paths, progress)
+    bank = describe_all(detector.describer, paths, detector.seed, progress)
     _fit(detector, paths, bank, progress, scale_maps=maps)
     return bank
 
@@ -186,12 +213,38 @@ def _score(
     detector: DifferNet, samples: Sequence[Sample], progress: Progress
 ) -> tuple[list[Tensor], npt.NDArray[np.float64]]:
     """Return the features of every test image, kept for the second flow, and its score."""
-    features, scores = [], []
-    for index, sample in enumerate(samples, 1):
-        features.append(detector.describe(sample.path))
-        scores.append(detector.score_features(features[-1]))
-        progress("scoring test images", index, len(samples))
+    features: list[Tensor] = []
+    scores, describer = [], detector.describer
+    describer.keep_grids(detector.scoring_views)
+    for path, square in look_ahead(describer.square, [sample.path for sample in samples]):
+        features.append(describer.features(square, detector.scoring_views, str(path)))
+        scores.append(detector.view_scores(features[-1]).mean())
+        progress("scoring test images", len(scores), len(samples))
     return features, np.array(scores)
+
+
+def _early(
+    judge: DifferNet,
+    view_scores: Sequence[ViewScores],
+    verdicts: Sequence[Prediction],
+    labels: npt.NDArray[np.bool_],
+) -> EarlyFigures:
+    early = [judge.judge(row, early=True) for row in view_scores]
+    views = np.array([prediction.views for prediction in early])
+    changed = np.array([a.is_defective != b.is_defective for a, b in zip(early, verdicts, strict=True)])
+    return EarlyFigures(
+        views=float(views.mean()),
+        views_good=float(views[~labels].mean()) if (~labels).any() else math.nan,
+        changed=int(changed.sum()),
+        missed=int((changed & labels).sum()),
+        error=judge.model.early_stop.error,
+        image_auroc=auroc(np.array([prediction.score for prediction in early]), labels),
+        image_auroc_all_views=auroc(np.array([prediction.score for prediction in verdicts]), labels),
+    )
+
+
+def _early_dict(figures: EarlyFigures) -> dict[str, Any]:
+    return {name: _plain(value) for name, value in asdict(figures).items()}
 
 
 def _fit(

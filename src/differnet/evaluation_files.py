@@ -14,10 +14,10 @@ import numpy as np
 from differnet import pictures
 from differnet.artifact import versions
 from differnet.datasets import Dataset, Sample
-from differnet.detector import Heat, Prediction
 from differnet.evaluate import Evaluation
 from differnet.images import load, load_mask
 from differnet.storage import write_whole
+from differnet.verdict import Heat, Prediction
 
 _A_DEFECT = 4
 

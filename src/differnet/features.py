@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from differnet import config
 from differnet.backbone import MultiScale
-from differnet.errors import NumericalError
+from differnet.errors import ConfigError, NumericalError
 from differnet.images import ImageLike, load
-from differnet.runtime import Runtime
+from differnet.openvino_runtime import Graph, run_graph
+from differnet.placement import choose
+from differnet.runtime import GROUP, Runtime, difference, probe
 from differnet.seeds import generator
 from differnet.train import OnEpoch
-from differnet.views import ViewSet, random_views, render, to_square
+from differnet.views import ViewSet, random_views, render, sampling_grid, to_square
 
 Progress = Callable[[str, int, int], None]
+_AHEAD = 2
+_SAME_MACHINE = 0.02  # of the largest feature
+_GRID_BYTES = 64 * 2**20
+In = TypeVar("In")
+Out = TypeVar("Out")
 
 
 def silent(stage: str, done: int, total: int) -> None:
@@ -29,35 +39,99 @@ def by_epoch(progress: Progress) -> OnEpoch:
     return lambda epoch, total: progress("fitting the flow", epoch.epoch + 1, total)
 
 
-class Describer:
-    """Maps an image and views of it to features: views (V,) -> (V, D)."""
+def look_ahead(work: Callable[[In], Out], items: Iterable[In]) -> Iterator[tuple[In, Out]]:
+    """Yield each item with its result, in order, while a thread works on the next ones; never on more than two.
 
-    def __init__(self, module: MultiScale, runtime: Runtime, views: config.Views) -> None:
-        self.module = module
+    An exception comes where its item's turn is.
+    """
+    with ThreadPoolExecutor(1, "differnet-decode") as pool:
+        waiting: deque[tuple[In, Future[Out]]] = deque()
+        try:
+            for item in items:
+                waiting.append((item, pool.submit(work, item)))
+                if len(waiting) > _AHEAD:
+                    first, future = waiting.popleft()
+                    yield first, future.result()
+            for first, future in waiting:
+                yield first, future.result()
+        finally:
+            for _, future in waiting:
+                future.cancel()
+
+
+class Describer:
+    """Maps images and views of them to features: views (V,) -> (V, D).
+
+    ``size``: side in pixels at which views are rendered; ``width``: D; ``digest``: of the network that runs.
+    """
+
+    def __init__(self, runtime: Runtime, views: config.Views, size: int, width: int, digest: str) -> None:
         self.runtime = runtime
         self.views = views
-        self.size = module.sizes[0]
+        self.size = size
+        self.width = width
+        self.digest = digest
+        self._grids: tuple[ViewSet, dict[int, Tensor]] | None = None
 
-    def features(self, image: ImageLike, views: ViewSet) -> Tensor:
-        """Decode ``image`` once and describe it in every view; (V, D)."""
-        described = self.runtime.features(render(self.square(image), views, self.views.fill))
-        if not torch.isfinite(described).all():
-            raise NumericalError(f"the backbone gave NaN or infinite features for {_name(image)}")
-        return described
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """What the features of a view depend on."""
+        return self.size, self.width, self.digest, self.runtime.name, self.runtime.precision
 
     def square(self, image: ImageLike) -> Tensor:
         """Decode ``image`` and resize it to what views are rendered from: (3, S, S), values 0..255."""
         return to_square(load(image), self.size)
 
-    def bank(self, images: Sequence[ImageLike], seed: int, progress: Progress = silent) -> Tensor:
-        """Describe ``train_views`` random views of every image: (N, V, D); image i has draws of its own."""
+    def features(self, square: Tensor, views: ViewSet, name: str = "an image") -> Tensor:
+        """Describe what :meth:`square` gave in every view: (V, D); the next group is rendered meanwhile.
+
+        Raises :class:`NumericalError`, which names the image, for features that are not finite.
+        """
+        starts = range(0, len(views), GROUP)
+        return _finite(self.runtime.features(self._render(square, views, start) for start in starts), name)
+
+    def features_by_group(self, square: Tensor, views: ViewSet, name: str = "an image") -> Iterator[Tensor]:
+        """Yield what :meth:`features` gives ``GROUP`` views at a time, each when it is asked for."""
+        for start in range(0, len(views), GROUP):
+            yield _finite(self.runtime.features([self._render(square, views, start)]), name)
+
+    def probe(self) -> Tensor:
+        """Return the features (B, D) of one group of fixed noise, to compare machines with."""
+        return self.runtime.features([probe(self.size)])
+
+    def check_machine(self, wanted: Tensor) -> None:
+        """Raise :class:`NumericalError` when integers give another :meth:`probe` than where they were fitted."""
+        apart = difference(self.probe(), wanted)
+        if not apart <= _SAME_MACHINE:
+            raise NumericalError(
+                f"the model's 8-bit network gives features here that differ by {apart:.1%} from those where it "
+                "was fitted; fit on this kind of machine, or with precision = 'f32'"
+            )
+
+    def keep_grids(self, views: ViewSet) -> None:
+        """Compute the sampling grids of ``views`` once for all images that they will be used for."""
+        is_kept = self._grids is not None and self._grids[0] is views
+        if not is_kept and 8 * self.size**2 * len(views) <= _GRID_BYTES:
+            starts = range(0, len(views), GROUP)
+            grids = {s: sampling_grid(views.part(s, s + GROUP).angles, self.size) for s in starts}
+            self._grids = (views, grids)
+
+    def training_views(
+        self, images: Sequence[ImageLike], seed: int, start: int, progress: Progress = silent
+    ) -> Iterator[Tensor]:
+        """Yield the features (V, D) of ``train_views`` random views of each image from ``start`` on.
+
+        Image i has draws of its own, so its features depend on no other image.
+        """
         count = self.views.train_views
-        rows = torch.empty(len(images), count, self.module.width)
-        for index, image in enumerate(images):
+        for index, (image, square) in enumerate(look_ahead(self.square, images[start:]), start):
             views = random_views(count, self.views, generator(seed, "training views", index))
-            rows[index] = self.features(image, views)
+            yield self.features(square, views, name_of(image))
             progress("describing training images", index + 1, len(images))
-        return rows
+
+    def _render(self, square: Tensor, views: ViewSet, start: int) -> Tensor:
+        kept = self._grids[1].get(start) if self._grids and self._grids[0] is views else None
+        return render(square, views.part(start, start + GROUP), self.views.fill, kept)
 
 
 class FreshViews:
@@ -102,10 +176,32 @@ class FreshViews:
 
     def _describe(self, index: int, count: int, draws: torch.Generator) -> Tensor:
         views = random_views(count, self.describer.views, draws)
-        return self.describer.features(self.images[index], views)
+        image = self.images[index]
+        return self.describer.features(self.describer.square(image), views, name_of(image))
 
 
-def _name(image: ImageLike) -> str:
+def describer_of_graph(graph: Graph, settings: config.Config, device: str = "cpu") -> Describer:
+    """Describe in 8-bit integers, by a network that came with a model or was just made; only on the CPU."""
+    if device != "cpu":
+        raise ConfigError(f"device = {device!r}: the model computes in 8-bit integers, which run on the CPU")
+    integers = run_graph(graph)
+    return Describer(integers, settings.views, settings.backbone.sizes[0], integers.width, graph.digest)
+
+
+def describer_of_module(module: MultiScale, settings: config.Config, device: str) -> Describer:
+    """Describe in floats, where ``settings`` choose."""
+    floats = choose(module, settings.backbone, device)
+    return Describer(floats, settings.views, settings.backbone.sizes[0], module.width, module.digest)
+
+
+def _finite(features: Tensor, name: str) -> Tensor:
+    if not torch.isfinite(features).all():
+        raise NumericalError(f"the backbone gave NaN or infinite features for {name}")
+    return features
+
+
+def name_of(image: ImageLike) -> str:
+    """Return a path as text, or say that the image came without one."""
     return (
         str(image) if not hasattr(image, "shape") and not hasattr(image, "mode") else "an array or PIL image"
     )

@@ -47,21 +47,25 @@ def find(folder: str | os.PathLike[str]) -> list[Path]:
 
 
 def gather(source: ImageLike | Iterable[ImageLike]) -> list[ImageLike]:
-    """List single images from a folder, a path, an array, a PIL image, or a sequence of these.
+    """List single images from a folder, a path, an array, a PIL image, or a sequence of these."""
+    return list(stream(source))
 
-    An array of shape (N, H, W, 3) is N images; folders inside a sequence are searched.
+
+def stream(source: ImageLike | Iterable[ImageLike]) -> Iterator[ImageLike]:
+    """Yield single images from a folder, a path, an array, a PIL image, or anything that yields these.
+
+    An array of shape (N, H, W, 3) is N images; folders are searched when their turn comes.
     """
     if isinstance(source, (str, os.PathLike)):
-        return list(find(source))
-    if isinstance(source, Image.Image):
-        return [source]
-    if isinstance(source, np.ndarray):
-        return list(source) if source.ndim == 4 else [source]
-    items: list[ImageLike] = []
-    for item in source:
-        is_folder = isinstance(item, (str, os.PathLike)) and Path(item).is_dir()
-        items.extend(find(item) if is_folder else [item])  # type: ignore[arg-type]
-    return items
+        yield from find(source)
+    elif isinstance(source, Image.Image):
+        yield source
+    elif isinstance(source, np.ndarray):
+        yield from source if source.ndim == 4 else [source]
+    else:
+        for item in source:
+            is_folder = isinstance(item, (str, os.PathLike)) and Path(item).is_dir()
+            yield from find(item) if is_folder else [item]  # type: ignore[arg-type]
 
 
 def load(image: ImageLike) -> Pixels:

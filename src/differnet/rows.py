@@ -1,13 +1,16 @@
-"""Judge many images into rows, and write the rows as CSV or JSON lines."""
+"""Judge a stream of images into rows, and write the rows as CSV or JSON lines as they come."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-from collections.abc import Sequence
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -17,25 +20,37 @@ from differnet.errors import ConfigError
 from differnet.features import Progress
 from differnet.images import find, load
 from differnet.pictures import save_overlay
+from differnet.scorer import Count
 from differnet.storage import write_whole
 
 Row = dict[str, Any]
-COLUMNS = ("path", "score", "p_value", "threshold", "is_defective", "overlay", "map")
+COLUMNS = ("path", "score", "p_value", "threshold", "is_defective", "views")
+_IN_MEMORY = 8 * 2**20
+MAP_COLUMNS = ("overlay", "map")
 
 
-def judge_all(detector: DifferNet, paths: Sequence[Path], maps: Path | None, progress: Progress) -> list[Row]:
-    """Judge every image at or below ``paths`` in order; overlays and raw maps go to ``maps`` if given."""
+def judge_all(
+    detector: DifferNet,
+    paths: Iterable[Path],
+    maps: Path | None,
+    progress: Progress,
+    views: Count = None,
+) -> Iterator[Row]:
+    """Yield a row for every image at or below ``paths``, in order; nothing but the paths is held in memory.
+
+    Overlays and raw maps go to ``maps`` if given.
+    """
     found = [image for path in paths for image in find(path)]
     names = _map_names(found) if maps else []
-    judged = []
-    for index, path in enumerate(found):
-        prediction = detector.predict(path, heat_map=maps is not None)
+    predictions = detector.predict_iter(found, maps is not None, views)
+    for index, (path, prediction) in enumerate(zip(found, predictions, strict=True)):
         row: Row = {
             "path": str(path),
             "score": prediction.score,
             "p_value": prediction.p_value,
             "threshold": prediction.threshold,
             "is_defective": prediction.is_defective,
+            "views": prediction.views,
         }
         if maps and prediction.heat_map is not None:
             row["overlay"] = str(maps / f"{names[index]}.png")
@@ -44,9 +59,8 @@ def judge_all(detector: DifferNet, paths: Sequence[Path], maps: Path | None, pro
             buffer = io.BytesIO()
             np.save(buffer, prediction.heat_map)
             write_whole(maps / f"{names[index]}.npy", buffer.getvalue())
-        judged.append(row)
         progress("judging", index + 1, len(found))
-    return judged
+        yield row
 
 
 def check_target(table: Path | None) -> None:
@@ -57,21 +71,56 @@ def check_target(table: Path | None) -> None:
         storage.check_target(table)
 
 
-def write(table: Path, judged: Sequence[Row]) -> None:
-    """Write rows as CSV or JSON lines by the suffix, whole or not at all."""
-    buffer = io.StringIO(newline="")
-    if table.suffix.lower() == ".csv":
-        writer = csv.DictWriter(buffer, [c for c in COLUMNS if any(c in row for row in judged)])
-        writer.writeheader()
-        writer.writerows(judged)
-    else:
-        buffer.writelines(json.dumps(row, allow_nan=False) + "\n" for row in judged)
-    write_whole(table, buffer.getvalue().encode("utf-8", "surrogateescape"))
+class Table:
+    """Rows on their way to a file, as CSV or JSON lines by its suffix."""
+
+    def __init__(self, file: IO[str], suffix: str, has_maps: bool) -> None:
+        self._file = file
+        self._csv = None
+        if suffix == ".csv":
+            self._csv = csv.DictWriter(file, COLUMNS + (MAP_COLUMNS if has_maps else ()))
+            self._csv.writeheader()
+
+    def add(self, row: Row) -> None:
+        """Write one row."""
+        if self._csv:
+            self._csv.writerow(row)
+        else:
+            self._file.write(json.dumps(row, allow_nan=False) + "\n")
+
+
+@contextmanager
+def writing(table: Path | None, has_maps: bool) -> Iterator[Table | None]:
+    """Open ``table`` for rows; it appears whole when the block ends, or not at all."""
+    if table is None:
+        yield None
+        return
+    with storage.growing(table) as file:
+        yield Table(file, table.suffix.lower(), has_maps)
+
+
+class Spool:
+    """Rows put aside in constant memory (on disk when they are many) until all of them are there."""
+
+    def __init__(self) -> None:
+        self._file = tempfile.SpooledTemporaryFile(_IN_MEMORY, "w+", encoding="utf-8")  # noqa: SIM115
+        self.count = 0
+        self.flagged = 0
+
+    def add(self, row: Row) -> None:
+        """Put one row aside and count it."""
+        self._file.write(json.dumps(row, allow_nan=False) + "\n")
+        self.count += 1
+        self.flagged += bool(row["is_defective"])
+
+    def __iter__(self) -> Iterator[Row]:
+        self._file.seek(0)
+        return (json.loads(line) for line in self._file)
 
 
 def _map_names(paths: Sequence[Path]) -> list[str]:
     """Name maps after the images, each with its number in front if any two share a stem."""
     stems = [path.stem for path in paths]
-    if len(set(stems)) == len(stems):
+    if max(Counter(stems).values(), default=1) == 1:
         return stems
     return [f"{index:05}-{stem}" for index, stem in enumerate(stems)]

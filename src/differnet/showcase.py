@@ -28,9 +28,10 @@ def run_demo(directory: Path, seed: int, progress: Progress) -> dict[str, Any]:
     data = directory / "data" / f"seed-{seed}"
     names = write_demo_data(data, seed)
     textures: dict[str, Any] = {}
-    backbone = DifferNet("default", seed, **SETTINGS)  # loaded once for all textures
-    for name in names:
-        dataset = datasets.read_mvtec(data, [name])[0]
+    found = {name: datasets.read_mvtec(data, [name])[0] for name in names}
+    good = [sample.path for dataset in found.values() for sample in dataset.train]
+    backbone = DifferNet("default", seed, **SETTINGS).prepare(good, progress)  # once for all textures
+    for name, dataset in found.items():
         textures[name] = _one_texture(dataset, directory, backbone.sibling(), _prefixed(progress, name))
     return {
         "textures": textures,
@@ -55,8 +56,8 @@ def _one_texture(
     model, sheet = directory / f"{dataset.name}.safetensors", directory / f"{dataset.name}.png"
     detector.save(model)
     pixels, panels, predictions = PixelAuroc(), [], []
-    for index, sample in enumerate(dataset.test, 1):
-        prediction = detector.predict(sample.path, heat_map=True)
+    judged = detector.predict_iter([sample.path for sample in dataset.test], heat_map=True)
+    for index, (sample, prediction) in enumerate(zip(dataset.test, judged, strict=True), 1):
         predictions.append(prediction)
         if prediction.heat_map is not None:
             heat = prediction.heat_map

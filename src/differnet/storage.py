@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import safetensors.torch
 from safetensors import SafetensorError, safe_open
@@ -24,18 +26,38 @@ def write_whole(path: str | Path, content: bytes) -> None:
 
     On any failure ``path`` is as it was before, and the error names it.
     """
-    target = Path(path)
+    with _replacing(Path(path)) as file:
+        file.write(content)
+
+
+@contextmanager
+def growing(path: str | Path) -> Iterator[IO[str]]:
+    """Open a text file that takes the place of ``path`` when the block ends well; until then that is as it was."""
+    with (
+        _replacing(Path(path)) as file,
+        io.TextIOWrapper(file, "utf-8", errors="surrogateescape", newline="") as text,
+    ):
+        yield text
+        text.flush()
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def _replacing(target: Path) -> Iterator[IO[bytes]]:
     temporary = ""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name[:50]}.", dir=target.parent)
         with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+            yield file
+            if not file.closed:
+                file.flush()
+                os.fsync(file.fileno())
         Path(temporary).chmod(0o666 & ~_umask())
         Path(temporary).replace(target)
     except OSError as error:
+        if temporary and error.filename not in (None, temporary):  # of other files, from inside the block
+            raise
         raise OSError(error.errno, f"cannot write {target}: {error.strerror}") from error
     finally:
         if temporary:

@@ -39,8 +39,11 @@ class ViewSet(NamedTuple):
 
 
 def random_views(count: int, settings: config.Views, generator: torch.Generator) -> ViewSet:
-    """Draw ``count`` views: angles uniform in [0, 2 pi), factors uniform in their ranges."""
-    uniform = torch.rand(3, count, generator=generator)
+    """Draw ``count`` views: angles uniform in [0, 2 pi), factors uniform in their ranges.
+
+    Fewer views from an equal generator are the first of more.
+    """
+    uniform = torch.rand(count, 3, generator=generator).T
     full_turn = 2 * math.pi if settings.rotation == "full" else 0.0
     return ViewSet(
         uniform[0] * full_turn,
@@ -62,14 +65,16 @@ def to_square(pixels: Pixels, size: int) -> Tensor:
     return torch.from_numpy(square.transpose(2, 0, 1).astype(np.float32))
 
 
-def render(image: Tensor, views: ViewSet, fill: str) -> Tensor:
+def render(image: Tensor, views: ViewSet, fill: str, grid: Tensor | None = None) -> Tensor:
     """Show ``image`` (C, S, S), values 0..255, in every view: (V, C, S, S), clipped to 0..255.
 
     ``fill`` is what stands where the turned image has no pixels; see :class:`differnet.config.Views`.
+    ``grid`` is :func:`sampling_grid` of the views, where it is at hand.
     """
     is_grey = bool((image == image[:1]).all())
     shown = image[:1] if is_grey else image  # grey: one channel does the work of all
-    turned = _turn(shown.expand(len(views), -1, -1, -1), views.angles, fill)
+    grid = sampling_grid(views.angles, image.shape[-1]) if grid is None else grid
+    turned = _sample(shown.expand(len(views), -1, -1, -1), grid, fill)
     bright = turned.mul_(_per_view(views.brightness)).clamp_(0, 255)
     mean = bright.mean(dim=(1, 2, 3), keepdim=True)
     contrasted = bright.sub_(mean).mul_(_per_view(views.contrast)).add_(mean).clamp_(0, 255)
@@ -82,16 +87,20 @@ def turn_back(maps: Tensor, angles: Tensor) -> Tensor:
     A pixel is averaged over the views that show it; one that no view shows is zero.
     """
     stacked = torch.stack((maps, torch.ones_like(maps)), dim=1)
-    total, weight = _turn(stacked, -angles, "zeros").sum(dim=0)
+    total, weight = _sample(stacked, sampling_grid(-angles, maps.shape[-1]), "zeros").sum(dim=0)
     return torch.where(weight > 0.5, total / weight.clamp(min=0.5), torch.zeros_like(total))
 
 
-def _turn(images: Tensor, angles: Tensor, fill: str) -> Tensor:
+def sampling_grid(angles: Tensor, size: int) -> Tensor:
+    """Return where each pixel of views turned by ``angles`` (V,) comes from: (V, size, size, 2)."""
     cos, sin = torch.cos(angles), torch.sin(angles)
     zero = torch.zeros_like(cos)
     matrices = torch.stack((cos, -sin, zero, sin, cos, zero), dim=1).view(-1, 2, 3)
-    grid = F.affine_grid(matrices.to(images), list(images.shape), align_corners=False)
-    return F.grid_sample(images, grid, mode="bilinear", padding_mode=fill, align_corners=False)
+    return F.affine_grid(matrices, [len(angles), 1, size, size], align_corners=False)
+
+
+def _sample(images: Tensor, grid: Tensor, fill: str) -> Tensor:
+    return F.grid_sample(images, grid.to(images), mode="bilinear", padding_mode=fill, align_corners=False)
 
 
 def _between(limits: tuple[float, float], uniform: Tensor) -> Tensor:

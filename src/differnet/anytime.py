@@ -1,0 +1,86 @@
+"""Anytime scoring: a part whose verdict is already certain is not looked at in all of its views.
+
+Views are scored in groups. After k of V views with scores x_1..x_k the score of all V is known up to
+the views not seen yet, and there are two reasons to stop:
+
+- *Defective for certain*: scores are not negative, so x_1 + .. + x_k >= V theta means tau(x) >= theta whatever follows.
+- *Good*: log mean_k + q e_k < log theta, where e_k = s_k sqrt((V - k) / (V k)) is the standard error of a mean of k
+  out of V. The spread s_k of log x mixes the image's own with the common one of the held-out good images, which
+  counts as much as 8 views. q is the split-conformal quantile, over those images, of the largest
+  (log tau - log mean_k) / e_k that any k showed.
+
+So a part is never stopped as defective that full scoring would pass, and for a new good image, exchangeable with the
+held-out ones, the chance that it is passed early although full scoring would flag it is at most ``error``
+(up to the common spread, which is taken from the same images). For a defective part the bound holds as far as its views
+vary around their mean, in units of e_k, no more than those of good parts.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from differnet.errors import NumericalError
+
+ERROR = 0.01
+_WEIGHT = 8  # views that the common spread counts for
+_TINY = 1e-12
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class EarlyStop:
+    """The rule above for V = ``views`` looked at ``group`` by ``group``.
+
+    ``spread``: the common standard deviation of log x within an image. ``bound``: q. ``error``: what is promised.
+    """
+
+    views: int
+    group: int
+    spread: float
+    bound: float
+    error: float
+
+    def verdict(self, scores: Array, threshold: float) -> bool | None:
+        """Say "defective" (True), "good" (False) or "go on" (None) after the scores (k,) of the first k views."""
+        seen = len(scores)
+        if scores.sum() >= self.views * threshold:
+            return True
+        if seen >= self.views:
+            return bool(scores.mean() >= threshold)
+        mean, error = _estimate(scores[None], seen, self.views, self.spread)
+        return False if mean[0] + self.bound * error[0] < math.log(threshold) else None
+
+
+def early_stop(calibration: Array, group: int, error: float = ERROR) -> EarlyStop:
+    """Return the rule from the view scores (M, V) of held-out good images.
+
+    ``error`` cannot be promised below 1 / (M + 1); the rule then promises that. Raises :class:`NumericalError` for
+    no images, and for scores that are negative or not finite.
+    """
+    if len(calibration) == 0 or not np.isfinite(calibration).all() or (calibration < 0).any():
+        raise NumericalError("early stopping needs finite scores, not below 0, of at least one good image")
+    count, views = calibration.shape
+    logs = np.log(calibration + _TINY)
+    spread = float(np.sqrt(logs.var(axis=1, ddof=1).mean())) if views > 1 else 0.0
+    largest = np.full(count, -np.inf)
+    for seen in range(group, views, group):
+        mean, deviation = _estimate(calibration[:, :seen], seen, views, spread)
+        found = (np.log(calibration.mean(axis=1) + _TINY) - mean) / np.maximum(deviation, _TINY)
+        largest = np.maximum(largest, found)
+    rank = min(math.ceil((1 - error) * (count + 1) - 1e-9), count)
+    bound = float(np.sort(largest)[rank - 1])
+    return EarlyStop(views, group, spread, max(bound, 0.0), max(error, 1 / (count + 1)))
+
+
+def _estimate(scores: Array, seen: int, views: int, spread: float) -> tuple[Array, Array]:
+    """Return log mean_k and e_k of rows of view scores (N, k)."""
+    own = np.log(scores + _TINY).var(axis=1, ddof=1) if seen > 1 else np.zeros(len(scores))
+    mixed = (_WEIGHT * spread**2 + (seen - 1) * own) / (_WEIGHT + seen - 1)
+    error: Array = np.sqrt(mixed * (views - seen) / (views * seen))
+    mean: Array = np.log(scores.mean(axis=1) + _TINY)
+    return mean, error

@@ -1,0 +1,55 @@
+"""From a model that was fitted in floats to one in 8-bit integers, past a gate of good images."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from differnet import artifact, calibrate, config, gate, placement
+from differnet.artifact import Model
+from differnet.backbone import MultiScale
+from differnet.errors import ConfigError, QuantizationError
+from differnet.features import Describer, Progress, describer_of_graph
+from differnet.fitting import quantized
+from differnet.images import ImageLike
+from differnet.scorer import Scorer, scoring_views
+
+
+def to_integers(
+    model: Model,
+    module: MultiScale,
+    describer: Describer,
+    good: list[ImageLike],
+    progress: Progress,
+) -> tuple[Model, Describer, gate.Gate]:
+    """Return the model in integers, what describes for it, and the figures of the gate.
+
+    The ``good`` images, which were not fitted to, give the ranges of the integers, pass the gate, and set the
+    threshold anew. Raises :class:`QuantizationError` when the gate refuses and :class:`ConfigError` for
+    a model in integers.
+    """
+    if model.precision == "int8":
+        raise ConfigError("this detector computes in 8-bit integers already")
+    settings = config.resolve(model.config, {"precision": "int8", "runtime": "auto"})
+    placement.choose_precision(settings.backbone, "cpu")
+    graph = quantized(module, good, settings.views, model.seed, progress)
+    small = describer_of_graph(graph, settings)
+    floats = Scorer(model.flow, describer, "cpu")
+    shown = scoring_views(settings.views, model.seed)
+    before = floats.table(good, shown, progress)
+    after = replace(floats, describer=small).table(good, shown, progress)
+    promise = artifact.threshold(model) or calibrate.choose_threshold(
+        before.mean(axis=1), settings.decision.rate
+    )
+    found = gate.compare(before.mean(axis=1), after.mean(axis=1), promise.value, promise.promised)
+    if not found.is_passed:
+        raise QuantizationError(f"8-bit integers are refused: {found}; fit anew with precision = 'int8'")
+    changed = replace(
+        model,
+        config=settings,
+        view_scores=after,
+        runtime="openvino",
+        precision="int8",
+        graph=graph,
+        probe=small.probe(),
+    )
+    return changed, small, found

@@ -1,0 +1,171 @@
+"""One fit: quantise if wanted, describe, train the flow, score the held-out images, scale the heat maps."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from differnet import artifact, calibrate, config, localize, storage, train
+from differnet.artifact import Model
+from differnet.backbone import MultiScale
+from differnet.bank import describe_all, identity, kept_bank
+from differnet.errors import ConfigError, ModelFileError
+from differnet.features import Describer, FreshViews, Progress, look_ahead, name_of
+from differnet.flow import Flow
+from differnet.images import ImageLike
+from differnet.images import load as load_image
+from differnet.openvino_runtime import Graph
+from differnet.runtime import GROUP
+from differnet.scorer import stack_scores, view_scores
+from differnet.seeds import generator
+from differnet.views import ViewSet, random_views, render, to_square
+
+_MAP_SCALE_IMAGES = 16
+
+
+@dataclass(frozen=True)
+class Fitter:
+    """All that a fit depends on besides the images."""
+
+    config: config.Config
+    seed: int
+    device: str
+    module: MultiScale
+    describer: Describer
+    graph: Graph | None
+    scoring_views: ViewSet
+    progress: Progress
+
+    def fit(
+        self,
+        fitted: Sequence[ImageLike],
+        held: Sequence[ImageLike],
+        folder: Path | None,
+        on_epoch: train.OnEpoch,
+        bank: Tensor | None,
+        scale_maps: bool,
+    ) -> Model:
+        """Fit a flow to ``fitted`` and take the threshold and the scale of heat maps from ``held``.
+
+        ``folder``: where a broken-off fit goes on. ``bank``: the features (N, V, D) of ``fitted`` if at hand.
+        """
+        key = identity(self.describer, fitted, self.seed) if folder else ""
+        features = list(self._describe_held_out(held))
+        flow = self._new_flow()
+        history = train.fit(
+            flow,
+            self._source(fitted, folder, key, bank),
+            self.config.training,
+            torch.cat(features) if features else None,
+            folder / "flow.safetensors" if folder else None,
+            key,
+            on_epoch,
+        )
+        flow.eval().requires_grad_(False)
+        return Model(
+            config=self.config,
+            seed=self.seed,
+            backbone_digest=self.module.digest,
+            backbone_origin=self.module.origin,
+            runtime=self.describer.runtime.name,
+            flow=flow,
+            view_scores=stack_scores([view_scores(flow, part, self.device) for part in features]),
+            map_scale=self._map_scale(flow, held or fitted) if scale_maps else 1.0,
+            train_count=len(fitted),
+            precision=self.describer.runtime.precision,
+            graph=self.graph,
+            probe=None if self.graph is None else self.describer.probe(),
+            history=tuple(history),
+            versions=artifact.versions(),
+        )
+
+    def _describe_held_out(self, held: Sequence[ImageLike]) -> list[Tensor]:
+        features = []
+        for image, square in look_ahead(self.describer.square, held):
+            features.append(self.describer.features(square, self.scoring_views, name_of(image)))
+            self.progress("describing held-out images", len(features), len(held))
+        return features
+
+    def _new_flow(self) -> Flow:
+        shape = self.config.flow
+        flow = Flow(self.describer.width, shape.blocks, shape.hidden, shape.depth, shape.clamp, self.seed)
+        return flow.to(self.device)
+
+    def _source(
+        self, images: Sequence[ImageLike], folder: Path | None, key: str, bank: Tensor | None
+    ) -> train.Source:
+        training = self.config.training
+        if self.config.views.fresh_views:
+            return FreshViews(self.describer, images, training, self.seed, self.progress)
+        if bank is None:
+            bank = (
+                describe_all(self.describer, images, self.seed, self.progress)
+                if folder is None
+                else kept_bank(self.describer, images, self.seed, folder, key, self.progress)
+            )
+        return train.Bank(bank.flatten(0, 1), training.batch, self.seed)
+
+    def _map_scale(self, flow: Flow, good: Sequence[ImageLike]) -> float:
+        """Return the median peak of the maps of a few good images, which all maps are divided by."""
+        some = good[:_MAP_SCALE_IMAGES]
+        peaks = []
+        for index, item in enumerate(some, 1):
+            heat = localize.map_of_image(load_image(item), self.module, flow, self.config)
+            peaks.append(float(heat.max()))
+            self.progress("scaling heat maps", index, len(some))
+        return max(float(np.median(peaks)), 1e-30)
+
+
+def split(
+    images: Sequence[ImageLike], groups: Sequence[Hashable] | None, share: float, seed: int
+) -> tuple[list[int], list[int]]:
+    """Return the positions of images to fit to and of those held out, whole groups together.
+
+    Raises :class:`ConfigError` for no images, too few groups, or groups that do not go with the images.
+    """
+    if groups is not None and len(groups) != len(images):
+        raise ConfigError(f"{len(groups)} groups for {len(images)} images; one each is needed")
+    if not images:
+        raise ConfigError("no images were given; good images are needed to fit")
+    if share == 0:
+        return list(range(len(images))), []
+    return calibrate.hold_out(range(len(images)) if groups is None else groups, share, seed)
+
+
+def quantized(
+    module: MultiScale,
+    images: Sequence[ImageLike],
+    views: config.Views,
+    seed: int,
+    progress: Progress,
+    folder: Path | None = None,
+) -> Graph:
+    """Return the backbone in 8-bit integers, with ranges from views of some of ``images``.
+
+    With ``folder`` it is kept there and taken from there, so that a fit that goes on has the very same network.
+    """
+    from differnet.quantize import IMAGES, quantize
+
+    file = folder / "graph.safetensors" if folder else None
+    if file and file.exists():
+        header, tensors = storage.read_tensors(file)
+        if header.get("backbone") != module.digest or header.get("sizes") != list(module.sizes):
+            raise ModelFileError(f"{folder}: a checkpoint of other settings; remove it to start anew")
+        return Graph(tensors["xml"].numpy().tobytes(), tensors["constants"].numpy().tobytes())
+    order = torch.randperm(len(images), generator=generator(seed, "quantising"))[:IMAGES]
+    groups = []
+    for index in order.tolist():
+        square = to_square(load_image(images[index]), module.sizes[0])
+        shown = random_views(GROUP, views, generator(seed, "quantising", index))
+        groups.append(render(square, shown, views.fill))
+    graph = quantize(module, groups, lambda done: progress("measuring ranges for int8", done, len(groups)))
+    if file:
+        parts = {"xml": graph.xml, "constants": graph.constants}
+        tensors = {name: torch.frombuffer(bytearray(part), dtype=torch.uint8) for name, part in parts.items()}
+        storage.write_tensors(file, tensors, {"backbone": module.digest, "sizes": list(module.sizes)})
+    return graph

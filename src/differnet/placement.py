@@ -1,0 +1,81 @@
+"""Where the frozen backbone runs: PyTorch on any device; OpenVINO or ONNX Runtime on a CPU.
+
+PyTorch is the reference: a graph in 32-bit floats is used only after its features agreed with it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+
+import torch
+
+from differnet import config
+from differnet.backbone import MultiScale
+from differnet.errors import ConfigError, MissingExtraError, NumericalError
+from differnet.onnx_runtime import OnnxRuntime
+from differnet.openvino_runtime import OpenVinoRuntime, convert
+from differnet.runtime import Precision, Runtime, TorchRuntime, difference, probe
+
+AGREEMENT = 1e-4
+
+
+def choose(module: MultiScale, settings: config.Backbone, device: str = "cpu") -> Runtime:
+    """Pick where ``module`` runs in floats; ``"auto"`` takes the fastest that is installed.
+
+    That is OpenVINO, then ONNX Runtime, on a CPU, and PyTorch elsewhere. Raises :class:`MissingExtraError`
+    when what was asked for is not installed and :class:`ConfigError` when it does not run on ``device``.
+    """
+    name = choose_name(settings, device)
+    if name == "openvino":
+        return checked(OpenVinoRuntime(convert(module)), module)
+    if name == "onnxruntime":
+        return checked(OnnxRuntime(module), module)
+    return TorchRuntime(module, device, "f16" if settings.precision == "f16" else "f32")
+
+
+def choose_name(settings: config.Backbone, device: str) -> str:
+    """Return the runtime that ``settings`` come to on this machine; raises as :func:`choose` does."""
+    on_cpu = torch.device(device).type == "cpu"
+    if settings.runtime in ("openvino", "onnxruntime"):
+        if not on_cpu:
+            raise ConfigError(f"runtime = {settings.runtime!r} runs on the CPU, not on {device!r}")
+        if not _is_installed(settings.runtime):
+            package = "openvino" if settings.runtime == "openvino" else "'differnet[onnx]'"
+            raise MissingExtraError(f"runtime = {settings.runtime!r} needs it: pip install {package}")
+        return settings.runtime
+    if settings.runtime == "torch" or settings.precision == "f16" or not on_cpu:
+        return "torch"
+    return next((name for name in ("openvino", "onnxruntime") if _is_installed(name)), "torch")
+
+
+def choose_precision(settings: config.Backbone, device: str) -> Precision:
+    """Return the numbers that a new detector computes in.
+
+    ``"auto"`` is 8-bit integers where OpenVINO runs on a CPU and NNCF is installed, and 32-bit floats
+    elsewhere. Raises :class:`ConfigError` and :class:`MissingExtraError` for what cannot be had here.
+    """
+    name = choose_name(settings, device)
+    if settings.precision == "int8":
+        if name != "openvino":
+            raise ConfigError(f"precision = 'int8' runs in OpenVINO on a CPU, not in {name} on {device!r}")
+        if not _is_installed("nncf"):
+            raise MissingExtraError("precision = 'int8' needs NNCF to fit: pip install nncf")
+    if settings.precision == "auto":
+        return "int8" if name == "openvino" and _is_installed("nncf") else "f32"
+    return settings.precision
+
+
+def checked(runtime: Runtime, module: MultiScale) -> Runtime:
+    """Return ``runtime`` if its features agree with PyTorch's; raises :class:`NumericalError` if not."""
+    views = probe(module.sizes[0])
+    apart = difference(runtime.features([views]), TorchRuntime(module).features([views]))
+    if not apart <= AGREEMENT:
+        raise NumericalError(
+            f"{runtime.name}'s features differ from PyTorch's by {apart:.1e} of the largest, more than "
+            f"{AGREEMENT:.0e}; choose runtime = 'torch' and report this machine"
+        )
+    return runtime
+
+
+def _is_installed(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None

@@ -1,0 +1,62 @@
+"""The backbone in 8-bit integers, its ranges taken from views of good images (NNCF's post-training quantisation).
+
+Integers move the features by a tenth and more, so a flow belongs to the very graph whose features it was
+fitted to: the two travel together in the model file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from differnet.backbone import MultiScale
+from differnet.errors import QuantizationError
+from differnet.openvino_runtime import Graph, convert, import_openvino, run_graph
+from differnet.runtime import TorchRuntime
+
+IMAGES = 24  # good images that give the ranges, one group of views each
+_LEAST_COSINE = 0.9
+
+
+def quantize(module: MultiScale, groups: list[Tensor], on_step: Callable[[int], None]) -> Graph:
+    """Return ``module`` in 8-bit integers, with ranges from ``groups`` of views (B, 3, S, S), values 0..255.
+
+    ``on_step`` is told of each group. Raises :class:`QuantizationError` when the new features point elsewhere than
+    PyTorch's: a cosine below 0.9 on the first group.
+    """
+    import_openvino()  # first, so that NNCF finds no telemetry either
+    import nncf
+
+    def numbered(item: tuple[int, Tensor]) -> Any:
+        on_step(item[0] + 1)
+        return item[1].numpy()
+
+    nncf.set_log_level(logging.ERROR)
+    data = nncf.Dataset(list(enumerate(groups)), numbered)
+    with contextlib.redirect_stdout(io.StringIO()):  # NNCF draws progress bars there
+        quantized = nncf.quantize(
+            convert(module),
+            data,
+            subset_size=len(groups),
+            preset=nncf.QuantizationPreset.MIXED,
+            fast_bias_correction=False,  # the fast one costs 0.03 of AUROC, see docs/decisions.md
+        )
+    graph = Graph.of(quantized)
+    cosine = alignment(run_graph(graph).features(groups[:1]), TorchRuntime(module).features(groups[:1]))
+    if not cosine >= _LEAST_COSINE:
+        raise QuantizationError(
+            f"in 8-bit integers the features point elsewhere (cosine {cosine:.3f} to those in floats, at "
+            f"least {_LEAST_COSINE} was wanted); fit with precision = 'f32'"
+        )
+    return graph
+
+
+def alignment(found: Tensor, wanted: Tensor) -> float:
+    """Return the least cosine between rows (V, D) of two feature tables."""
+    return float(torch.nn.functional.cosine_similarity(found, wanted, dim=1).min())

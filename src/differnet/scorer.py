@@ -1,0 +1,116 @@
+"""Scoring with a fitted flow: from images to the scores of their views, one after the other or as a stream."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from differnet import config, score, verdict
+from differnet.artifact import Model
+from differnet.errors import ConfigError, NumericalError
+from differnet.features import Describer, Progress, look_ahead, name_of
+from differnet.flow import Flow
+from differnet.images import ImageLike, Pixels, load, stream
+from differnet.seeds import generator
+from differnet.verdict import Heat, Prediction
+from differnet.views import ViewSet, even_views, random_views, to_square
+
+Images: TypeAlias = ImageLike | Iterable[ImageLike]
+ViewScores: TypeAlias = npt.NDArray[np.float64]
+Count: TypeAlias = int | Literal["auto"] | None
+
+
+def scoring_views(settings: config.Views, seed: int, count: int | None = None) -> ViewSet:
+    """Return the views that images are scored in, ``score_views`` or ``count`` of them.
+
+    They come from settings and seed alone; fewer random views are the first of more. Raises :class:`ConfigError`
+    for a count below 1.
+    """
+    count = settings.score_views if count is None else count
+    if not isinstance(count, int) or count < 1:
+        raise ConfigError(f"views = {count!r}: a number from 1, or 'auto', was wanted")
+    if settings.score_rotations == "even":
+        return even_views(count, settings)
+    return random_views(count, settings, generator(seed, "scoring views"))
+
+
+@torch.inference_mode()
+def view_scores(flow: Flow, features: Tensor, device: str) -> ViewScores:
+    """Return the score of every view (V,) from features (V, D): its latent norm, eq. 5 before the mean.
+
+    Raises :class:`NumericalError` when one is not finite.
+    """
+    z, _ = flow(features.to(device))
+    values: ViewScores = score.latent_norm(z.cpu().double()).numpy()
+    if not np.isfinite(values).all():
+        raise NumericalError("the score of a view is not finite: the flow gave no finite latent")
+    return values
+
+
+def stack_scores(rows: list[ViewScores]) -> ViewScores:
+    """Stack the view scores (V,) of images to a table (M, V), also of no images."""
+    return np.stack(rows) if rows else np.empty((0, 0))
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """Scores images with a flow, in given views."""
+
+    flow: Flow
+    describer: Describer
+    device: str
+
+    def rows(self, images: Images, shown: ViewSet) -> Iterator[ViewScores]:
+        """Yield the scores (V,) of each image of a stream in the views ``shown``, reading two images ahead."""
+        self.describer.keep_grids(shown)
+        for image, square in look_ahead(self.describer.square, stream(images)):
+            yield self.of_features(self.describer.features(square, shown, name_of(image)))
+
+    def table(self, images: list[ImageLike], shown: ViewSet, progress: Progress) -> ViewScores:
+        """Return the scores (M, V) of held-out images; raises :class:`ConfigError` for none."""
+        if not images:
+            raise ConfigError("no images were given; good images are needed to calibrate")
+        rows = []
+        for row in self.rows(images, shown):
+            rows.append(row)
+            progress("scoring good images", len(rows), len(images))
+        return stack_scores(rows)
+
+    def of_features(self, features: Tensor) -> ViewScores:
+        """Score features (V, D) view by view."""
+        return view_scores(self.flow, features, self.device)
+
+    def predictions(
+        self,
+        model: Model,
+        images: Images,
+        shown: ViewSet,
+        early: bool,
+        heat_map: Callable[[Pixels], Heat] | None,
+    ) -> Iterator[Prediction]:
+        """Yield the verdict on each image of a stream, decoded once for views and heat map.
+
+        ``early`` looks at them group by group until the verdict is certain.
+        """
+        decode = partial(_decode, size=self.describer.size, keep=heat_map is not None)
+        self.describer.keep_grids(shown)
+        for image, (pixels, square) in look_ahead(decode, stream(images)):
+            if early:
+                groups = self.describer.features_by_group(square, shown, name_of(image))
+                prediction = verdict.as_soon_as_certain(model, map(self.of_features, groups))
+            else:
+                features = self.describer.features(square, shown, name_of(image))
+                prediction = verdict.after_all(model, self.of_features(features))
+            yield replace(prediction, heat_map=heat_map(pixels) if heat_map and pixels is not None else None)
+
+
+def _decode(image: ImageLike, size: int, keep: bool) -> tuple[Pixels | None, Tensor]:
+    pixels = load(image)
+    return pixels if keep else None, to_square(pixels, size)

@@ -1,0 +1,103 @@
+"""What the commands say to people when they are done."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from differnet.console import err, out, print_json
+
+
+def tell_fit(detector: Any, model: Path, json: bool) -> None:
+    """Say what was learned and what to do next."""
+    promise = detector.promise
+    if json:
+        from differnet.artifact import summarise
+
+        print_json({"model": str(model), **summarise(detector.model)})
+        return
+    out.print(f"Fitted on {detector.model.train_count} good images.")
+    if promise:
+        out.print(
+            f"Threshold {promise.value:.4g} from {promise.count} held-out good images: a good part is "
+            f"rejected with a probability of at most {promise.promised:.2%}."
+        )
+    out.print(f"Model file: {model}\nNext: differnet score {model} IMAGES --maps maps", markup=False)
+
+
+def tell_rows(judged: Any, threshold: float | None) -> None:
+    """List the verdicts and count them."""
+    views = 0
+    for row in judged:
+        views += row["views"]
+        verdict = {True: "[red]defective[/]", False: "[green]good     [/]", None: "-        "}[
+            row["is_defective"]
+        ]
+        p = "" if row["p_value"] is None else f"  p {row['p_value']:.4f}"
+        out.print(f"{verdict} {row['score']:>12.2f}{p}  ", end="")
+        out.print(row["path"], markup=False)
+    limit = "no threshold" if threshold is None else f"threshold {threshold:.2f}"
+    mean = f"{views / max(judged.count, 1):.1f} views an image"
+    err.print(f"{judged.count} images, {judged.flagged} defective, {limit}, {mean}")
+
+
+def tell_run(run: Any) -> None:
+    """Say on stderr how one seed went."""
+    err.print(
+        f"seed {run.seed}: AUROC {run.image_auroc:.4f}, fit {run.fit_seconds:.0f} s, "
+        f"score {1000 * run.score_seconds_per_image:.0f} ms an image"
+    )
+
+
+def tell_evaluation(document: dict[str, Any]) -> None:
+    """Say the figures of one data set."""
+    out.print(f"[bold]{document['dataset']}[/]")
+    for name in ("image_auroc", "recall_without_false_alarms", "pixel_auroc"):
+        values = [value for value in document[name] if value is not None]
+        if values:
+            each = ", ".join(f"{value:.4f}" for value in values)
+            out.print(f"  {name:<28} {sum(values) / len(values):.4f}   ({each})")
+    promised = document["promised_false_alarm_rate_mean"]
+    if promised is not None:
+        seen, recall = document["false_alarm_rate_mean"], document["recall_mean"]
+        out.print(
+            f"  at promised false alarms of {promised:.2%}: {_percent(seen)} seen, recall {_percent(recall)}"
+        )
+    _tell_early([early for early in document["early"] if early])
+    out.print(
+        f"  fit {document['fit_seconds']:.1f} s, score {1000 * document['score_seconds_per_image']:.0f} ms an image"
+    )
+
+
+def _tell_early(figures: list[dict[str, Any]]) -> None:
+    if figures:
+        mean = {name: sum(one[name] or 0 for one in figures) / len(figures) for name in figures[0]}
+        out.print(
+            f"  with views auto: {mean['views']:.1f} views an image ({mean['views_good']:.1f} of a good one), "
+            f"{mean['changed']:.1f} verdicts differ, AUROC {mean['image_auroc']:.4f} "
+            f"instead of {mean['image_auroc_all_views']:.4f}"
+        )
+
+
+def tell_demo(document: dict[str, Any]) -> None:
+    """Say the demo's figures and what to open."""
+    for name, figures in document["textures"].items():
+        out.print(
+            f"{name:<8} AUROC {figures['image_auroc']:.3f}  pixel AUROC {figures['pixel_auroc']:.3f}  "
+            f"{figures['found']} of {figures['n_defective']} defects found, "
+            f"{figures['false_alarms']} of {figures['n_good']} good tiles rejected"
+        )
+    out.print(f"mean     AUROC {document['image_auroc_mean']:.3f}   {document['seconds']:.0f} s in all")
+    for sheet in document["open"]:
+        out.print(f"Open {sheet}", markup=False)
+
+
+def _percent(value: float | None) -> str:
+    return "none" if value is None else f"{value:.2%}"
+
+
+def short(value: Any) -> str:
+    """Shorten a value to one line."""
+    if isinstance(value, list) and len(value) > 4:
+        return f"{value[0]} ... {value[-1]} ({len(value)} values)"
+    return "none" if value is None else str(value)

@@ -1,0 +1,88 @@
+"""From the scores of an image's views to what the detector says of it: after all views, or as soon as it is certain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from differnet import artifact, calibrate
+from differnet.artifact import Model
+from differnet.errors import ConfigError, NotFittedError
+
+Heat = npt.NDArray[np.float32]
+ViewScores = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the detector says of one image.
+
+    ``score``: tau(x), eq. 5, the mean over ``views`` views. ``threshold``: theta, eq. 6; ``is_defective``: score >=
+    threshold; both absent when no good images were held out. ``p_value``: the chance that a good image scores as
+    high or higher. ``heat_map``: (H, W) of the image, 1 is the peak of a typical good image; on request only.
+
+    With ``views="auto"`` the verdict is that of all views, up to the error of stopping early
+    (:mod:`differnet.anytime`), and score and p-value are those of the views seen.
+    """
+
+    score: float
+    threshold: float | None = None
+    is_defective: bool | None = None
+    p_value: float | None = None
+    views: int = 0
+    heat_map: Heat | None = field(default=None, repr=False, compare=False)
+
+
+def after_all(model: Model, scores: ViewScores) -> Prediction:
+    """Judge the scores (k,) of exactly k views by the held-out images in as many.
+
+    Raises :class:`ConfigError` when those were not scored in k views.
+    """
+    mean = float(scores.mean())
+    promise = threshold_for(model, len(scores))
+    if promise is None:
+        return Prediction(mean, views=len(scores))
+    p = calibrate.p_value(mean, model.calibration(len(scores)))
+    return Prediction(mean, promise.value, mean >= promise.value, p, len(scores))
+
+
+def as_soon_as_certain(model: Model, groups: Iterable[ViewScores]) -> Prediction:
+    """Take the view scores of one image group by group, in the order of the scoring views, until it is certain.
+
+    Raises :class:`NotFittedError` without held-out images, whose scores say what certain means.
+    """
+    promise = threshold_for(model)
+    if promise is None:
+        raise NotFittedError(
+            "views='auto' needs held-out good images: fit with holdout above 0, or calibrate"
+        )
+    scores: ViewScores = np.empty(0)
+    for group in groups:
+        scores = np.concatenate((scores, group))
+        verdict = model.early_stop.verdict(scores, promise.value)
+        if verdict is None:
+            continue
+        mean = float(scores.mean())
+        p = calibrate.p_value(mean, model.calibration(len(scores)))
+        return Prediction(mean, promise.value, verdict, p, len(scores))
+    raise ConfigError(f"{len(scores)} views of {model.config.views.score_views} were given")
+
+
+def threshold_for(model: Model, views: int | None = None) -> calibrate.Threshold | None:
+    """Return theta for the mean of ``views`` scoring views, or of the usual number.
+
+    Nothing when no images were held out; raises :class:`ConfigError` when they were not scored in ``views``.
+    """
+    known = model.view_scores.shape[1]
+    usual = model.config.views.score_views
+    if len(model.view_scores) == 0 or views is None or views == usual:
+        return artifact.threshold(model)
+    if views > known or known != usual or model.config.views.score_rotations != "random":
+        raise ConfigError(
+            f"views = {views}: the threshold is for {usual} views; for a verdict on another number, "
+            f"calibrate(good_images, views={views}) first"
+        )
+    return artifact.threshold(model, views)

@@ -1,0 +1,139 @@
+"""Where the backbone runs: the same features everywhere in floats, close ones in integers, and clear refusals."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+import torch
+
+from differnet import backbone, config, placement, quantize, runtime
+from differnet.errors import ConfigError, MissingExtraError, ModelFileError, NumericalError, QuantizationError
+from differnet.openvino_runtime import Graph, OpenVinoRuntime, convert, run_graph
+
+SETTINGS = config.Backbone(sizes=(96, 48))
+
+
+@pytest.fixture(scope="module")
+def lite0():
+    return backbone.build(SETTINGS)
+
+
+@pytest.fixture(scope="module")
+def graph(lite0):
+    return quantize.quantize(lite0, [runtime.probe(96)] * 2, lambda done: None)
+
+
+def groups(count):
+    """Views in groups of at most GROUP; the last is smaller."""
+    views = torch.rand(count, 3, 96, 96, generator=torch.Generator().manual_seed(1)) * 255
+    return list(views.split(runtime.GROUP))
+
+
+@pytest.mark.parametrize("name", ["openvino", "onnxruntime"])
+def test_floats_agree_with_torch(lite0, name):
+    wanted = runtime.TorchRuntime(lite0).features(groups(7))
+    found = placement.choose(lite0, config.Backbone(sizes=(96, 48), runtime=name))
+    assert (found.name, found.precision) == (name, "f32")
+    features = found.features(groups(7))
+    assert features.shape == wanted.shape == (7, 384)
+    assert runtime.difference(features, wanted) <= placement.AGREEMENT
+    torch.testing.assert_close(found.features(groups(7)[1:]), features[4:], rtol=1e-5, atol=1e-5)
+
+
+def test_a_runtime_that_disagrees_is_refused(lite0, monkeypatch):
+    right = OpenVinoRuntime.features
+    monkeypatch.setattr(OpenVinoRuntime, "features", lambda self, views: right(self, views) * 1.001)
+    with pytest.raises(NumericalError, match="differ from PyTorch"):
+        placement.choose(lite0, SETTINGS)
+
+
+def test_half_precision_stays_close(lite0):
+    wanted = runtime.TorchRuntime(lite0).features(groups(4))
+    half = runtime.TorchRuntime(lite0, precision="f16").features(groups(4))
+    assert half.dtype == torch.float32
+    assert 0 < runtime.difference(half, wanted) < 0.01
+
+
+@pytest.mark.parametrize(
+    ("installed", "name", "precision"),
+    [
+        (("openvino", "onnxruntime", "nncf"), "openvino", "int8"),
+        (("openvino", "onnxruntime"), "openvino", "f32"),
+        (("onnxruntime", "nncf"), "onnxruntime", "f32"),
+        ((), "torch", "f32"),
+    ],
+)
+def test_auto_takes_the_fastest_that_is_installed(monkeypatch, installed, name, precision):
+    monkeypatch.setattr(placement, "_is_installed", lambda package: package in installed)
+    assert placement.choose_name(SETTINGS, "cpu") == name
+    assert placement.choose_precision(SETTINGS, "cpu") == precision
+    assert placement.choose_name(SETTINGS, "cuda") == "torch"
+    assert placement.choose_precision(SETTINGS, "cuda") == "f32"
+
+
+@pytest.mark.parametrize(
+    ("settings", "device", "installed", "error", "message"),
+    [
+        ({"runtime": "openvino"}, "cuda", True, ConfigError, "runs on the CPU, not on 'cuda'"),
+        ({"runtime": "openvino"}, "cpu", False, MissingExtraError, "pip install openvino"),
+        ({"runtime": "onnxruntime"}, "cpu", False, MissingExtraError, r"pip install 'differnet\[onnx\]'"),
+        ({"runtime": "torch", "precision": "int8"}, "cpu", True, ConfigError, "runs in OpenVINO on a CPU"),
+        ({"precision": "int8"}, "cuda", True, ConfigError, "runs in OpenVINO on a CPU"),
+    ],
+)
+def test_what_cannot_be_had_is_explained(monkeypatch, settings, device, installed, error, message):
+    monkeypatch.setattr(placement, "_is_installed", lambda package: installed)
+    with pytest.raises(error, match=message):
+        placement.choose_precision(config.Backbone(**settings), device)
+
+
+def test_int8_without_nncf_is_explained(monkeypatch):
+    monkeypatch.setattr(placement, "_is_installed", lambda package: package != "nncf")
+    with pytest.raises(MissingExtraError, match="pip install nncf"):
+        placement.choose_precision(config.Backbone(precision="int8"), "cpu")
+
+
+def test_integers_point_where_floats_do(lite0, graph):
+    wanted = runtime.TorchRuntime(lite0).features(groups(6))
+    found = run_graph(graph)
+    assert found.precision == "int8"
+    features = found.features(groups(6))
+    assert 1e-4 < runtime.difference(features, wanted) < 0.5
+    assert quantize.alignment(features, wanted) > 0.9
+
+
+def test_a_graph_is_bytes_that_give_the_same_features_again(graph):
+    again = Graph(bytes(graph.xml), bytes(graph.constants))
+    assert again.digest == graph.digest
+    assert Graph(graph.xml, graph.constants[:-1] + b"\0").digest != graph.digest
+    assert torch.equal(run_graph(again).features(groups(5)), run_graph(graph).features(groups(5)))
+    assert len(graph.constants) < 0.5 * sum(4 * p.numel() for p in backbone.build(SETTINGS).parameters())
+
+
+def test_a_graph_that_is_none_is_refused(graph):
+    with pytest.raises(ModelFileError, match="cannot be read"):
+        run_graph(Graph(b"<net/>", b""))
+
+
+def test_integers_that_point_elsewhere_are_refused(lite0, monkeypatch):
+    monkeypatch.setattr(quantize, "alignment", lambda found, wanted: 0.5)
+    with pytest.raises(QuantizationError, match=r"cosine 0.500.*precision = 'f32'"):
+        quantize.quantize(lite0, [runtime.probe(96)], lambda done: None)
+
+
+def test_nothing_is_reported_over_the_network(graph):
+    assert sys.modules["openvino_telemetry"] is None
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+@pytest.mark.parametrize(("precision", "tolerance"), [("f32", 1e-3), ("f16", 1e-2)])
+def test_cuda_gives_the_same_features(lite0, precision, tolerance):
+    wanted = runtime.TorchRuntime(lite0).features(groups(5))
+    settings = config.Backbone(sizes=(96, 48), precision=precision)
+    found = placement.choose(backbone.build(SETTINGS), settings, "cuda").features(groups(5))
+    assert runtime.difference(found, wanted) < tolerance
+
+
+def test_convert_keeps_the_shape_of_a_group(lite0):
+    assert list(convert(lite0).input(0).shape) == [runtime.GROUP, 3, 96, 96]
