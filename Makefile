@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO_OUT ?= demo-output
 
-.PHONY: install demo test check format clean
+.PHONY: install demo test bench check format clean
 
 install: $(VENV)/.installed
 
@@ -19,6 +19,14 @@ demo: install
 
 test: install
 	$(BIN)/python -m pytest
+
+# The data are not ours to give: make bench MTD=folder SPLIT=file (docs/results/speed.md says which).
+bench: $(VENV)/.bench
+	$(BIN)/python benchmarks/speed.py "$(MTD)" "$(SPLIT)" $(BENCH_OPTIONS)
+
+$(VENV)/.bench: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --group bench
+	touch $@
 
 check: install
 	$(BIN)/ruff check .

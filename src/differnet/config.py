@@ -173,7 +173,12 @@ DEFAULT = Config(
         epochs=10, batch=192, eps=1e-6, min_steps=100, learning_rate=1e-3, schedule="one-cycle"
     ),
 )
-PRESETS: Mapping[str, Config] = {"default": DEFAULT, "paper": PAPER}
+FAST = dataclasses.replace(
+    DEFAULT,
+    views=Views(train_views=8, score_views=8),
+    training=dataclasses.replace(DEFAULT.training, epochs=5),
+)
+PRESETS: Mapping[str, Config] = {"default": DEFAULT, "fast": FAST, "paper": PAPER}
 
 
 def names() -> dict[str, str]:

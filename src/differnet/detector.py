@@ -339,7 +339,8 @@ class DifferNet:
         return scoring_views(self.config.views, self.seed, count)  # type: ignore[arg-type]
 
     def _heat_map(self, pixels: Pixels) -> Heat:
-        raw = localize.map_of_image(pixels, self.module, self.model.flow, self.config)
+        numbers = self.describer.other_numbers
+        raw = localize.map_of_image(pixels, self.module, self.model.flow, self.config, numbers)
         heat: Heat = raw / np.float32(self.model.map_scale)
         return heat
 

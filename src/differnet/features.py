@@ -78,6 +78,11 @@ class Describer:
         """What the features of a view depend on."""
         return self.size, self.width, self.digest, self.runtime.name, self.runtime.precision
 
+    @property
+    def other_numbers(self) -> Runtime | None:
+        """The runtime if its features are not those of the torch module up to rounding: 8-bit integers."""
+        return self.runtime if self.runtime.precision == "int8" else None
+
     def square(self, image: ImageLike) -> Tensor:
         """Decode ``image`` and resize it to what views are rendered from: (3, S, S), values 0..255."""
         return to_square(load(image), self.size)

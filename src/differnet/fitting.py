@@ -115,7 +115,9 @@ class Fitter:
         some = good[:_MAP_SCALE_IMAGES]
         peaks = []
         for index, item in enumerate(some, 1):
-            heat = localize.map_of_image(load_image(item), self.module, flow, self.config)
+            heat = localize.map_of_image(
+                load_image(item), self.module, flow, self.config, self.describer.other_numbers
+            )
             peaks.append(float(heat.max()))
             self.progress("scaling heat maps", index, len(some))
         return max(float(np.median(peaks)), 1e-30)

@@ -13,18 +13,19 @@ from differnet.backbone import MultiScale
 from differnet.errors import NumericalError
 from differnet.flow import Flow
 from differnet.images import Pixels
+from differnet.runtime import GROUP, Runtime
 from differnet.views import even_views, render, to_square, turn_back
 
 
 def map_of_image(
-    pixels: Pixels, module: MultiScale, flow: Flow, settings: config.Config
+    pixels: Pixels, module: MultiScale, flow: Flow, settings: config.Config, runtime: Runtime | None = None
 ) -> npt.NDArray[np.float32]:
     """Return the heat map (H, W) of decoded pixels (H, W, 3), not yet divided by a scale.
 
-    Raises :class:`NumericalError` when it is not finite.
+    ``runtime``: see :func:`heat_map`. Raises :class:`NumericalError` when it is not finite.
     """
     square = to_square(pixels, module.sizes[0])
-    heat = heat_map(square, module, flow, settings.maps, settings.views)
+    heat = heat_map(square, module, flow, settings.maps, settings.views, runtime)
     if not torch.isfinite(heat).all():
         raise NumericalError("a heat map has NaN or infinite values")
     resized = F.interpolate(heat[None, None], size=pixels.shape[:2], mode="bilinear", align_corners=False)
@@ -32,28 +33,44 @@ def map_of_image(
     return array
 
 
-def heat_map(image: Tensor, module: MultiScale, flow: Flow, maps: config.Maps, views: config.Views) -> Tensor:
+def heat_map(
+    image: Tensor,
+    module: MultiScale,
+    flow: Flow,
+    maps: config.Maps,
+    views: config.Views,
+    runtime: Runtime | None = None,
+) -> Tensor:
     """Average the gradient maps of evenly spaced rotations in the image frame.
 
-    ``image``: (3, S, S), values 0..255. Returns (S, S), not negative, in units of the loss per grey level.
+    ``image``: (3, S, S), values 0..255. ``runtime``: what computed the features that the flow was fitted to, when
+    that is not ``module`` itself but its 8-bit form. Returns (S, S), not negative, in units of the loss per grey level.
     """
     turned = even_views(maps.map_views, views)
     device = next(flow.parameters()).device
-    parts = [
-        gradient_maps(render(image, turned.part(i, i + 1), views.fill).to(device), module, flow, maps.blur)
-        for i in range(len(turned))
-    ]
+    rendered = render(image, turned, views.fill)
+    features = None if runtime is None else runtime.features(rendered.split(GROUP))
+    parts = []
+    for i in range(len(turned)):
+        exact = None if features is None else features[i : i + 1].to(device)
+        parts.append(gradient_maps(rendered[i : i + 1].to(device), module, flow, maps.blur, exact))
     return turn_back(torch.cat(parts).cpu(), turned.angles)
 
 
-def gradient_maps(views: Tensor, module: MultiScale, flow: Flow, blur: float) -> Tensor:
+def gradient_maps(
+    views: Tensor, module: MultiScale, flow: Flow, blur: float, features: Tensor | None = None
+) -> Tensor:
     """g = sum over channels of |G * dL/dx| (eq. 7), with L of eq. 4 and G a Gaussian of ``blur`` pixels.
 
-    ``views``: (V, 3, S, S), values 0..255; returns (V, S, S).
+    ``views``: (V, 3, S, S), values 0..255; returns (V, S, S). ``features`` (V, D), where given, are where dL/dy is
+    taken; ``module`` then only carries that gradient on to the pixels.
     """
     pixels = views.detach().contiguous(memory_format=torch.channels_last).requires_grad_(True)
     with torch.enable_grad():
-        loss = score.negative_log_likelihood(*flow(module(pixels))).sum()
+        y = module(pixels)
+        if features is not None:
+            y = y + (features - y).detach()
+        loss = score.negative_log_likelihood(*flow(y)).sum()
         (gradient,) = torch.autograd.grad(loss, pixels)
     return gaussian_blur(gradient.contiguous(), blur).abs().sum(dim=1)
 

@@ -19,8 +19,10 @@ import torch
 from torch import Tensor
 
 from differnet.backbone import MultiScale
-from differnet.errors import ModelFileError, ShapeError
+from differnet.errors import ModelFileError
 from differnet.runtime import GROUP, Precision
+
+_TOGETHER = GROUP // 2  # views in one request; two requests run at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +48,7 @@ class Graph:
 
 
 class OpenVinoRuntime:
-    """A graph compiled for this CPU: ``GROUP`` views at a time, the next ones queued behind them.
+    """A graph compiled for this CPU, half of a group on each half of its cores.
 
     One object can be used by many threads; they take turns.
     """
@@ -56,7 +58,8 @@ class OpenVinoRuntime:
     def __init__(self, model: Any, precision: Precision = "f32") -> None:
         openvino = import_openvino()
         self.precision = precision
-        options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+        model.reshape([_TOGETHER, *list(model.input(0).shape)[1:]])
+        options = {"NUM_STREAMS": "2", "INFERENCE_PRECISION_HINT": "f32"}
         compiled = openvino.Core().compile_model(model, "CPU", options)
         self.width = int(compiled.output(0).shape[1])
         self.size = int(compiled.input(0).shape[2])
@@ -70,8 +73,10 @@ class OpenVinoRuntime:
         with self._lock:
             try:
                 for views in groups:
-                    rows.append(np.empty((len(views), self.width), dtype=np.float32))
-                    self._queue.start_async({0: _whole_group(views)}, rows[-1])
+                    for pair in views.split(_TOGETHER):
+                        rows.append(np.empty((len(pair), self.width), dtype=np.float32))
+                        pixels = _whole(pair)  # shared with the request, so it must outlive it
+                        self._queue.start_async({0: pixels}, (rows[-1], pixels), share_inputs=True)
             finally:
                 self._queue.wait_all()
         return torch.from_numpy(np.concatenate(rows))
@@ -103,17 +108,16 @@ def run_graph(graph: Graph) -> OpenVinoRuntime:
         raise ModelFileError(f"the int8 network cannot be read by this OpenVINO: {reason}") from error
 
 
-def _whole_group(views: Tensor) -> npt.NDArray[np.float32]:
-    """Fill a group up to ``GROUP`` views; the graph has one shape."""
-    if len(views) > GROUP:
-        raise ShapeError(f"a group of {len(views)} views; at most {GROUP} were wanted")
+def _whole(views: Tensor) -> npt.NDArray[np.float32]:
+    """Fill up to ``_TOGETHER`` views; the graph has one shape."""
     array: npt.NDArray[np.float32] = np.ascontiguousarray(views.numpy())
-    if len(array) == GROUP:
+    if len(array) == _TOGETHER:
         return array
-    whole = np.zeros((GROUP, *array.shape[1:]), dtype=np.float32)
+    whole = np.zeros((_TOGETHER, *array.shape[1:]), dtype=np.float32)
     whole[: len(array)] = array
     return whole
 
 
-def _store(request: Any, rows: npt.NDArray[np.float32]) -> None:
+def _store(request: Any, places: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]) -> None:
+    rows, _ = places
     rows[:] = request.get_output_tensor().data[: len(rows)]

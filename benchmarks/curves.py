@@ -1,0 +1,138 @@
+"""Time-to-accuracy curves of the flow's training on magnetic tiles, one setting changed at a time.
+
+Usage: python benchmarks/curves.py MTD_FOLDER SPLIT_FILE [--out docs/results] [--work benchmark-output/curves]
+
+The features are described once, by the default preset. A fifth of the training tiles is held out; after every epoch
+the loss on those, and for the record only the AUROC on the test tiles, are written down with the seconds
+of training so far. Runs that are in WORK already are not made again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from differnet import DifferNet, config, datasets, train
+from differnet.bank import describe_all
+from differnet.calibrate import hold_out
+from differnet.features import look_ahead
+from differnet.flow import Flow
+from differnet.metrics import auroc, recall_without_false_alarms
+from differnet.scorer import view_scores
+from report import machine, write_curves
+
+MOST_VIEWS = 64
+SEED = 0
+VARIANTS: dict[str, list[dict[str, Any]]] = {
+    "number of cached views": [{"train_views": n} for n in (4, 8, 16, 32, 64)],
+    "the same number of steps": [
+        {"train_views": 8, "epochs": 40}, {"train_views": 16, "epochs": 20}, {"train_views": 64, "epochs": 5},
+    ],
+    "epochs": [{"epochs": n} for n in (2, 5, 10, 20)],
+    "batch": [{"batch": n} for n in (96, 192, 384, 768)],
+    "hidden width": [{"hidden": n} for n in (128, 256, 512)],
+    "hidden layers": [{"depth": n} for n in (1, 2, 3)],
+    "blocks": [{"blocks": n} for n in (4, 8)],
+    "peak learning rate": [{"learning_rate": rate} for rate in (5e-4, 1e-3, 2e-3)],
+    "schedule": [
+        {"schedule": "constant", "learning_rate": 2e-4}, {"schedule": "constant", "learning_rate": 1e-3},
+    ],
+}  # fmt: skip
+
+
+def main() -> None:
+    """Make all runs that are missing, then the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("split", type=Path)
+    parser.add_argument("--out", type=Path, default=Path("docs/results"))
+    parser.add_argument("--work", type=Path, default=Path("benchmark-output/curves"))
+    options = parser.parse_args()
+    options.work.mkdir(parents=True, exist_ok=True)
+    dataset = datasets.read(options.data, "mtd", (), options.split)[0]
+    labels = np.array([sample.is_defective for sample in dataset.test])
+    bank, test = described(dataset, options.work)
+    done: dict[str, Any] = {}
+    for changes in [{}, *(change for group in VARIANTS.values() for change in group)]:
+        settings = config.resolve("default", changes)
+        name = json.dumps(config_key(settings))
+        file = options.work / f"{abs(hash_of(name))}.json"
+        if not file.exists():
+            file.write_text(json.dumps(one_run(settings, bank, test, labels)))
+        done[name] = json.loads(file.read_text())
+        print(changes, done[name]["epochs"][-1], flush=True)
+    groups = {
+        title: [
+            (change, done[json.dumps(config_key(config.resolve("default", change)))]) for change in changes
+        ]
+        for title, changes in VARIANTS.items()
+    }
+    write_curves(options.out, groups, machine())
+
+
+def config_key(settings: config.Config) -> dict[str, Any]:
+    """Return what a run depends on."""
+    plain = settings.to_dict()
+    return {"flow": plain["flow"], "training": plain["training"], "views": plain["views"]["train_views"]}
+
+
+def hash_of(text: str) -> int:
+    """Return a number for a file name, the same in every process."""
+    import zlib
+
+    return zlib.crc32(text.encode())
+
+
+def described(dataset: datasets.Dataset, work: Path) -> tuple[Tensor, Tensor]:
+    """Return training features (N, 64, D) and test features (T, 16, D) of the default preset."""
+    files = [work / "train.npy", work / "test.npy"]
+    if not all(file.exists() for file in files):
+        detector = DifferNet("default", SEED, train_views=MOST_VIEWS)
+        paths = [sample.path for sample in dataset.train]
+        detector.prepare(paths)
+        bank = describe_all(detector.describer, paths, SEED, lambda *_: None)
+        describer, views = detector.describer, detector.scoring_views
+        tests = look_ahead(describer.square, [sample.path for sample in dataset.test])
+        test = torch.stack([describer.features(square, views) for _, square in tests])
+        for file, rows in zip(files, (bank, test), strict=True):
+            np.save(file, rows.numpy())
+    bank, test = (torch.from_numpy(np.load(file)) for file in files)
+    return bank, test
+
+
+def one_run(settings: config.Config, bank: Tensor, test: Tensor, labels: np.ndarray) -> dict[str, Any]:
+    """Fit one flow; the time of looking at it between epochs does not count."""
+    fitted, held = hold_out(range(len(bank)), 0.2, SEED)
+    shape, count = settings.flow, settings.views.train_views
+    flow = Flow(bank.shape[2], shape.blocks, shape.hidden, shape.depth, shape.clamp, SEED)
+    rows = bank[fitted, :count].flatten(0, 1)
+    epochs: list[dict[str, Any]] = []
+    clock = {"spent": 0.0, "since": time.perf_counter()}
+
+    def look(epoch: train.Epoch, _: int) -> None:
+        clock["spent"] += time.perf_counter() - clock["since"]
+        scores = np.array([view_scores(flow, part, "cpu").mean() for part in test])
+        epochs.append(
+            {
+                "seconds": clock["spent"],
+                "held_out_loss": epoch.held_out_loss,
+                "auroc": auroc(scores, labels),
+                "recall": recall_without_false_alarms(scores, labels),
+            }
+        )
+        clock["since"] = time.perf_counter()
+
+    source = train.Bank(rows, settings.training.batch, SEED)
+    train.fit(flow, source, settings.training, bank[held, :16].flatten(0, 1), on_epoch=look)
+    return {"epochs": epochs, "steps": len(epochs) * source.steps}
+
+
+if __name__ == "__main__":
+    main()

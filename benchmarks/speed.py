@@ -1,0 +1,273 @@
+"""Speed on magnetic tiles, as ratios to a literal implementation of the paper and to anomalib, in one run.
+
+Usage: python benchmarks/speed.py MTD_FOLDER SPLIT_FILE [--repeats 5] [--parts score fit memory help]
+       [--work benchmark-output/speed] [--out docs/results]
+
+Every repeat times all candidates one after the other. Measurements are added to WORK/speed.jsonl as they are
+made, and those that are there are not made again; the page is written from all of them. It fails when answers
+that must be equal are not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from differnet import DifferNet, config, datasets
+from differnet.bank import describe_all
+from differnet.features import Describer, describer_of_module, look_ahead, silent
+from differnet.metrics import auroc
+from differnet.scorer import Scorer, scoring_views, view_scores
+from literal import LiteralDetector
+from report import machine
+from speed_page import write_speed
+
+SAMPLE = 30  # test tiles of a scoring round: ten good, twenty defective, about as in the test set
+LITERAL_SAMPLE = 2
+LITERAL_STEPS = 4
+FIXED = (4, 8, 16)
+SEEDS = 3  # accuracy is the mean of these
+EQUAL = 1e-3
+Record = dict[str, Any]
+
+
+class Records:
+    """Measurements, kept in a file as they are made."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
+        self.all: list[Record] = (
+            [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        )
+
+    def once(self, kind: str, what: str, repeat: int, measure: Callable[[], Record]) -> None:
+        """Measure unless that was done before."""
+        key = {"kind": kind, "what": what, "repeat": repeat}
+        if any(all(record[name] == value for name, value in key.items()) for record in self.all):
+            return
+        record = key | measure()
+        self.all.append(record)
+        with self._path.open("a") as file:
+            file.write(json.dumps(record) + "\n")
+        print({name: value for name, value in record.items() if name != "versions"}, flush=True)
+
+
+class Bench:
+    """The data, and the detectors that are timed again and again."""
+
+    def __init__(self, data: Path, split: Path, records: Records) -> None:
+        dataset = datasets.read(data, "mtd", (), split)[0]
+        self.train = [sample.path for sample in dataset.train]
+        self.test = [sample.path for sample in dataset.test]
+        self.labels = np.array([sample.is_defective for sample in dataset.test])
+        rng = np.random.default_rng(0)
+        good, bad = (rng.permutation(np.flatnonzero(self.labels == label)) for label in (False, True))
+        chosen = [*good[: SAMPLE // 3], *bad[: SAMPLE - SAMPLE // 3]]
+        self.sample = [self.test[index] for index in rng.permutation(chosen)]
+        self.records = records
+
+    def score_rounds(self, repeats: int) -> None:
+        """Time one image at a time, decoding included."""
+        detector = DifferNet("default", 0).fit(self.train, scale_maps=False)
+        literal = LiteralDetector()
+        floats = {name: self._scorer(detector, name) for name in ("torch", "openvino", "onnxruntime")}
+        _assert_equal(floats, self.sample[:6], scoring_views(detector.config.views, 0, 4))
+        self._assert_early_defects_are_defects(detector)
+        peers = self._fitted_peers()
+        for repeat in range(repeats):
+            few = self.sample[repeat * LITERAL_SAMPLE % SAMPLE :][:LITERAL_SAMPLE]
+            self._time("literal, 64 views", repeat, few, lambda path: literal.score(path))
+            for count in FIXED:
+                self._time(
+                    f"{count} views", repeat, self.sample, lambda p, n=count: detector.predict(p, views=n)
+                )
+            self._time("auto", repeat, self.sample, lambda path: detector.predict(path, views="auto"))
+            for name, scorer in floats.items():
+                views, images = scoring_views(detector.config.views, 0, 16), self.sample[:6]
+                self._time(
+                    f"16 views, f32 {name}", repeat, images, lambda p, s=scorer, v=views: next(s.rows([p], v))
+                )
+            for name, peer in peers.items():
+                self._time(name, repeat, self.sample, peer.score)
+            self.records.once("stream", "auto", repeat, lambda: self._stream(detector))
+
+    def fit_rounds(self, repeats: int, peer_repeats: int) -> None:
+        """Time whole fits, from image files to a detector; the literal one by the step."""
+        for repeat in range(repeats):
+            self.records.once("fit", "literal", repeat, self._literal_steps)
+            for preset in ("default", "fast"):
+                self.records.once(
+                    "fit", preset, repeat, lambda p=preset, r=repeat: self._our_fit(p, r % SEEDS, r < SEEDS)
+                )
+            for name, limit in (("PaDiM", repeats), ("PatchCore", peer_repeats)):
+                if repeat < limit:
+                    self.records.once(
+                        "fit", name, repeat, lambda n=name, r=repeat: self._peer_fit(n, r % SEEDS)
+                    )
+
+    def _time(self, what: str, repeat: int, images: Sequence[Path], judge: Callable[[Path], Any]) -> None:
+        def measure() -> Record:
+            judge(images[0])
+            views, seconds = [], []
+            for path in images:
+                started = time.perf_counter()
+                answer = judge(path)
+                seconds.append(time.perf_counter() - started)
+                views.append(getattr(answer, "views", 0))
+            return {"seconds": statistics.mean(seconds), "views": statistics.mean(views)}
+
+        self.records.once("score", what, repeat, measure)
+
+    def _stream(self, detector: DifferNet) -> Record:
+        started = time.perf_counter()
+        count = sum(1 for _ in detector.predict_iter(self.sample, views="auto"))
+        return {"seconds": (time.perf_counter() - started) / count}
+
+    def _scorer(self, detector: DifferNet, runtime: str) -> Scorer:
+        settings = config.resolve(detector.config, {"runtime": runtime, "precision": "f32"})
+        return Scorer(detector.model.flow, describer_of_module(detector.module, settings, "cpu"), "cpu")
+
+    def _assert_early_defects_are_defects(self, detector: DifferNet) -> None:
+        for path in self.sample:
+            full, early = detector.predict(path), detector.predict(path, views="auto")
+            assert full.is_defective or not early.is_defective, (
+                f"{path.name}: stopped early, passes in all views"
+            )
+
+    def _literal_steps(self) -> Record:
+        detector = LiteralDetector()
+        steps = detector.train_steps(self.train)
+        next(steps)  # allocates the optimiser's state
+        seconds = []
+        for _ in range(LITERAL_STEPS):
+            started = time.perf_counter()
+            next(steps)
+            seconds.append(time.perf_counter() - started)
+        return {"seconds": statistics.median(seconds) * len(self.train) * 4 / 96 * 192}
+
+    def _our_fit(self, preset: str, repeat: int) -> Record:
+        seed = repeat % SEEDS
+        started = time.perf_counter()
+        detector = DifferNet(preset, seed, holdout=0.0)
+        bank = describe_all(detector.prepare(self.train).describer, self.train, seed, silent)
+        described = time.perf_counter()
+        detector.fit(self.train, bank=bank, scale_maps=False)
+        ended = time.perf_counter()
+        record: Record = {"seconds": ended - started, "describing": described - started, "seed": seed}
+        return record | (self._accuracy(detector, bank) if repeat < SEEDS else {})
+
+    def _accuracy(self, detector: DifferNet, bank: Any) -> Record:
+        """AUROC by the number of views, and of auto by a second flow that has a threshold."""
+        judge = detector.sibling(holdout=0.2).fit(self.train, bank=bank, scale_maps=False)
+        features = list(
+            _features(detector.describer, self.test, scoring_views(detector.config.views, detector.seed, 64))
+        )
+        scores = np.stack([view_scores(detector.model.flow, part, "cpu") for part in features])
+        usual = detector.config.views.score_views
+        rows = [judge.view_scores(part[:usual]) for part in features]
+        full, early = ([judge.judge(row, early=way) for row in rows] for way in (False, True))
+        return {
+            "auroc": {str(n): auroc(scores[:, :n].mean(axis=1), self.labels) for n in (*FIXED, 64)},
+            "auroc_auto": auroc(np.array([one.score for one in early]), self.labels),
+            "auroc_auto_all": auroc(np.array([one.score for one in full]), self.labels),
+            "views": statistics.mean(one.views for one in early),
+            "views_good": statistics.mean(
+                one.views for one, bad in zip(early, self.labels, strict=True) if not bad
+            ),
+            "changed": sum(a.is_defective != b.is_defective for a, b in zip(full, early, strict=True)),
+        }
+
+    def _peer_fit(self, name: str, seed: int) -> Record:
+        peer = _peers(seed)[name]
+        started = time.perf_counter()
+        peer.fit(self.train)
+        seconds = time.perf_counter() - started
+        scores = np.array([peer.score(path) for path in self.test])
+        return {"seconds": seconds, "auroc": auroc(scores, self.labels), "seed": seed}
+
+    def _fitted_peers(self) -> dict[str, Any]:
+        """Fit the peers to a part of the tiles: their time to score does not hang on more (PatchCore's gains)."""
+        peers = _peers(0)
+        for peer in peers.values():
+            peer.fit(self.train[:100])
+        return peers
+
+
+def _peers(seed: int) -> dict[str, Any]:
+    from peers import Padim, Patchcore
+
+    return {"PaDiM": Padim(seed=seed), "PatchCore": Patchcore(seed=seed)}
+
+
+def _features(describer: Describer, paths: Sequence[Path], views: Any) -> Iterator[Any]:
+    describer.keep_grids(views)
+    for _, square in look_ahead(describer.square, paths):
+        yield describer.features(square, views)
+
+
+def _assert_equal(scorers: dict[str, Scorer], paths: Sequence[Path], views: Any) -> None:
+    """Scores in floats are the same wherever the backbone runs."""
+    tables = {name: np.stack(list(scorer.rows(paths, views))) for name, scorer in scorers.items()}
+    for name, table in tables.items():
+        np.testing.assert_allclose(table, tables["torch"], rtol=EQUAL, err_msg=name)
+
+
+def _help() -> Record:
+    started = time.perf_counter()
+    subprocess.run(
+        [str(Path(sys.executable).with_name("differnet")), "--help"], check=True, capture_output=True
+    )
+    return {"seconds": time.perf_counter() - started}
+
+
+def _memory(work: Path) -> Record:
+    out = work / "memory.json"
+    subprocess.run(
+        [sys.executable, str(Path(__file__).with_name("memory.py")), "--out", str(out)], check=True
+    )
+    found: Record = json.loads(out.read_text())
+    return found
+
+
+def main() -> None:
+    """Measure what is missing and write the page."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("data", type=Path)
+    parser.add_argument("split", type=Path)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--patchcore-repeats", type=int, default=5, help="its fit takes minutes")
+    parser.add_argument("--parts", nargs="*", default=["help", "score", "fit", "memory"])
+    parser.add_argument("--work", type=Path, default=Path("benchmark-output/speed"))
+    parser.add_argument("--out", type=Path, default=Path("docs/results"))
+    options = parser.parse_args()
+    os.environ["TQDM_DISABLE"] = "1"
+    records = Records(options.work / "speed.jsonl")
+    if "help" in options.parts:
+        for repeat in range(max(options.repeats, 5)):
+            records.once("help", "differnet --help", repeat, _help)
+    if {"score", "fit"} & set(options.parts):
+        bench = Bench(options.data, options.split, records)
+        if "score" in options.parts:
+            bench.score_rounds(options.repeats)
+        if "fit" in options.parts:
+            bench.fit_rounds(options.repeats, options.patchcore_repeats)
+    if "memory" in options.parts:
+        records.once("memory", "fit", 0, lambda: _memory(options.work))
+    write_speed(options.out / "speed.md", records.all, machine())
+
+
+if __name__ == "__main__":
+    main()
