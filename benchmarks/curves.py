@@ -28,23 +28,25 @@ from differnet.metrics import auroc, recall_without_false_alarms
 from differnet.scorer import view_scores
 from report import machine, write_curves
 
-MOST_VIEWS = 64
+MOST_VIEWS = 32
+BASE: dict[str, Any] = {"hidden": 256, "depth": 3, "batch": 192, "epochs": 10, "learning_rate": 1e-3}
 SEED = 0
 VARIANTS: dict[str, list[dict[str, Any]]] = {
-    "number of cached views": [{"train_views": n} for n in (4, 8, 16, 32, 64)],
-    "the same number of steps": [
-        {"train_views": 8, "epochs": 40}, {"train_views": 16, "epochs": 20}, {"train_views": 64, "epochs": 5},
-    ],
-    "epochs": [{"epochs": n} for n in (2, 5, 10, 20)],
-    "batch": [{"batch": n} for n in (96, 192, 384, 768)],
-    "hidden width": [{"hidden": n} for n in (128, 256, 512)],
-    "hidden layers": [{"depth": n} for n in (1, 2, 3)],
+    "number of cached views": [{"train_views": n} for n in (4, 8, 16, 32)],
+    "epochs": [{"epochs": n} for n in (3, 5, 10)],
+    "few views and epochs": [{"train_views": 8, "epochs": 5}, {"train_views": 16, "epochs": 5}],
+    "batch": [{"batch": n} for n in (96, 192, 384)],
+    "hidden width": [{"hidden": n} for n in (128, 256)],
+    "hidden layers": [{"depth": n} for n in (2, 3)],
     "blocks": [{"blocks": n} for n in (4, 8)],
-    "peak learning rate": [{"learning_rate": rate} for rate in (5e-4, 1e-3, 2e-3)],
-    "schedule": [
-        {"schedule": "constant", "learning_rate": 2e-4}, {"schedule": "constant", "learning_rate": 1e-3},
+    "peak learning rate": [{"learning_rate": rate} for rate in (1e-3, 2e-3)],
+    "hidden layers and peak learning rate": [
+        {"depth": 2, "learning_rate": 2e-3},
+        {"depth": 1, "learning_rate": 2e-3},
+        {"depth": 2, "learning_rate": 4e-3},
     ],
-}  # fmt: skip
+    "8 views": [{"train_views": 8}, {"train_views": 8, "depth": 2, "learning_rate": 2e-3}],
+}
 
 
 def main() -> None:
@@ -61,7 +63,7 @@ def main() -> None:
     bank, test = described(dataset, options.work)
     done: dict[str, Any] = {}
     for changes in [{}, *(change for group in VARIANTS.values() for change in group)]:
-        settings = config.resolve("default", changes)
+        settings = config.resolve("default", BASE | changes)
         name = json.dumps(config_key(settings))
         file = options.work / f"{abs(hash_of(name))}.json"
         if not file.exists():
@@ -70,7 +72,8 @@ def main() -> None:
         print(changes, done[name]["epochs"][-1], flush=True)
     groups = {
         title: [
-            (change, done[json.dumps(config_key(config.resolve("default", change)))]) for change in changes
+            (change, done[json.dumps(config_key(config.resolve("default", BASE | change)))])
+            for change in changes
         ]
         for title, changes in VARIANTS.items()
     }
@@ -91,7 +94,7 @@ def hash_of(text: str) -> int:
 
 
 def described(dataset: datasets.Dataset, work: Path) -> tuple[Tensor, Tensor]:
-    """Return training features (N, 64, D) and test features (T, 16, D) of the default preset."""
+    """Return training features (N, 32, D) and test features (T, 16, D) of the default preset."""
     files = [work / "train.npy", work / "test.npy"]
     if not all(file.exists() for file in files):
         detector = DifferNet("default", SEED, train_views=MOST_VIEWS)

@@ -18,13 +18,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from differnet import DifferNet, config, datasets
 from differnet.bank import describe_all
+from differnet.evaluate import Evaluation, Run, run_of
+from differnet.evaluation_files import Files
 from differnet.features import Describer, describer_of_module, look_ahead, silent
 from differnet.metrics import auroc
 from differnet.scorer import Scorer, scoring_views, view_scores
@@ -35,7 +39,7 @@ from speed_page import write_speed
 SAMPLE = 30  # test tiles of a scoring round: ten good, twenty defective, about as in the test set
 LITERAL_SAMPLE = 2
 LITERAL_STEPS = 4
-FIXED = (4, 8, 16)
+FIXED = (2, 4, 8, 16)
 SEEDS = 3  # accuracy is the mean of these
 EQUAL = 1e-3
 Record = dict[str, Any]
@@ -66,7 +70,7 @@ class Records:
 class Bench:
     """The data, and the detectors that are timed again and again."""
 
-    def __init__(self, data: Path, split: Path, records: Records) -> None:
+    def __init__(self, data: Path, split: Path, records: Records, folder: Path) -> None:
         dataset = datasets.read(data, "mtd", (), split)[0]
         self.train = [sample.path for sample in dataset.train]
         self.test = [sample.path for sample in dataset.test]
@@ -76,6 +80,9 @@ class Bench:
         chosen = [*good[: SAMPLE // 3], *bad[: SAMPLE - SAMPLE // 3]]
         self.sample = [self.test[index] for index in rng.permutation(chosen)]
         self.records = records
+        self.dataset = dataset
+        self.folder = folder
+        self.runs: list[Run] = []
 
     def score_rounds(self, repeats: int) -> None:
         """Time one image at a time, decoding included."""
@@ -165,28 +172,35 @@ class Bench:
         detector.fit(self.train, bank=bank, scale_maps=False)
         ended = time.perf_counter()
         record: Record = {"seconds": ended - started, "describing": described - started, "seed": seed}
-        return record | (self._accuracy(detector, bank) if repeat < SEEDS else {})
+        if repeat >= SEEDS:
+            return record
+        return record | self._accuracy(detector, bank if preset == "default" else None, ended - started)
 
-    def _accuracy(self, detector: DifferNet, bank: Any) -> Record:
-        """AUROC by the number of views, and of auto by a second flow that has a threshold."""
-        judge = detector.sibling(holdout=0.2).fit(self.train, bank=bank, scale_maps=False)
-        features = list(
-            _features(detector.describer, self.test, scoring_views(detector.config.views, detector.seed, 64))
-        )
+    def _accuracy(self, detector: DifferNet, bank: Tensor | None, seconds: float) -> Record:
+        """AUROC by the number of views; with a bank, the figures of verdicts too, by a second flow."""
+        most = 64 if bank is not None else detector.config.views.score_views
+        views = scoring_views(detector.config.views, detector.seed, most)
+        features = list(_features(detector.describer, self.test, views))
         scores = np.stack([view_scores(detector.model.flow, part, "cpu") for part in features])
+        record = {
+            "auroc": {
+                str(n): auroc(scores[:, :n].mean(axis=1), self.labels) for n in (*FIXED, 64) if n <= most
+            }
+        }
+        if bank is None:
+            return record
+        judge = detector.sibling(holdout=0.2).fit(self.train, bank=bank, scale_maps=False)
         usual = detector.config.views.score_views
         rows = [judge.view_scores(part[:usual]) for part in features]
-        full, early = ([judge.judge(row, early=way) for row in rows] for way in (False, True))
-        return {
-            "auroc": {str(n): auroc(scores[:, :n].mean(axis=1), self.labels) for n in (*FIXED, 64)},
-            "auroc_auto": auroc(np.array([one.score for one in early]), self.labels),
-            "auroc_auto_all": auroc(np.array([one.score for one in full]), self.labels),
-            "views": statistics.mean(one.views for one in early),
-            "views_good": statistics.mean(
-                one.views for one, bad in zip(early, self.labels, strict=True) if not bad
-            ),
-            "changed": sum(a.is_defective != b.is_defective for a, b in zip(full, early, strict=True)),
-        }
+        started = time.perf_counter()
+        detector.score(self.sample)
+        each = (time.perf_counter() - started) / len(self.sample)
+        run = run_of(detector, judge, scores[:, :usual].mean(axis=1), rows, self.labels, seconds, each)
+        self.runs.append(run)
+        if len(self.runs) == SEEDS:
+            result = Evaluation(self.dataset, detector.config, None, tuple(self.runs))
+            Files(self.folder, self.dataset, False).finish(result)
+        return record | {"early": asdict(run.early) if run.early else None}
 
     def _peer_fit(self, name: str, seed: int) -> Record:
         peer = _peers(seed)[name]
@@ -259,7 +273,7 @@ def main() -> None:
         for repeat in range(max(options.repeats, 5)):
             records.once("help", "differnet --help", repeat, _help)
     if {"score", "fit"} & set(options.parts):
-        bench = Bench(options.data, options.split, records)
+        bench = Bench(options.data, options.split, records, options.work / "mtd")
         if "score" in options.parts:
             bench.score_rounds(options.repeats)
         if "fit" in options.parts:

@@ -73,6 +73,57 @@ def test_json_is_one_document_alone_on_stdout(model, mvtec_root, tmp_path):
     assert info["config"]["training"]["epochs"] == TINY["epochs"]
 
 
+def test_views_can_be_few_or_as_many_as_it_takes(model, mvtec_root):
+    square = str(mvtec_root / "stripes/test/square")
+
+    def views(*options):
+        done = RUN.invoke(app, ["score", str(model), square, "--json", *options])
+        assert done.exit_code == 0, done.output
+        return [row["views"] for row in json.loads(done.stdout)["images"]]
+
+    assert set(views()) == {8}
+    assert set(views("--views", "3")) == {3}
+    assert set(views("--views", "auto")) <= {4, 8}
+    for odd in ("0", "many", "-2"):
+        done = RUN.invoke(app, ["score", str(model), square, "--views", odd])
+        assert done.exit_code == 2
+        assert "a number from 1, or auto" in done.stderr.replace("\n", " ").replace("│", "")
+    assert RUN.invoke(app, ["score", str(model), square, "--views", "9"]).exit_code == 2
+
+
+def test_a_table_that_breaks_off_leaves_the_old_one(model, mvtec_root, tmp_path):
+    images, table = tmp_path / "images", tmp_path / "rows.csv"
+    images.mkdir()
+    for source in sorted((mvtec_root / "stripes/test/square").iterdir())[:2]:
+        (images / source.name).write_bytes(source.read_bytes())
+    (images / "zz.png").write_bytes(b"no image")
+    table.write_text("old")
+    done = RUN.invoke(app, ["score", str(model), str(images), "--out", str(table)])
+    assert done.exit_code == 2
+    assert "zz.png" in done.stderr
+    assert table.read_text() == "old"
+    assert sorted(tmp_path.iterdir()) == [images, table]
+
+
+def test_quantize_passes_or_refuses_with_figures(model, mvtec_root, tmp_path, monkeypatch):
+    from differnet import gate
+    from differnet.detector import DifferNet
+
+    small = tmp_path / "small.safetensors"
+    good = str(mvtec_root / "stripes/train/good")
+    figures = gate.Gate(count=24, shift=0.01, correlation=0.99, flagged=0, rate=0.1)
+    monkeypatch.setattr(DifferNet, "quantize", lambda self, images, progress: figures)
+    done = RUN.invoke(app, ["quantize", str(model), good, "--out", str(small), "--json"])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["correlation"] == 0.99
+    assert small.exists()
+    few = ["quantize", str(model), str(mvtec_root / "stripes/test/good"), "--out", str(tmp_path / "none")]
+    monkeypatch.undo()
+    refused = RUN.invoke(app, few)
+    assert refused.exit_code == 2
+    assert not (tmp_path / "none").exists()
+
+
 def test_exit_codes(model, mvtec_root, tmp_path):
     square, good = mvtec_root / "stripes/test/square", mvtec_root / "stripes/train/good"
     assert RUN.invoke(app, ["score", str(model), str(square), "--fail-on-defect"]).exit_code == 1

@@ -88,6 +88,11 @@ def test_describing_before_fitting_says_what_to_do():
         _ = DifferNet("default", **SMALL).describer
 
 
+def test_siblings_before_any_image_was_seen_share_the_backbone():
+    first = DifferNet("default", **SMALL)
+    assert first.sibling(epochs=1).module is first.module
+
+
 def test_prepared_siblings_share_one_network(good_images):
     first = DifferNet("default", seed=1, **SMALL).prepare(good_images[:6])
     other = first.sibling(epochs=1)

@@ -162,22 +162,18 @@ class Config:
 
 PAPER = Config(
     views=Views(fresh_views=True, train_views=4, score_views=64),
-    backbone=Backbone(backbone="alexnet", stage=0),
+    backbone=Backbone(backbone="alexnet", stage=0, precision="f32"),
     flow=Flow(),
     training=Training(),
 )
 DEFAULT = Config(
     backbone=Backbone(sizes=(224, 112)),
-    flow=Flow(hidden=256),
+    flow=Flow(hidden=256, depth=2),
     training=Training(
         epochs=10, batch=192, eps=1e-6, min_steps=100, learning_rate=1e-3, schedule="one-cycle"
     ),
 )
-FAST = dataclasses.replace(
-    DEFAULT,
-    views=Views(train_views=8, score_views=8),
-    training=dataclasses.replace(DEFAULT.training, epochs=5),
-)
+FAST = dataclasses.replace(DEFAULT, views=Views(train_views=8, score_views=8))
 PRESETS: Mapping[str, Config] = {"default": DEFAULT, "fast": FAST, "paper": PAPER}
 
 

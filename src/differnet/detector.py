@@ -214,7 +214,7 @@ class DifferNet:
     ) -> Iterator[Prediction]:
         """Judge the images of a stream, in order and in constant memory; see :meth:`predict`."""
         early = views == "auto"
-        shown = self.scoring_views if early else self._views(views)
+        shown = self._views(None if early else views)
         verdict.threshold_for(self.model, len(shown))  # refuse at once
         return self._scorer.predictions(
             self.model, images, shown, early, self._heat_map if heat_map else None
@@ -279,8 +279,10 @@ class DifferNet:
         """
         other = DifferNet(config.resolve(self.config, settings), self.seed, self._weights, self.device)
         if (other.config.backbone, other.config.views) == (self.config.backbone, self.config.views):
-            other.module, other.describer = self.module, self.describer
+            other.module = self.module
             other._graph = self._model.graph if self._model else self._graph
+            if self._model or self._graph or not self._is_int8():
+                other.describer = self.describer
         return other
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -339,10 +341,9 @@ class DifferNet:
         return scoring_views(self.config.views, self.seed, count)  # type: ignore[arg-type]
 
     def _heat_map(self, pixels: Pixels) -> Heat:
-        numbers = self.describer.other_numbers
-        raw = localize.map_of_image(pixels, self.module, self.model.flow, self.config, numbers)
-        heat: Heat = raw / np.float32(self.model.map_scale)
-        return heat
+        flow, numbers = self.model.flow, self.describer.other_numbers
+        raw = localize.map_of_image(pixels, self.module, flow, self.config, numbers)
+        return np.asarray(raw / np.float32(self.model.map_scale))
 
 
 def _number(value: float | None) -> str:

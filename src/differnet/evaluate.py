@@ -174,9 +174,38 @@ def _run(
     pixel, map_seconds = _timed(
         lambda: _pixel_auroc(detector, test, verdicts, progress, on_map) if wanted else None
     )
-    labels = np.array([sample.is_defective for sample in test])
+    return run_of(
+        detector,
+        judge,
+        scores,
+        view_scores,
+        np.array([sample.is_defective for sample in test]),
+        fit_seconds,
+        score_seconds / len(test),
+        pixel,
+        map_seconds / len(test) if wanted else None,
+    )
+
+
+def run_of(
+    detector: DifferNet,
+    judge: DifferNet | None,
+    scores: npt.NDArray[np.float64],
+    view_scores: Sequence[ViewScores],
+    labels: npt.NDArray[np.bool_],
+    fit_seconds: float,
+    score_seconds_per_image: float,
+    pixel: float | None = None,
+    map_seconds_per_image: float | None = None,
+) -> Run:
+    """Return the figures of one seed.
+
+    ``scores`` (N,) are those of ``detector``; ``judge``, the second flow, gives the verdicts, from ``view_scores`` of
+    its own, if there is one.
+    """
+    verdicts = [(judge or detector).judge(row) for row in view_scores]
     return Run(
-        seed=seed,
+        seed=detector.seed,
         image_auroc=auroc(scores, labels),
         recall_without_false_alarms=recall_without_false_alarms(scores, labels),
         pixel_auroc=pixel,
@@ -184,8 +213,8 @@ def _run(
         recall=_flagged(verdicts, labels),
         promised_false_alarm_rate=judge.promise.promised if judge and judge.promise else None,
         fit_seconds=fit_seconds,
-        score_seconds_per_image=score_seconds / len(test),
-        map_seconds_per_image=map_seconds / len(test) if wanted else None,
+        score_seconds_per_image=score_seconds_per_image,
+        map_seconds_per_image=map_seconds_per_image,
         early=None if judge is None else _early(judge, view_scores, verdicts, labels),
         scores=scores,
         is_defective=labels,

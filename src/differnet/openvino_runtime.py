@@ -8,7 +8,8 @@ import sys
 import tempfile
 import threading
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,7 @@ class OpenVinoRuntime:
     def features(self, groups: Iterable[Tensor]) -> Tensor:
         """Map groups of at most ``GROUP`` views (B, 3, S, S) to features (V, D)."""
         rows: list[npt.NDArray[np.float32]] = []
-        with self._lock:
+        with self._lock, _one_torch_thread():
             try:
                 for views in groups:
                     for pair in views.split(_TOGETHER):
@@ -106,6 +107,17 @@ def run_graph(graph: Graph) -> OpenVinoRuntime:
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]
         raise ModelFileError(f"the int8 network cannot be read by this OpenVINO: {reason}") from error
+
+
+@contextmanager
+def _one_torch_thread() -> Iterator[None]:
+    """Leave the cores to OpenVINO: torch only renders the next views meanwhile, and its threads wait in a loop."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _whole(views: Tensor) -> npt.NDArray[np.float32]:
