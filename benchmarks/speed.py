@@ -39,7 +39,7 @@ from speed_page import write_speed
 SAMPLE = 30  # test tiles of a scoring round: ten good, twenty defective, about as in the test set
 LITERAL_SAMPLE = 2
 LITERAL_STEPS = 4
-FIXED = (2, 4, 8, 16)
+FIXED = (1, 2, 4, 8, 16)
 SEEDS = 3  # accuracy is the mean of these
 EQUAL = 1e-3
 Record = dict[str, Any]

@@ -8,8 +8,7 @@ import sys
 import tempfile
 import threading
 import warnings
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from torch import Tensor
 
 from differnet.backbone import MultiScale
 from differnet.errors import ModelFileError
-from differnet.runtime import GROUP, Precision
+from differnet.runtime import GROUP, Precision, one_torch_thread
 
 _TOGETHER = GROUP // 2  # views in one request; two requests run at a time
 
@@ -49,7 +48,7 @@ class Graph:
 
 
 class OpenVinoRuntime:
-    """A graph compiled for this CPU, half of a group on each half of its cores.
+    """A graph compiled for this CPU, in requests of two views on each half of its cores; two views alone part.
 
     One object can be used by many threads; they take turns.
     """
@@ -57,30 +56,41 @@ class OpenVinoRuntime:
     name = "openvino"
 
     def __init__(self, model: Any, precision: Precision = "f32") -> None:
-        openvino = import_openvino()
         self.precision = precision
-        model.reshape([_TOGETHER, *list(model.input(0).shape)[1:]])
-        options = {"NUM_STREAMS": "2", "INFERENCE_PRECISION_HINT": "f32"}
-        compiled = openvino.Core().compile_model(model, "CPU", options)
-        self.width = int(compiled.output(0).shape[1])
-        self.size = int(compiled.input(0).shape[2])
-        self._queue = openvino.AsyncInferQueue(compiled, 2)
-        self._queue.set_callback(_store)
+        self.width = int(model.output(0).shape[1])
+        self._model = model
+        self._queues: dict[int, Any] = {}
         self._lock = threading.Lock()
+        self._queue(_TOGETHER)
 
     def features(self, groups: Iterable[Tensor]) -> Tensor:
-        """Map groups of at most ``GROUP`` views (B, 3, S, S) to features (V, D)."""
+        """Map groups of views (B, 3, S, S) to features (V, D)."""
         rows: list[npt.NDArray[np.float32]] = []
-        with self._lock, _one_torch_thread():
+        with self._lock, one_torch_thread():
             try:
                 for views in groups:
-                    for pair in views.split(_TOGETHER):
-                        rows.append(np.empty((len(pair), self.width), dtype=np.float32))
-                        pixels = _whole(pair)  # shared with the request, so it must outlive it
-                        self._queue.start_async({0: pixels}, (rows[-1], pixels), share_inputs=True)
+                    for part in views.split(_TOGETHER if len(views) > _TOGETHER else 1):
+                        rows.append(np.empty((len(part), self.width), dtype=np.float32))
+                        pixels = np.ascontiguousarray(
+                            part.numpy()
+                        )  # shared with the request, so it must outlive it
+                        queue = self._queue(len(part))
+                        queue.start_async({0: pixels}, (rows[-1], pixels), share_inputs=True)
             finally:
-                self._queue.wait_all()
+                for queue in self._queues.values():
+                    queue.wait_all()
         return torch.from_numpy(np.concatenate(rows))
+
+    def _queue(self, together: int) -> Any:
+        """Return the queue for requests of so many views, compiled when it is first needed."""
+        if together not in self._queues:
+            openvino = import_openvino()
+            self._model.reshape([together, *list(self._model.input(0).shape)[1:]])
+            options = {"NUM_STREAMS": "2", "INFERENCE_PRECISION_HINT": "f32"}
+            compiled = openvino.Core().compile_model(self._model, "CPU", options)
+            self._queues[together] = openvino.AsyncInferQueue(compiled, 2)
+            self._queues[together].set_callback(_store)
+        return self._queues[together]
 
 
 def import_openvino() -> Any:
@@ -109,27 +119,6 @@ def run_graph(graph: Graph) -> OpenVinoRuntime:
         raise ModelFileError(f"the int8 network cannot be read by this OpenVINO: {reason}") from error
 
 
-@contextmanager
-def _one_torch_thread() -> Iterator[None]:
-    """Leave the cores to OpenVINO: torch only renders the next views meanwhile, and its threads wait in a loop."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def _whole(views: Tensor) -> npt.NDArray[np.float32]:
-    """Fill up to ``_TOGETHER`` views; the graph has one shape."""
-    array: npt.NDArray[np.float32] = np.ascontiguousarray(views.numpy())
-    if len(array) == _TOGETHER:
-        return array
-    whole = np.zeros((_TOGETHER, *array.shape[1:]), dtype=np.float32)
-    whole[: len(array)] = array
-    return whole
-
-
 def _store(request: Any, places: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]) -> None:
     rows, _ = places
-    rows[:] = request.get_output_tensor().data[: len(rows)]
+    rows[:] = request.get_output_tensor().data

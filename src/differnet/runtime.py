@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Literal, Protocol
 
 import torch
@@ -46,6 +47,17 @@ def probe(size: int) -> Tensor:
 def difference(found: Tensor, wanted: Tensor) -> float:
     """Return the largest difference of features as a share of the largest feature."""
     return float((found - wanted).abs().max() / wanted.abs().max().clamp(min=1e-12))
+
+
+@contextmanager
+def one_torch_thread() -> Iterator[None]:
+    """Keep torch to one thread: its idle ones wait in a loop, on cores that OpenVINO needs."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class TorchRuntime:

@@ -18,6 +18,7 @@ from differnet.errors import ConfigError, NumericalError
 from differnet.features import Describer, Progress, look_ahead, name_of
 from differnet.flow import Flow
 from differnet.images import ImageLike, Pixels, load, stream
+from differnet.runtime import one_torch_thread
 from differnet.seeds import generator
 from differnet.verdict import Heat, Prediction
 from differnet.views import ViewSet, even_views, random_views, to_square
@@ -47,7 +48,8 @@ def view_scores(flow: Flow, features: Tensor, device: str) -> ViewScores:
 
     Raises :class:`NumericalError` when one is not finite.
     """
-    z, _ = flow(features.to(device))
+    with one_torch_thread():
+        z, _ = flow(features.to(device))
     values: ViewScores = score.latent_norm(z.cpu().double()).numpy()
     if not np.isfinite(values).all():
         raise NumericalError("the score of a view is not finite: the flow gave no finite latent")

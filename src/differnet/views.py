@@ -77,7 +77,8 @@ def render(image: Tensor, views: ViewSet, fill: str, grid: Tensor | None = None)
     turned = _sample(shown.expand(len(views), -1, -1, -1), grid, fill)
     bright = turned.mul_(_per_view(views.brightness)).clamp_(0, 255)
     mean = bright.mean(dim=(1, 2, 3), keepdim=True)
-    contrasted = bright.sub_(mean).mul_(_per_view(views.contrast)).add_(mean).clamp_(0, 255)
+    contrast = _per_view(views.contrast)
+    contrasted = bright.mul_(contrast).add_(mean * (1 - contrast)).clamp_(0, 255)
     return contrasted.expand(-1, len(image), -1, -1).contiguous()
 
 
