@@ -90,7 +90,7 @@ class Bench:
         literal = LiteralDetector()
         floats = {name: self._scorer(detector, name) for name in ("torch", "openvino", "onnxruntime")}
         _assert_equal(floats, self.sample[:6], scoring_views(detector.config.views, 0, 4))
-        self._assert_early_defects_are_defects(detector)
+        self._assert_early_verdicts_hold(detector)
         peers = self._fitted_peers()
         for repeat in range(repeats):
             few = self.sample[repeat * LITERAL_SAMPLE % SAMPLE :][:LITERAL_SAMPLE]
@@ -145,12 +145,11 @@ class Bench:
         settings = config.resolve(detector.config, {"runtime": runtime, "precision": "f32"})
         return Scorer(detector.model.flow, describer_of_module(detector.module, settings, "cpu"), "cpu")
 
-    def _assert_early_defects_are_defects(self, detector: DifferNet) -> None:
-        for path in self.sample:
-            full, early = detector.predict(path), detector.predict(path, views="auto")
-            assert full.is_defective or not early.is_defective, (
-                f"{path.name}: stopped early, passes in all views"
-            )
+    def _assert_early_verdicts_hold(self, detector: DifferNet) -> None:
+        """On the sample; the page counts the verdicts that differ on all test tiles."""
+        pairs = [(detector.predict(path), detector.predict(path, views="auto")) for path in self.sample]
+        differ = sum(full.is_defective != early.is_defective for full, early in pairs)
+        assert differ <= 1, f"{differ} of {len(pairs)} early verdicts differ from those of all views"
 
     def _literal_steps(self) -> Record:
         detector = LiteralDetector()

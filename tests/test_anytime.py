@@ -42,29 +42,27 @@ def test_good_parts_far_below_the_threshold_take_one_group():
     assert np.mean([seen for _, seen in used]) < 4.5
 
 
-def test_an_early_defect_is_a_defect_in_all_views():
-    rng = np.random.default_rng(1)
-    rule = early_stop(parts(rng, 99), GROUP)
-    for row in parts(rng, 500, level=150.0, spread=0.5):
-        verdict, seen = judge(rule, row, threshold=120.0)
-        if verdict and seen < len(row):
-            assert row.mean() >= 120.0
+def test_what_the_sum_makes_certain_needs_no_statistics():
+    rule = early_stop(parts(np.random.default_rng(1), 99), GROUP)
+    assert rule.verdict(np.array([1.0, 1.0, 1.0, 16 * 120.0]), threshold=120.0) is True
 
 
 @pytest.mark.parametrize("spread", [0.05, 0.15, 0.4])
-def test_few_good_parts_pass_early_that_all_views_would_stop(spread):
+def test_few_good_parts_are_judged_early_otherwise_than_by_all_views(spread):
     """The promise, at its hardest: thresholds in the midst of the scores, where every verdict hangs on a view."""
     rng = np.random.default_rng(2)
-    wrong = total = 0
+    passed = flagged = total = 0
     for _ in range(60):
         rule = early_stop(parts(rng, 99, spread=spread), GROUP, error=0.05)
         fresh = parts(rng, 100, spread=spread)
         for row, threshold in zip(fresh, np.exp(rng.normal(np.log(100), 0.1, 100)), strict=True):
             verdict, _ = judge(rule, row, threshold)
-            wrong += (verdict is False) and row.mean() >= threshold
+            passed += (verdict is False) and row.mean() >= threshold
+            flagged += verdict and row.mean() < threshold
             total += 1
     assert rule.error == 0.05
-    assert wrong / total <= 0.05
+    assert passed / total <= 0.05
+    assert flagged / total <= 0.05
 
 
 def test_few_images_promise_less():

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 import differnet
 from conftest import good_image
 from differnet import artifact, storage
-from differnet.errors import ModelFileError, WeightsError
+from differnet.errors import ConfigError, ModelFileError, WeightsError
 
 FRESH = """
 import json, sys, socket
@@ -52,6 +52,26 @@ def test_a_fresh_process_without_network_gives_the_same_bits(detector, file, tmp
         [sys.executable, "-c", FRESH, str(file), str(folder)], capture_output=True, text=True, check=True
     )
     assert json.loads(run.stdout) == wanted
+
+
+def test_a_file_of_format_1_is_read(detector, file):
+    """It has no precision, and one score of each held-out image: verdicts hold, stopping early does not."""
+    header, tensors = storage.read_tensors(file)
+    tensors["calibration"] = tensors.pop("view_scores").mean(dim=1)
+    header["format"] = 1
+    del header["precision"], header["config"]["backbone"]["precision"]
+    storage.write_tensors(file, tensors, header)
+    old, image = differnet.load(file), good_image(7)
+    assert old.model.precision == "f32"
+    assert old.threshold == detector.threshold
+    assert old.predict(image) == detector.predict(image)
+    with pytest.raises(ConfigError, match="calibrate it on good images first"):
+        old.predict(image, views="auto")
+    with pytest.raises(ConfigError, match="the threshold is for 8 views"):
+        old.predict(image, views=4)
+    with pytest.warns(UserWarning, match="too few to promise"):
+        old.calibrate([good_image(800 + i) for i in range(20)])
+    assert old.predict(image, views="auto").views in (4, 8)
 
 
 def test_everything_travels(detector, file):

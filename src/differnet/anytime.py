@@ -1,18 +1,22 @@
 """Anytime scoring: a part whose verdict is already certain is not looked at in all of its views.
 
-Views are scored in groups. After k of V views with scores x_1..x_k the score of all V is known up to
-the views not seen yet, and there are two reasons to stop:
+Views are scored in groups. After k of V views with scores x_1..x_k, mean m_k, the score of all V is known up to the
+views not seen yet, and there are three reasons to stop:
 
 - *Defective for certain*: scores are not negative, so x_1 + .. + x_k >= V theta means tau(x) >= theta whatever follows.
-- *Good*: log mean_k + q e_k < log theta, where e_k = s_k sqrt((V - k) / (V k)) is the standard error of a mean of k
-  out of V. The spread s_k of log x mixes the image's own with the common one of the held-out good images, which
-  counts as much as 8 views. q is the split-conformal quantile, over those images, of the largest
-  (log tau - log mean_k) / e_k that any k showed.
+- *Good*: log m_k + q e_k < log theta.
+- *Defective*: log m_k - r e_k >= log theta.
 
-So a part is never stopped as defective that full scoring would pass, and for a new good image, exchangeable with the
-held-out ones, the chance that it is passed early although full scoring would flag it is at most ``error``
-(up to the common spread, which is taken from the same images). For a defective part the bound holds as far as its views
-vary around their mean, in units of e_k, no more than those of good parts.
+e_k = s_k sqrt((V - k) / (V k)) is the standard error of a mean of k out of V. The spread s_k of log x mixes the
+image's own with the common one of the held-out good images, which counts as much as 8 views. q is the split-conformal
+quantile, over those images, of the largest (log tau - log m_k) / e_k that any k showed; r of the largest
+(log m_k - log tau) / e_k.
+
+So for a new good image, exchangeable with the held-out ones, the chance that it is passed early although full scoring
+would flag it is at most ``error``, and so is the chance that it is flagged early although full scoring would pass it
+(up to the common spread, which is taken from the same images): false alarms are at most the promised rate plus
+``error``. For a defective part the bound holds as far as its views vary around their mean, in units of e_k, no
+more than those of good parts.
 """
 
 from __future__ import annotations
@@ -36,13 +40,15 @@ Array = npt.NDArray[np.float64]
 class EarlyStop:
     """The rule above for V = ``views`` looked at ``group`` by ``group``.
 
-    ``spread``: the common standard deviation of log x within an image. ``bound``: q. ``error``: what is promised.
+    ``spread``: the common standard deviation of log x within an image. ``above``: q, how many standard errors the
+    full score may lie above what was seen; ``below``: r, how many below. ``error``: what is promised for either side.
     """
 
     views: int
     group: int
     spread: float
-    bound: float
+    above: float
+    below: float
     error: float
 
     def verdict(self, scores: Array, threshold: float) -> bool | None:
@@ -52,8 +58,11 @@ class EarlyStop:
             return True
         if seen >= self.views:
             return bool(scores.mean() >= threshold)
-        mean, error = _estimate(scores[None], seen, self.views, self.spread)
-        return False if mean[0] + self.bound * error[0] < math.log(threshold) else None
+        (mean,), (error,) = _estimate(scores[None], seen, self.views, self.spread)
+        limit = math.log(max(threshold, _TINY))
+        if mean + self.above * error < limit:
+            return False
+        return True if mean - self.below * error >= limit else None
 
 
 def early_stop(calibration: Array, group: int, error: float = ERROR) -> EarlyStop:
@@ -67,14 +76,14 @@ def early_stop(calibration: Array, group: int, error: float = ERROR) -> EarlySto
     count, views = calibration.shape
     logs = np.log(calibration + _TINY)
     spread = float(np.sqrt(logs.var(axis=1, ddof=1).mean())) if views > 1 else 0.0
-    largest = np.full(count, -np.inf)
+    above = below = np.zeros(count)
     for seen in range(group, views, group):
         mean, deviation = _estimate(calibration[:, :seen], seen, views, spread)
-        found = (np.log(calibration.mean(axis=1) + _TINY) - mean) / np.maximum(deviation, _TINY)
-        largest = np.maximum(largest, found)
-    rank = min(math.ceil((1 - error) * (count + 1) - 1e-9), count)
-    bound = float(np.sort(largest)[rank - 1])
-    return EarlyStop(views, group, spread, max(bound, 0.0), max(error, 1 / (count + 1)))
+        apart = (np.log(calibration.mean(axis=1) + _TINY) - mean) / np.maximum(deviation, _TINY)
+        above, below = np.maximum(above, apart), np.maximum(below, -apart)
+    rank = min(math.ceil((1 - error) * (count + 1) - 1e-9), count) - 1
+    bounds = float(np.sort(above)[rank]), float(np.sort(below)[rank])
+    return EarlyStop(views, group, spread, *bounds, max(error, 1 / (count + 1)))
 
 
 def _estimate(scores: Array, seen: int, views: int, spread: float) -> tuple[Array, Array]:
