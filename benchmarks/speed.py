@@ -114,9 +114,7 @@ class Bench:
         for repeat in range(repeats):
             self.records.once("fit", "literal", repeat, self._literal_steps)
             for preset in ("default", "fast"):
-                self.records.once(
-                    "fit", preset, repeat, lambda p=preset, r=repeat: self._our_fit(p, r % SEEDS, r < SEEDS)
-                )
+                self.records.once("fit", preset, repeat, lambda p=preset, r=repeat: self._our_fit(p, r))
             for name, limit in (("PaDiM", repeats), ("PatchCore", peer_repeats)):
                 if repeat < limit:
                     self.records.once(

@@ -48,21 +48,20 @@ def test_what_the_sum_makes_certain_needs_no_statistics():
 
 
 @pytest.mark.parametrize("spread", [0.05, 0.15, 0.4])
-def test_few_good_parts_are_judged_early_otherwise_than_by_all_views(spread):
-    """The promise, at its hardest: thresholds in the midst of the scores, where every verdict hangs on a view."""
+def test_the_error_of_stopping_early_is_what_is_promised(spread):
+    """At its hardest: each part has its threshold right at (or right above) its own score in all views."""
     rng = np.random.default_rng(2)
     passed = flagged = total = 0
     for _ in range(60):
         rule = early_stop(parts(rng, 99, spread=spread), GROUP, error=0.05)
-        fresh = parts(rng, 100, spread=spread)
-        for row, threshold in zip(fresh, np.exp(rng.normal(np.log(100), 0.1, 100)), strict=True):
-            verdict, _ = judge(rule, row, threshold)
-            passed += (verdict is False) and row.mean() >= threshold
-            flagged += verdict and row.mean() < threshold
+        for row in parts(rng, 100, spread=spread):
+            passed += judge(rule, row, row.mean())[0] is False
+            flagged += judge(rule, row, np.nextafter(row.mean(), np.inf))[0] is True
             total += 1
     assert rule.error == 0.05
-    assert passed / total <= 0.05
-    assert flagged / total <= 0.05
+    # 6,000 parts and 60 calibrations: a standard deviation of 0.004 around the 0.05 that conformal ranks give
+    assert 0.035 < passed / total < 0.065
+    assert 0.035 < flagged / total < 0.065
 
 
 def test_few_images_promise_less():
@@ -103,7 +102,9 @@ def test_scores_that_cannot_be_are_refused(table):
 
 def test_the_detector_stops_where_the_rule_says(detector):
     for image in [good_image(500 + i) for i in range(6)] + [defective_image(i)[0] for i in range(6)]:
-        full, auto = detector.predict(image), detector.predict(image, views="auto")
+        full = detector.predict(image)
+        with pytest.warns(UserWarning, match=r"probability of at most 16.7% to either side"):
+            auto = detector.predict(image, views="auto")
         scores = detector.view_scores(detector.describe(image))
         simulated = detector.judge(scores, early=True)
         assert (simulated.views, simulated.is_defective) == (auto.views, auto.is_defective)
@@ -112,7 +113,6 @@ def test_the_detector_stops_where_the_rule_says(detector):
         assert (full.views, full.score) == (8, pytest.approx(scores.mean(), rel=1e-6))
         if auto.views == 8:
             assert (auto.is_defective, auto.p_value) == (full.is_defective, full.p_value)
-    assert any(detector.predict(defective_image(i)[0], views="auto").views == 4 for i in range(6))
 
 
 def test_a_number_of_views_has_a_threshold_of_its_own(detector):
@@ -146,7 +146,16 @@ def test_without_held_out_images_nothing_is_certain(good_images):
 
     alone = fit(good_images[:4], settings={"holdout": 0})
     with pytest.raises(NotFittedError, match="held-out good images"):
-        alone.predict(good_images[0], views="auto")
+        alone.predict_iter(good_images, views="auto")  # before any image is taken
+
+
+def test_an_upright_view_is_enough_where_nothing_turns(good_images):
+    from test_detector import fit
+
+    upright = fit(good_images, settings={"rotation": "none", "score_rotations": "even"})
+    assert upright.predict(good_images[0]).views == 1
+    with pytest.warns(UserWarning, match="stopping early judges a good image otherwise"):
+        assert upright.predict(good_images[0], views="auto").views == 1
 
 
 def test_streams_are_judged_one_by_one(detector):
@@ -161,5 +170,6 @@ def test_streams_are_judged_one_by_one(detector):
     first = [next(scores) for _ in range(3)]
     assert len(taken) <= 6  # no more than a few images ahead
     assert first == detector.score([good_image(i) for i in range(3)]).tolist()
-    verdicts = detector.predict_iter(camera(), views="auto")
+    with pytest.warns(UserWarning, match="5 held-out good images"):
+        verdicts = detector.predict_iter(camera(), views="auto")
     assert next(verdicts).views in (4, 8)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import threading
 
 import numpy as np
 import pytest
@@ -28,6 +30,17 @@ def test_a_large_bank_lives_in_a_file(describer):
     )
     assert small.shape == (5, 8, describer.width)
     assert torch.equal(small, large)
+
+
+def test_no_room_for_a_bank_is_said_before_any_work(describer, tmp_path, monkeypatch):
+    def full(descriptor, start, size):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.posix_fallocate", full, raising=False)
+    with pytest.raises(OSError, match="no room for .* GB of features"):
+        describe_all(describer, IMAGES, 0, silent, large=1)
+    with pytest.raises(OSError, match=str(tmp_path)):
+        kept_bank(describer, IMAGES, 0, tmp_path, "k", silent)
 
 
 def test_a_kept_bank_goes_on_where_it_stopped(describer, tmp_path, monkeypatch):
@@ -92,3 +105,18 @@ def test_looking_ahead_keeps_order_and_says_errors_in_turn():
     with pytest.raises(ImageError, match="three"):
         next(found)
     assert list(look_ahead(work, [])) == []
+
+
+def test_a_live_source_is_not_waited_for():
+    """The first image is judged while the camera still waits for the second."""
+    second = threading.Event()
+
+    def camera():
+        yield 1
+        assert second.wait(30)
+        yield 2
+
+    found = look_ahead(str, camera())
+    assert next(found) == (1, "1")
+    second.set()
+    assert list(found) == [(2, "2")]

@@ -121,6 +121,7 @@ def test_quantize_passes_or_refuses_with_figures(model, mvtec_root, tmp_path, mo
     monkeypatch.undo()
     refused = RUN.invoke(app, few)
     assert refused.exit_code == 2
+    assert "8 good images, of which 4 give the ranges" in refused.stderr
     assert not (tmp_path / "none").exists()
 
 

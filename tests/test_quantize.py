@@ -124,31 +124,69 @@ def test_a_fit_that_goes_on_has_the_same_network(good_images, tmp_path):
     assert resumed.score(good_images[:2]) == pytest.approx(whole.score(good_images[:2]), rel=1e-4)
 
 
-def test_floats_change_to_integers_only_past_the_gate(floats, monkeypatch):
-    good = [good_image(400 + i) for i in range(24)]
-    before = copy.copy(floats)
-    refused = gate.Gate(count=24, shift=0.4, correlation=0.3, flagged=9, rate=0.01)
-    monkeypatch.setattr(gate, "compare", lambda *a: refused)
-    with pytest.raises(QuantizationError, match=r"40\.0%.*0\.300.*rejects 9.*precision = 'int8'"):
-        before.quantize(good)
-    assert before.model is floats.model
-    monkeypatch.undo()
-    passed = gate.Gate(count=24, shift=0.01, correlation=0.99, flagged=0, rate=0.01)
-    monkeypatch.setattr(gate, "compare", lambda *a: passed)
+GOOD = [good_image(400 + i) for i in range(44)]  # 22 give the ranges, 22 decide
+
+
+def test_floats_change_to_integers_when_the_gate_lets_them(floats, monkeypatch):
+    monkeypatch.setattr(gate.Gate, "is_passed", True)  # what it weighs is tested below
+    again = copy.copy(floats)
     with pytest.warns(DifferNetWarning, match="too few to promise"):
-        assert before.quantize(good) is passed
-    assert (before.model.precision, before.promise.count) == ("int8", 24)
+        found = again.quantize(GOOD)
+    assert (again.model.precision, again.promise.count, found.count) == ("int8", 22, 22)
     assert floats.model.precision == "f32"
+    fresh = [good_image(900 + i) for i in range(4)]
+    moved = again.score(fresh) / floats.score(fresh)
+    assert (moved != 1).all()
+    assert moved == pytest.approx(1, abs=0.5)
+    heat = again.localize(GOOD[0])
+    assert np.isfinite(heat).all()
     with pytest.raises(ConfigError, match="in 8-bit integers already"):
-        before.quantize(good)
+        again.quantize(GOOD)
 
 
-def test_a_refusal_has_the_figures(floats, monkeypatch):
+def test_a_refusal_has_the_figures_and_changes_nothing(floats, monkeypatch):
     monkeypatch.setattr(gate, "MOST_SHIFT", 0.0)
     again = copy.copy(floats)
-    with pytest.raises(QuantizationError, match=r"on 24 good images the scores move by \d+\.\d%"):
-        again.quantize([good_image(400 + i) for i in range(24)])
+    with pytest.raises(
+        QuantizationError, match=r"on 22 good images the scores move by \d+\.\d%.*precision = 'int8'"
+    ):
+        again.quantize(GOOD)
     assert again.model is floats.model
+
+
+def test_too_few_good_images_cannot_decide(floats):
+    with pytest.raises(
+        QuantizationError, match="30 good images, of which 15 give the ranges; at least 20 more"
+    ):
+        copy.copy(floats).quantize(GOOD[:30])
+
+
+def test_preparing_a_fitted_detector_leaves_it_as_it_is(integers, good_images):
+    again = copy.copy(integers)
+    before = again.score(good_images[:2])
+    again.prepare(GOOD[:4])
+    assert again.score(good_images[:2]).tolist() == before.tolist()
+
+
+def test_a_bank_that_does_not_fit_is_refused(good_images):
+    import torch
+
+    detector = DifferNet("default", seed=1, **SMALL)
+    with pytest.raises(ConfigError, match=r"call prepare\(images\) before"):
+        detector.fit(good_images[:6], bank=torch.zeros(6, 8, 80))
+    with pytest.raises(ConfigError, match=r"shape \(5, 8, 80\)"):
+        detector.fit(good_images[:6], bank=torch.zeros(5, 8, 80))
+
+
+def test_a_checkpoint_of_other_images_gives_no_ranges(good_images, tmp_path):
+    def stop(stage, done, total):
+        if stage == "describing held-out images":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        DifferNet("default", seed=1, **SMALL).fit(good_images[:8], checkpoint=tmp_path, progress=stop)
+    with pytest.raises(ModelFileError, match="other images or settings"):
+        DifferNet("default", seed=1, **SMALL).fit(good_images[8:16], checkpoint=tmp_path)
 
 
 def test_the_gate_weighs_shift_order_and_rejections():

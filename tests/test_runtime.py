@@ -60,7 +60,8 @@ def test_half_precision_stays_close(lite0):
     [
         (("openvino", "onnxruntime", "nncf"), "openvino", "int8"),
         (("openvino", "onnxruntime"), "openvino", "f32"),
-        (("onnxruntime", "nncf"), "onnxruntime", "f32"),
+        (("onnxruntime", "onnxscript", "nncf"), "onnxruntime", "f32"),
+        (("onnxruntime",), "torch", "f32"),
         ((), "torch", "f32"),
     ],
 )
@@ -79,6 +80,7 @@ def test_auto_takes_the_fastest_that_is_installed(monkeypatch, installed, name, 
         ({"runtime": "openvino"}, "cpu", False, MissingExtraError, "pip install openvino"),
         ({"runtime": "onnxruntime"}, "cpu", False, MissingExtraError, r"pip install 'differnet\[onnx\]'"),
         ({"runtime": "torch", "precision": "int8"}, "cpu", True, ConfigError, "runs in OpenVINO on a CPU"),
+        ({"precision": "f16", "runtime": "openvino"}, "cpu", True, ConfigError, "runs in PyTorch"),
         ({"precision": "int8"}, "cuda", True, ConfigError, "runs in OpenVINO on a CPU"),
     ],
 )

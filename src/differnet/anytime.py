@@ -54,10 +54,10 @@ class EarlyStop:
     def verdict(self, scores: Array, threshold: float) -> bool | None:
         """Say "defective" (True), "good" (False) or "go on" (None) after the scores (k,) of the first k views."""
         seen = len(scores)
-        if scores.sum() >= self.views * threshold:
-            return True
         if seen >= self.views:
             return bool(scores.mean() >= threshold)
+        if scores.sum() >= self.views * threshold:
+            return True
         (mean,), (error,) = _estimate(scores[None], seen, self.views, self.spread)
         limit = math.log(max(threshold, _TINY))
         if mean + self.above * error < limit:

@@ -31,6 +31,7 @@ from differnet.flow import Flow, Permutation
 from differnet.openvino_runtime import Graph
 from differnet.runtime import GROUP, Precision
 from differnet.train import Epoch
+from differnet.views import count_views
 
 FORMAT = 2
 _KIND = "detector"
@@ -77,10 +78,15 @@ class Model:
         scores: npt.NDArray[np.float64] = self.view_scores[:, :views].mean(axis=1)
         return scores
 
+    @property
+    def usual_views(self) -> int:
+        """How many views an image is scored in."""
+        return count_views(self.config.views.score_views, self.config.views)
+
     @cached_property
     def early_stop(self) -> EarlyStop:
         """When it is certain before all views were seen; raises :class:`ConfigError` when that is not known."""
-        if self.view_scores.shape[1] != self.config.views.score_views:
+        if self.view_scores.shape[1] != self.usual_views:
             raise ConfigError(
                 "views = 'auto' needs the scores of held-out images in every scoring view, which this model "
                 "lacks: calibrate it on good images first"

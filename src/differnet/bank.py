@@ -40,7 +40,12 @@ def describe_all(
 
 def identity(describer: Describer, images: Sequence[ImageLike], seed: int) -> str:
     """Return a digest of all that training features depend on: images, views, backbone, seed."""
-    total = hashlib.sha256(repr((describer.views, describer.identity, seed)).encode())
+    return digest_of(images, (describer.views, describer.identity, seed))
+
+
+def digest_of(images: Sequence[ImageLike], rest: object) -> str:
+    """Return a digest of images and of the ``repr`` of what else matters."""
+    total = hashlib.sha256(repr(rest).encode())
     for image in images:
         is_path = isinstance(image, (str, os.PathLike))
         content = Path(image).read_bytes() if is_path else load(image).tobytes()  # type: ignore[arg-type]
@@ -61,7 +66,10 @@ def kept_bank(
     mode = "r+" if done else "w+"
     try:
         table = np.lib.format.open_memmap(folder / _ROWS, mode, np.float32, shape)
-    except (OSError, ValueError) as error:
+        if not done:
+            with (folder / _ROWS).open("r+b") as file:
+                _reserve(file.fileno(), shape, folder)
+    except ValueError as error:
         raise ModelFileError(f"{folder}: a damaged checkpoint ({error}); remove it to start anew") from error
     if table.shape != shape:
         raise ModelFileError(f"{folder}: a bank of shape {table.shape}, {shape} was wanted; remove it")
@@ -75,7 +83,20 @@ def kept_bank(
 
 def _temporary(shape: tuple[int, ...]) -> Tensor:
     file = tempfile.TemporaryFile(prefix="differnet-bank-")  # noqa: SIM115  lives as long as the map of it
+    _reserve(file.fileno(), shape, tempfile.gettempdir())
     return torch.from_numpy(np.memmap(file, np.float32, "w+", shape=shape))
+
+
+def _reserve(descriptor: int, shape: tuple[int, ...], place: object) -> None:
+    """Take the room on disk now: a mapped file that finds none later kills the process."""
+    size = 4 * math.prod(shape)
+    try:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(descriptor, 0, size)
+    except OSError as error:
+        raise OSError(
+            error.errno, f"{place}: no room for {size / 1e9:.1f} GB of features ({error.strerror})"
+        ) from error
 
 
 def _open_state(folder: Path, key: str) -> int:

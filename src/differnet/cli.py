@@ -114,6 +114,7 @@ def score(
         from differnet import rows
         from differnet.detector import DifferNet
         from differnet.errors import NotFittedError
+        from differnet.verdict import threshold_for
 
         rows.check_target(table)
         detector = DifferNet.load(model, weights, device)
@@ -126,10 +127,12 @@ def score(
                 judged.add(row)
                 if file:
                     file.add(row)
+        promise = threshold_for(detector.model, None if count == "auto" else count)
+        theta = None if promise is None else promise.value
         if json:
-            print_json_rows({"model": str(model), "threshold": detector.threshold}, "images", judged)
+            print_json_rows({"model": str(model), "threshold": theta}, "images", judged)
         else:
-            tell_rows(judged, detector.threshold)
+            tell_rows(judged, theta)
     if fail_on_defect and judged.flagged:
         raise typer.Exit(1)
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import torch
+
 from differnet import artifact, calibrate, config, gate, placement
 from differnet.artifact import Model
 from differnet.backbone import MultiScale
 from differnet.errors import ConfigError, QuantizationError
 from differnet.features import Describer, Progress, describer_of_graph
-from differnet.fitting import quantized
+from differnet.fitting import map_scale, quantized
 from differnet.images import ImageLike
+from differnet.quantize import IMAGES
 from differnet.scorer import Scorer, scoring_views
+from differnet.seeds import generator
 
 
 def to_integers(
@@ -23,20 +27,24 @@ def to_integers(
 ) -> tuple[Model, Describer, gate.Gate]:
     """Return the model in integers, what describes for it, and the figures of the gate.
 
-    The ``good`` images, which were not fitted to, give the ranges of the integers, pass the gate, and set the
-    threshold anew. Raises :class:`QuantizationError` when the gate refuses and :class:`ConfigError` for
-    a model in integers.
+    Of the ``good`` images, which were not fitted to, some give the ranges of the integers; the others are what the
+    gate looks at and what sets the threshold anew. Raises :class:`QuantizationError` when the gate refuses and
+    :class:`ConfigError` for a model in integers.
     """
     if model.precision == "int8":
         raise ConfigError("this detector computes in 8-bit integers already")
     settings = config.resolve(model.config, {"precision": "int8", "runtime": "auto"})
     placement.choose_precision(settings.backbone, "cpu")
-    graph = quantized(module, good, settings.views, model.seed, progress)
+    order = torch.randperm(len(good), generator=generator(model.seed, "ranges or gate")).tolist()
+    count = min(IMAGES, len(good) // 2)
+    ranges, others = [good[index] for index in order[:count]], [good[index] for index in order[count:]]
+    gate.check_count(len(others), count)
+    graph = quantized(module, ranges, settings.views, model.seed, progress)
     small = describer_of_graph(graph, settings)
     floats = Scorer(model.flow, describer, "cpu")
     shown = scoring_views(settings.views, model.seed)
-    before = floats.table(good, shown, progress)
-    after = replace(floats, describer=small).table(good, shown, progress)
+    before = floats.table(others, shown, progress)
+    after = replace(floats, describer=small).table(others, shown, progress)
     promise = artifact.threshold(model) or calibrate.choose_threshold(
         before.mean(axis=1), settings.decision.rate
     )
@@ -47,6 +55,7 @@ def to_integers(
         model,
         config=settings,
         view_scores=after,
+        map_scale=map_scale(model.flow, module, small, settings, others, progress),
         runtime="openvino",
         precision="int8",
         graph=graph,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -30,7 +29,6 @@ from differnet import (
 from differnet.artifact import Model
 from differnet.errors import (
     ConfigError,
-    DifferNetWarning,
     NotFittedError,
     WeightsError,
 )
@@ -47,8 +45,8 @@ from differnet.views import ViewSet
 class DifferNet:
     """A defect detector that learns from good images alone.
 
-    ``preset``: ``"default"``, ``"paper"`` or a :class:`~differnet.config.Config`; any setting can be replaced
-    by name: ``DifferNet("default", epochs=5)``. ``seed`` fixes permutations, weights, batches and all views.
+    ``preset``: ``"default"``, ``"fast"``, ``"paper"`` or a :class:`~differnet.config.Config`; any setting can be
+    replaced by name: ``DifferNet("default", epochs=5)``. ``seed`` fixes permutations, weights, batches and all views.
     ``weights``: a file of backbone weights for a machine without a network, or ``"random"``.
     """
 
@@ -105,16 +103,8 @@ class DifferNet:
     def describer(self) -> Describer:
         """From images to features, in the runtime and precision of the configuration or of the model."""
         describer = self._new_describer(self._model.graph if self._model else self._graph)
-        model = self._model
-        if model and model.probe is not None:
-            describer.check_machine(model.probe)
-        elif model and model.runtime != describer.runtime.name:
-            warnings.warn(
-                f"the model was fitted on features from {model.runtime} and scores with "
-                f"{describer.runtime.name}: scores differ in their last digits",
-                DifferNetWarning,
-                stacklevel=2,
-            )
+        if self._model:
+            describer.check_machine(self._model.runtime, self._model.probe)
         return describer
 
     @cached_property
@@ -142,7 +132,8 @@ class DifferNet:
             self._graph = fitting.quantized(
                 self.module, gather(images), self.config.views, self.seed, progress
             )
-            self.describer = self._new_describer(self._graph)
+            if self._model is None:
+                self.describer = self._new_describer(self._graph)
         return self
 
     def fit(
@@ -170,13 +161,15 @@ class DifferNet:
         fitted = [items[index] for index in chosen]
         folder = None if checkpoint is None else Path(checkpoint)
         graph = self._graph
+        if bank is not None:
+            fitting.check_bank(bank, len(items), self.config, graph is not None or not self._is_int8())
         if graph is None and self._is_int8():
             graph = fitting.quantized(self.module, fitted, self.config.views, self.seed, progress, folder)
         describer = self._new_describer(graph) if self._model or graph is not self._graph else self.describer
         fitter = fitting.Fitter(
             self.config, self.seed, self.device, self.module, describer, graph, self.scoring_views, progress
         )
-        rows = None if bank is None else bank[chosen]
+        rows = bank if bank is None or not held else bank[chosen]
         self._model = fitter.fit(fitted, [items[index] for index in held], folder, on_epoch, rows, scale_maps)
         self.describer = describer
         calibrate.warn_when_few(self.promise)
@@ -216,6 +209,8 @@ class DifferNet:
         early = views == "auto"
         shown = self._views(None if early else views)
         verdict.threshold_for(self.model, len(shown))  # refuse at once
+        if early:
+            verdict.check_early(self.model)
         return self._scorer.predictions(
             self.model, images, shown, early, self._heat_map if heat_map else None
         )
@@ -264,6 +259,10 @@ class DifferNet:
         They give the ranges, pass the gate (:mod:`differnet.gate`), and set the threshold anew. Returns the
         figures of the gate; raises :class:`QuantizationError` with them when it refuses, and nothing changes.
         """
+        if self.device != "cpu":
+            raise ConfigError(
+                f"device = {self.device!r}: 8-bit integers run on the CPU; load the model there"
+            )
         model, describer, found = conversion.to_integers(
             self.model, self.module, self.describer, gather(good), progress
         )

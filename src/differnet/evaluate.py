@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from differnet import config
+from differnet import config, fitting
 from differnet.bank import describe_all
 from differnet.datasets import Dataset, Sample
 from differnet.detector import DifferNet
@@ -165,7 +165,7 @@ def _run(
 ) -> Run:
     detector = DifferNet(config.resolve(settings, {"holdout": 0.0}), seed, weights, device)
     paths, test = [sample.path for sample in dataset.train], dataset.test
-    bank, fit_seconds = _timed(lambda: _fit_whole(detector, paths, maps, progress))
+    bank, fit_seconds = _timed(lambda: _fit_whole(settings, detector, paths, maps, progress))
     (features, scores), score_seconds = _timed(lambda: _score(detector, test, progress))
     judge = _calibrated(settings, detector, paths, bank, progress)
     view_scores = [(judge or detector).view_scores(part) for part in features]
@@ -227,12 +227,18 @@ def _timed(work: Callable[[], T]) -> tuple[T, float]:
     return result, time.perf_counter() - started
 
 
-def _fit_whole(detector: DifferNet, paths: Sequence[Path], maps: bool, progress: Progress) -> Tensor | None:
+def _fit_whole(
+    settings: config.Config, detector: DifferNet, paths: Sequence[Path], maps: bool, progress: Progress
+) -> Tensor | None:
     """Fit on all training images; return the bank of their features when views are cached."""
     if detector.config.views.fresh_views:
         _fit(detector, paths, None, progress, scale_maps=maps)
         return None
-    detector.prepare(paths, progress)
+    share = settings.decision.holdout
+    chosen = fitting.split(paths, None, share, detector.seed)[0] if len(paths) > 1 else range(len(paths))
+    detector.prepare(
+        [paths[index] for index in chosen], progress
+    )  # the others set the second flow's threshold
     bank = describe_all(detector.describer, paths, detector.seed, progress)
     _fit(detector, paths, bank, progress, scale_maps=maps)
     return bank

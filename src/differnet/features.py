@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from differnet import config
 from differnet.backbone import MultiScale
-from differnet.errors import ConfigError, NumericalError
+from differnet.errors import ConfigError, DifferNetWarning, NumericalError
 from differnet.images import ImageLike, load
 from differnet.openvino_runtime import Graph, run_graph
 from differnet.placement import choose
@@ -40,23 +41,26 @@ def by_epoch(progress: Progress) -> OnEpoch:
 
 
 def look_ahead(work: Callable[[In], Out], items: Iterable[In]) -> Iterator[tuple[In, Out]]:
-    """Yield each item with its result, in order, while a thread works on the next ones; never on more than two.
+    """Yield each item with its result, in order, as soon as it is there; a thread goes on with the next two.
 
-    An exception comes where its item's turn is.
+    An exception, of ``work`` or of ``items`` itself, comes where its item's turn is. A source that fills one buffer
+    again and again must yield copies.
     """
-    with ThreadPoolExecutor(1, "differnet-decode") as pool:
-        waiting: deque[tuple[In, Future[Out]]] = deque()
-        try:
-            for item in items:
-                waiting.append((item, pool.submit(work, item)))
-                if len(waiting) > _AHEAD:
-                    first, future = waiting.popleft()
-                    yield first, future.result()
-            for first, future in waiting:
-                yield first, future.result()
-        finally:
-            for _, future in waiting:
-                future.cancel()
+    source = iter(items)
+
+    def step() -> tuple[In, Out] | None:
+        for item in source:
+            return item, work(item)
+        return None
+
+    pool = ThreadPoolExecutor(1, "differnet-decode")
+    try:
+        waiting = deque(pool.submit(step) for _ in range(_AHEAD))
+        while (found := waiting.popleft().result()) is not None:
+            waiting.append(pool.submit(step))
+            yield found
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 class Describer:
@@ -104,9 +108,19 @@ class Describer:
         """Return the features (B, D) of one group of fixed noise, to compare machines with."""
         return self.runtime.features([probe(self.size)])
 
-    def check_machine(self, wanted: Tensor) -> None:
-        """Raise :class:`NumericalError` when integers give another :meth:`probe` than where they were fitted."""
-        apart = difference(self.probe(), wanted)
+    def check_machine(self, runtime: str, wanted: Tensor | None) -> None:
+        """Compare with where the flow was fitted: features from ``runtime``, in integers the :meth:`probe`.
+
+        Raises :class:`NumericalError` when integers differ; warns of another runtime.
+        """
+        if wanted is None and runtime != self.runtime.name:
+            warnings.warn(
+                f"the model was fitted on features from {runtime} and scores with {self.runtime.name}: scores "
+                "differ in their last digits",
+                DifferNetWarning,
+                stacklevel=4,
+            )
+        apart = 0.0 if wanted is None else difference(self.probe(), wanted)
         if not apart <= _SAME_MACHINE:
             raise NumericalError(
                 f"the model's 8-bit network gives features here that differ by {apart:.1%} from those where it "
@@ -135,8 +149,9 @@ class Describer:
             progress("describing training images", index + 1, len(images))
 
     def _render(self, square: Tensor, views: ViewSet, start: int) -> Tensor:
-        kept = self._grids[1].get(start) if self._grids and self._grids[0] is views else None
-        return render(square, views.part(start, start + GROUP), self.views.fill, kept)
+        kept = self._grids  # read once: another thread may put others there
+        grid = kept[1].get(start) if kept and kept[0] is views else None
+        return render(square, views.part(start, start + GROUP), self.views.fill, grid)
 
 
 class FreshViews:

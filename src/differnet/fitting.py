@@ -13,7 +13,7 @@ from torch import Tensor
 from differnet import artifact, calibrate, config, localize, storage, train
 from differnet.artifact import Model
 from differnet.backbone import MultiScale
-from differnet.bank import describe_all, identity, kept_bank
+from differnet.bank import describe_all, digest_of, identity, kept_bank
 from differnet.errors import ConfigError, ModelFileError
 from differnet.features import Describer, FreshViews, Progress, look_ahead, name_of
 from differnet.flow import Flow
@@ -75,7 +75,9 @@ class Fitter:
             runtime=self.describer.runtime.name,
             flow=flow,
             view_scores=stack_scores([view_scores(flow, part, self.device) for part in features]),
-            map_scale=self._map_scale(flow, held or fitted) if scale_maps else 1.0,
+            map_scale=map_scale(flow, self.module, self.describer, self.config, held or fitted, self.progress)
+            if scale_maps
+            else 1.0,
             train_count=len(fitted),
             precision=self.describer.runtime.precision,
             graph=self.graph,
@@ -110,17 +112,23 @@ class Fitter:
             )
         return train.Bank(bank.flatten(0, 1), training.batch, self.seed)
 
-    def _map_scale(self, flow: Flow, good: Sequence[ImageLike]) -> float:
-        """Return the median peak of the maps of a few good images, which all maps are divided by."""
-        some = good[:_MAP_SCALE_IMAGES]
-        peaks = []
-        for index, item in enumerate(some, 1):
-            heat = localize.map_of_image(
-                load_image(item), self.module, flow, self.config, self.describer.other_numbers
-            )
-            peaks.append(float(heat.max()))
-            self.progress("scaling heat maps", index, len(some))
-        return max(float(np.median(peaks)), 1e-30)
+
+def map_scale(
+    flow: Flow,
+    module: MultiScale,
+    describer: Describer,
+    settings: config.Config,
+    good: Sequence[ImageLike],
+    progress: Progress,
+) -> float:
+    """Return the median peak of the maps of a few good images, which all maps are divided by."""
+    some = good[:_MAP_SCALE_IMAGES]
+    peaks = []
+    for index, item in enumerate(some, 1):
+        heat = localize.map_of_image(load_image(item), module, flow, settings, describer.other_numbers)
+        peaks.append(float(heat.max()))
+        progress("scaling heat maps", index, len(some))
+    return max(float(np.median(peaks)), 1e-30)
 
 
 def split(
@@ -139,6 +147,17 @@ def split(
     return calibrate.hold_out(range(len(images)) if groups is None else groups, share, seed)
 
 
+def check_bank(bank: Tensor, count: int, settings: config.Config, is_fixed: bool) -> None:
+    """Refuse features that are not of these images and views, or of a backbone that is yet to be quantised."""
+    views = settings.views.train_views
+    if bank.ndim != 3 or bank.shape[:2] != (count, views):
+        raise ConfigError(
+            f"a bank of shape {tuple(bank.shape)}; ({count}, {views}, D) was wanted: images, views"
+        )
+    if not is_fixed:
+        raise ConfigError("a bank for 8-bit integers: call prepare(images) before describing and fitting")
+
+
 def quantized(
     module: MultiScale,
     images: Sequence[ImageLike],
@@ -154,10 +173,13 @@ def quantized(
     from differnet.quantize import IMAGES, quantize
 
     file = folder / "graph.safetensors" if folder else None
+    key = digest_of(images, (module.digest, module.sizes, views, seed)) if file else ""
     if file and file.exists():
         header, tensors = storage.read_tensors(file)
-        if header.get("backbone") != module.digest or header.get("sizes") != list(module.sizes):
-            raise ModelFileError(f"{folder}: a checkpoint of other settings; remove it to start anew")
+        if header.get("key") != key:
+            raise ModelFileError(
+                f"{folder}: a checkpoint of other images or settings; remove it to start anew"
+            )
         return Graph(tensors["xml"].numpy().tobytes(), tensors["constants"].numpy().tobytes())
     order = torch.randperm(len(images), generator=generator(seed, "quantising"))[:IMAGES]
     groups = []
@@ -169,5 +191,5 @@ def quantized(
     if file:
         parts = {"xml": graph.xml, "constants": graph.constants}
         tensors = {name: torch.frombuffer(bytearray(part), dtype=torch.uint8) for name, part in parts.items()}
-        storage.write_tensors(file, tensors, {"backbone": module.digest, "sizes": list(module.sizes)})
+        storage.write_tensors(file, tensors, {"kind": "graph", "key": key})
     return graph

@@ -52,14 +52,20 @@ class Gate:
         )
 
 
+def check_count(count: int, others: int = 0) -> None:
+    """Refuse to decide by fewer than ``FEWEST`` images, beside the ``others`` that give the ranges."""
+    if count < FEWEST:
+        raise QuantizationError(
+            f"{count + others} good images, of which {others} give the ranges; at least {FEWEST} more, none of them "
+            "fitted to, are wanted for the decision"
+        )
+
+
 def compare(
     floats: npt.NDArray[np.float64], integers: npt.NDArray[np.float64], threshold: float, rate: float
 ) -> Gate:
     """Compare scores (M,) of the same good images; raises :class:`QuantizationError` for fewer than ``FEWEST``."""
-    if len(floats) < FEWEST:
-        raise QuantizationError(
-            f"{len(floats)} good images; at least {FEWEST} that were not fitted to are wanted"
-        )
+    check_count(len(floats))
     shift = float(np.median(np.abs(integers / floats - 1)))
     correlation = float(stats.spearmanr(floats, integers).statistic)
     flagged = int(np.count_nonzero(integers >= threshold))

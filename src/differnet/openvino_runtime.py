@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from differnet.backbone import MultiScale
-from differnet.errors import ModelFileError
+from differnet.errors import MissingExtraError, ModelFileError
 from differnet.runtime import GROUP, Precision, one_torch_thread
 
 _TOGETHER = GROUP // 2  # views in one request; two requests run at a time
@@ -96,7 +96,12 @@ class OpenVinoRuntime:
 def import_openvino() -> Any:
     """Import OpenVINO without the package by which it would report its use over the network."""
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-    return importlib.import_module("openvino")
+    try:
+        return importlib.import_module("openvino")
+    except ImportError as error:
+        raise MissingExtraError(
+            "8-bit integers and runtime = 'openvino' need OpenVINO: pip install openvino"
+        ) from error
 
 
 def convert(module: MultiScale) -> Any:

@@ -36,6 +36,8 @@ def choose(module: MultiScale, settings: config.Backbone, device: str = "cpu") -
 def choose_name(settings: config.Backbone, device: str) -> str:
     """Return the runtime that ``settings`` come to on this machine; raises as :func:`choose` does."""
     on_cpu = torch.device(device).type == "cpu"
+    if settings.precision == "f16" and settings.runtime not in ("auto", "torch"):
+        raise ConfigError(f"precision = 'f16' runs in PyTorch, not in {settings.runtime}")
     if settings.runtime in ("openvino", "onnxruntime"):
         if not on_cpu:
             raise ConfigError(f"runtime = {settings.runtime!r} runs on the CPU, not on {device!r}")
@@ -45,7 +47,9 @@ def choose_name(settings: config.Backbone, device: str) -> str:
         return settings.runtime
     if settings.runtime == "torch" or settings.precision == "f16" or not on_cpu:
         return "torch"
-    return next((name for name in ("openvino", "onnxruntime") if _is_installed(name)), "torch")
+    if _is_installed("openvino"):
+        return "openvino"
+    return "onnxruntime" if _is_installed("onnxruntime") and _is_installed("onnxscript") else "torch"
 
 
 def choose_precision(settings: config.Backbone, device: str) -> Precision:

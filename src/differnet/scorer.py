@@ -35,11 +35,11 @@ def scoring_views(settings: config.Views, seed: int, count: int | None = None) -
     for a count below 1.
     """
     count = settings.score_views if count is None else count
-    if not isinstance(count, int) or count < 1:
+    if not isinstance(count, (int, np.integer)) or count < 1:
         raise ConfigError(f"views = {count!r}: a number from 1, or 'auto', was wanted")
     if settings.score_rotations == "even":
-        return even_views(count, settings)
-    return random_views(count, settings, generator(seed, "scoring views"))
+        return even_views(int(count), settings)
+    return random_views(int(count), settings, generator(seed, "scoring views"))
 
 
 @torch.inference_mode()

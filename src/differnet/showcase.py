@@ -15,6 +15,7 @@ from differnet.detector import DifferNet
 from differnet.errors import DifferNetWarning
 from differnet.evaluation_files import panel_title
 from differnet.features import Progress, by_epoch
+from differnet.fitting import split
 from differnet.images import load
 from differnet.metrics import PixelAuroc, auroc
 
@@ -29,8 +30,9 @@ def run_demo(directory: Path, seed: int, progress: Progress) -> dict[str, Any]:
     names = write_demo_data(data, seed)
     textures: dict[str, Any] = {}
     found = {name: datasets.read_mvtec(data, [name])[0] for name in names}
-    good = [sample.path for dataset in found.values() for sample in dataset.train]
-    backbone = DifferNet("default", seed, **SETTINGS).prepare(good, progress)  # once for all textures
+    backbone = DifferNet("default", seed, **SETTINGS)
+    good = [path for dataset in found.values() for path in _fitted(dataset, backbone)]
+    backbone.prepare(good, progress)  # once for all textures
     for name, dataset in found.items():
         textures[name] = _one_texture(dataset, directory, backbone.sibling(), _prefixed(progress, name))
     return {
@@ -40,6 +42,14 @@ def run_demo(directory: Path, seed: int, progress: Progress) -> dict[str, Any]:
         "seconds": time.perf_counter() - started,
         "open": [figures["sheet"] for figures in textures.values()],
     }
+
+
+def _fitted(dataset: datasets.Dataset, detector: DifferNet) -> list[Path]:
+    """Return the tiles that will be fitted to; those held out give no ranges either."""
+    paths = [sample.path for sample in dataset.train]
+    share = detector.config.decision.holdout
+    chosen, _ = split(paths, [cell_of(path) for path in paths], share, detector.seed)
+    return [paths[index] for index in chosen]
 
 
 def _one_texture(

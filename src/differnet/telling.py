@@ -71,7 +71,8 @@ def tell_evaluation(document: dict[str, Any]) -> None:
 
 def _tell_early(figures: list[dict[str, Any]]) -> None:
     if figures:
-        mean = {name: sum(one[name] or 0 for one in figures) / len(figures) for name in figures[0]}
+        known = {name: [one[name] for one in figures if one[name] is not None] for name in figures[0]}
+        mean = {name: sum(values) / max(len(values), 1) for name, values in known.items()}
         out.print(
             f"  with views auto: {mean['views']:.1f} views an image ({mean['views_good']:.1f} of a good one), "
             f"{mean['changed']:.1f} verdicts differ, AUROC {mean['image_auroc']:.4f} "

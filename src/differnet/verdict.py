@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
-from differnet import artifact, calibrate
+from differnet import anytime, artifact, calibrate
 from differnet.artifact import Model
-from differnet.errors import ConfigError, NotFittedError
+from differnet.errors import ConfigError, DifferNetWarning, NotFittedError
 
 Heat = npt.NDArray[np.float32]
 ViewScores = npt.NDArray[np.float64]
@@ -25,7 +26,8 @@ class Prediction:
     high or higher. ``heat_map``: (H, W) of the image, 1 is the peak of a typical good image; on request only.
 
     With ``views="auto"`` the verdict is that of all views, up to the error of stopping early
-    (:mod:`differnet.anytime`), and score and p-value are those of the views seen.
+    (:mod:`differnet.anytime`); score and p-value are those of the views seen, and the p-value is not exact, since
+    the scores had a part in when to stop.
     """
 
     score: float
@@ -68,7 +70,23 @@ def as_soon_as_certain(model: Model, groups: Iterable[ViewScores]) -> Prediction
         mean = float(scores.mean())
         p = calibrate.p_value(mean, model.calibration(len(scores)))
         return Prediction(mean, promise.value, verdict, p, len(scores))
-    raise ConfigError(f"{len(scores)} views of {model.config.views.score_views} were given")
+    raise ConfigError(f"{len(scores)} views of {model.usual_views} were given")
+
+
+def check_early(model: Model) -> None:
+    """Refuse ``views="auto"`` where nothing says what certain means; warn where that is a weak promise."""
+    if threshold_for(model) is None:
+        raise NotFittedError(
+            "views='auto' needs held-out good images: fit with holdout above 0, or calibrate"
+        )
+    rule = model.early_stop
+    if rule.error > anytime.ERROR:
+        warnings.warn(
+            f"with {len(model.view_scores)} held-out good images, stopping early judges a good image otherwise than "
+            f"all views would with a probability of at most {rule.error:.1%} to either side",
+            DifferNetWarning,
+            stacklevel=3,
+        )
 
 
 def threshold_for(model: Model, views: int | None = None) -> calibrate.Threshold | None:
@@ -77,7 +95,7 @@ def threshold_for(model: Model, views: int | None = None) -> calibrate.Threshold
     Nothing when no images were held out; raises :class:`ConfigError` when they were not scored in ``views``.
     """
     known = model.view_scores.shape[1]
-    usual = model.config.views.score_views
+    usual = model.usual_views
     if len(model.view_scores) == 0 or views is None or views == usual:
         return artifact.threshold(model)
     if views > known or known != usual or model.config.views.score_rotations != "random":

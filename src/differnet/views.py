@@ -52,9 +52,14 @@ def random_views(count: int, settings: config.Views, generator: torch.Generator)
     )
 
 
+def count_views(count: int, settings: config.Views) -> int:
+    """Return how many different views ``count`` comes to: one where nothing turns and nothing is random."""
+    return 1 if settings.score_rotations == "even" and settings.rotation == "none" else count
+
+
 def even_views(count: int, settings: config.Views) -> ViewSet:
     """Return ``count`` evenly spaced rotations, beginning upright, without jitter; one where nothing turns."""
-    count = count if settings.rotation == "full" else 1
+    count = 1 if settings.rotation == "none" else count
     angles = torch.arange(count) * (2 * math.pi / count)
     return ViewSet(angles, torch.ones(count), torch.ones(count))
 
