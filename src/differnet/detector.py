@@ -66,6 +66,7 @@ class DifferNet:
         self._weights = None if weights is None else os.fspath(weights)
         self._model: Model | None = None
         self._graph: Graph | None = None
+        self._shown: dict[Count, ViewSet] = {}
 
     def __repr__(self) -> str:
         c = self.config
@@ -107,10 +108,10 @@ class DifferNet:
             describer.check_machine(self._model.runtime, self._model.probe)
         return describer
 
-    @cached_property
+    @property
     def scoring_views(self) -> ViewSet:
         """The views every image is scored in; they come from the configuration and the seed alone."""
-        return scoring_views(self.config.views, self.seed)
+        return self._views(None)
 
     @property
     def threshold(self) -> float | None:
@@ -315,7 +316,7 @@ class DifferNet:
     def _take(self, model: Model) -> None:
         """Put another model in place, with what hangs on its configuration."""
         self._model, self.config = model, model.config
-        self.__dict__.pop("scoring_views", None)
+        self._shown = {}
 
     def _is_int8(self) -> bool:
         return placement.choose_precision(self.config.backbone, self.device) == "int8"
@@ -334,10 +335,10 @@ class DifferNet:
         return Scorer(self.model.flow, self.describer, self.device)
 
     def _views(self, count: Count) -> ViewSet:
-        """Return the first ``count`` scoring views; those of the configuration are kept with their grids."""
-        if count is None or count == self.config.views.score_views:
-            return self.scoring_views
-        return scoring_views(self.config.views, self.seed, count)  # type: ignore[arg-type]
+        """Return the first ``count`` scoring views, the same object each time: their grids are kept by it."""
+        if count not in self._shown:
+            self._shown[count] = scoring_views(self.config.views, self.seed, count)  # type: ignore[arg-type]
+        return self._shown[count]
 
     def _heat_map(self, pixels: Pixels) -> Heat:
         flow, numbers = self.model.flow, self.describer.other_numbers

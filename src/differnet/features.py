@@ -26,7 +26,8 @@ from differnet.views import ViewSet, random_views, render, sampling_grid, to_squ
 Progress = Callable[[str, int, int], None]
 _AHEAD = 2
 _SAME_MACHINE = 0.02  # of the largest feature
-_GRID_BYTES = 64 * 2**20
+_GRID_BYTES = 64 * 2**20  # for one set of views
+_GRID_SETS = 4
 In = TypeVar("In")
 Out = TypeVar("Out")
 
@@ -75,7 +76,7 @@ class Describer:
         self.size = size
         self.width = width
         self.digest = digest
-        self._grids: tuple[ViewSet, dict[int, Tensor]] | None = None
+        self._grids: dict[int, tuple[ViewSet, dict[int, Tensor]]] = {}
 
     @property
     def identity(self) -> tuple[object, ...]:
@@ -129,11 +130,16 @@ class Describer:
 
     def keep_grids(self, views: ViewSet) -> None:
         """Compute the sampling grids of ``views`` once for all images that they will be used for."""
-        is_kept = self._grids is not None and self._grids[0] is views
-        if not is_kept and 8 * self.size**2 * len(views) <= _GRID_BYTES:
-            starts = range(0, len(views), GROUP)
-            grids = {s: sampling_grid(views.part(s, s + GROUP).angles, self.size) for s in starts}
-            self._grids = (views, grids)
+        size = 8 * self.size**2 * len(views)
+        if id(views) in self._grids or size > _GRID_BYTES:
+            return
+        starts = range(0, len(views), GROUP)
+        grids = {s: sampling_grid(views.part(s, s + GROUP).angles, self.size) for s in starts}
+        others = self._grids if len(self._grids) < _GRID_SETS else {}
+        self._grids = {
+            **others,
+            id(views): (views, grids),
+        }  # which keeps the views, so that none gets their id
 
     def training_views(
         self, images: Sequence[ImageLike], seed: int, start: int, progress: Progress = silent
@@ -149,8 +155,8 @@ class Describer:
             progress("describing training images", index + 1, len(images))
 
     def _render(self, square: Tensor, views: ViewSet, start: int) -> Tensor:
-        kept = self._grids  # read once: another thread may put others there
-        grid = kept[1].get(start) if kept and kept[0] is views else None
+        _, grids = self._grids.get(id(views), (views, {}))
+        grid = grids.get(start)
         return render(square, views.part(start, start + GROUP), self.views.fill, grid)
 
 
