@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from torch import Tensor
 from differnet import DifferNet, config, datasets, train
 from differnet.bank import describe_all
 from differnet.calibrate import hold_out
-from differnet.features import look_ahead
+from differnet.features import silent
 from differnet.flow import Flow
 from differnet.metrics import auroc, recall_without_false_alarms
 from differnet.scorer import view_scores
@@ -65,7 +66,7 @@ def main() -> None:
     for changes in [{}, *(change for group in VARIANTS.values() for change in group)]:
         settings = config.resolve("default", BASE | changes)
         name = json.dumps(config_key(settings))
-        file = options.work / f"{abs(hash_of(name))}.json"
+        file = options.work / f"{zlib.crc32(name.encode())}.json"
         if not file.exists():
             file.write_text(json.dumps(one_run(settings, bank, test, labels)))
         done[name] = json.loads(file.read_text())
@@ -86,13 +87,6 @@ def config_key(settings: config.Config) -> dict[str, Any]:
     return {"flow": plain["flow"], "training": plain["training"], "views": plain["views"]["train_views"]}
 
 
-def hash_of(text: str) -> int:
-    """Return a number for a file name, the same in every process."""
-    import zlib
-
-    return zlib.crc32(text.encode())
-
-
 def described(dataset: datasets.Dataset, work: Path) -> tuple[Tensor, Tensor]:
     """Return training features (N, 32, D) and test features (T, 16, D) of the default preset."""
     files = [work / "train.npy", work / "test.npy"]
@@ -100,10 +94,9 @@ def described(dataset: datasets.Dataset, work: Path) -> tuple[Tensor, Tensor]:
         detector = DifferNet("default", SEED, train_views=MOST_VIEWS)
         paths = [sample.path for sample in dataset.train]
         detector.prepare(paths)
-        bank = describe_all(detector.describer, paths, SEED, lambda *_: None)
+        bank = describe_all(detector.describer, paths, SEED, silent)
         describer, views = detector.describer, detector.scoring_views
-        tests = look_ahead(describer.square, [sample.path for sample in dataset.test])
-        test = torch.stack([describer.features(square, views) for _, square in tests])
+        test = torch.stack(list(describer.stream([sample.path for sample in dataset.test], views)))
         for file, rows in zip(files, (bank, test), strict=True):
             np.save(file, rows.numpy())
     bank, test = (torch.from_numpy(np.load(file)) for file in files)

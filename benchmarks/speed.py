@@ -17,7 +17,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from differnet import DifferNet, config, datasets
 from differnet.bank import describe_all
 from differnet.evaluate import Evaluation, Run, run_of
 from differnet.evaluation_files import Files
-from differnet.features import Describer, describer_of_module, look_ahead, silent
+from differnet.features import describer_of_module, silent
 from differnet.metrics import auroc
 from differnet.scorer import Scorer, scoring_views, view_scores
 from literal import LiteralDetector
@@ -64,7 +64,7 @@ class Records:
         self.all.append(record)
         with self._path.open("a") as file:
             file.write(json.dumps(record) + "\n")
-        print({name: value for name, value in record.items() if name != "versions"}, flush=True)
+        print(record, flush=True)
 
 
 class Bench:
@@ -177,7 +177,7 @@ class Bench:
         """AUROC by the number of views; with a bank, the figures of verdicts too, by a second flow."""
         most = 64 if bank is not None else detector.config.views.score_views
         views = scoring_views(detector.config.views, detector.seed, most)
-        features = list(_features(detector.describer, self.test, views))
+        features = list(detector.describer.stream(self.test, views))
         scores = np.stack([view_scores(detector.model.flow, part, "cpu") for part in features])
         record = {
             "auroc": {
@@ -189,10 +189,12 @@ class Bench:
         judge = detector.sibling(holdout=0.2).fit(self.train, bank=bank, scale_maps=False)
         usual = detector.config.views.score_views
         rows = [judge.view_scores(part[:usual]) for part in features]
+        verdicts = [judge.judge(row) for row in rows]
         started = time.perf_counter()
         detector.score(self.sample)
         each = (time.perf_counter() - started) / len(self.sample)
-        run = run_of(detector, judge, scores[:, :usual].mean(axis=1), rows, self.labels, seconds, each)
+        tau = scores[:, :usual].mean(axis=1)
+        run = run_of(detector, judge, tau, rows, verdicts, self.labels, seconds, each)
         self.runs.append(run)
         if len(self.runs) == SEEDS:
             result = Evaluation(self.dataset, detector.config, None, tuple(self.runs))
@@ -219,12 +221,6 @@ def _peers(seed: int) -> dict[str, Any]:
     from peers import Padim, Patchcore
 
     return {"PaDiM": Padim(seed=seed), "PatchCore": Patchcore(seed=seed)}
-
-
-def _features(describer: Describer, paths: Sequence[Path], views: Any) -> Iterator[Any]:
-    describer.keep_grids(views)
-    for _, square in look_ahead(describer.square, paths):
-        yield describer.features(square, views)
 
 
 def _assert_equal(scorers: dict[str, Scorer], paths: Sequence[Path], views: Any) -> None:

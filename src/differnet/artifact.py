@@ -99,9 +99,7 @@ def save(path: str | Path, model: Model) -> None:
     tensors: dict[str, Tensor] = {f"flow.{name}": value for name, value in model.flow.state_dict().items()}
     tensors["view_scores"] = torch.from_numpy(model.view_scores)
     if model.graph is not None and model.probe is not None:
-        tensors["graph.xml"] = torch.frombuffer(bytearray(model.graph.xml), dtype=torch.uint8)
-        tensors["graph.constants"] = torch.frombuffer(bytearray(model.graph.constants), dtype=torch.uint8)
-        tensors["graph.probe"] = model.probe
+        tensors |= model.graph.to_tensors() | {"graph.probe": model.probe}
     header = {
         "kind": _KIND,
         "format": FORMAT,
@@ -251,18 +249,11 @@ def _build(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Model:
         map_scale=float(header["map_scale"]),
         train_count=int(header["train_count"]),
         precision=precision,
-        graph=_graph(tensors) if precision == "int8" else None,
+        graph=Graph.from_tensors(tensors) if precision == "int8" else None,
         probe=tensors["graph.probe"] if precision == "int8" else None,
         history=tuple(Epoch(**epoch) for epoch in header["history"]),
         versions=dict(header["versions"]),
     )
-
-
-def _graph(tensors: Mapping[str, Tensor]) -> Graph:
-    xml, constants = (tensors[f"graph.{part}"] for part in ("xml", "constants"))
-    if xml.dtype != torch.uint8 or constants.dtype != torch.uint8:
-        raise ValueError("the 8-bit network is not stored as bytes")
-    return Graph(xml.numpy().tobytes(), constants.numpy().tobytes())
 
 
 def _check_permutations(flow: Flow) -> None:

@@ -27,18 +27,14 @@ from differnet import (
     verdict,
 )
 from differnet.artifact import Model
-from differnet.errors import (
-    ConfigError,
-    NotFittedError,
-    WeightsError,
-)
+from differnet.errors import ConfigError, NotFittedError, WeightsError
 from differnet.features import Describer, Progress, describer_of_graph, describer_of_module, name_of, silent
 from differnet.images import ImageLike, Pixels, gather
 from differnet.images import load as load_image
 from differnet.openvino_runtime import Graph
 from differnet.runtime import GROUP
-from differnet.scorer import Count, Images, Scorer, ViewScores, scoring_views
-from differnet.verdict import Heat, Prediction
+from differnet.scorer import Count, Images, Scorer, scoring_views
+from differnet.verdict import Heat, Prediction, ViewScores
 from differnet.views import ViewSet
 
 

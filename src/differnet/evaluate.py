@@ -25,10 +25,9 @@ from differnet.bank import describe_all
 from differnet.datasets import Dataset, Sample
 from differnet.detector import DifferNet
 from differnet.errors import DifferNetWarning, LayoutError
-from differnet.features import Progress, by_epoch, look_ahead, silent
+from differnet.features import Progress, by_epoch, silent
 from differnet.metrics import PixelAuroc, auroc, recall_without_false_alarms
-from differnet.scorer import ViewScores
-from differnet.verdict import Heat, Prediction
+from differnet.verdict import Heat, Prediction, ViewScores
 
 NO_THRESHOLD_NOTE = (
     "no verdicts: with fresh views, or with no image held out, no second flow is fitted for them"
@@ -179,6 +178,7 @@ def _run(
         judge,
         scores,
         view_scores,
+        verdicts,
         np.array([sample.is_defective for sample in test]),
         fit_seconds,
         score_seconds / len(test),
@@ -192,6 +192,7 @@ def run_of(
     judge: DifferNet | None,
     scores: npt.NDArray[np.float64],
     view_scores: Sequence[ViewScores],
+    verdicts: Sequence[Prediction],
     labels: npt.NDArray[np.bool_],
     fit_seconds: float,
     score_seconds_per_image: float,
@@ -200,10 +201,9 @@ def run_of(
 ) -> Run:
     """Return the figures of one seed.
 
-    ``scores`` (N,) are those of ``detector``; ``judge``, the second flow, gives the verdicts, from ``view_scores`` of
-    its own, if there is one.
+    ``scores`` (N,) are those of ``detector``; ``judge``, the second flow, gave the ``verdicts``, from
+    ``view_scores`` of its own, if there is one.
     """
-    verdicts = [(judge or detector).judge(row) for row in view_scores]
     return Run(
         seed=detector.seed,
         image_auroc=auroc(scores, labels),
@@ -249,11 +249,11 @@ def _score(
 ) -> tuple[list[Tensor], npt.NDArray[np.float64]]:
     """Return the features of every test image, kept for the second flow, and its score."""
     features: list[Tensor] = []
-    scores, describer = [], detector.describer
-    describer.keep_grids(detector.scoring_views)
-    for path, square in look_ahead(describer.square, [sample.path for sample in samples]):
-        features.append(describer.features(square, detector.scoring_views, str(path)))
-        scores.append(detector.view_scores(features[-1]).mean())
+    scores = []
+    paths = [sample.path for sample in samples]
+    for described in detector.describer.stream(paths, detector.scoring_views):
+        features.append(described)
+        scores.append(detector.view_scores(described).mean())
         progress("scoring test images", len(scores), len(samples))
     return features, np.array(scores)
 

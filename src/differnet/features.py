@@ -141,6 +141,12 @@ class Describer:
             id(views): (views, grids),
         }  # which keeps the views, so that none gets their id
 
+    def stream(self, images: Iterable[ImageLike], views: ViewSet) -> Iterator[Tensor]:
+        """Yield the features (V, D) of each image in the same views, in order, reading two images ahead."""
+        self.keep_grids(views)
+        for image, square in look_ahead(self.square, images):
+            yield self.features(square, views, name_of(image))
+
     def training_views(
         self, images: Sequence[ImageLike], seed: int, start: int, progress: Progress = silent
     ) -> Iterator[Tensor]:

@@ -15,7 +15,7 @@ from differnet.artifact import Model
 from differnet.backbone import MultiScale
 from differnet.bank import describe_all, digest_of, identity, kept_bank
 from differnet.errors import ConfigError, ModelFileError
-from differnet.features import Describer, FreshViews, Progress, look_ahead, name_of
+from differnet.features import Describer, FreshViews, Progress
 from differnet.flow import Flow
 from differnet.images import ImageLike
 from differnet.images import load as load_image
@@ -55,7 +55,7 @@ class Fitter:
         ``folder``: where a broken-off fit goes on. ``bank``: the features (N, V, D) of ``fitted`` if at hand.
         """
         key = identity(self.describer, fitted, self.seed) if folder else ""
-        features = list(self._describe_held_out(held))
+        features = self._describe_held_out(held)
         flow = self._new_flow()
         history = train.fit(
             flow,
@@ -88,8 +88,8 @@ class Fitter:
 
     def _describe_held_out(self, held: Sequence[ImageLike]) -> list[Tensor]:
         features = []
-        for image, square in look_ahead(self.describer.square, held):
-            features.append(self.describer.features(square, self.scoring_views, name_of(image)))
+        for described in self.describer.stream(held, self.scoring_views):
+            features.append(described)
             self.progress("describing held-out images", len(features), len(held))
         return features
 
@@ -180,7 +180,7 @@ def quantized(
             raise ModelFileError(
                 f"{folder}: a checkpoint of other images or settings; remove it to start anew"
             )
-        return Graph(tensors["xml"].numpy().tobytes(), tensors["constants"].numpy().tobytes())
+        return Graph.from_tensors(tensors)
     order = torch.randperm(len(images), generator=generator(seed, "quantising"))[:IMAGES]
     groups = []
     for index in order.tolist():
@@ -189,7 +189,5 @@ def quantized(
         groups.append(render(square, shown, views.fill))
     graph = quantize(module, groups, lambda done: progress("measuring ranges for int8", done, len(groups)))
     if file:
-        parts = {"xml": graph.xml, "constants": graph.constants}
-        tensors = {name: torch.frombuffer(bytearray(part), dtype=torch.uint8) for name, part in parts.items()}
-        storage.write_tensors(file, tensors, {"kind": "graph", "key": key})
+        storage.write_tensors(file, graph.to_tensors(), {"kind": "graph", "key": key})
     return graph

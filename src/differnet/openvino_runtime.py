@@ -8,7 +8,7 @@ import sys
 import tempfile
 import threading
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,19 @@ class Graph:
             openvino.serialize(model, xml, constants)
             return cls(xml.read_bytes(), constants.read_bytes())
 
+    def to_tensors(self) -> dict[str, Tensor]:
+        """Return both parts as bytes (N,), to be stored."""
+        parts = {"graph.xml": self.xml, "graph.constants": self.constants}
+        return {name: torch.frombuffer(bytearray(part), dtype=torch.uint8) for name, part in parts.items()}
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> Graph:
+        """Undo :meth:`to_tensors`; raises :class:`KeyError` and :class:`ValueError` for what it did not give."""
+        xml, constants = (tensors[f"graph.{part}"] for part in ("xml", "constants"))
+        if xml.dtype != torch.uint8 or constants.dtype != torch.uint8:
+            raise ValueError("the 8-bit network is not stored as bytes")
+        return cls(xml.numpy().tobytes(), constants.numpy().tobytes())
+
 
 class OpenVinoRuntime:
     """A graph compiled for this CPU, in requests of two views on each half of its cores; two views alone part.
@@ -71,10 +84,9 @@ class OpenVinoRuntime:
                 for views in groups:
                     for part in views.split(_TOGETHER if len(views) > _TOGETHER else 1):
                         rows.append(np.empty((len(part), self.width), dtype=np.float32))
-                        pixels = np.ascontiguousarray(
-                            part.numpy()
-                        )  # shared with the request, so it must outlive it
+                        pixels = np.ascontiguousarray(part.numpy())
                         queue = self._queue(len(part))
+                        # the request shares the pixels, so it is given them to keep
                         queue.start_async({0: pixels}, (rows[-1], pixels), share_inputs=True)
             finally:
                 for queue in self._queues.values():

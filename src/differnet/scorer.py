@@ -8,7 +8,6 @@ from functools import partial
 from typing import Literal, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -20,11 +19,10 @@ from differnet.flow import Flow
 from differnet.images import ImageLike, Pixels, load, stream
 from differnet.runtime import one_torch_thread
 from differnet.seeds import generator
-from differnet.verdict import Heat, Prediction
+from differnet.verdict import Heat, Prediction, ViewScores
 from differnet.views import ViewSet, even_views, random_views, to_square
 
 Images: TypeAlias = ImageLike | Iterable[ImageLike]
-ViewScores: TypeAlias = npt.NDArray[np.float64]
 Count: TypeAlias = int | Literal["auto"] | None
 
 
@@ -71,9 +69,7 @@ class Scorer:
 
     def rows(self, images: Images, shown: ViewSet) -> Iterator[ViewScores]:
         """Yield the scores (V,) of each image of a stream in the views ``shown``, reading two images ahead."""
-        self.describer.keep_grids(shown)
-        for image, square in look_ahead(self.describer.square, stream(images)):
-            yield self.of_features(self.describer.features(square, shown, name_of(image)))
+        return map(self.of_features, self.describer.stream(stream(images), shown))
 
     def table(self, images: list[ImageLike], shown: ViewSet, progress: Progress) -> ViewScores:
         """Return the scores (M, V) of held-out images; raises :class:`ConfigError` for none."""

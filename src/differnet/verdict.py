@@ -56,29 +56,22 @@ def as_soon_as_certain(model: Model, groups: Iterable[ViewScores]) -> Prediction
 
     Raises :class:`NotFittedError` without held-out images, whose scores say what certain means.
     """
-    promise = threshold_for(model)
-    if promise is None:
-        raise NotFittedError(
-            "views='auto' needs held-out good images: fit with holdout above 0, or calibrate"
-        )
+    theta = _needed_threshold(model)
     scores: ViewScores = np.empty(0)
     for group in groups:
         scores = np.concatenate((scores, group))
-        verdict = model.early_stop.verdict(scores, promise.value)
+        verdict = model.early_stop.verdict(scores, theta)
         if verdict is None:
             continue
         mean = float(scores.mean())
         p = calibrate.p_value(mean, model.calibration(len(scores)))
-        return Prediction(mean, promise.value, verdict, p, len(scores))
+        return Prediction(mean, theta, verdict, p, len(scores))
     raise ConfigError(f"{len(scores)} views of {model.usual_views} were given")
 
 
 def check_early(model: Model) -> None:
     """Refuse ``views="auto"`` where nothing says what certain means; warn where that is a weak promise."""
-    if threshold_for(model) is None:
-        raise NotFittedError(
-            "views='auto' needs held-out good images: fit with holdout above 0, or calibrate"
-        )
+    _needed_threshold(model)
     rule = model.early_stop
     if rule.error > anytime.ERROR:
         warnings.warn(
@@ -87,6 +80,15 @@ def check_early(model: Model) -> None:
             DifferNetWarning,
             stacklevel=3,
         )
+
+
+def _needed_threshold(model: Model) -> float:
+    promise = threshold_for(model)
+    if promise is None:
+        raise NotFittedError(
+            "views='auto' needs held-out good images: fit with holdout above 0, or calibrate"
+        )
+    return promise.value
 
 
 def threshold_for(model: Model, views: int | None = None) -> calibrate.Threshold | None:
