@@ -21,7 +21,7 @@ def lite0():
 
 @pytest.fixture(scope="module")
 def graph(lite0):
-    return quantize.quantize(lite0, [runtime.probe(96)] * 2, lambda done: None)
+    return quantize.quantize(lite0, lambda index: runtime.probe(96), 2, lambda done: None)
 
 
 def groups(count):
@@ -121,7 +121,7 @@ def test_a_graph_that_is_none_is_refused(graph):
 def test_integers_that_point_elsewhere_are_refused(lite0, monkeypatch):
     monkeypatch.setattr(quantize, "alignment", lambda found, wanted: 0.5)
     with pytest.raises(QuantizationError, match=r"cosine 0.500.*precision = 'f32'"):
-        quantize.quantize(lite0, [runtime.probe(96)], lambda done: None)
+        quantize.quantize(lite0, lambda index: runtime.probe(96), 1, lambda done: None)
 
 
 def test_nothing_is_reported_over_the_network(graph):

@@ -125,7 +125,8 @@ def map_scale(
     some = good[:_MAP_SCALE_IMAGES]
     peaks = []
     for index, item in enumerate(some, 1):
-        heat = localize.map_of_image(load_image(item), module, flow, settings, describer.other_numbers)
+        square = describer.square(item)
+        heat = localize.heat_map(square, module, flow, settings.maps, settings.views, describer.other_numbers)
         peaks.append(float(heat.max()))
         progress("scaling heat maps", index, len(some))
     return max(float(np.median(peaks)), 1e-30)
@@ -182,12 +183,14 @@ def quantized(
             )
         return Graph.from_tensors(tensors)
     order = torch.randperm(len(images), generator=generator(seed, "quantising"))[:IMAGES]
-    groups = []
-    for index in order.tolist():
-        square = to_square(load_image(images[index]), module.sizes[0])
-        shown = random_views(GROUP, views, generator(seed, "quantising", index))
-        groups.append(render(square, shown, views.fill))
-    graph = quantize(module, groups, lambda done: progress("measuring ranges for int8", done, len(groups)))
+    squares = [to_square(load_image(images[index]), module.sizes[0]) for index in order.tolist()]
+
+    def group(position: int) -> Tensor:
+        shown = random_views(GROUP, views, generator(seed, "quantising", int(order[position])))
+        return render(squares[position], shown, views.fill)
+
+    count = len(squares)
+    graph = quantize(module, group, count, lambda done: progress("measuring ranges for int8", done, count))
     if file:
         storage.write_tensors(file, graph.to_tensors(), {"kind": "graph", "key": key})
     return graph

@@ -140,7 +140,9 @@ def _from_file(path: Path) -> Pixels:
                 if _is_deep_colour(image):
                     _check_size(image.width, image.height, str(path))
                     return _from_deep_png(path) if image.format == "PNG" else _from_tiff(path)
-                return _from_pil(image, str(path))
+                _check_size(*image.size, str(path))
+                ImageOps.exif_transpose(image, in_place=True)  # no copy: the image is large and nobody else's
+                return _from_upright(image, str(path))
         except UnidentifiedImageError:
             if path.suffix.lower() not in {".tif", ".tiff"}:
                 raise
@@ -192,14 +194,17 @@ def _check_size(width: int, height: int, name: str) -> None:
 
 def _from_pil(image: Image.Image, name: str) -> Pixels:
     _check_size(*image.size, name)
-    upright = ImageOps.exif_transpose(image)
+    return _from_upright(ImageOps.exif_transpose(image), name)
+
+
+def _from_upright(upright: Image.Image, name: str) -> Pixels:
     if upright.mode.startswith("I") or upright.mode == "F":
         return _from_array(np.asarray(upright), name)
     if upright.mode in {"RGBA", "LA", "PA", "La", "RGBa"} or "transparency" in upright.info:
         rgba = upright.convert("RGBA")
         black = Image.new("RGBA", rgba.size, (0, 0, 0, 255))
         upright = Image.alpha_composite(black, rgba)
-    return np.asarray(upright.convert("RGB"), dtype=np.uint8)
+    return np.asarray(upright if upright.mode == "RGB" else upright.convert("RGB"), dtype=np.uint8)
 
 
 def _from_array(array: npt.NDArray[Any], name: str) -> Pixels:

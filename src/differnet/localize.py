@@ -22,12 +22,10 @@ def map_of_image(
 ) -> npt.NDArray[np.float32]:
     """Return the heat map (H, W) of decoded pixels (H, W, 3), not yet divided by a scale.
 
-    ``runtime``: see :func:`heat_map`. Raises :class:`NumericalError` when it is not finite.
+    ``runtime``: see :func:`heat_map`.
     """
     square = to_square(pixels, module.sizes[0])
     heat = heat_map(square, module, flow, settings.maps, settings.views, runtime)
-    if not torch.isfinite(heat).all():
-        raise NumericalError("a heat map has NaN or infinite values")
     resized = F.interpolate(heat[None, None], size=pixels.shape[:2], mode="bilinear", align_corners=False)
     array: npt.NDArray[np.float32] = resized[0, 0].numpy()
     return array
@@ -45,6 +43,7 @@ def heat_map(
 
     ``image``: (3, S, S), values 0..255. ``runtime``: what computed the features that the flow was fitted to, when
     that is not ``module`` itself but its 8-bit form. Returns (S, S), not negative, in units of the loss per grey level.
+    Raises :class:`NumericalError` when it is not finite.
     """
     turned = even_views(maps.map_views, views)
     device = next(flow.parameters()).device
@@ -54,7 +53,10 @@ def heat_map(
     for i in range(len(turned)):
         exact = None if features is None else features[i : i + 1].to(device)
         parts.append(gradient_maps(rendered[i : i + 1].to(device), module, flow, maps.blur, exact))
-    return turn_back(torch.cat(parts).cpu(), turned.angles)
+    heat = turn_back(torch.cat(parts).cpu(), turned.angles)
+    if not torch.isfinite(heat).all():
+        raise NumericalError("a heat map has NaN or infinite values")
+    return heat
 
 
 def gradient_maps(

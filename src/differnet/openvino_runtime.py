@@ -61,9 +61,9 @@ class Graph:
 
 
 class OpenVinoRuntime:
-    """A graph compiled for this CPU, in requests of two views on each half of its cores; two views alone part.
+    """A graph compiled for this CPU, in requests of two views on each half of its cores.
 
-    One object can be used by many threads; they take turns.
+    Two views alone part, and a single one has all cores. One object can be used by many threads; they take turns.
     """
 
     name = "openvino"
@@ -72,9 +72,9 @@ class OpenVinoRuntime:
         self.precision = precision
         self.width = int(model.output(0).shape[1])
         self._model = model
-        self._queues: dict[int, Any] = {}
+        self._queues: dict[tuple[int, int], Any] = {}
         self._lock = threading.Lock()
-        self._queue(_TOGETHER)
+        self._queue(_TOGETHER, 2)
 
     def features(self, groups: Iterable[Tensor]) -> Tensor:
         """Map groups of views (B, 3, S, S) to features (V, D)."""
@@ -82,10 +82,11 @@ class OpenVinoRuntime:
         with self._lock, one_torch_thread():
             try:
                 for views in groups:
+                    streams = 1 if len(views) == 1 else 2
                     for part in views.split(_TOGETHER if len(views) > _TOGETHER else 1):
                         rows.append(np.empty((len(part), self.width), dtype=np.float32))
                         pixels = np.ascontiguousarray(part.numpy())
-                        queue = self._queue(len(part))
+                        queue = self._queue(len(part), streams)
                         # the request shares the pixels, so it is given them to keep
                         queue.start_async({0: pixels}, (rows[-1], pixels), share_inputs=True)
             finally:
@@ -93,16 +94,17 @@ class OpenVinoRuntime:
                     queue.wait_all()
         return torch.from_numpy(np.concatenate(rows))
 
-    def _queue(self, together: int) -> Any:
-        """Return the queue for requests of so many views, compiled when it is first needed."""
-        if together not in self._queues:
+    def _queue(self, together: int, streams: int) -> Any:
+        """Return the queue for so many requests of so many views at a time, compiled when it is first needed."""
+        key = together, streams
+        if key not in self._queues:
             openvino = import_openvino()
             self._model.reshape([together, *list(self._model.input(0).shape)[1:]])
-            options = {"NUM_STREAMS": "2", "INFERENCE_PRECISION_HINT": "f32"}
+            options = {"NUM_STREAMS": str(streams), "INFERENCE_PRECISION_HINT": "f32"}
             compiled = openvino.Core().compile_model(self._model, "CPU", options)
-            self._queues[together] = openvino.AsyncInferQueue(compiled, 2)
-            self._queues[together].set_callback(_store)
-        return self._queues[together]
+            self._queues[key] = openvino.AsyncInferQueue(compiled, streams)
+            self._queues[key].set_callback(_store)
+        return self._queues[key]
 
 
 def import_openvino() -> Any:

@@ -8,6 +8,8 @@ clips what is unusual, which is what a detector looks for.
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import gc
 import io
 import logging
 from collections.abc import Callable
@@ -25,27 +27,30 @@ IMAGES = 24  # good images that give the ranges, one group of views each
 _LEAST_COSINE = 0.9
 
 
-def quantize(module: MultiScale, groups: list[Tensor], on_step: Callable[[int], None]) -> Graph:
-    """Return ``module`` in 8-bit integers, with ranges from ``groups`` of views (B, 3, S, S), values 0..255.
+def quantize(
+    module: MultiScale, group: Callable[[int], Tensor], count: int, on_step: Callable[[int], None]
+) -> Graph:
+    """Return ``module`` in 8-bit integers, with ranges from ``count`` groups of views (B, 3, S, S), values 0..255.
 
-    ``on_step`` is told of each group. Raises :class:`QuantizationError` when the new features point elsewhere than
+    ``group`` renders one of them anew whenever it is asked, so that they are never all in memory; ``on_step`` is
+    told of each. Raises :class:`QuantizationError` when the new features point elsewhere than
     PyTorch's: a cosine below 0.9 on the first group.
     """
     import_openvino()  # first, so that NNCF finds no telemetry either
     import nncf
     from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 
-    def numbered(item: tuple[int, Tensor]) -> Any:
-        on_step(item[0] + 1)
-        return item[1].numpy()
+    def pixels(index: int) -> Any:
+        on_step(index + 1)
+        return group(index).numpy()
 
     nncf.set_log_level(logging.ERROR)
-    data = nncf.Dataset(list(enumerate(groups)), numbered)
+    data = nncf.Dataset(range(count), pixels)
     with contextlib.redirect_stdout(io.StringIO()):  # NNCF draws progress bars there
         quantized = nncf.quantize(
             convert(module),
             data,
-            subset_size=len(groups),
+            subset_size=count,
             preset=nncf.QuantizationPreset.MIXED,
             fast_bias_correction=False,  # the fast one is coarser, see docs/decisions.md
             advanced_parameters=nncf.AdvancedQuantizationParameters(
@@ -53,7 +58,10 @@ def quantize(module: MultiScale, groups: list[Tensor], on_step: Callable[[int], 
             ),
         )
     graph = Graph.of(quantized)
-    cosine = alignment(run_graph(graph).features(groups[:1]), TorchRuntime(module).features(groups[:1]))
+    del quantized, data
+    _give_back_memory()
+    first = [group(0)]
+    cosine = alignment(run_graph(graph).features(first), TorchRuntime(module).features(first))
     if not cosine >= _LEAST_COSINE:
         raise QuantizationError(
             f"in 8-bit integers the features point elsewhere (cosine {cosine:.3f} to those in floats, at "
@@ -65,3 +73,10 @@ def quantize(module: MultiScale, groups: list[Tensor], on_step: Callable[[int], 
 def alignment(found: Tensor, wanted: Tensor) -> float:
     """Return the least cosine between rows (V, D) of two feature tables."""
     return float(torch.nn.functional.cosine_similarity(found, wanted, dim=1).min())
+
+
+def _give_back_memory() -> None:
+    """Hand freed memory back to the system, where the C library can: NNCF's leftovers are larger than a bank."""
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
