@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,18 @@ def machine() -> str:
             versions.append(f"{name} {importlib.metadata.version(name)}")
         except importlib.metadata.PackageNotFoundError:
             continue
-    return f"{model}, {os.cpu_count()} cores, Python {platform.python_version()}; {', '.join(versions)}"
+    where = f"{model}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    return f"{where}; commit {_commit()}; {', '.join(versions)}"
+
+
+def _commit() -> str:
+    """Name the commit that was measured; nothing is known outside a repository."""
+    git = shutil.which("git")
+    if git is None:
+        return "unknown"
+    here = Path(__file__).parent
+    found = subprocess.run([git, "rev-parse", "--short", "HEAD"], cwd=here, capture_output=True, text=True)
+    return found.stdout.strip() or "unknown"
 
 
 def write_curves(

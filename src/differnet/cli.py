@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 
@@ -166,9 +166,11 @@ def quantize(
 
 @app.command()
 def evaluate(
-    data: Annotated[Path, typer.Argument(help="Data set.")],
-    layout: Annotated[str, typer.Option(help="auto, folder, mvtec or mtd.")] = "auto",
-    category: Annotated[list[str] | None, typer.Option(help="MVTec category; repeatable.")] = None,
+    data: Annotated[Path, typer.Argument(help="Data set: a folder, or elpv for the installed package.")],
+    layout: Annotated[str, typer.Option(help="auto, folder, mvtec, mtd or elpv.")] = "auto",
+    category: Annotated[
+        list[str] | None, typer.Option(help="MVTec category, or mono or poly; repeatable.")
+    ] = None,
     split: Annotated[Path | None, typer.Option(help="File naming the training images (mtd).")] = None,
     shots: Annotated[int | None, typer.Option(min=1, help="Train on this many random images.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="How many seeds: 0, 1, ...")] = 1,
@@ -187,8 +189,8 @@ def evaluate(
         from differnet import config, datasets, evaluation_files
         from differnet.evaluate import evaluate as run
 
-        if layout not in ("auto", "folder", "mvtec", "mtd"):
-            raise typer.BadParameter(f"{layout!r} is not one of auto, folder, mvtec, mtd")
+        if layout not in get_args(datasets.Layout):
+            raise typer.BadParameter(f"{layout!r} is not one of {', '.join(get_args(datasets.Layout))}")
         resolved = config.resolve(preset, config.parse_assignments(settings or []))
         tables = datasets.read(data, layout, category or (), split)  # type: ignore[arg-type]
         documents = []

@@ -5,20 +5,23 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from differnet.errors import LayoutError
+from differnet.errors import LayoutError, MissingExtraError
 from differnet.images import SUFFIXES, find, load_mask
 
 Split = Literal["train", "test"]
-Layout = Literal["auto", "folder", "mvtec", "mtd"]
+Layout = Literal["auto", "folder", "mvtec", "mtd", "elpv"]
 GOOD = "good"
 _MTD_DEFECTS = ("MT_Blowhole", "MT_Break", "MT_Crack", "MT_Fray", "MT_Uneven")
 _SPLIT_SEED = 0
+_ELPV_CELLS = ("mono", "poly")
+_ELPV_SHARE = 0.7
 
 
 @dataclass(frozen=True)
@@ -95,10 +98,14 @@ def read(
     """Read the data set at ``root``; one table a category.
 
     ``layout="auto"`` recognises Magnetic Tile Defects by ``MT_Free``, MVTec by ``train/good`` (here or one
-    folder down), and takes anything else as plain folders. Raises :class:`LayoutError` with what was
-    expected and what was found.
+    folder down), and takes anything else as plain folders; ``elpv``, where no folder has that name, is the
+    installed package of solar cells. Raises :class:`LayoutError` with what was expected and what was found.
     """
     folder = Path(root)
+    if layout == "elpv" or (layout == "auto" and str(root) == "elpv" and not folder.exists()):
+        if split_file is not None:
+            raise LayoutError("the layout 'elpv' takes no split file; it is for mtd")
+        return read_elpv(_elpv_folder() if str(root) == "elpv" else folder, categories)
     if not folder.is_dir():
         raise LayoutError(f"{folder}: no such folder")
     known = _recognise(folder) if layout == "auto" else layout
@@ -149,6 +156,28 @@ def read_mtd(root: Path, split_file: str | Path | None = None) -> Dataset:
         defect = path.parts[-3].removeprefix("MT_").lower()
         samples.append(Sample(path, "test", defect, mask if mask.is_file() else None))
     return Dataset("magnetic tiles", tuple(samples))
+
+
+def read_elpv(root: Path, categories: Sequence[str] = ()) -> list[Dataset]:
+    """Read solar cells as the package ``elpv-dataset`` holds them: ``labels.csv`` beside ``images``.
+
+    One table for each of mono and poly. Cells of defect probability 0 are good, and a seeded 70 % of them are for
+    training; those of probability 1 are defective; the others, of which people were not sure, are left out.
+    """
+    table = root / "labels.csv"
+    if not table.is_file():
+        raise LayoutError(f"{root}: expected labels.csv and images/*.png; found {_listing(root)}")
+    unknown = [name for name in categories if name not in _ELPV_CELLS]
+    if unknown:
+        raise LayoutError(f"elpv: no category {unknown}; there are {list(_ELPV_CELLS)}")
+    rows = [line.split() for line in table.read_text().splitlines() if line.strip()]
+    try:
+        cells = [(root / name, float(probability), kind) for name, probability, kind in rows]
+    except ValueError as error:
+        raise LayoutError(
+            f"{table}: expected a path, a probability and a kind in each line ({error})"
+        ) from error
+    return [_elpv_cells(cells, kind) for kind in categories or _ELPV_CELLS]
 
 
 def read_folder(root: Path) -> Dataset:
@@ -209,6 +238,26 @@ def _read_category(root: Path) -> Dataset:
             mask = root / "ground_truth" / folder.name / f"{path.stem}_mask.png"
             samples.append(Sample(path, "test", folder.name, mask if mask.is_file() else None))
     return Dataset(root.name or root.resolve().name, tuple(samples))
+
+
+def _elpv_folder() -> Path:
+    """Find the installed package, without importing it."""
+    found = find_spec("elpv_dataset")
+    if found is None or not found.submodule_search_locations:
+        raise MissingExtraError(
+            "the data set elpv needs its package (CC BY-NC-SA, 90 MB): pip install 'differnet[elpv]'"
+        )
+    return Path(next(iter(found.submodule_search_locations)), "data")
+
+
+def _elpv_cells(cells: list[tuple[Path, float, str]], wanted: str) -> Dataset:
+    good = [path for path, probability, kind in cells if kind == wanted and probability == 0]
+    train = _seeded_share(good, _ELPV_SHARE)
+    samples = [Sample(path, "train" if path in train else "test") for path in good]
+    for path, probability, kind in cells:
+        if kind == wanted and probability == 1:
+            samples.append(Sample(path, "test", "defective"))
+    return Dataset(f"elpv {wanted}", tuple(samples))
 
 
 def _mtd_training_names(good: list[Path], split_file: str | Path | None) -> set[str]:

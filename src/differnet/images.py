@@ -140,7 +140,7 @@ def _from_file(path: Path) -> Pixels:
                 if _is_deep_colour(image):
                     _check_size(image.width, image.height, str(path))
                     return _from_deep_png(path) if image.format == "PNG" else _from_tiff(path)
-                _check_size(*image.size, str(path))
+                _check_size(image.width, image.height, str(path))
                 ImageOps.exif_transpose(image, in_place=True)  # no copy: the image is large and nobody else's
                 return _from_upright(image, str(path))
         except UnidentifiedImageError:
