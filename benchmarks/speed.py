@@ -43,7 +43,7 @@ FIXED = (1, 2, 4, 8, 16)
 FITS: dict[str, tuple[str, dict[str, Any]]] = {
     "default": ("default", {}),
     "fast": ("fast", {}),
-    "fast, 4 training views, f32": ("fast", {"train_views": 4, "precision": "f32"}),
+    "fast, 6 training views, bf16": ("fast", {"train_views": 6, "precision": "bf16"}),
 }
 SEEDS = 3  # accuracy is the mean of these
 EQUAL = 1e-3

@@ -9,7 +9,7 @@ from typing import Any
 
 Record = dict[str, Any]
 LITERAL = "literal, 64 views"
-QUICK = "fast, 4 training views, f32"
+QUICK = "fast, 6 training views, bf16"
 USUAL = {"default": "16", "fast": "8", QUICK: "8"}  # scoring views
 NOTE = """
 Every figure is the median of the repeats, with the least and the largest; a ratio is taken within a repeat, in which all candidates

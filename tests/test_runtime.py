@@ -9,7 +9,7 @@ import torch
 
 from differnet import backbone, config, placement, quantize, runtime
 from differnet.errors import ConfigError, MissingExtraError, ModelFileError, NumericalError, QuantizationError
-from differnet.openvino_runtime import Graph, OpenVinoRuntime, convert, run_graph
+from differnet.openvino_runtime import Graph, OpenVinoRuntime, convert, has_bf16, run_graph
 
 SETTINGS = config.Backbone(sizes=(96, 48))
 
@@ -55,6 +55,18 @@ def test_half_precision_stays_close(lite0):
     assert 0 < runtime.difference(half, wanted) < 0.01
 
 
+def test_bfloat16_stays_close_or_is_refused(lite0, monkeypatch):
+    wanted = runtime.TorchRuntime(lite0).features(groups(4))
+    settings = config.Backbone(sizes=(96, 48), precision="bf16")
+    if has_bf16():
+        found = placement.choose(lite0, settings)
+        assert found.precision == placement.choose_precision(settings, "cpu") == "bf16"
+        assert 1e-6 < runtime.difference(found.features(groups(4)), wanted) < placement.AGREEMENT_BF16
+    monkeypatch.setattr(placement, "has_bf16", lambda: False)
+    with pytest.raises(ConfigError, match="this CPU does not compute in bfloat16"):
+        placement.choose(lite0, settings)
+
+
 @pytest.mark.parametrize(
     ("installed", "name", "precision"),
     [
@@ -82,6 +94,9 @@ def test_auto_takes_the_fastest_that_is_installed(monkeypatch, installed, name, 
         ({"runtime": "torch", "precision": "int8"}, "cpu", True, ConfigError, "runs in OpenVINO on a CPU"),
         ({"precision": "f16", "runtime": "openvino"}, "cpu", True, ConfigError, "runs in PyTorch"),
         ({"precision": "int8"}, "cuda", True, ConfigError, "runs in OpenVINO on a CPU"),
+        ({"precision": "bf16"}, "cuda", True, ConfigError, "runs in OpenVINO on a CPU"),
+        ({"precision": "bf16", "runtime": "torch"}, "cpu", True, ConfigError, "runs in OpenVINO on a CPU"),
+        ({"precision": "bf16"}, "cpu", False, MissingExtraError, "pip install openvino"),
     ],
 )
 def test_what_cannot_be_had_is_explained(monkeypatch, settings, device, installed, error, message):

@@ -20,7 +20,7 @@ from differnet.errors import ConfigError
 
 _strict = ConfigDict(extra="forbid", allow_inf_nan=False)
 RuntimeName = Literal["auto", "torch", "openvino", "onnxruntime"]
-PrecisionName = Literal["auto", "f32", "f16", "int8"]
+PrecisionName = Literal["auto", "f32", "f16", "bf16", "int8"]
 Positive = Annotated[int, Field(ge=1, le=1_000_000)]
 Factors = Annotated[tuple[float, float], Field(description="lowest and highest factor")]
 
@@ -62,7 +62,8 @@ class Backbone:
     timm names the index into ``feature_info``; ignored by ``alexnet``. ``sizes``: side lengths in pixels,
     largest first; every view is rendered at the first. ``runtime``: where it runs; ``precision``: in which
     numbers. ``"auto"`` takes the fastest that is installed: 8-bit integers in OpenVINO on a CPU.
-    ``"f16"`` is PyTorch's mixed precision, for GPUs.
+    ``"f16"`` is PyTorch's mixed precision, for GPUs; ``"bf16"`` is OpenVINO's, for CPUs that compute in it
+    themselves: as fast as integers and ready at once, but bound to such CPUs.
     """
 
     backbone: Annotated[str, Field(min_length=1)] = "efficientnet_lite0"

@@ -85,8 +85,8 @@ class Describer:
 
     @property
     def other_numbers(self) -> Runtime | None:
-        """The runtime if its features are not those of the torch module up to rounding: 8-bit integers."""
-        return self.runtime if self.runtime.precision == "int8" else None
+        """The runtime if its features are not those of the torch module up to rounding."""
+        return self.runtime if self.runtime.precision in ("int8", "bf16") else None
 
     def square(self, image: ImageLike) -> Tensor:
         """Decode ``image`` and resize it to what views are rendered from: (3, S, S), values 0..255."""

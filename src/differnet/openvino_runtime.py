@@ -1,4 +1,4 @@
-"""The backbone in OpenVINO on a CPU, in 32-bit floats or in the 8-bit integers of :mod:`differnet.quantize`."""
+"""The backbone in OpenVINO on a CPU, in floats or in the 8-bit integers of :mod:`differnet.quantize`."""
 
 from __future__ import annotations
 
@@ -100,7 +100,8 @@ class OpenVinoRuntime:
         if key not in self._queues:
             openvino = import_openvino()
             self._model.reshape([together, *list(self._model.input(0).shape)[1:]])
-            options = {"NUM_STREAMS": str(streams), "INFERENCE_PRECISION_HINT": "f32"}
+            floats = "bf16" if self.precision == "bf16" else "f32"
+            options = {"NUM_STREAMS": str(streams), "INFERENCE_PRECISION_HINT": floats}
             compiled = openvino.Core().compile_model(self._model, "CPU", options)
             self._queues[key] = openvino.AsyncInferQueue(compiled, streams)
             self._queues[key].set_callback(_store)
@@ -116,6 +117,11 @@ def import_openvino() -> Any:
         raise MissingExtraError(
             "8-bit integers and runtime = 'openvino' need OpenVINO: pip install openvino"
         ) from error
+
+
+def has_bf16() -> bool:
+    """Whether this CPU computes in bfloat16 itself (AMX or AVX-512)."""
+    return "BF16" in import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def convert(module: MultiScale) -> Any:

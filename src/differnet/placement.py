@@ -1,6 +1,6 @@
 """Where the frozen backbone runs: PyTorch on any device; OpenVINO or ONNX Runtime on a CPU.
 
-PyTorch is the reference: a graph in 32-bit floats is used only after its features agreed with it.
+PyTorch is the reference: a graph in floats is used only after its features agreed with it.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from differnet import config
 from differnet.backbone import MultiScale
 from differnet.errors import ConfigError, MissingExtraError, NumericalError
 from differnet.onnx_runtime import OnnxRuntime
-from differnet.openvino_runtime import OpenVinoRuntime, convert
+from differnet.openvino_runtime import OpenVinoRuntime, convert, has_bf16
 from differnet.runtime import Precision, Runtime, TorchRuntime, difference, probe
 
 AGREEMENT = 1e-4
+AGREEMENT_BF16 = 0.05  # eight bits of mantissa, through sixty layers
 
 
 def choose(module: MultiScale, settings: config.Backbone, device: str = "cpu") -> Runtime:
@@ -27,7 +28,8 @@ def choose(module: MultiScale, settings: config.Backbone, device: str = "cpu") -
     """
     name = choose_name(settings, device)
     if name == "openvino":
-        return checked(OpenVinoRuntime(convert(module)), module)
+        numbers: Precision = "bf16" if settings.precision == "bf16" else "f32"
+        return checked(OpenVinoRuntime(convert(module), numbers), module)
     if name == "onnxruntime":
         return checked(OnnxRuntime(module), module)
     return TorchRuntime(module, device, "f16" if settings.precision == "f16" else "f32")
@@ -38,6 +40,8 @@ def choose_name(settings: config.Backbone, device: str) -> str:
     on_cpu = torch.device(device).type == "cpu"
     if settings.precision == "f16" and settings.runtime not in ("auto", "torch"):
         raise ConfigError(f"precision = 'f16' runs in PyTorch, not in {settings.runtime}")
+    if settings.precision == "bf16":
+        return _openvino_with_bf16(settings, on_cpu)
     if settings.runtime in ("openvino", "onnxruntime"):
         if not on_cpu:
             raise ConfigError(f"runtime = {settings.runtime!r} runs on the CPU, not on {device!r}")
@@ -72,13 +76,26 @@ def choose_precision(settings: config.Backbone, device: str) -> Precision:
 def checked(runtime: Runtime, module: MultiScale) -> Runtime:
     """Return ``runtime`` if its features agree with PyTorch's; raises :class:`NumericalError` if not."""
     views = probe(module.sizes[0])
+    limit = AGREEMENT_BF16 if runtime.precision == "bf16" else AGREEMENT
     apart = difference(runtime.features([views]), TorchRuntime(module).features([views]))
-    if not apart <= AGREEMENT:
+    if not apart <= limit:
         raise NumericalError(
             f"{runtime.name}'s features differ from PyTorch's by {apart:.1e} of the largest, more than "
-            f"{AGREEMENT:.0e}; choose runtime = 'torch' and report this machine"
+            f"{limit:.0e}; choose runtime = 'torch' and report this machine"
         )
     return runtime
+
+
+def _openvino_with_bf16(settings: config.Backbone, on_cpu: bool) -> str:
+    if not on_cpu or settings.runtime not in ("auto", "openvino"):
+        raise ConfigError("precision = 'bf16' runs in OpenVINO on a CPU")
+    if not _is_installed("openvino"):
+        raise MissingExtraError("precision = 'bf16' needs OpenVINO: pip install openvino")
+    if not has_bf16():
+        raise ConfigError(
+            "precision = 'bf16': this CPU does not compute in bfloat16 (AMX or AVX-512 BF16); use 'auto'"
+        )
+    return "openvino"
 
 
 def _is_installed(package: str) -> bool:

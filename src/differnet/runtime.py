@@ -13,7 +13,7 @@ from differnet.backbone import MultiScale
 from differnet.errors import ConfigError
 
 GROUP = 4  # views that go through the backbone together
-Precision = Literal["f32", "f16", "int8"]
+Precision = Literal["f32", "f16", "bf16", "int8"]
 
 
 class Runtime(Protocol):
