@@ -26,6 +26,7 @@ from differnet.calibrate import hold_out
 from differnet.features import silent
 from differnet.flow import Flow
 from differnet.metrics import auroc, recall_without_false_alarms
+from differnet.reading import reading
 from differnet.scorer import view_scores
 from report import machine, write_curves
 
@@ -108,13 +109,14 @@ def one_run(settings: config.Config, bank: Tensor, test: Tensor, labels: np.ndar
     fitted, held = hold_out(range(len(bank)), 0.2, SEED)
     shape, count = settings.flow, settings.views.train_views
     flow = Flow(bank.shape[2], shape.blocks, shape.hidden, shape.depth, shape.clamp, SEED)
+    read = reading((bank.shape[2],), 1, 1, (0,), "whole")
     rows = bank[fitted, :count].flatten(0, 1)
     epochs: list[dict[str, Any]] = []
     clock = {"spent": 0.0, "since": time.perf_counter()}
 
     def look(epoch: train.Epoch, _: int) -> None:
         clock["spent"] += time.perf_counter() - clock["since"]
-        scores = np.array([view_scores(flow, part, "cpu").mean() for part in test])
+        scores = np.array([view_scores(flow, read, part, "cpu").mean() for part in test])
         epochs.append(
             {
                 "seconds": clock["spent"],

@@ -31,7 +31,7 @@ from differnet.evaluate import Evaluation, Run, run_of
 from differnet.evaluation_files import Files
 from differnet.features import describer_of_module, silent
 from differnet.metrics import auroc
-from differnet.scorer import Scorer, scoring_views, view_scores
+from differnet.scorer import Scorer, scoring_views
 from literal import LiteralDetector
 from report import machine
 from speed_page import write_speed
@@ -145,7 +145,12 @@ class Bench:
 
     def _scorer(self, detector: DifferNet, runtime: str) -> Scorer:
         settings = config.resolve(detector.config, {"runtime": runtime, "precision": "f32"})
-        return Scorer(detector.model.flow, describer_of_module(detector.module, settings, "cpu"), "cpu")
+        return Scorer(
+            detector.model.flow,
+            detector.model.reading,
+            describer_of_module(detector.module, settings, "cpu"),
+            "cpu",
+        )
 
     def _assert_early_verdicts_hold(self, detector: DifferNet) -> None:
         """On the sample; the page counts the verdicts that differ on all test tiles."""
@@ -183,7 +188,7 @@ class Bench:
         most = 64 if bank is not None else detector.config.views.score_views
         views = scoring_views(detector.config.views, detector.seed, most)
         features = list(detector.describer.stream(self.test, views))
-        scores = np.stack([view_scores(detector.model.flow, part, "cpu") for part in features])
+        scores = np.stack([detector.view_scores(part) for part in features])
         record = {
             "auroc": {
                 str(n): auroc(scores[:, :n].mean(axis=1), self.labels) for n in (*FIXED, 64) if n <= most

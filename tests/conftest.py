@@ -8,7 +8,13 @@ from PIL import Image
 
 TINY = {
     "backbone": "test_efficientnet",
-    "stage": 2,
+    "rotation": "full",
+    "stages": [2],
+    "grid": 1,
+    "read_stages": "all",
+    "pooling": "whole",
+    "start": "random",
+    "noise": 0,
     "sizes": [64, 32],
     "precision": "f32",
     "hidden": 32,

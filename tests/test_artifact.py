@@ -54,10 +54,28 @@ def test_a_fresh_process_without_network_gives_the_same_bits(detector, file, tmp
     assert json.loads(run.stdout) == wanted
 
 
+def as_format_2(header):
+    """Make a header what it was before features of several stages and places."""
+    settings = header["config"]
+    (settings["backbone"]["stage"],) = settings["backbone"].pop("stages")
+    del header["channels"], header["choice"], settings["reading"], settings["backbone"]["grid"]
+    del settings["flow"]["start"], settings["training"]["noise"]
+    header["format"] = 2
+
+
+def test_a_file_of_format_2_is_read(detector, file):
+    rewrite(file, as_format_2)
+    old, image = differnet.load(file), good_image(7)
+    assert old.config == detector.config
+    assert old.predict(image) == detector.predict(image)
+    assert np.array_equal(old.localize(image), detector.localize(image))
+
+
 def test_a_file_of_format_1_is_read(detector, file):
     """It has no precision, and one score of each held-out image: verdicts hold, stopping early does not."""
     header, tensors = storage.read_tensors(file)
     tensors["calibration"] = tensors.pop("view_scores").mean(dim=1)
+    as_format_2(header)
     header["format"] = 1
     del header["precision"], header["config"]["backbone"]["precision"]
     storage.write_tensors(file, tensors, header)
@@ -112,7 +130,7 @@ def test_truncated_files_are_refused(file, cut):
     ("change", "message"),
     [
         (lambda h: h.update(kind="checkpoint"), "holds a checkpoint, not a detector"),
-        (lambda h: h.update(format=99), "format 99; this version reads formats 1 to 2"),
+        (lambda h: h.update(format=99), "format 99; this version reads formats 1 to 3"),
         (lambda h: h.pop("config"), "do not fit together"),
         (lambda h: h["config"]["flow"].update(hidden=60000), "parameters found"),
         (lambda h: h["config"]["flow"].update(blocks=10**9), "do not fit together"),

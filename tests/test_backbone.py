@@ -77,7 +77,7 @@ def test_it_is_frozen(lite0):
 
 
 def test_any_timm_name_with_a_stage():
-    module = backbone.build(config.Backbone(backbone="resnet10t", stage=3, sizes=(64, 32)), "random")
+    module = backbone.build(config.Backbone(backbone="resnet10t", stages=(3,), sizes=(64, 32)), "random")
     assert module.width == 2 * timm.create_model("resnet10t", features_only=True).feature_info.channels()[3]
     assert module.mean.flatten().tolist() == pytest.approx([255 * m for m in (0.485, 0.456, 0.406)], rel=1e-5)
 
@@ -90,7 +90,7 @@ def test_a_timm_model_from_a_weights_file(tmp_path, suffix):
     network = timm.create_model("resnet10t", pretrained=False)
     file = tmp_path / f"weights{suffix}"
     (torch.save if suffix == ".pth" else save_file)(network.state_dict(), file)
-    module = backbone.build(config.Backbone(backbone="resnet10t", stage=2, sizes=(64,)), str(file))
+    module = backbone.build(config.Backbone(backbone="resnet10t", stages=(2,), sizes=(64,)), str(file))
     torch.testing.assert_close(
         dict(module.network.named_parameters())["network.conv1.0.weight"], network.conv1[0].weight
     )
@@ -108,9 +108,9 @@ def test_bad_names_and_stages_are_explained():
     with pytest.raises(ConfigError, match="no backbone 'resnet10x'"):
         backbone.build(config.Backbone(backbone="resnet10x"), "random")
     with pytest.raises(ConfigError, match="stages 0 to 6"):
-        backbone.build(config.Backbone(stage=7), "random")
+        backbone.build(config.Backbone(stages=(7,)), "random")
     with pytest.raises(ConfigError, match="no such feature map"):
-        backbone.build(config.Backbone(backbone="resnet10t", stage=17), "random")
+        backbone.build(config.Backbone(backbone="resnet10t", stages=(17,)), "random")
 
 
 def test_weights_files_that_cannot_be_used(tmp_path):
@@ -129,7 +129,7 @@ def test_weights_files_that_cannot_be_used(tmp_path):
     with pytest.raises(WeightsError, match="lacks 10 entries"):
         backbone.build(config.PAPER.backbone, str(alien))
     with pytest.raises(WeightsError, match="lacks .* entries"):
-        backbone.build(config.Backbone(backbone="resnet10t", stage=2), str(alien))
+        backbone.build(config.Backbone(backbone="resnet10t", stages=(2,)), str(alien))
 
 
 def test_a_failed_download_says_what_to_do():

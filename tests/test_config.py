@@ -47,11 +47,11 @@ def test_json_both_ways(preset):
 
 OTHER = {
     "rotation": "none", "brightness": (0.5, 2.0), "contrast": (0.6, 1.0), "fill": "border", "train_views": 7,
-    "score_views": 9, "score_rotations": "even", "backbone": "resnet18", "stage": 2, "sizes": (96, 48),
+    "score_views": 9, "score_rotations": "even", "backbone": "resnet18", "stages": (2,), "sizes": (96, 48),
     "runtime": "torch", "precision": "f16",
     "blocks": 5, "hidden": 77, "depth": 1, "clamp": 1.9, "epochs": 13, "min_steps": 17,
     "batch": 31, "views_per_step": 2, "learning_rate": 3e-5, "betas": (0.7, 0.9), "eps": 1e-3,
-    "weight_decay": 0.1, "map_views": 11, "blur": 2.5, "holdout": 0.4, "rate": 0.07,
+    "weight_decay": 0.1, "noise": 0.3, "grid": 3, "map_views": 11, "blur": 2.5, "holdout": 0.4, "rate": 0.07,
 }  # fmt: skip
 
 
@@ -60,9 +60,15 @@ OTHER = {
 def test_every_setting_can_be_replaced_one_by_one(name, preset):
     base, section = config.resolve(preset), config.names()[name]
     before = getattr(getattr(base, section), name)
-    other = {"fresh_views": not before, "schedule": {"constant": "one-cycle"}.get(before, "constant")} | OTHER
+    swapped = {"constant": "one-cycle", "auto": "all", "all": "auto", "whole": "auto", "gaussian": "random"}
+    other = {"fresh_views": not before, "schedule": swapped.get(before, "constant")} | OTHER
+    other |= {"read_stages": swapped.get(before, ""), "pooling": "whole" if before == "auto" else "auto"}
+    if name == "start":  # noise goes with one start alone
+        other["start"] = swapped.get(before, "gaussian")
+    if name == "noise":
+        base = config.resolve(base, {"start": "gaussian"})
     for key in (name, f"{section}.{name}"):
-        changed = config.resolve(preset, {key: other[name]})
+        changed = config.resolve(base, {key: other[name]})
         assert getattr(getattr(changed, section), name) == other[name] != before
         assert config.resolve(changed, {key: before}) == base  # and nothing else moved
 
@@ -99,3 +105,10 @@ def test_settings_are_frozen_and_equal_by_value():
     assert config.resolve("default") != config.resolve("default", {"epochs": 3})
     with pytest.raises(dataclasses.FrozenInstanceError):
         config.DEFAULT.flow.hidden = 3
+
+
+def test_noise_goes_with_views_that_do_not_turn():
+    assert config.resolve("learned", {"rotation": "none"}).noise == config.AUTO_NOISE
+    assert config.resolve("learned", {"rotation": "full"}).noise == 0
+    assert config.resolve("learned", {"rotation": "full", "noise": 0.2}).noise == 0.2
+    assert config.resolve("paper").noise == 0

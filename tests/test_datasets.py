@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from differnet import datasets
-from differnet.errors import LayoutError
+from differnet.errors import LayoutError, MissingExtraError
 
 
 def touch(root, *names):
@@ -113,3 +114,46 @@ def test_shots_are_drawn_by_seed(mtd):
     assert three == data.shots(3, seed=0) != data.shots(3, seed=1)
     with pytest.raises(LayoutError, match="9 shots asked of 8"):
         data.shots(9, seed=0)
+
+
+@pytest.fixture
+def cells(tmp_path):
+    """A miniature of the package elpv-dataset: ten good mono cells, four good poly ones, defective and unsure ones."""
+    rows = [(f"g{i}", 0.0, "mono") for i in range(10)] + [(f"h{i}", 0.0, "poly") for i in range(4)]
+    rows += [
+        ("d0", 1.0, "mono"),
+        ("d1", 1.0, "mono"),
+        ("d2", 1.0, "poly"),
+        ("u0", 0.3333, "mono"),
+        ("u1", 0.6666, "poly"),
+    ]
+    (tmp_path / "images").mkdir()
+    for name, _, _ in rows:
+        Image.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / "images" / f"{name}.png")
+    lines = [f"images/{name}.png {probability:17} {kind}" for name, probability, kind in rows]
+    (tmp_path / "labels.csv").write_text("\n".join(lines) + "\n")
+    return tmp_path
+
+
+def test_solar_cells_mono_and_poly_apart(cells):
+    mono, poly = datasets.read(cells, "elpv")
+    assert [data.name for data in (mono, poly)] == ["elpv mono", "elpv poly"]
+    assert (len(mono.train), len(mono.test), len(poly.train), len(poly.test)) == (7, 5, 3, 2)
+    assert sorted(s.path.stem for s in mono.test if s.is_defective) == ["d0", "d1"]
+    assert not any(s.path.stem.startswith("u") for s in (*mono.samples, *poly.samples))
+    assert datasets.read(cells, "elpv", ("mono",)) == [mono]
+
+
+def test_solar_cells_that_are_not_there(cells, tmp_path, monkeypatch):
+    with pytest.raises(LayoutError, match=r"no category \['thin'\]; there are \['mono', 'poly'\]"):
+        datasets.read(cells, "elpv", ("thin",))
+    (tmp_path / "other").mkdir()
+    with pytest.raises(LayoutError, match=r"expected labels.csv and images/\*.png"):
+        datasets.read(tmp_path / "other", "elpv")
+    (cells / "labels.csv").write_text("images/g0.png 0.0\n")
+    with pytest.raises(LayoutError, match="a path, a probability and a kind"):
+        datasets.read(cells, "elpv")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(datasets, "find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'differnet\[elpv\]'"):
+        datasets.read("elpv")

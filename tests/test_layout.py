@@ -11,13 +11,24 @@ import pytest
 
 SOURCE = Path(__file__).parent.parent / "src" / "differnet"
 ORDER = [
-    "errors", "config", "seeds", "storage", "images", "datasets", "views", "weights", "backbone", "runtime",
-    "openvino_runtime", "onnx_runtime", "placement", "quantize", "flow", "score", "metrics", "calibrate", "anytime",
-    "gate", "train", "features", "bank", "localize", "artifact", "verdict", "scorer", "fitting", "conversion",
-    "detector", "demo", "pictures", "evaluate", "evaluation_files", "rows", "showcase", "console", "telling", "cli",
-    "__main__",
+    "errors", "config", "seeds", "storage", "images", "datasets", "synthetic", "views", "weights", "backbone",
+    "runtime", "openvino_runtime", "onnx_runtime", "placement", "quantize", "reading", "gaussian", "flow", "score",
+    "metrics", "calibrate", "anytime", "gate", "train", "features", "bank", "choice", "localize", "artifact",
+    "verdict", "scorer", "fitting", "conversion", "detector", "demo", "pictures", "evaluate", "evaluation_files",
+    "rows", "showcase", "console", "telling", "cli", "__main__",
 ]  # fmt: skip
-LEAVES = {"images", "seeds", "storage", "flow", "score", "metrics", "calibrate", "anytime", "gate"}
+LEAVES = {
+    "images",
+    "seeds",
+    "storage",
+    "flow",
+    "score",
+    "metrics",
+    "calibrate",
+    "anytime",
+    "gate",
+    "gaussian",
+}
 
 
 def imports(module):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import torch
 from torch import nn
@@ -9,9 +11,10 @@ from torch import nn
 import reference
 from conftest import defective_image, good_image
 from differnet import localize
-from differnet.backbone import MultiScale
+from differnet.backbone import Maps, MultiScale
 from differnet.flow import Flow
 from differnet.pictures import overlay
+from differnet.reading import reading
 
 
 def small():
@@ -21,7 +24,8 @@ def small():
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.copy_(torch.randn(parameter.shape, generator=generator) / 3)
-    module = MultiScale(network, (12, 6), (127.0,) * 3, (64.0,) * 3).double()
+    settings = SimpleNamespace(sizes=(12, 6), grid=1)
+    module = MultiScale(Maps(network), settings, (127.0,) * 3, (64.0,) * 3).double()
     return module, Flow(module.width, 2, 6, 1, seed=1).double()
 
 
@@ -46,7 +50,8 @@ def test_gradient_map_is_eq_7_by_finite_differences():
         step[(0, *index)] = 1e-3
         gradient[index] = (loss(x + step) - loss(x - step)) / 2e-3
     wanted = reference.gradient_map(gradient, 1.1)
-    found = localize.gradient_maps(x, module, flow, 1.1)[0]
+    read = reading((4,), sizes=2, grid=1, stages=(0,), pooling="whole")
+    found = localize.gradient_maps(x, module, flow, read, 1.1)[0]
     np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-9)
 
 

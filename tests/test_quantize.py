@@ -15,7 +15,7 @@ from differnet.errors import ConfigError, ModelFileError, NotFittedError, Numeri
 from differnet.metrics import auroc
 
 # The tiny random backbone is no network to quantise; the smallest real one is.
-SMALL = TINY | {"backbone": "efficientnet_lite0", "stage": 3, "precision": "int8", "epochs": 12}
+SMALL = TINY | {"backbone": "efficientnet_lite0", "stages": [3], "precision": "int8", "epochs": 12}
 
 
 def quiet_fit(images, **settings):
@@ -99,7 +99,7 @@ def test_prepared_siblings_share_one_network(good_images):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DifferNetWarning)
         other.fit(good_images[:8], scale_maps=False)
-    assert other.model.graph is first._graph
+    assert other.model.graph is first._prepared.graph
     assert other.describer is first.describer
 
 

@@ -68,8 +68,8 @@ class EarlyStop:
 def early_stop(calibration: Array, group: int, error: float = ERROR) -> EarlyStop:
     """Return the rule from the view scores (M, V) of held-out good images.
 
-    ``error`` cannot be promised below 1 / (M + 1); the rule then promises that. Raises :class:`NumericalError` for
-    no images, and for scores that are negative or not finite.
+    ``error`` cannot be promised below 1 / (M + 1); the rule then promises that, and 0 where one group is all.
+    Raises :class:`NumericalError` for no images, and for scores that are negative or not finite.
     """
     if len(calibration) == 0 or not np.isfinite(calibration).all() or (calibration < 0).any():
         raise NumericalError("early stopping needs finite scores, not below 0, of at least one good image")
@@ -83,7 +83,8 @@ def early_stop(calibration: Array, group: int, error: float = ERROR) -> EarlySto
         above, below = np.maximum(above, apart), np.maximum(below, -apart)
     rank = min(math.ceil((1 - error) * (count + 1) - 1e-9), count) - 1
     bounds = float(np.sort(above)[rank]), float(np.sort(below)[rank])
-    return EarlyStop(views, group, spread, *bounds, max(error, 1 / (count + 1)))
+    promised = max(error, 1 / (count + 1)) if views > group else 0.0  # one group is all views
+    return EarlyStop(views, group, spread, *bounds, promised)
 
 
 def _estimate(scores: Array, seen: int, views: int, spread: float) -> tuple[Array, Array]:

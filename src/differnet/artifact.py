@@ -26,15 +26,18 @@ from differnet import backbone, config, storage
 from differnet.anytime import EarlyStop, early_stop
 from differnet.backbone import MultiScale
 from differnet.calibrate import Threshold, choose_threshold
+from differnet.choice import Choice
 from differnet.errors import ConfigError, ModelFileError, WeightsError
 from differnet.flow import Flow, Permutation
 from differnet.openvino_runtime import Graph
+from differnet.reading import Reading, settled_reading
 from differnet.runtime import GROUP, Precision
 from differnet.train import Epoch
 from differnet.views import count_views
 
-FORMAT = 2
+FORMAT = 3
 _KIND = "detector"
+_MOST_CHANNELS = 65_536
 _PACKAGES = (
     "differnet",
     "torch",
@@ -53,15 +56,18 @@ class Model:
     """A fitted detector without its frozen backbone.
 
     ``view_scores``: scores (M, V) of held-out good images in every scoring view, empty when none were held out.
-    ``map_scale``: the heat-map value that is drawn as 1. ``runtime``, ``precision``: what computed the features that
-    the flow was fitted to. ``graph``: the 8-bit network they came from, ``probe`` (B, D) its features of
-    :func:`differnet.runtime.probe` where it was made; nothing in floats.
+    ``channels``: of every stage in a row of features. ``choice``: what was found out from the good images, and by what
+    evidence; nothing when the settings left nothing open. ``map_scale``: the heat-map value that is drawn as 1.
+    ``runtime``, ``precision``: what computed the features that the flow was fitted to. ``graph``: the 8-bit network
+    they came from, ``probe`` (B, W) its features of :func:`differnet.runtime.probe` where it was made; nothing in
+    floats.
     """
 
     config: config.Config
     seed: int
     backbone_digest: str
     backbone_origin: str
+    channels: tuple[int, ...]
     runtime: str
     flow: Flow
     view_scores: npt.NDArray[np.float64]
@@ -70,6 +76,7 @@ class Model:
     precision: Precision = "f32"
     graph: Graph | None = None
     probe: Tensor | None = None
+    choice: Choice | None = None
     history: tuple[Epoch, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
 
@@ -77,6 +84,11 @@ class Model:
         """Return the scores (M,) of the held-out images in their first ``views`` views, or in all."""
         scores: npt.NDArray[np.float64] = self.view_scores[:, :views].mean(axis=1)
         return scores
+
+    @cached_property
+    def reading(self) -> Reading:
+        """How a row of features is read."""
+        return settled_reading(self.config, self.channels)
 
     @property
     def usual_views(self) -> int:
@@ -108,10 +120,12 @@ def save(path: str | Path, model: Model) -> None:
         "features": model.flow.features,
         "backbone_digest": model.backbone_digest,
         "backbone_origin": model.backbone_origin,
+        "channels": list(model.channels),
         "runtime": model.runtime,
         "precision": model.precision,
         "map_scale": model.map_scale,
         "train_count": model.train_count,
+        "choice": None if model.choice is None else model.choice.to_dict(),
         "history": [asdict(epoch) for epoch in model.history],
         "versions": dict(model.versions),
     }
@@ -129,6 +143,8 @@ def load(path: str | Path) -> Model:
         raise ModelFileError(f"{path}: holds a {header.get('kind', 'thing of no kind')}, not a {_KIND}")
     if header.get("format") == 1:
         header, tensors = _from_format_1(header, tensors)
+    if header.get("format") == 2:
+        header = _from_format_2(path, header)
     if header.get("format") != FORMAT:
         raise ModelFileError(
             f"{path}: format {header.get('format')!r}; this version reads formats 1 to {FORMAT}, so install the "
@@ -136,7 +152,15 @@ def load(path: str | Path) -> Model:
         )
     try:
         return _build(header, tensors)
-    except (KeyError, TypeError, ConfigError, ValueError, RuntimeError) as error:
+    except (
+        KeyError,
+        TypeError,
+        AttributeError,
+        OverflowError,
+        ConfigError,
+        ValueError,
+        RuntimeError,
+    ) as error:
         raise ModelFileError(f"{path}: header and tensors do not fit together ({error})") from error
 
 
@@ -186,6 +210,7 @@ def summarise(model: Model) -> dict[str, Any]:
         "runtime": model.runtime,
         "precision": model.precision,
         "map_scale": model.map_scale,
+        "choice": None if model.choice is None else model.choice.to_dict(),
         "loss": [epoch.loss for epoch in model.history],
         "held_out_loss": [epoch.held_out_loss for epoch in model.history],
         "versions": dict(model.versions),
@@ -200,7 +225,18 @@ def _from_format_1(
     upgraded = dict(tensors)
     if "calibration" in upgraded:
         upgraded["view_scores"] = upgraded.pop("calibration")[:, None]
-    return {**header, "format": FORMAT, "precision": "f32"}, upgraded
+    return {**header, "format": 2, "precision": "f32"}, upgraded
+
+
+def _from_format_2(path: str | Path, header: Mapping[str, Any]) -> dict[str, Any]:
+    """Read what came before features of several stages and places: one stage, pooled over the whole image."""
+    try:
+        settings = {name: dict(section) for name, section in header["config"].items()}
+        settings["backbone"]["stages"] = [settings["backbone"].pop("stage")]
+        channels = int(header["features"]) // len(settings["backbone"]["sizes"])
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise ModelFileError(f"{path}: header and tensors do not fit together ({error!r})") from error
+    return {**header, "format": FORMAT, "config": settings, "channels": [channels], "choice": None}
 
 
 def _writer(header: Mapping[str, Any]) -> str:
@@ -227,9 +263,13 @@ def _build(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Model:
     found = sum(value.numel() for value in state.values() if value.is_floating_point())
     if found != wanted:
         raise ValueError(f"{found} parameters found, {wanted} wanted")
-    flow = Flow(features, shape.blocks, shape.hidden, shape.depth, shape.clamp, seed=0)
+    channels = tuple(int(count) for count in header["channels"])
+    _check_channels(settings, channels, features)
+    flow = Flow(features, shape.blocks, shape.hidden, shape.depth, shape.clamp, 0, shape.start)
     flow.load_state_dict(state)
     _check_permutations(flow)
+    if flow.whitening is not None and not bool((flow.whitening.matrix.diagonal() > 0).all()):
+        raise ValueError("the whitening of the flow cannot be undone")
     flow.eval().requires_grad_(False)
     view_scores = tensors["view_scores"].to(torch.float64).numpy()
     finite = all(bool(torch.isfinite(value).all()) for value in state.values())
@@ -243,6 +283,7 @@ def _build(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Model:
         seed=int(header["seed"]),
         backbone_digest=str(header["backbone_digest"]),
         backbone_origin=str(header["backbone_origin"]),
+        channels=channels,
         runtime=str(header["runtime"]),
         flow=flow,
         view_scores=view_scores,
@@ -251,9 +292,22 @@ def _build(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Model:
         precision=precision,
         graph=Graph.from_tensors(tensors) if precision == "int8" else None,
         probe=tensors["graph.probe"] if precision == "int8" else None,
+        choice=None if header["choice"] is None else Choice.from_dict(header["choice"]),
         history=tuple(Epoch(**epoch) for epoch in header["history"]),
         versions=dict(header["versions"]),
     )
+
+
+def _check_channels(settings: config.Config, channels: tuple[int, ...], features: int) -> None:
+    """Refuse channels that do not come to the width of the flow, before anything is made of them."""
+    if not settings.is_settled:
+        raise ValueError("the settings leave open what to look at")
+    known, wanted = settings.backbone.stages, settings.reading.read_stages
+    read = known if isinstance(wanted, str) else wanted
+    by_stage = dict(zip(known, channels, strict=True))
+    total = len(settings.backbone.sizes) * sum(by_stage[stage] for stage in read)
+    if min(channels) < 1 or max(channels) > _MOST_CHANNELS or total != features:
+        raise ValueError(f"channels {channels} do not give {features} features")
 
 
 def _check_permutations(flow: Flow) -> None:
@@ -268,7 +322,7 @@ def _check_permutations(flow: Flow) -> None:
 
 
 def parameter_count(features: int, shape: config.Flow) -> int:
-    """Return the number of floating-point parameters of a flow without building it.
+    """Return how many floating-point numbers a flow is made of, its whitening included, without building it.
 
     >>> shape = config.Flow(blocks=2, hidden=5, depth=2)
     >>> sum(p.numel() for p in Flow(7, 2, 5, 2).parameters()) == parameter_count(7, shape)
@@ -281,4 +335,5 @@ def parameter_count(features: int, shape: config.Flow) -> int:
         widths = [inputs] + [shape.hidden] * shape.depth + [2 * outputs]
         return sum((a + 1) * b for a, b in itertools.pairwise(widths))
 
-    return shape.blocks * (subnet(first, second) + subnet(second, first))
+    whitening = features * (features + 1) if shape.start == "gaussian" else 0
+    return whitening + shape.blocks * (subnet(first, second) + subnet(second, first))

@@ -1,6 +1,7 @@
 """Features y = f_ex(T_i(x)): a frozen ImageNet network at several input sizes, pooled and concatenated.
 
-Sections 3 and 4.2 of the paper: global average pooling of the last feature map at 448, 224 and 112 pixels.
+Sections 3 and 4.2 of the paper: global average pooling of the last feature map at 448, 224 and 112 pixels. Maps of
+more stages, and averages over parts of the image beside those over the whole, are ours.
 """
 
 from __future__ import annotations
@@ -24,9 +25,12 @@ _IMAGENET_STD = (0.229, 0.224, 0.225)
 class MultiScale(nn.Module):
     """y = [pool(f(x_448)), pool(f(x_224)), pool(f(x_112))] for a frozen network f.
 
-    ``forward``: views (B, 3, S, S) with values 0..255, S the largest size, to features (B, D). The smaller
-    sizes are averaged down from the same view. ``mean`` and ``std`` normalise pixels of 0..255.
-    ``digest`` is the SHA-256 of the network's weights, ``origin`` says where they came from.
+    ``forward``: views (B, 3, S, S) with values 0..255, S the largest size, to features (B, W). The smaller
+    sizes are averaged down from the same view. A row holds the average over the whole image and then, with
+    ``grid`` n > 1, over each of n x n parts, row by row; each of these places has, for every size, the channels of
+    every feature map that f returns (``channels``). :mod:`differnet.reading` finds its way in such a row. ``mean`` and
+    ``std`` normalise pixels of 0..255. ``digest`` is the SHA-256 of the network's weights, ``origin`` says where
+    they came from.
     """
 
     mean: Tensor
@@ -35,7 +39,7 @@ class MultiScale(nn.Module):
     def __init__(
         self,
         network: nn.Module,
-        sizes: tuple[int, ...],
+        settings: config.Backbone,
         mean: tuple[float, ...],
         std: tuple[float, ...],
         origin: str = weights.RANDOM,
@@ -43,23 +47,32 @@ class MultiScale(nn.Module):
     ) -> None:
         super().__init__()
         self.network = network
-        self.sizes = sizes
+        self.sizes = settings.sizes
+        self.grid = settings.grid
         self.origin = origin
         self.digest = digest or weights.digest(network)
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
         self.eval().requires_grad_(False)
         with torch.inference_mode():
-            self.width = self(torch.zeros(1, 3, sizes[0], sizes[0])).shape[1]
+            maps = self.network(torch.zeros(1, 3, self.sizes[0], self.sizes[0]))
+            self.channels = tuple(one.shape[1] for one in maps)
+            self.width = self(torch.zeros(1, 3, self.sizes[0], self.sizes[0])).shape[1]
 
     def forward(self, views: Tensor) -> Tensor:
-        """Describe views (B, 3, S, S), values 0..255, by features (B, D)."""
+        """Describe views (B, 3, S, S), values 0..255, by features (B, W)."""
         normalised = (views - self.mean) / self.std
-        pooled = [self.network(_shrink(normalised, size)).mean(dim=(2, 3)) for size in self.sizes]
-        return torch.cat(pooled, dim=1)
+        maps = [one for size in self.sizes for one in self.network(_shrink(normalised, size))]
+        if self.grid == 1:
+            return torch.cat([one.mean(dim=(2, 3)) for one in maps], dim=1)
+        places = torch.cat([one.flatten(2) @ _averages(one, self.grid) for one in maps], dim=1)
+        return places.transpose(1, 2).flatten(1)
 
     def __repr__(self) -> str:
-        return f"MultiScale(sizes={self.sizes}, width={self.width}, origin={self.origin!r})"
+        return (
+            f"MultiScale(sizes={self.sizes}, channels={self.channels}, grid={self.grid}, "
+            f"width={self.width}, origin={self.origin!r})"
+        )
 
 
 def build(settings: config.Backbone, source: str | None = None) -> MultiScale:
@@ -74,32 +87,38 @@ def build(settings: config.Backbone, source: str | None = None) -> MultiScale:
 
 
 class _Lite0(nn.Module):
-    """EfficientNet-Lite0 up to and including one stage of its blocks."""
+    """EfficientNet-Lite0 up to and including the last of some stages of its blocks, all of which it returns."""
 
-    def __init__(self, network: Any, stage: int) -> None:
+    def __init__(self, network: Any, stages: tuple[int, ...]) -> None:
         super().__init__()
         self.conv_stem = network.conv_stem
         self.bn1 = network.bn1
-        self.blocks = network.blocks[: stage + 1]
+        self.blocks = network.blocks[: stages[-1] + 1]
+        self.stages = stages
 
-    def forward(self, images: Tensor) -> Tensor:
-        features: Tensor = self.blocks(self.bn1(self.conv_stem(images)))
-        return features
+    def forward(self, images: Tensor) -> list[Tensor]:
+        features: Tensor = self.bn1(self.conv_stem(images))
+        maps = []
+        for stage, block in enumerate(self.blocks):
+            features = block(features)
+            if stage in self.stages:
+                maps.append(features)
+        return maps
 
 
 def _lite0(settings: config.Backbone, source: str | None) -> MultiScale:
     network = timm.create_model("tf_efficientnet_lite0", pretrained=False)
-    stages = len(network.blocks)
-    if not 0 <= settings.stage < stages:
-        raise ConfigError(f"stage = {settings.stage}: efficientnet_lite0 has stages 0 to {stages - 1}")
+    known = len(network.blocks)
+    if settings.stages[-1] >= known:
+        raise ConfigError(f"stages = {settings.stages}: efficientnet_lite0 has stages 0 to {known - 1}")
     if source != weights.RANDOM:
         path = source or str(weights.packaged_lite0())
         weights.fill_by_order(network, weights.read_state(path), path)
-    kept = _Lite0(network, settings.stage)
+    kept = _Lite0(network, settings.stages)
     digest = weights.digest(kept)
     fold_normalisation(kept.eval())
     # Google trained it on (x - 127) / 128.
-    return MultiScale(kept, settings.sizes, (127.0,) * 3, (128.0,) * 3, _origin(source, "package"), digest)
+    return MultiScale(kept, settings, (127.0,) * 3, (128.0,) * 3, _origin(source, "package"), digest)
 
 
 @torch.no_grad()
@@ -139,19 +158,21 @@ def _alexnet(settings: config.Backbone, source: str | None) -> MultiScale:
     for layer in network:
         if isinstance(layer, nn.ReLU):
             layer.inplace = False
-    return MultiScale(network, settings.sizes, *_imagenet_bytes(), _origin(source, "torchvision"))
+    digest = weights.digest(network)
+    return MultiScale(Maps(network), settings, *_imagenet_bytes(), _origin(source, "torchvision"), digest)
 
 
-class _LastFeatureMap(nn.Module):
-    """The single feature map that a timm ``features_only`` model was asked for."""
+class Maps(nn.Module):
+    """A network that returns feature maps, or one of them."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
-    def forward(self, images: Tensor) -> Tensor:
-        features: Tensor = self.network(images)[-1]
-        return features
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Return what the network gives for (B, 3, S, S), as a list."""
+        maps = self.network(images)
+        return list(maps) if isinstance(maps, (list, tuple)) else [maps]
 
 
 def _from_timm(settings: config.Backbone, source: str | None) -> MultiScale:
@@ -159,20 +180,19 @@ def _from_timm(settings: config.Backbone, source: str | None) -> MultiScale:
     if not timm.is_model(name):
         near = ", ".join(timm.list_models(f"*{name[:8]}*")[:5]) or "see timm.list_models()"
         raise ConfigError(f"There is no backbone {name!r}: efficientnet_lite0, alexnet or timm's ({near})")
-    options: dict[str, Any] = {"features_only": True, "out_indices": (settings.stage,)}
+    options: dict[str, Any] = {"features_only": True, "out_indices": settings.stages}
     if source is None:
         network = weights.download(name, lambda: timm.create_model(name, pretrained=True, **options))
     elif source == weights.RANDOM:
-        network = _create(name, settings.stage, options)
+        network = _create(name, settings.stages, options)
     else:
-        network = _timm_from_file(name, settings.stage, source, options)
+        network = _timm_from_file(name, settings.stages, source, options)
     cfg = timm.get_pretrained_cfg(name)
     mean, std = (cfg.mean, cfg.std) if cfg else (_IMAGENET_MEAN, _IMAGENET_STD)
-    kept = _LastFeatureMap(network)
-    return MultiScale(kept, settings.sizes, *_imagenet_bytes(mean, std), _origin(source, "timm"))
+    return MultiScale(Maps(network), settings, *_imagenet_bytes(mean, std), _origin(source, "timm"))
 
 
-def _timm_from_file(name: str, stage: int, source: str, options: dict[str, Any]) -> nn.Module:
+def _timm_from_file(name: str, stages: tuple[int, ...], source: str, options: dict[str, Any]) -> nn.Module:
     """Fill a timm network from a file; timm itself would leave random what the file lacks."""
     state = weights.read_state(source)
     whole = timm.create_model(name, pretrained=False)
@@ -180,17 +200,34 @@ def _timm_from_file(name: str, stage: int, source: str, options: dict[str, Any])
     weights.fill_by_name(whole, state, source)
     overlay = {"state_dict": state}
     try:
-        return _create(name, stage, options | {"pretrained": True, "pretrained_cfg_overlay": overlay})
+        return _create(name, stages, options | {"pretrained": True, "pretrained_cfg_overlay": overlay})
     except KeyError as error:
         raise WeightsError(f"{source}: does not fit {name}: {error}") from error
 
 
-def _create(name: str, stage: int, options: dict[str, Any]) -> nn.Module:
+def _create(name: str, stages: tuple[int, ...], options: dict[str, Any]) -> nn.Module:
     try:
         network: nn.Module = timm.create_model(name, **options)
     except (IndexError, AssertionError, RuntimeError) as error:
-        raise ConfigError(f"stage = {stage}: {name} has no such feature map ({error})") from error
+        raise ConfigError(f"stages = {stages}: {name} has no such feature maps ({error})") from error
     return network
+
+
+def _averages(maps: Tensor, grid: int) -> Tensor:
+    """Return weights (H * W, 1 + grid * grid): columns average over the whole map and over each of its parts.
+
+    Parts are as equal as can be; they overlap by a row or column where the map cannot be divided.
+    """
+    height, width = int(maps.shape[2]), int(maps.shape[3])
+    weights = [torch.ones(height, width)]
+    for i, j in itertools.product(range(grid), range(grid)):
+        part = torch.zeros(height, width)
+        rows = slice(i * height // grid, -(-(i + 1) * height // grid))
+        columns = slice(j * width // grid, -(-(j + 1) * width // grid))
+        part[rows, columns] = 1
+        weights.append(part)
+    table = torch.stack([part / part.sum() for part in weights])
+    return table.flatten(1).T.to(maps)
 
 
 def _shrink(images: Tensor, size: int) -> Tensor:

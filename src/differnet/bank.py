@@ -27,11 +27,11 @@ _OFTEN = 50  # images between two notes of how far a kept bank is
 def describe_all(
     describer: Describer, images: Sequence[ImageLike], seed: int, progress: Progress, large: int = LARGE
 ) -> Tensor:
-    """Describe ``train_views`` random views of every image: (N, V, D).
+    """Describe ``train_views`` random views of every image: (N, V, W).
 
     From ``large`` bytes on the table is a temporary file (in ``TMPDIR``), mapped into memory.
     """
-    shape = (len(images), describer.views.train_views, describer.width)
+    shape = (len(images), describer.views.count_to_fit, describer.width)
     bank = torch.empty(shape) if 4 * math.prod(shape) < large else _temporary(shape)
     for index, rows in enumerate(describer.training_views(images, seed, 0, progress)):
         bank[index] = rows
@@ -56,11 +56,11 @@ def digest_of(images: Sequence[ImageLike], rest: object) -> str:
 def kept_bank(
     describer: Describer, images: Sequence[ImageLike], seed: int, folder: Path, key: str, progress: Progress
 ) -> Tensor:
-    """Take the bank (N, V, D) from ``folder`` if it has this ``key``, describing there what is missing.
+    """Take the bank (N, V, W) from ``folder`` if it has this ``key``, describing there what is missing.
 
     Raises :class:`ModelFileError` when the folder holds the bank of other images or settings.
     """
-    shape = (len(images), describer.views.train_views, describer.width)
+    shape = (len(images), describer.views.count_to_fit, describer.width)
     folder.mkdir(parents=True, exist_ok=True)
     done = _open_state(folder, key)
     mode = "r+" if done else "w+"

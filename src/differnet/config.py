@@ -18,6 +18,9 @@ from pydantic.dataclasses import dataclass
 
 from differnet.errors import ConfigError
 
+AUTO_NOISE = 0.5
+UPRIGHT_VIEWS = 4  # to fit; views that are not turned differ in brightness and contrast alone
+TURNED_VIEWS = 32
 _strict = ConfigDict(extra="forbid", allow_inf_nan=False)
 RuntimeName = Literal["auto", "torch", "openvino", "onnxruntime"]
 PrecisionName = Literal["auto", "f32", "f16", "bf16", "int8"]
@@ -34,40 +37,51 @@ def _check_factors(name: str, factors: tuple[float, float]) -> None:
 class Views:
     """Which transformed copies of an image are looked at (sections 3.2 and 4.2 of the paper).
 
-    ``rotation``: ``"full"`` turns by any angle, ``"none"`` leaves images upright. ``fill`` is what stands
+    ``rotation``: ``"full"`` turns by any angle, ``"none"`` leaves images upright, ``"auto"`` finds out from
+    the good images (:mod:`differnet.choice`). ``fill`` is what stands
     outside the turned image: ``"zeros"`` is black, as in the paper; ``"reflection"`` mirrors the image;
     ``"border"`` repeats its rim. ``score_rotations``: images are scored in ``"random"`` views drawn once from the
-    model's seed, or in ``"even"``ly spaced rotations without jitter.
+    model's seed, or in ``"even"``ly spaced rotations without jitter: one where nothing turns. ``"auto"``, there and
+    for ``train_views``, follows the rotation: one upright view to score and 4 to fit, or random ones and 32.
     """
 
-    rotation: Literal["full", "none"] = "full"
+    rotation: Literal["auto", "full", "none"] = "full"
     brightness: Factors = (0.85, 1.15)
     contrast: Factors = (0.85, 1.15)
     fill: Literal["zeros", "reflection", "border"] = "zeros"
     fresh_views: bool = False
-    train_views: Positive = 32
+    train_views: Literal["auto"] | Positive = 32
     score_views: Positive = 16
-    score_rotations: Literal["random", "even"] = "random"
+    score_rotations: Literal["auto", "random", "even"] = "random"
 
     def __post_init__(self) -> None:
         _check_factors("brightness", self.brightness)
         _check_factors("contrast", self.contrast)
+
+    @property
+    def count_to_fit(self) -> int:
+        """``train_views`` as a number; raises :class:`ConfigError` while that is open."""
+        if self.train_views == "auto":
+            raise ConfigError("train_views is open: whether views turn is found out from good images first")
+        return self.train_views
 
 
 @dataclass(frozen=True, config=_strict)
 class Backbone:
     """The frozen network that describes views.
 
-    ``stage``: for ``efficientnet_lite0`` the index of the last of timm's ``blocks`` that is kept; for other
-    timm names the index into ``feature_info``; ignored by ``alexnet``. ``sizes``: side lengths in pixels,
+    ``stages``: whose feature maps are pooled, in order; for ``efficientnet_lite0`` the indices of timm's ``blocks``;
+    for other timm names those into ``feature_info``; ``alexnet`` has one, so ``(0,)``. ``grid``: 1 pools over the whole
+    image alone, as in the paper; n also over each of n x n parts of it. ``sizes``: side lengths in pixels,
     largest first; every view is rendered at the first. ``runtime``: where it runs; ``precision``: in which
-    numbers. ``"auto"`` takes the fastest that is installed: 8-bit integers in OpenVINO on a CPU.
+    numbers. ``"auto"`` takes the fastest that is installed: on a CPU OpenVINO, in 8-bit integers where views turn.
     ``"f16"`` is PyTorch's mixed precision, for GPUs; ``"bf16"`` is OpenVINO's, for CPUs that compute in it
     themselves: as fast as integers and ready at once, but bound to such CPUs.
     """
 
     backbone: Annotated[str, Field(min_length=1)] = "efficientnet_lite0"
-    stage: int = 5
+    stages: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (5,)
+    grid: Annotated[int, Field(ge=1, le=8)] = 1
     sizes: Annotated[tuple[Annotated[int, Field(ge=16, le=4096)], ...], Field(min_length=1)] = (
         448,
         224,
@@ -79,16 +93,36 @@ class Backbone:
     def __post_init__(self) -> None:
         if list(self.sizes) != sorted(set(self.sizes), reverse=True):
             raise ValueError(f"sizes must be different and largest first, not {self.sizes}")
+        if list(self.stages) != sorted(set(self.stages)):
+            raise ValueError(f"stages must be different and in order, not {self.stages}")
+
+
+@dataclass(frozen=True, config=_strict)
+class Reading:
+    """Which of the pooled features the flow maps, and how they become the score of a view.
+
+    ``read_stages``: ``"all"`` or some of ``stages``. ``pooling``: ``"whole"`` maps what was pooled over the whole image
+    (the paper); the others map each part of the ``grid`` by the same flow, and the view has the score of its
+    ``"largest"`` part or their ``"average"``. ``"auto"`` finds out from the good images (:mod:`differnet.choice`).
+    """
+
+    read_stages: Literal["auto", "all"] | tuple[int, ...] = "all"
+    pooling: Literal["auto", "whole", "largest", "average"] = "whole"
 
 
 @dataclass(frozen=True, config=_strict)
 class Flow:
-    """The shape of the normalizing flow (section 3.1.1): defaults are the paper's."""
+    """The shape of the normalizing flow (section 3.1.1): defaults are the paper's.
+
+    ``start``: ``"random"`` weights, as in the paper, or ``"gaussian"``: features are whitened first, and the blocks
+    start as the identity, so that the flow begins as a Mahalanobis distance.
+    """
 
     blocks: Annotated[int, Field(ge=1, le=256)] = 8
     hidden: Annotated[int, Field(ge=1, le=65536)] = 2048
     depth: Annotated[int, Field(ge=0, le=64)] = 3
     clamp: Annotated[float, Field(gt=0)] = 3.0
+    start: Literal["random", "gaussian"] = "random"
 
 
 @dataclass(frozen=True, config=_strict)
@@ -98,7 +132,9 @@ class Training:
     ``batch`` counts views. ``min_steps``: with few images, epochs are added until there were that many
     optimisation steps. ``views_per_step``: with fresh views, how many views of one image stand in a
     batch together. ``schedule``: ``"constant"``, or ``"one-cycle"``, which warms up over the first 30 % of
-    the steps and anneals to nearly zero by a cosine.
+    the steps and anneals to nearly zero by a cosine. ``noise``: standard deviation of what is added to the whitened
+    features of every batch, 1 being that of the features; only with ``start="gaussian"``. ``"auto"`` adds some
+    where views do not turn: turned views differ enough.
     """
 
     epochs: Annotated[int, Field(ge=0)] = 192
@@ -110,6 +146,7 @@ class Training:
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.8, 0.8)
     eps: Annotated[float, Field(gt=0)] = 1e-4
     weight_decay: Annotated[float, Field(ge=0)] = 1e-5
+    noise: Literal["auto"] | Annotated[float, Field(ge=0)] = 0.0
 
 
 @dataclass(frozen=True, config=_strict)
@@ -142,10 +179,37 @@ class Config:
 
     views: Views = Views()
     backbone: Backbone = Backbone()
+    reading: Reading = Reading()
     flow: Flow = Flow()
     training: Training = Training()
     maps: Maps = Maps()
     decision: Decision = Decision()
+
+    def __post_init__(self) -> None:
+        read, known = self.reading, self.backbone
+        chosen = read.read_stages
+        if isinstance(chosen, tuple) and not (chosen and set(chosen) <= set(known.stages)):
+            raise ValueError(f"read_stages = {chosen}: some of the stages {known.stages} were wanted")
+        if isinstance(chosen, tuple) and list(chosen) != sorted(set(chosen)):
+            raise ValueError(f"read_stages must be different and in order, not {chosen}")
+        if read.pooling in ("largest", "average") and known.grid == 1:
+            raise ValueError(f"pooling = {read.pooling!r} needs a grid of 2 or more")
+        if self.training.noise not in (0, "auto") and self.flow.start != "gaussian":
+            raise ValueError("noise needs start = 'gaussian'")
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing is left to be found out from the good images."""
+        views, read = self.views, self.reading
+        found = (views.rotation, views.score_rotations, views.train_views, read.read_stages, read.pooling)
+        return "auto" not in found
+
+    @property
+    def noise(self) -> float:
+        """The noise of training; ``"auto"`` is 0.5 on whitened features of views that do not turn, else none."""
+        if self.training.noise != "auto":
+            return self.training.noise
+        return AUTO_NOISE if self.flow.start == "gaussian" and self.views.rotation != "full" else 0.0
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON types, section by section."""
@@ -163,7 +227,7 @@ class Config:
 
 PAPER = Config(
     views=Views(fresh_views=True, train_views=4, score_views=64),
-    backbone=Backbone(backbone="alexnet", stage=0, precision="f32"),
+    backbone=Backbone(backbone="alexnet", stages=(0,), precision="f32"),
     flow=Flow(),
     training=Training(),
 )
@@ -175,7 +239,14 @@ DEFAULT = Config(
     ),
 )
 FAST = dataclasses.replace(DEFAULT, views=Views(train_views=8, score_views=8))
-PRESETS: Mapping[str, Config] = {"default": DEFAULT, "fast": FAST, "paper": PAPER}
+LEARNED = Config(
+    views=Views(rotation="auto", train_views="auto", score_rotations="auto"),
+    backbone=Backbone(sizes=(224, 112), stages=(3, 4, 5), grid=2),
+    reading=Reading(read_stages="auto", pooling="auto"),
+    flow=Flow(blocks=4, hidden=128, start="gaussian"),
+    training=dataclasses.replace(DEFAULT.training, noise="auto"),
+)
+PRESETS: Mapping[str, Config] = {"default": DEFAULT, "fast": FAST, "learned": LEARNED, "paper": PAPER}
 
 
 def names() -> dict[str, str]:
@@ -212,6 +283,17 @@ def resolve(preset: str | Config = "default", overrides: Mapping[str, Any] | Non
         section, leaf = _locate(name, sections)
         values[section][leaf] = value
     return Config.from_dict(values)
+
+
+def follow_rotation(settings: Config) -> Config:
+    """Replace the ``"auto"`` of what follows from whether views turn, where that is known."""
+    views = settings.views
+    if views.rotation == "auto":
+        return settings
+    turns = views.rotation == "full"
+    rotations = ("random" if turns else "even") if views.score_rotations == "auto" else views.score_rotations
+    count = (TURNED_VIEWS if turns else UPRIGHT_VIEWS) if views.train_views == "auto" else views.train_views
+    return resolve(settings, {"score_rotations": rotations, "train_views": count})
 
 
 def parse_assignments(assignments: list[str]) -> dict[str, Any]:

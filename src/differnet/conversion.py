@@ -41,7 +41,7 @@ def to_integers(
     gate.check_count(len(others), count)
     graph = quantized(module, ranges, settings.views, model.seed, progress)
     small = describer_of_graph(graph, settings)
-    floats = Scorer(model.flow, describer, "cpu")
+    floats = Scorer(model.flow, model.reading, describer, "cpu")
     shown = scoring_views(settings.views, model.seed)
     before = floats.table(others, shown, progress)
     after = replace(floats, describer=small).table(others, shown, progress)
@@ -55,7 +55,7 @@ def to_integers(
         model,
         config=settings,
         view_scores=after,
-        map_scale=map_scale(model.flow, module, small, settings, others, progress),
+        map_scale=map_scale(model.flow, model.reading, module, small, settings, others, progress),
         runtime="openvino",
         precision="int8",
         graph=graph,

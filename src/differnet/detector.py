@@ -21,27 +21,27 @@ from differnet import (
     fitting,
     gate,
     localize,
-    placement,
     runtime,
     train,
     verdict,
 )
 from differnet.artifact import Model
 from differnet.errors import ConfigError, NotFittedError, WeightsError
-from differnet.features import Describer, Progress, describer_of_graph, describer_of_module, name_of, silent
+from differnet.features import Describer, Progress, describer_of_module, name_of, silent
 from differnet.images import ImageLike, Pixels, gather
 from differnet.images import load as load_image
-from differnet.openvino_runtime import Graph
 from differnet.runtime import GROUP
 from differnet.scorer import Count, Images, Scorer, scoring_views
 from differnet.verdict import Heat, Prediction, ViewScores
-from differnet.views import ViewSet
+from differnet.views import ViewSet, count_views
+
+_FOUND_OUT = {"rotation", "read_stages", "pooling"}
 
 
 class DifferNet:
     """A defect detector that learns from good images alone.
 
-    ``preset``: ``"default"``, ``"fast"``, ``"paper"`` or a :class:`~differnet.config.Config`; any setting can be
+    ``preset``: a name in :data:`differnet.config.PRESETS` or a :class:`~differnet.config.Config`; any setting can be
     replaced by name: ``DifferNet("default", epochs=5)``. ``seed`` fixes permutations, weights, batches and all views.
     ``weights``: a file of backbone weights for a machine without a network, or ``"random"``.
     """
@@ -54,27 +54,26 @@ class DifferNet:
         device: str = "cpu",
         **settings: Any,
     ) -> None:
-        self.config = config.resolve(preset, settings)
+        self.config = self._asked = config.follow_rotation(config.resolve(preset, settings))
         if seed < 0:
             raise ConfigError(f"seed = {seed}: a whole number from 0 was wanted")
         self.seed = seed
         self.device = runtime.check_device(device)
         self._weights = None if weights is None else os.fspath(weights)
         self._model: Model | None = None
-        self._graph: Graph | None = None
+        self._prepared: fitting.Prepared | None = None
         self._shown: dict[Count, ViewSet] = {}
 
     def __repr__(self) -> str:
         c = self.config
-        state = (
-            f"fitted on {self._model.train_count} good images, threshold {_number(self.threshold)}"
-            if self._model
-            else "not fitted"
-        )
+        state = "not fitted"
+        if self._model:
+            theta = "none" if self.threshold is None else f"{self.threshold:.4g}"
+            state = f"fitted on {self._model.train_count} good images, threshold {theta}"
         return (
             f"DifferNet({c.backbone.backbone} at {'/'.join(map(str, c.backbone.sizes))}, "
             f"{c.flow.blocks} blocks of {c.flow.depth} x {c.flow.hidden}, "
-            f"{c.views.score_views} views; {state})"
+            f"{count_views(c.views.score_views, c.views)} views; {state})"
         )
 
     @property
@@ -99,10 +98,13 @@ class DifferNet:
     @cached_property
     def describer(self) -> Describer:
         """From images to features, in the runtime and precision of the configuration or of the model."""
-        describer = self._new_describer(self._model.graph if self._model else self._graph)
         if self._model:
-            describer.check_machine(self._model.runtime, self._model.probe)
-        return describer
+            return fitting.describer_of_model(self._model, self.config, lambda: self.module, self.device)
+        if not fitting.is_ready(self.config, self.device):
+            raise NotFittedError(
+                "what to look at, or the ranges of 8-bit integers, come from good images: call prepare(images) or fit"
+            )
+        return describer_of_module(self.module, self.config, self.device)
 
     @property
     def scoring_views(self) -> ViewSet:
@@ -120,17 +122,18 @@ class DifferNet:
         """The threshold with the false-alarm rate it promises."""
         return artifact.threshold(self.model)
 
-    def prepare(self, images: Images, progress: Progress = silent) -> DifferNet:
-        """Make ready to describe: in 8-bit integers, take the ranges of the backbone from these good images.
+    def prepare(
+        self, images: Images, progress: Progress = silent, groups: Sequence[Hashable] | None = None
+    ) -> DifferNet:
+        """Find out from good images what the settings leave open, and make ready to describe.
 
         ``fit`` does so by itself; this is for describing images before, or for many fits on one backbone.
+        In 8-bit integers the ranges of the backbone come from these images.
         """
-        if self._is_int8():
-            self._graph = fitting.quantized(
-                self.module, gather(images), self.config.views, self.seed, progress
-            )
-            if self._model is None:
-                self.describer = self._new_describer(self._graph)
+        asked, items = self._asked, gather(images)
+        self._prepared = fitting.prepare(asked, self.module, items, groups, self.seed, self.device, progress)
+        if self._model is None:
+            self._settle(self._prepared)
         return self
 
     def fit(
@@ -148,7 +151,7 @@ class DifferNet:
         ``images``: a folder, paths, arrays (H, W, 3) or PIL images. A share of them (``holdout``), whole
         ``groups`` together, is kept out and sets the threshold at the false-alarm rate ``rate``; a warning
         says when they are too few to promise it. ``checkpoint``: a folder from which a broken-off fit goes
-        on. ``bank``: features (N, V, D) of these images, when they were described before.
+        on. ``bank``: features (N, V, W) of these images, when they were described before.
         ``scale_maps=False`` saves the time of finding the scale of heat maps. Nothing of an earlier fit
         changes when this one fails. Raises :class:`ImageError` for what cannot be read and
         :class:`ConfigError` when there are too few images or groups.
@@ -157,18 +160,20 @@ class DifferNet:
         chosen, held = fitting.split(items, groups, self.config.decision.holdout, self.seed)
         fitted = [items[index] for index in chosen]
         folder = None if checkpoint is None else Path(checkpoint)
-        graph = self._graph
+        ready = self._prepared
         if bank is not None:
-            fitting.check_bank(bank, len(items), self.config, graph is not None or not self._is_int8())
-        if graph is None and self._is_int8():
-            graph = fitting.quantized(self.module, fitted, self.config.views, self.seed, progress, folder)
-        describer = self._new_describer(graph) if self._model or graph is not self._graph else self.describer
-        fitter = fitting.Fitter(
-            self.config, self.seed, self.device, self.module, describer, graph, self.scoring_views, progress
-        )
+            known = ready.config if ready else self._asked
+            fitting.check_bank(bank, len(items), known, bool(ready) or fitting.is_ready(known, self.device))
+        if ready is None:
+            of_fitted = None if groups is None else [groups[index] for index in chosen]
+            ready = fitting.prepare(
+                self._asked, self.module, fitted, of_fitted, self.seed, self.device, progress, folder
+            )
+        shown = scoring_views(ready.config.views, self.seed)
+        fitter = fitting.Fitter(ready.config, self.seed, self.device, self.module, ready, shown, progress)
         rows = bank if bank is None or not held else bank[chosen]
         self._model = fitter.fit(fitted, [items[index] for index in held], folder, on_epoch, rows, scale_maps)
-        self.describer = describer
+        self._settle(ready)
         calibrate.warn_when_few(self.promise)
         return self
 
@@ -217,7 +222,7 @@ class DifferNet:
         return self._heat_map(load_image(image))
 
     def describe(self, image: ImageLike) -> Tensor:
-        """Return the features (V, D) of the scoring views."""
+        """Return the features (V, W) of the scoring views."""
         return self.describer.features(self.describer.square(image), self.scoring_views, name_of(image))
 
     def view_scores(self, features: Tensor) -> ViewScores:
@@ -246,6 +251,7 @@ class DifferNet:
         settings = config.resolve(self.config, {k: v for k, v in changes.items() if v is not None})
         scores = self._scorer.table(gather(good), self._views(views), progress)
         promise = calibrate.choose_threshold(scores.mean(axis=1), settings.decision.rate)
+        self._asked = config.resolve(self._asked, {k: v for k, v in changes.items() if v is not None})
         self._take(replace(self.model, view_scores=scores, config=settings))
         calibrate.warn_when_few(self.promise)
         return promise
@@ -257,12 +263,11 @@ class DifferNet:
         figures of the gate; raises :class:`QuantizationError` with them when it refuses, and nothing changes.
         """
         if self.device != "cpu":
-            raise ConfigError(
-                f"device = {self.device!r}: 8-bit integers run on the CPU; load the model there"
-            )
+            raise ConfigError(f"device = {self.device!r}: 8-bit integers run on the CPU; load it there")
         model, describer, found = conversion.to_integers(
             self.model, self.module, self.describer, gather(good), progress
         )
+        self._asked, self._prepared = model.config, None
         self._take(model)
         self.describer = describer
         calibrate.warn_when_few(self.promise)
@@ -273,12 +278,15 @@ class DifferNet:
 
         It shares the frozen backbone, already loaded, where the replaced settings allow it.
         """
-        other = DifferNet(config.resolve(self.config, settings), self.seed, self._weights, self.device)
-        if (other.config.backbone, other.config.views) == (self.config.backbone, self.config.views):
+        base = self._asked if _FOUND_OUT & set(settings) else self.config
+        other = DifferNet(config.resolve(base, settings), self.seed, self._weights, self.device)
+        if other.config.backbone == self.config.backbone:
             other.module = self.module
-            other._graph = self._model.graph if self._model else self._graph
-            if self._model or self._graph or not self._is_int8():
-                other.describer = self.describer
+            known = self._known()
+            if known and other.config.is_settled and other.config.views == self.config.views:
+                other.describer = known.describer
+                choice = known.choice if other.config.reading == known.config.reading else None
+                other._prepared = replace(known, config=other.config, choice=choice)
         return other
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -314,21 +322,21 @@ class DifferNet:
         self._model, self.config = model, model.config
         self._shown = {}
 
-    def _is_int8(self) -> bool:
-        return placement.choose_precision(self.config.backbone, self.device) == "int8"
+    def _settle(self, ready: fitting.Prepared) -> None:
+        """Go on with what was found out from good images."""
+        self.config, self.describer, self._shown = ready.config, ready.describer, {}
 
-    def _new_describer(self, graph: Graph | None) -> Describer:
-        if graph is not None:
-            return describer_of_graph(graph, self.config, self.device)
-        if self._model is None and self._is_int8():
-            raise NotFittedError(
-                "8-bit integers need ranges from good images: call prepare(images) or fit first"
-            )
-        return describer_of_module(self.module, self.config, self.device)
+    def _known(self) -> fitting.Prepared | None:
+        """What another fit on the same backbone can start from."""
+        if self._model:
+            return fitting.Prepared(self.config, self.describer, self._model.graph, self._model.choice)
+        if self._prepared is None and fitting.is_ready(self.config, self.device):
+            return fitting.Prepared(self.config, self.describer, None, None)
+        return self._prepared
 
     @property
     def _scorer(self) -> Scorer:
-        return Scorer(self.model.flow, self.describer, self.device)
+        return Scorer(self.model.flow, self.model.reading, self.describer, self.device)
 
     def _views(self, count: Count) -> ViewSet:
         """Return the first ``count`` scoring views, the same object each time: their grids are kept by it."""
@@ -337,10 +345,6 @@ class DifferNet:
         return self._shown[count]
 
     def _heat_map(self, pixels: Pixels) -> Heat:
-        flow, numbers = self.model.flow, self.describer.other_numbers
-        raw = localize.map_of_image(pixels, self.module, flow, self.config, numbers)
+        model, numbers = self.model, self.describer.other_numbers
+        raw = localize.map_of_image(pixels, self.module, model.flow, model.reading, self.config, numbers)
         return np.asarray(raw / np.float32(self.model.map_scale))
-
-
-def _number(value: float | None) -> str:
-    return "none" if value is None else f"{value:.4g}"

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from differnet import config, fitting
 from differnet.bank import describe_all
+from differnet.choice import Choice
 from differnet.datasets import Dataset, Sample
 from differnet.detector import DifferNet
 from differnet.errors import DifferNetWarning, LayoutError
@@ -74,6 +75,7 @@ class Run:
     score_seconds_per_image: float
     map_seconds_per_image: float | None
     early: EarlyFigures | None
+    choice: Choice | None
     scores: npt.NDArray[np.float64]
     is_defective: npt.NDArray[np.bool_]
 
@@ -117,6 +119,7 @@ class Evaluation:
             "fit_seconds": _mean(lists["fit_seconds"]),
             "score_seconds_per_image": _mean(lists["score_seconds_per_image"]),
             "early": [None if run.early is None else _early_dict(run.early) for run in self.runs],
+            "choice": [run.choice and run.choice.to_dict() | {"text": str(run.choice)} for run in self.runs],
             "threshold": NO_THRESHOLD_NOTE if lists["recall"][0] is None else THRESHOLD_NOTE,
             "n_with_mask": sum(sample.mask is not None for sample in test),
             "config": self.config.to_dict(),
@@ -216,6 +219,7 @@ def run_of(
         score_seconds_per_image=score_seconds_per_image,
         map_seconds_per_image=map_seconds_per_image,
         early=None if judge is None else _early(judge, view_scores, verdicts, labels),
+        choice=detector.model.choice,
         scores=scores,
         is_defective=labels,
     )
@@ -236,9 +240,8 @@ def _fit_whole(
         return None
     share = settings.decision.holdout
     chosen = fitting.split(paths, None, share, detector.seed)[0] if len(paths) > 1 else range(len(paths))
-    detector.prepare(
-        [paths[index] for index in chosen], progress
-    )  # the others set the second flow's threshold
+    # the others set the second flow's threshold
+    detector.prepare([paths[index] for index in chosen], progress)
     bank = describe_all(detector.describer, paths, detector.seed, progress)
     _fit(detector, paths, bank, progress, scale_maps=maps)
     return bank

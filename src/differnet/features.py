@@ -65,9 +65,9 @@ def look_ahead(work: Callable[[In], Out], items: Iterable[In]) -> Iterator[tuple
 
 
 class Describer:
-    """Maps images and views of them to features: views (V,) -> (V, D).
+    """Maps images and views of them to features: views (V,) -> (V, W).
 
-    ``size``: side in pixels at which views are rendered; ``width``: D; ``digest``: of the network that runs.
+    ``size``: side in pixels at which views are rendered; ``width``: W; ``digest``: of the network that runs.
     """
 
     def __init__(self, runtime: Runtime, views: config.Views, size: int, width: int, digest: str) -> None:
@@ -93,7 +93,7 @@ class Describer:
         return to_square(load(image), self.size)
 
     def features(self, square: Tensor, views: ViewSet, name: str = "an image") -> Tensor:
-        """Describe what :meth:`square` gave in every view: (V, D); the next group is rendered meanwhile.
+        """Describe what :meth:`square` gave in every view: (V, W); the next group is rendered meanwhile.
 
         Raises :class:`NumericalError`, which names the image, for features that are not finite.
         """
@@ -106,7 +106,7 @@ class Describer:
             yield _finite(self.runtime.features([self._render(square, views, start)]), name)
 
     def probe(self) -> Tensor:
-        """Return the features (B, D) of one group of fixed noise, to compare machines with."""
+        """Return the features (B, W) of one group of fixed noise, to compare machines with."""
         return self.runtime.features([probe(self.size)])
 
     def check_machine(self, runtime: str, wanted: Tensor | None) -> None:
@@ -119,7 +119,7 @@ class Describer:
                 f"the model was fitted on features from {runtime} and scores with {self.runtime.name}: scores "
                 "differ in their last digits",
                 DifferNetWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
         apart = 0.0 if wanted is None else difference(self.probe(), wanted)
         if not apart <= _SAME_MACHINE:
@@ -127,6 +127,10 @@ class Describer:
                 f"the model's 8-bit network gives features here that differ by {apart:.1%} from those where it "
                 "was fitted; fit on this kind of machine, or with precision = 'f32'"
             )
+
+    def with_views(self, views: config.Views) -> Describer:
+        """Return what describes other views in the same runtime."""
+        return Describer(self.runtime, views, self.size, self.width, self.digest)
 
     def keep_grids(self, views: ViewSet) -> None:
         """Compute the sampling grids of ``views`` once for all images that they will be used for."""
@@ -142,7 +146,7 @@ class Describer:
         }  # which keeps the views, so that none gets their id
 
     def stream(self, images: Iterable[ImageLike], views: ViewSet) -> Iterator[Tensor]:
-        """Yield the features (V, D) of each image in the same views, in order, reading two images ahead."""
+        """Yield the features (V, W) of each image in the same views, in order, reading two images ahead."""
         self.keep_grids(views)
         for image, square in look_ahead(self.square, images):
             yield self.features(square, views, name_of(image))
@@ -150,11 +154,11 @@ class Describer:
     def training_views(
         self, images: Sequence[ImageLike], seed: int, start: int, progress: Progress = silent
     ) -> Iterator[Tensor]:
-        """Yield the features (V, D) of ``train_views`` random views of each image from ``start`` on.
+        """Yield the features (V, W) of ``train_views`` random views of each image from ``start`` on.
 
         Image i has draws of its own, so its features depend on no other image.
         """
-        count = self.views.train_views
+        count = self.views.count_to_fit
         for index, (image, square) in enumerate(look_ahead(self.square, images[start:]), start):
             views = random_views(count, self.views, generator(seed, "training views", index))
             yield self.features(square, views, name_of(image))
@@ -180,14 +184,16 @@ class FreshViews:
         settings: config.Training,
         seed: int,
         progress: Progress = silent,
+        read: Callable[[Tensor], Tensor] = lambda rows: rows,
     ) -> None:
         self.describer = describer
         self.images = images
         self.seed = seed
+        self.read = read
         self.progress = progress
-        self.together = min(settings.views_per_step, describer.views.train_views)
+        self.together = min(settings.views_per_step, describer.views.count_to_fit)
         self.images_a_batch = max(1, settings.batch // self.together)
-        self.rounds = math.ceil(describer.views.train_views / self.together)
+        self.rounds = math.ceil(describer.views.count_to_fit / self.together)
 
     @property
     def steps(self) -> int:
@@ -200,11 +206,20 @@ class FreshViews:
         for turn in range(self.rounds):
             draws = generator(self.seed, "fresh views", epoch, turn)
             order = torch.randperm(len(self.images), generator=draws)
-            count = min(self.together, self.describer.views.train_views - turn * self.together)
+            count = min(self.together, self.describer.views.count_to_fit - turn * self.together)
             for chosen in order.split(self.images_a_batch):
-                yield torch.cat([self._describe(int(index), count, draws) for index in chosen])
+                yield self.read(torch.cat([self._describe(int(index), count, draws) for index in chosen]))
                 step += 1
                 self.progress(f"epoch {epoch + 1}", step, self.steps)
+
+    def sample(self, most: int) -> Tensor:
+        """Return the rows of the first epoch's first batches, ``most`` or a few more."""
+        found: list[Tensor] = []
+        for batch in self.batches(0):
+            found.append(batch)
+            if sum(map(len, found)) >= most:
+                break
+        return torch.cat(found)
 
     def _describe(self, index: int, count: int, draws: torch.Generator) -> Tensor:
         views = random_views(count, self.describer.views, draws)

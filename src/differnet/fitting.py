@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from differnet import artifact, calibrate, config, localize, storage, train
+from differnet import artifact, calibrate, config, gaussian, localize, placement, storage, train
 from differnet.artifact import Model
 from differnet.backbone import MultiScale
 from differnet.bank import describe_all, digest_of, identity, kept_bank
+from differnet.choice import Choice, choose, settle
 from differnet.errors import ConfigError, ModelFileError
-from differnet.features import Describer, FreshViews, Progress
+from differnet.features import Describer, FreshViews, Progress, describer_of_graph, describer_of_module
 from differnet.flow import Flow
 from differnet.images import ImageLike
 from differnet.images import load as load_image
 from differnet.openvino_runtime import Graph
-from differnet.runtime import GROUP
+from differnet.reading import Reading, settled_reading
+from differnet.runtime import GROUP, Precision
 from differnet.scorer import stack_scores, view_scores
 from differnet.seeds import generator
 from differnet.views import ViewSet, random_views, render, to_square
@@ -36,10 +39,19 @@ class Fitter:
     seed: int
     device: str
     module: MultiScale
-    describer: Describer
-    graph: Graph | None
+    prepared: Prepared
     scoring_views: ViewSet
     progress: Progress
+
+    @property
+    def describer(self) -> Describer:
+        """From images to features."""
+        return self.prepared.describer
+
+    @cached_property
+    def read(self) -> Reading:
+        """How a row of features is read."""
+        return settled_reading(self.config, self.module.channels)
 
     def fit(
         self,
@@ -57,14 +69,19 @@ class Fitter:
         key = identity(self.describer, fitted, self.seed) if folder else ""
         features = self._describe_held_out(held)
         flow = self._new_flow()
+        source = self._source(fitted, folder, key, bank)
+        if flow.whitening is not None:
+            flow.whitening.set(*gaussian.fit(source.sample(gaussian.MOST_ROWS), self.seed))
         history = train.fit(
             flow,
-            self._source(fitted, folder, key, bank),
+            source,
             self.config.training,
-            torch.cat(features) if features else None,
+            self.read.rows(torch.cat(features)) if features else None,
             folder / "flow.safetensors" if folder else None,
-            key,
+            f"{key} {self.config.reading}",
             on_epoch,
+            self.config.noise,
+            self.seed,
         )
         flow.eval().requires_grad_(False)
         return Model(
@@ -72,16 +89,20 @@ class Fitter:
             seed=self.seed,
             backbone_digest=self.module.digest,
             backbone_origin=self.module.origin,
+            channels=self.module.channels,
             runtime=self.describer.runtime.name,
             flow=flow,
-            view_scores=stack_scores([view_scores(flow, part, self.device) for part in features]),
-            map_scale=map_scale(flow, self.module, self.describer, self.config, held or fitted, self.progress)
+            view_scores=stack_scores([view_scores(flow, self.read, part, self.device) for part in features]),
+            map_scale=map_scale(
+                flow, self.read, self.module, self.describer, self.config, held or fitted, self.progress
+            )
             if scale_maps
             else 1.0,
             train_count=len(fitted),
             precision=self.describer.runtime.precision,
-            graph=self.graph,
-            probe=None if self.graph is None else self.describer.probe(),
+            graph=self.prepared.graph,
+            probe=None if self.prepared.graph is None else self.describer.probe(),
+            choice=self.prepared.choice,
             history=tuple(history),
             versions=artifact.versions(),
         )
@@ -95,7 +116,9 @@ class Fitter:
 
     def _new_flow(self) -> Flow:
         shape = self.config.flow
-        flow = Flow(self.describer.width, shape.blocks, shape.hidden, shape.depth, shape.clamp, self.seed)
+        flow = Flow(
+            self.read.features, shape.blocks, shape.hidden, shape.depth, shape.clamp, self.seed, shape.start
+        )
         return flow.to(self.device)
 
     def _source(
@@ -103,18 +126,19 @@ class Fitter:
     ) -> train.Source:
         training = self.config.training
         if self.config.views.fresh_views:
-            return FreshViews(self.describer, images, training, self.seed, self.progress)
+            return FreshViews(self.describer, images, training, self.seed, self.progress, self.read.rows)
         if bank is None:
             bank = (
                 describe_all(self.describer, images, self.seed, self.progress)
                 if folder is None
                 else kept_bank(self.describer, images, self.seed, folder, key, self.progress)
             )
-        return train.Bank(bank.flatten(0, 1), training.batch, self.seed)
+        return train.Bank(bank.flatten(0, 1), training.batch, self.seed, self.read.rows)
 
 
 def map_scale(
     flow: Flow,
+    read: Reading,
     module: MultiScale,
     describer: Describer,
     settings: config.Config,
@@ -126,7 +150,7 @@ def map_scale(
     peaks = []
     for index, item in enumerate(some, 1):
         square = describer.square(item)
-        heat = localize.heat_map(square, module, flow, settings.maps, settings.views, describer.other_numbers)
+        heat = localize.heat_map(square, module, flow, read, settings, describer.other_numbers)
         peaks.append(float(heat.max()))
         progress("scaling heat maps", index, len(some))
     return max(float(np.median(peaks)), 1e-30)
@@ -151,12 +175,93 @@ def split(
 def check_bank(bank: Tensor, count: int, settings: config.Config, is_fixed: bool) -> None:
     """Refuse features that are not of these images and views, or of a backbone that is yet to be quantised."""
     views = settings.views.train_views
-    if bank.ndim != 3 or bank.shape[:2] != (count, views):
+    if views != "auto" and (bank.ndim != 3 or bank.shape[:2] != (count, views)):
         raise ConfigError(
-            f"a bank of shape {tuple(bank.shape)}; ({count}, {views}, D) was wanted: images, views"
+            f"a bank of shape {tuple(bank.shape)}; ({count}, {views}, W) was wanted: images, views"
         )
     if not is_fixed:
-        raise ConfigError("a bank for 8-bit integers: call prepare(images) before describing and fitting")
+        raise ConfigError(
+            "a bank, but what to look at or the ranges of 8-bit integers are open: call prepare(images) before "
+            "describing and fitting"
+        )
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A backbone made ready for one kind of part: settings that leave nothing open, and what describes by them."""
+
+    config: config.Config
+    describer: Describer
+    graph: Graph | None
+    choice: Choice | None
+
+
+def prepare(
+    settings: config.Config,
+    module: MultiScale,
+    images: Sequence[ImageLike],
+    groups: Sequence[Hashable] | None,
+    seed: int,
+    device: str,
+    progress: Progress,
+    folder: Path | None = None,
+) -> Prepared:
+    """Find out from good images what ``settings`` leave open, and take the ranges of 8-bit integers from them.
+
+    ``folder``: see :func:`quantized`.
+    """
+    if not images or (groups is not None and len(groups) != len(images)):
+        raise ConfigError(
+            f"{len(images)} good images and {'no' if groups is None else len(groups)} groups to prepare by"
+        )
+    placement.choose_precision(settings.backbone, device)  # refuse at once
+    choice = None
+    settings = config.follow_rotation(settings)
+    if not settings.is_settled:
+        integers = settings.backbone.precision in ("auto", "int8")
+        floats = config.resolve(settings, {"precision": "f32"}) if integers else settings
+        describer = describer_of_module(module, floats, device)
+        choice = choose(settings, module.channels, describer, images, groups, seed, progress)
+        settings = settle(settings, choice)
+        if numbers_for(settings, device) != "int8":
+            return Prepared(settings, describer.with_views(settings.views), None, choice)
+    if numbers_for(settings, device) != "int8":
+        return Prepared(settings, describer_of_module(module, settings, device), None, choice)
+    graph = quantized(module, images, settings.views, seed, progress, folder)
+    return Prepared(settings, describer_of_graph(graph, settings, device), graph, choice)
+
+
+def describer_of_model(
+    model: Model, settings: config.Config, module: Callable[[], MultiScale], device: str
+) -> Describer:
+    """Describe for a fitted model, where it is checked that the flow will see the numbers it was fitted to."""
+    if model.graph is not None:
+        describer = describer_of_graph(model.graph, settings, device)
+    else:
+        describer = describer_of_module(module(), settings, device)
+    describer.check_machine(model.runtime, model.probe)
+    return describer
+
+
+def is_ready(settings: config.Config, device: str) -> bool:
+    """Whether images can be described without any good image."""
+    return settings.is_settled and numbers_for(settings, device) != "int8"
+
+
+def numbers_for(settings: config.Config, device: str) -> Precision:
+    """Return the numbers that a new detector computes in; raises as :func:`differnet.placement.choose_precision`.
+
+    ``"auto"`` is 32-bit floats for parts that are not turned: one view is scored, and integers would gain it 2 ms,
+    but take a fit 20 seconds.
+    """
+    views = settings.views
+    if (
+        settings.backbone.precision == "auto"
+        and views.rotation != "full"
+        and views.score_rotations != "random"
+    ):
+        return "f32"
+    return placement.choose_precision(settings.backbone, device)
 
 
 def quantized(
@@ -174,7 +279,7 @@ def quantized(
     from differnet.quantize import IMAGES, quantize
 
     file = folder / "graph.safetensors" if folder else None
-    key = digest_of(images, (module.digest, module.sizes, views, seed)) if file else ""
+    key = digest_of(images, (repr(module), module.digest, views, seed)) if file else ""
     if file and file.exists():
         header, tensors = storage.read_tensors(file)
         if header.get("key") != key:

@@ -43,6 +43,40 @@ class Permutation(nn.Module):
         return z[:, self.inverse_order], z.new_zeros(len(z))
 
 
+class Whitening(nn.Module):
+    """u = (y - mean) W with a fixed upper triangular W; the log-determinant is the sum of log |W_ii|.
+
+    It is the identity until :meth:`set` is called.
+    """
+
+    mean: Tensor
+    matrix: Tensor
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(features))
+        self.register_buffer("matrix", torch.eye(features))
+
+    def set(self, mean: Tensor, matrix: Tensor) -> None:
+        """Take ``mean`` (D,) and ``matrix`` (D, D), upper triangular with a diagonal above 0."""
+        self.mean.copy_(mean)
+        self.matrix.copy_(matrix)
+
+    @property
+    def log_det(self) -> Tensor:
+        """log |det W|, the same for every row."""
+        return self.matrix.diagonal().log().sum()
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Whiten (B, D)."""
+        return (x - self.mean) @ self.matrix, self.log_det.expand(len(x))
+
+    def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Undo :meth:`forward`."""
+        y = torch.linalg.solve_triangular(self.matrix, z, upper=True, left=False)
+        return y + self.mean, -self.log_det.expand(len(z))
+
+
 class Subnet(nn.Module):
     """The fully connected network that gives log-scale s and shift t of one coupling.
 
@@ -101,7 +135,9 @@ class Flow(nn.Module):
     """z = f_NF(y): ``blocks`` times a fixed permutation followed by a coupling block (section 3.1.1).
 
     ``features``: D, at least 2. The other defaults are the paper's. Permutations and initial weights
-    come from ``seed`` alone. ``forward`` maps (B, D) to z (B, D) and log |det dz/dy| (B,).
+    come from ``seed`` alone. ``start="gaussian"`` puts a :class:`Whitening` first and lets the blocks begin as the
+    identity (up to their permutations): with the Gaussian of the data, z begins with the identity as covariance.
+    ``forward`` maps (B, D) to z (B, D) and log |det dz/dy| (B,).
 
     >>> flow = Flow(features=6, blocks=2, hidden=8, depth=1)
     >>> y = torch.randn(4, 6, generator=torch.Generator().manual_seed(0))
@@ -119,6 +155,7 @@ class Flow(nn.Module):
         depth: int = 3,
         clamp: float = 3.0,
         seed: int = 0,
+        start: str = "random",
     ) -> None:
         super().__init__()
         if features < 2 or blocks < 1:
@@ -132,25 +169,55 @@ class Flow(nn.Module):
             for _ in range(blocks):
                 self.steps.append(Permutation(features, generator))
                 self.steps.append(CouplingBlock(features, hidden, depth, clamp))
+        self.whitening = Whitening(features) if start == "gaussian" else None
+        if self.whitening is not None:
+            for step in self.steps:
+                _start_as_identity(step)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Map features (B, D) to latents z (B, D) and log |det dz/dy| (B,); :class:`ShapeError` otherwise."""
-        return self._through(x, list(self.steps), "forward")
+        u, whitening = self.whiten(x)
+        z, rest = self.transform(u)
+        return z, whitening + rest
+
+    def whiten(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the first part of :meth:`forward`: what the blocks map, x itself without a Gaussian."""
+        self._check(x)
+        return (x, x.new_zeros(len(x))) if self.whitening is None else self.whitening(x)
+
+    def transform(self, u: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the second part of :meth:`forward`: the blocks."""
+        return _through(u, list(self.steps), "forward")
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Map latents (B, D) back to features, with the log-determinant of that direction."""
-        return self._through(z, list(self.steps)[::-1], "inverse")
+        self._check(z)
+        u, log_det = _through(z, list(self.steps)[::-1], "inverse")
+        if self.whitening is None:
+            return u, log_det
+        y, rest = self.whitening.inverse(u)
+        return y, log_det + rest
 
-    def _through(self, x: Tensor, steps: list[nn.Module], direction: str) -> tuple[Tensor, Tensor]:
+    def _check(self, x: Tensor) -> None:
         if x.ndim != 2 or x.shape[1] != self.features:
             raise ShapeError(f"expected a batch (B, {self.features}), found shape {tuple(x.shape)}")
-        log_det = x.new_zeros(len(x))
-        for step in steps:
-            x, part = getattr(step, direction)(x)
-            log_det = log_det + part
-        return x, log_det
 
     def extra_repr(self) -> str:
         """Say the width and the number of parameters."""
         count = sum(parameter.numel() for parameter in self.parameters())
         return f"features={self.features}, clamp={self.clamp:g}, parameters={count:,}"
+
+
+def _through(x: Tensor, steps: list[nn.Module], direction: str) -> tuple[Tensor, Tensor]:
+    log_det = x.new_zeros(len(x))
+    for step in steps:
+        x, part = getattr(step, direction)(x)
+        log_det = log_det + part
+    return x, log_det
+
+
+def _start_as_identity(step: nn.Module) -> None:
+    if isinstance(step, CouplingBlock):
+        for subnet in (step.subnet1, step.subnet2):
+            for parameter in subnet.layers[-1].parameters():
+                nn.init.zeros_(parameter)

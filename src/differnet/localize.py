@@ -13,19 +13,25 @@ from differnet.backbone import MultiScale
 from differnet.errors import NumericalError
 from differnet.flow import Flow
 from differnet.images import Pixels
+from differnet.reading import Reading
 from differnet.runtime import GROUP, Runtime
 from differnet.views import even_views, render, to_square, turn_back
 
 
 def map_of_image(
-    pixels: Pixels, module: MultiScale, flow: Flow, settings: config.Config, runtime: Runtime | None = None
+    pixels: Pixels,
+    module: MultiScale,
+    flow: Flow,
+    read: Reading,
+    settings: config.Config,
+    runtime: Runtime | None = None,
 ) -> npt.NDArray[np.float32]:
     """Return the heat map (H, W) of decoded pixels (H, W, 3), not yet divided by a scale.
 
     ``runtime``: see :func:`heat_map`.
     """
     square = to_square(pixels, module.sizes[0])
-    heat = heat_map(square, module, flow, settings.maps, settings.views, runtime)
+    heat = heat_map(square, module, flow, read, settings, runtime)
     resized = F.interpolate(heat[None, None], size=pixels.shape[:2], mode="bilinear", align_corners=False)
     array: npt.NDArray[np.float32] = resized[0, 0].numpy()
     return array
@@ -35,8 +41,8 @@ def heat_map(
     image: Tensor,
     module: MultiScale,
     flow: Flow,
-    maps: config.Maps,
-    views: config.Views,
+    read: Reading,
+    settings: config.Config,
     runtime: Runtime | None = None,
 ) -> Tensor:
     """Average the gradient maps of evenly spaced rotations in the image frame.
@@ -45,14 +51,16 @@ def heat_map(
     that is not ``module`` itself but its 8-bit form. Returns (S, S), not negative, in units of the loss per grey level.
     Raises :class:`NumericalError` when it is not finite.
     """
-    turned = even_views(maps.map_views, views)
+    turned = even_views(settings.maps.map_views, settings.views)
     device = next(flow.parameters()).device
-    rendered = render(image, turned, views.fill)
+    rendered = render(image, turned, settings.views.fill)
     features = None if runtime is None else runtime.features(rendered.split(GROUP))
     parts = []
     for i in range(len(turned)):
         exact = None if features is None else features[i : i + 1].to(device)
-        parts.append(gradient_maps(rendered[i : i + 1].to(device), module, flow, maps.blur, exact))
+        parts.append(
+            gradient_maps(rendered[i : i + 1].to(device), module, flow, read, settings.maps.blur, exact)
+        )
     heat = turn_back(torch.cat(parts).cpu(), turned.angles)
     if not torch.isfinite(heat).all():
         raise NumericalError("a heat map has NaN or infinite values")
@@ -60,9 +68,16 @@ def heat_map(
 
 
 def gradient_maps(
-    views: Tensor, module: MultiScale, flow: Flow, blur: float, features: Tensor | None = None
+    views: Tensor,
+    module: MultiScale,
+    flow: Flow,
+    read: Reading,
+    blur: float,
+    features: Tensor | None = None,
 ) -> Tensor:
     """g = sum over channels of |G * dL/dx| (eq. 7), with L of eq. 4 and G a Gaussian of ``blur`` pixels.
+
+    Where several places of a view are mapped, L is the sum over all of them.
 
     ``views``: (V, 3, S, S), values 0..255; returns (V, S, S). ``features`` (V, D), where given, are where dL/dy is
     taken; ``module`` then only carries that gradient on to the pixels.
@@ -72,7 +87,7 @@ def gradient_maps(
         y = module(pixels)
         if features is not None:
             y = y + (features - y).detach()
-        loss = score.negative_log_likelihood(*flow(y)).sum()
+        loss = score.negative_log_likelihood(*flow(read.rows(y))).sum()
         (gradient,) = torch.autograd.grad(loss, pixels)
     return gaussian_blur(gradient.contiguous(), blur).abs().sum(dim=1)
 

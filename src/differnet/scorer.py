@@ -13,10 +13,11 @@ from torch import Tensor
 
 from differnet import config, score, verdict
 from differnet.artifact import Model
-from differnet.errors import ConfigError, NumericalError
+from differnet.errors import ConfigError, NotFittedError, NumericalError
 from differnet.features import Describer, Progress, look_ahead, name_of
 from differnet.flow import Flow
 from differnet.images import ImageLike, Pixels, load, stream
+from differnet.reading import Reading
 from differnet.runtime import one_torch_thread
 from differnet.seeds import generator
 from differnet.verdict import Heat, Prediction, ViewScores
@@ -30,25 +31,27 @@ def scoring_views(settings: config.Views, seed: int, count: int | None = None) -
     """Return the views that images are scored in, ``score_views`` or ``count`` of them.
 
     They come from settings and seed alone; fewer random views are the first of more. Raises :class:`ConfigError`
-    for a count below 1.
+    for a count below 1, and :class:`NotFittedError` while it is open whether views turn.
     """
     count = settings.score_views if count is None else count
     if not isinstance(count, (int, np.integer)) or count < 1:
         raise ConfigError(f"views = {count!r}: a number from 1, or 'auto', was wanted")
+    if "auto" in (settings.rotation, settings.score_rotations):
+        raise NotFittedError("whether views turn is found out from good images: call prepare(images) or fit")
     if settings.score_rotations == "even":
         return even_views(int(count), settings)
     return random_views(int(count), settings, generator(seed, "scoring views"))
 
 
 @torch.inference_mode()
-def view_scores(flow: Flow, features: Tensor, device: str) -> ViewScores:
-    """Return the score of every view (V,) from features (V, D): its latent norm, eq. 5 before the mean.
+def view_scores(flow: Flow, read: Reading, features: Tensor, device: str) -> ViewScores:
+    """Return the score of every view (V,) from features (V, W): its latent norm, eq. 5 before the mean.
 
     Raises :class:`NumericalError` when one is not finite.
     """
     with one_torch_thread():
-        z, _ = flow(features.to(device))
-    values: ViewScores = score.latent_norm(z.cpu().double()).numpy()
+        z, _ = flow(read.rows(features.to(device)))
+    values: ViewScores = read.of_view(score.latent_norm(z.cpu().double())).numpy()
     if not np.isfinite(values).all():
         raise NumericalError("the score of a view is not finite: the flow gave no finite latent")
     return values
@@ -64,6 +67,7 @@ class Scorer:
     """Scores images with a flow, in given views."""
 
     flow: Flow
+    read: Reading
     describer: Describer
     device: str
 
@@ -82,8 +86,8 @@ class Scorer:
         return stack_scores(rows)
 
     def of_features(self, features: Tensor) -> ViewScores:
-        """Score features (V, D) view by view."""
-        return view_scores(self.flow, features, self.device)
+        """Score features (V, W) view by view."""
+        return view_scores(self.flow, self.read, features, self.device)
 
     def predictions(
         self,

@@ -17,6 +17,11 @@ def tell_fit(detector: Any, model: Path, json: bool) -> None:
         print_json({"model": str(model), **summarise(detector.model)})
         return
     out.print(f"Fitted on {detector.model.train_count} good images.")
+    if detector.model.choice:
+        out.print(f"Found out from them: {detector.model.choice}.", markup=False, highlight=False)
+        if not detector.model.history:
+            out.print("With so few images the flow stays the Gaussian that it starts as.")
+        out.print("To overrule it: --set rotation=full, --set pooling=whole, --set read_stages=all.")
     if promise:
         out.print(
             f"Threshold {promise.value:.4g} from {promise.count} held-out good images: a good part is "
@@ -63,6 +68,8 @@ def tell_evaluation(document: dict[str, Any]) -> None:
         out.print(
             f"  at promised false alarms of {promised:.2%}: {_percent(seen)} seen, recall {_percent(recall)}"
         )
+    for text in dict.fromkeys(choice["text"] for choice in document["choice"] if choice):
+        out.print(f"  {text}", markup=False, highlight=False)
     _tell_early([early for early in document["early"] if early])
     out.print(
         f"  fit {document['fit_seconds']:.1f} s, score {1000 * document['score_seconds_per_image']:.0f} ms an image"

@@ -32,14 +32,23 @@ class Source(Protocol):
     def batches(self, epoch: int) -> Iterator[Tensor]:
         """Yield the batches (B, D) of one epoch, the same ones whenever the epoch is asked for."""
 
+    def sample(self, most: int) -> Tensor:
+        """Return about ``most`` of the rows (B, D), or all: what a Gaussian is fitted to."""
+
 
 class Bank:
-    """A fixed set of feature rows (M, D), shuffled anew each epoch by the seed."""
+    """A fixed set of feature rows (M, W), shuffled anew each epoch by the seed.
 
-    def __init__(self, rows: Tensor, batch: int, seed: int) -> None:
+    ``read`` takes what the flow maps from each batch of them.
+    """
+
+    def __init__(
+        self, rows: Tensor, batch: int, seed: int, read: Callable[[Tensor], Tensor] = lambda rows: rows
+    ) -> None:
         self.rows = rows
         self.batch = batch
         self.seed = seed
+        self.read = read
 
     @property
     def steps(self) -> int:
@@ -50,7 +59,14 @@ class Bank:
         """Yield every row once, in an order that depends on seed and epoch alone."""
         order = torch.randperm(len(self.rows), generator=generator(self.seed, "epoch", epoch))
         for chosen in order.split(self.batch):
-            yield self.rows[chosen]
+            yield self.read(self.rows[chosen])
+
+    def sample(self, most: int) -> Tensor:
+        """Return what is read from so many random rows that it comes to about ``most``."""
+        each = len(self.read(self.rows[:1]))
+        order = torch.randperm(len(self.rows), generator=generator(self.seed, "sample"))
+        chosen = order[: max(1, most // each)].sort().values
+        return torch.cat([self.read(self.rows[part]) for part in chosen.split(self.batch)])
 
 
 @dataclass(frozen=True)
@@ -74,12 +90,15 @@ def fit(
     checkpoint: Path | None = None,
     identity: str = "",
     on_epoch: OnEpoch = lambda epoch, total: None,
+    noise: float = 0.0,
+    noise_seed: int = 0,
 ) -> list[Epoch]:
     """Fit ``flow`` in place and return one record an epoch; the last epoch is the result.
 
     The held-out loss is for the eye alone: it gets worse long before the AUROC does, so nothing stops on
     it. ``checkpoint``: a file written after every epoch; when it exists, the run goes on from there and
-    ends with the same numbers as an uninterrupted one. ``identity`` names the data behind ``source``. Raises
+    ends with the same numbers as an uninterrupted one. ``identity`` names the data behind ``source``. ``noise``: see
+    :class:`differnet.config.Training`, drawn by ``noise_seed``. Raises
     :class:`NumericalError` when the loss is no longer finite, and :class:`ModelFileError` for a checkpoint
     of another run: other data, settings or flow.
     """
@@ -101,7 +120,8 @@ def fit(
         total = torch.zeros((), device=device)
         for batch in source.batches(epoch):
             rate = learning_rate(settings, step, total_steps)
-            total += _step(flow, optimizer, batch.to(device), rate)
+            draws = generator(noise_seed, "noise", step) if noise else None
+            total += _step(flow, optimizer, batch.to(device), rate, noise, draws)
             step += 1
         loss = float(total) / source.steps
         if not math.isfinite(loss):
@@ -140,11 +160,22 @@ def _cosine(start: float, end: float, share: float) -> float:
     return end + (start - end) * 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))
 
 
-def _step(flow: Flow, optimizer: torch.optim.Optimizer, batch: Tensor, rate: float) -> Tensor:
+def _step(
+    flow: Flow,
+    optimizer: torch.optim.Optimizer,
+    batch: Tensor,
+    rate: float,
+    noise: float,
+    draws: torch.Generator | None,
+) -> Tensor:
     for group in optimizer.param_groups:
         group["lr"] = rate
     optimizer.zero_grad(set_to_none=True)
-    loss = score.training_loss(*flow(batch))
+    u, whitening = flow.whiten(batch)
+    if draws is not None:
+        u = u + noise * torch.randn(u.shape, generator=draws).to(u)
+    z, log_det = flow.transform(u)
+    loss = score.training_loss(z, whitening + log_det)
     loss.backward()
     optimizer.step()
     return loss.detach()

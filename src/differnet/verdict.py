@@ -12,6 +12,7 @@ import numpy.typing as npt
 from differnet import anytime, artifact, calibrate
 from differnet.artifact import Model
 from differnet.errors import ConfigError, DifferNetWarning, NotFittedError
+from differnet.views import count_views
 
 Heat = npt.NDArray[np.float32]
 ViewScores = npt.NDArray[np.float64]
@@ -98,6 +99,7 @@ def threshold_for(model: Model, views: int | None = None) -> calibrate.Threshold
     """
     known = model.view_scores.shape[1]
     usual = model.usual_views
+    views = None if views is None else count_views(views, model.config.views)
     if len(model.view_scores) == 0 or views is None or views == usual:
         return artifact.threshold(model)
     if views > known or known != usual or model.config.views.score_rotations != "random":

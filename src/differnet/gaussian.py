@@ -1,0 +1,49 @@
+"""The Gaussian that a flow can start from: features whitened by a covariance that is shrunk where images are few."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from scipy import linalg
+from sklearn.covariance import ledoit_wolf
+from torch import Tensor
+
+from differnet.errors import NumericalError
+
+MOST_ROWS = 10_000  # more change nothing that matters and take time
+_FLOOR = 1e-6  # of the mean variance, for images that are all the same
+
+
+class Gaussian(NamedTuple):
+    """A mean (D,) and an upper triangular matrix (D, D): u = (y - mean) @ matrix has the identity as covariance."""
+
+    mean: Tensor
+    matrix: Tensor
+
+
+def fit(rows: Tensor, seed: int) -> Gaussian:
+    """Estimate the Gaussian of rows (N, D) with the shrinkage of Ledoit and Wolf (2004), in 64 bits.
+
+    Of more than 10,000 rows, a random part chosen by ``seed``. Raises :class:`NumericalError` for no rows or NaN.
+    """
+    if len(rows) > MOST_ROWS:
+        chosen = np.random.default_rng(seed).permutation(len(rows))[:MOST_ROWS]
+        rows = rows[torch.from_numpy(np.sort(chosen))]
+    table = rows.detach().cpu().to(torch.float64, copy=True).numpy()
+    if len(table) == 0 or not np.isfinite(table).all():
+        raise NumericalError("a Gaussian needs at least one row of features, all of them finite")
+    mean = table.mean(axis=0)
+    table -= mean
+    covariance, _ = ledoit_wolf(table, assume_centered=True)
+    scale = float(np.trace(covariance)) / len(mean)
+    covariance[np.diag_indices_from(covariance)] += _FLOOR * scale if scale > 0 else 1.0
+    lower = linalg.cholesky(covariance, lower=True)
+    matrix = linalg.solve_triangular(lower, np.eye(len(mean)), lower=True).T
+    return Gaussian(torch.from_numpy(mean), torch.from_numpy(np.ascontiguousarray(matrix)))
+
+
+def norms(rows: Tensor, gaussian: Gaussian) -> Tensor:
+    """Return half the squared Mahalanobis distance of rows (N, D): (N,), as eq. 5 would with this Gaussian alone."""
+    return 0.5 * ((rows.double() - gaussian.mean) @ gaussian.matrix).square().sum(dim=1)

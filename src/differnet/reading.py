@@ -1,0 +1,100 @@
+"""How a row of pooled features is read: which columns stand for which place, and how places become a score.
+
+A row holds, place after place, size after size, the channels of every stage (:class:`differnet.backbone.MultiScale`).
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from differnet import config
+from differnet.errors import ConfigError, ShapeError
+
+Pooling = Literal["whole", "largest", "average"]
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """What the flow maps of a row of features, and how norms become the score of a view.
+
+    ``columns``: (P, D), the columns of each place that is mapped. ``pooling``: ``"largest"`` takes the largest norm of
+    the places, anything else their mean. ``width``: W, how long a row must be.
+    """
+
+    columns: Tensor
+    pooling: Pooling
+    width: int
+
+    @property
+    def features(self) -> int:
+        """D, what the flow maps of one place."""
+        return int(self.columns.shape[1])
+
+    def rows(self, features: Tensor) -> Tensor:
+        """Take what is mapped from rows (B, W): (B * P, D); raises :class:`ShapeError` for another width."""
+        if features.ndim != 2 or features.shape[1] != self.width:
+            raise ShapeError(f"expected features (B, {self.width}), found shape {tuple(features.shape)}")
+        if torch.equal(self.columns[0], torch.arange(self.width)):
+            return features
+        return features[:, self.columns.to(features.device)].flatten(0, 1)
+
+    def of_view(self, norms: Tensor) -> Tensor:
+        """Turn the norms (B * P,) of what :meth:`rows` gave into one score a view (B,)."""
+        places = norms.view(-1, len(self.columns))
+        return places.amax(dim=1) if self.pooling == "largest" else places.mean(dim=1)
+
+
+def reading(
+    channels: tuple[int, ...], sizes: int, grid: int, stages: tuple[int, ...], pooling: Pooling
+) -> Reading:
+    """Find the columns of some stages in a row.
+
+    ``channels``: of every stage in the row; ``sizes``: how many there are; ``stages``: positions in ``channels``.
+
+    >>> reading((2, 3), sizes=1, grid=1, stages=(1,), pooling="whole").columns.tolist()
+    [[2, 3, 4]]
+    >>> reading((1,), sizes=2, grid=2, stages=(0,), pooling="largest").columns.tolist()
+    [[2, 3], [4, 5], [6, 7], [8, 9]]
+    """
+    borders = [0, *itertools.accumulate(channels)]
+    place = sizes * borders[-1]
+    columns = torch.cat(
+        [
+            torch.arange(borders[stage], borders[stage + 1]) + size * borders[-1]
+            for size in range(sizes)
+            for stage in stages
+        ]
+    )
+    count = 1 if grid == 1 else 1 + grid * grid
+    chosen = torch.arange(1) if pooling == "whole" else torch.arange(1, count)
+    return Reading(chosen[:, None] * place + columns, pooling, count * place)
+
+
+def reading_of(
+    settings: config.Config, channels: tuple[int, ...], stages: tuple[int, ...], pooling: Pooling
+) -> Reading:
+    """Return how rows of the backbone of ``settings`` are read; raises :class:`ConfigError` for unknown stages."""
+    known = settings.backbone.stages
+    if len(known) != len(channels):
+        raise ConfigError(
+            f"stages = {known}: {settings.backbone.backbone} has {len(channels)} feature map(s); give as many stages "
+            "(for alexnet stages=[0])"
+        )
+    positions = tuple(known.index(stage) for stage in stages)
+    return reading(channels, len(settings.backbone.sizes), settings.backbone.grid, positions, pooling)
+
+
+def settled_reading(settings: config.Config, channels: tuple[int, ...]) -> Reading:
+    """Return the reading of settings that leave nothing open; raises :class:`ConfigError` for others."""
+    if not settings.is_settled:
+        raise ConfigError(
+            "rotation, read_stages and pooling are found out from good images: prepare or fit first"
+        )
+    wanted, pooling = settings.reading.read_stages, settings.reading.pooling
+    stages = settings.backbone.stages if isinstance(wanted, str) else wanted
+    return reading_of(settings, channels, stages, pooling)  # type: ignore[arg-type]
