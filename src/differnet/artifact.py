@@ -143,24 +143,14 @@ def load(path: str | Path) -> Model:
         raise ModelFileError(f"{path}: holds a {header.get('kind', 'thing of no kind')}, not a {_KIND}")
     if header.get("format") == 1:
         header, tensors = _from_format_1(header, tensors)
-    if header.get("format") == 2:
-        header = _from_format_2(path, header)
-    if header.get("format") != FORMAT:
+    if header.get("format") not in (2, FORMAT):
         raise ModelFileError(
             f"{path}: format {header.get('format')!r}; this version reads formats 1 to {FORMAT}, so install the "
             f"differnet that wrote it ({_writer(header)}) or fit again"
         )
     try:
         return _build(header, tensors)
-    except (
-        KeyError,
-        TypeError,
-        AttributeError,
-        OverflowError,
-        ConfigError,
-        ValueError,
-        RuntimeError,
-    ) as error:
+    except (LookupError, TypeError, AttributeError, ArithmeticError, ValueError, RuntimeError) as error:
         raise ModelFileError(f"{path}: header and tensors do not fit together ({error})") from error
 
 
@@ -228,14 +218,11 @@ def _from_format_1(
     return {**header, "format": 2, "precision": "f32"}, upgraded
 
 
-def _from_format_2(path: str | Path, header: Mapping[str, Any]) -> dict[str, Any]:
+def _from_format_2(header: Mapping[str, Any]) -> dict[str, Any]:
     """Read what came before features of several stages and places: one stage, pooled over the whole image."""
-    try:
-        settings = {name: dict(section) for name, section in header["config"].items()}
-        settings["backbone"]["stages"] = [settings["backbone"].pop("stage")]
-        channels = int(header["features"]) // len(settings["backbone"]["sizes"])
-    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
-        raise ModelFileError(f"{path}: header and tensors do not fit together ({error!r})") from error
+    settings = {name: dict(section) for name, section in header["config"].items()}
+    settings["backbone"]["stages"] = [settings["backbone"].pop("stage")]
+    channels = int(header["features"]) // len(settings["backbone"]["sizes"])
     return {**header, "format": FORMAT, "config": settings, "channels": [channels], "choice": None}
 
 
@@ -256,6 +243,8 @@ def versions() -> dict[str, str]:
 
 
 def _build(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Model:
+    if header["format"] == 2:
+        header = _from_format_2(header)
     settings = config.Config.from_dict(header["config"])
     state = {name.removeprefix("flow."): value for name, value in tensors.items() if name.startswith("flow.")}
     features, shape = int(header["features"]), settings.flow

@@ -56,8 +56,9 @@ class MultiScale(nn.Module):
         self.eval().requires_grad_(False)
         with torch.inference_mode():
             maps = self.network(torch.zeros(1, 3, self.sizes[0], self.sizes[0]))
-            self.channels = tuple(one.shape[1] for one in maps)
-            self.width = self(torch.zeros(1, 3, self.sizes[0], self.sizes[0])).shape[1]
+        self.channels = tuple(one.shape[1] for one in maps)
+        places = 1 if self.grid == 1 else 1 + self.grid**2
+        self.width = places * len(self.sizes) * sum(self.channels)
 
     def forward(self, views: Tensor) -> Tensor:
         """Describe views (B, 3, S, S), values 0..255, by features (B, W)."""

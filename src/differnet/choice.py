@@ -10,7 +10,7 @@ defects.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from differnet import calibrate, config, gaussian, synthetic
-from differnet.features import Describer, Progress
+from differnet.features import Describer, Progress, look_ahead, name_of
 from differnet.images import ImageLike
 from differnet.metrics import auroc
 from differnet.reading import Pooling, Reading, reading_of
@@ -172,7 +172,7 @@ class _Tables:
     def told_apart(self, read: Reading) -> dict[str, float]:
         """Return the AUROC between held-out images and their copies, by how these were turned."""
         good = gaussian.fit(read.rows(self._upright), self.seed)
-        rows = torch.stack([self._describe(torch.stack(_copies(square))) for square in self._squares()])
+        rows = torch.stack([self._describe(torch.stack(_copies(square.float()))) for square in self._squares])
         norms = gaussian.norms(read.rows(rows.flatten(0, 1)), good).view(len(self.held), -1).numpy()
         return {name: _auroc(norms[:, 0], norms[:, i]) for i, name in enumerate(_COPIES, 1)}
 
@@ -185,7 +185,7 @@ class _Tables:
             return (Candidate(stages, read.pooling, None),)
         training = self._upright if rotation == "none" else self._training(rotation)
         tests = torch.stack(
-            [self._with_defects(square, i, rotation) for i, square in enumerate(self._squares())]
+            [self._with_defects(square, i, rotation) for i, square in enumerate(self._squares)]
         )
         found = []
         norms: dict[tuple[tuple[int, ...], bool], Tensor] = {}
@@ -209,20 +209,20 @@ class _Tables:
         most = config.UPRIGHT_VIEWS if rotation == "none" else _TURNED_VIEWS
         count = min(most, views.count_to_fit)
         rows = []
-        for index, image in enumerate(self.fitted):
+        for index, (image, square) in enumerate(look_ahead(self.describer.square, self.fitted)):
             shown = random_views(count, views, generator(self.seed, "choosing", index))
-            rows.append(self.describer.features(self.describer.square(image), shown))
+            rows.append(self.describer.features(square, shown, name_of(image)))
             self.progress("looking at good images", index + 1, len(self.fitted))
         return torch.cat(rows)
 
     def _with_defects(self, square: Tensor, index: int, rotation: str) -> Tensor:
         """Describe an image, without and with a defect of each kind, in the first views of scoring: (1 + K, V, W)."""
         rng = np.random.default_rng([self.seed, index])
-        pixels = square.permute(1, 2, 0).numpy().astype(np.uint8)
+        pixels = square.permute(1, 2, 0).numpy()
         drawn = [
             synthetic.draw(pixels, kind, rng.uniform(_LEAST_STRENGTH, 1), rng)[0] for kind in synthetic.KINDS
         ]
-        shown = [square, *(torch.from_numpy(one).permute(2, 0, 1).float() for one in drawn)]
+        shown = [square.float(), *(torch.from_numpy(one).permute(2, 0, 1).float() for one in drawn)]
         self.progress("drawing defects", index + 1, len(self.held))
         if rotation == "none":
             return self._describe(torch.stack(shown))[:, None]
@@ -233,8 +233,10 @@ class _Tables:
     def _describe(self, pictures: Tensor) -> Tensor:
         return self.describer.runtime.features(pictures.split(GROUP))
 
-    def _squares(self) -> Iterator[Tensor]:
-        return (self.describer.square(image) for image in self.held)
+    @cached_property
+    def _squares(self) -> list[Tensor]:
+        """The held-out images (3, S, S) in bytes, decoded once for turned copies and drawn defects."""
+        return [square.byte() for _, square in look_ahead(self.describer.square, self.held)]
 
     def _views(self, rotation: str) -> config.Views:
         return config.follow_rotation(config.resolve(self.settings, {"rotation": rotation})).views

@@ -215,18 +215,16 @@ def prepare(
             f"{len(images)} good images and {'no' if groups is None else len(groups)} groups to prepare by"
         )
     placement.choose_precision(settings.backbone, device)  # refuse at once
-    choice = None
-    settings = config.follow_rotation(settings)
+    choice = describer = None
     if not settings.is_settled:
         integers = settings.backbone.precision in ("auto", "int8")
         floats = config.resolve(settings, {"precision": "f32"}) if integers else settings
         describer = describer_of_module(module, floats, device)
         choice = choose(settings, module.channels, describer, images, groups, seed, progress)
         settings = settle(settings, choice)
-        if numbers_for(settings, device) != "int8":
-            return Prepared(settings, describer.with_views(settings.views), None, choice)
+        describer = describer.with_views(settings.views)
     if numbers_for(settings, device) != "int8":
-        return Prepared(settings, describer_of_module(module, settings, device), None, choice)
+        return Prepared(settings, describer or describer_of_module(module, settings, device), None, choice)
     graph = quantized(module, images, settings.views, seed, progress, folder)
     return Prepared(settings, describer_of_graph(graph, settings, device), graph, choice)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import torch
@@ -35,11 +36,16 @@ class Reading:
         """D, what the flow maps of one place."""
         return int(self.columns.shape[1])
 
+    @cached_property
+    def is_all(self) -> bool:
+        """Whether a row is mapped as it is."""
+        return torch.equal(self.columns[0], torch.arange(self.width))
+
     def rows(self, features: Tensor) -> Tensor:
         """Take what is mapped from rows (B, W): (B * P, D); raises :class:`ShapeError` for another width."""
         if features.ndim != 2 or features.shape[1] != self.width:
             raise ShapeError(f"expected features (B, {self.width}), found shape {tuple(features.shape)}")
-        if torch.equal(self.columns[0], torch.arange(self.width)):
+        if self.is_all:
             return features
         return features[:, self.columns.to(features.device)].flatten(0, 1)
 
