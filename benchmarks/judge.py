@@ -51,7 +51,7 @@ def rows_of(dataset: Dataset) -> tuple[list[tuple[str, float, float]], list[str]
         )
         asked, module = detector.config, detector.module
         settled = detector.sibling(read_stages="all", pooling="whole")
-        found_out = choice.choose(asked, module.channels, settled.describer, train, groups, seed, silent)
+        found_out, _ = choice.choose(asked, module.channels, settled.describer, train, groups, seed, silent)
         bank = torch.cat(list(settled.describer.training_views(train, seed, 0)))
         tests = torch.cat(list(settled.describer.stream(test, settled.scoring_views)))
         chosen.append(f"{found_out.read_stages} {found_out.pooling}")

@@ -1,6 +1,6 @@
 """Speed on magnetic tiles, as ratios to a literal implementation of the paper and to anomalib, in one run.
 
-Usage: python benchmarks/speed.py MTD_FOLDER SPLIT_FILE [--repeats 5] [--parts score fit memory help]
+Usage: python benchmarks/speed.py MTD_FOLDER SPLIT_FILE [--repeats 5] [--parts score turned fit memory help]
        [--work benchmark-output/speed] [--out docs/results]
 
 Every repeat times all candidates one after the other. Measurements are added to WORK/speed.jsonl as they are
@@ -17,8 +17,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +25,7 @@ import numpy as np
 from torch import Tensor
 
 from differnet import DifferNet, config, datasets
-from differnet.bank import describe_all
-from differnet.evaluate import Evaluation, Run, run_of
-from differnet.evaluation_files import Files
-from differnet.features import describer_of_module, silent
+from differnet.features import describer_of_module
 from differnet.metrics import auroc
 from differnet.scorer import Scorer, scoring_views
 from literal import LiteralDetector
@@ -39,12 +35,9 @@ from speed_page import write_speed
 SAMPLE = 30  # test tiles of a scoring round: ten good, twenty defective, about as in the test set
 LITERAL_SAMPLE = 2
 LITERAL_STEPS = 4
-FIXED = (1, 2, 4, 8, 16)
-FITS: dict[str, tuple[str, dict[str, Any]]] = {
-    "default": ("default", {}),
-    "fast": ("fast", {}),
-    "fast, 6 training views, bf16": ("fast", {"train_views": 6, "precision": "bf16"}),
-}
+TURNED = (1, 4, 16)  # views of a model whose views turn
+MANY = 64
+PRESETS = ("default", "fast")
 SEEDS = 3  # accuracy is the mean of these
 EQUAL = 1e-3
 Record = dict[str, Any]
@@ -75,7 +68,7 @@ class Records:
 class Bench:
     """The data, and the detectors that are timed again and again."""
 
-    def __init__(self, data: Path, split: Path, records: Records, folder: Path) -> None:
+    def __init__(self, data: Path, split: Path, records: Records) -> None:
         dataset = datasets.read(data, "mtd", (), split)[0]
         self.train = [sample.path for sample in dataset.train]
         self.test = [sample.path for sample in dataset.test]
@@ -85,41 +78,63 @@ class Bench:
         chosen = [*good[: SAMPLE // 3], *bad[: SAMPLE - SAMPLE // 3]]
         self.sample = [self.test[index] for index in rng.permutation(chosen)]
         self.records = records
-        self.dataset = dataset
-        self.folder = folder
-        self.runs: list[Run] = []
         self.peers: dict[str, Any] = {}
 
-    def score_rounds(self, repeats: int) -> None:
+    def score_rounds(self, repeats: int, turned: bool) -> None:
         """Time one image at a time, decoding included."""
         detector = DifferNet("default", 0).fit(self.train, scale_maps=False)
+        quick = DifferNet("fast", 0).fit(self.train, scale_maps=False)
         literal = LiteralDetector()
         floats = {name: self._scorer(detector, name) for name in ("torch", "openvino", "onnxruntime")}
-        _assert_equal(floats, self.sample[:6], scoring_views(detector.config.views, 0, 4))
-        self._assert_early_verdicts_hold(detector)
+        _assert_equal(floats, self.sample, detector.scoring_views)
         peers = {name: self._fitted_peer(name) for name in ("PaDiM", "PatchCore")}
+        candidates: dict[str, Callable[[Path], Any]] = {
+            "default, auto": lambda path: detector.predict(path, views="auto"),
+            "default": lambda path: detector.predict(path),
+            "fast": lambda path: quick.predict(path),
+        }
+        candidates |= {
+            f"default, f32 in {name}": lambda path, s=scorer: next(s.rows([path], detector.scoring_views))
+            for name, scorer in floats.items()
+        }
+        candidates |= {name: peer.score for name, peer in peers.items()}
+        if turned:
+            candidates |= self._turned()
         for repeat in range(repeats):
             few = self.sample[repeat * LITERAL_SAMPLE % SAMPLE :][:LITERAL_SAMPLE]
             self._time("literal, 64 views", repeat, few, lambda path: literal.score(path))
-            for count in FIXED:
-                self._time(
-                    f"{count} views", repeat, self.sample, lambda p, n=count: detector.predict(p, views=n)
-                )
-            self._time("auto", repeat, self.sample, lambda path: detector.predict(path, views="auto"))
-            for name, scorer in floats.items():
-                views, images = scoring_views(detector.config.views, 0, 16), self.sample[:6]
-                self._time(
-                    f"16 views, f32 {name}", repeat, images, lambda p, s=scorer, v=views: next(s.rows([p], v))
-                )
-            for name, peer in peers.items():
-                self._time(name, repeat, self.sample, peer.score)
-            self.records.once("stream", "auto", repeat, lambda: self._stream(detector))
+            for name, judge in candidates.items():
+                self._time(name, repeat, self.sample, judge)
+            self.records.once("stream", "default", repeat, lambda: self._stream(detector))
+
+    def _turned(self) -> dict[str, Callable[[Path], Any]]:
+        """Fit a model whose views turn, note how good it is by the number of views, and return ways to ask it."""
+        detector = DifferNet("default", 0, rotation="full").fit(self.train, scale_maps=False)
+        self._assert_early_verdicts_hold(detector)
+
+        def accuracy() -> Record:
+            rows = np.stack([detector.view_scores(part) for part in self._described(detector, MANY)])
+            by_views = {str(n): auroc(rows[:, :n].mean(axis=1), self.labels) for n in (*TURNED, MANY)}
+            early = list(detector.predict_iter(self.test, views="auto"))
+            by_views["auto"] = auroc(np.array([one.score for one in early]), self.labels)
+            return {"auroc": by_views, "views": statistics.mean(one.views for one in early)}
+
+        self.records.once("accuracy", "turned", 0, accuracy)
+        ways = {
+            f"turned, {n} view{'s' * (n > 1)}": lambda path, n=n: detector.predict(path, views=n)
+            for n in TURNED
+        }
+        return ways | {"turned, auto": lambda path: detector.predict(path, views="auto")}
+
+    def _described(self, detector: DifferNet, count: int) -> Iterator[Tensor]:
+        views = config.resolve(detector.config, {"score_rotations": "random"}).views
+        return detector.describer.stream(self.test, scoring_views(views, detector.seed, count))
 
     def fit_rounds(self, repeats: int, peer_repeats: int) -> None:
         """Time whole fits, from image files to a detector; the literal one by the step."""
         for repeat in range(repeats):
             self.records.once("fit", "literal", repeat, self._literal_steps)
-            for name in FITS:
+            for name in PRESETS:
                 self.records.once("fit", name, repeat, lambda n=name, r=repeat: self._our_fit(n, r))
             for name, limit in (("PaDiM", repeats), ("PatchCore", peer_repeats)):
                 if repeat < limit:
@@ -140,7 +155,7 @@ class Bench:
 
     def _stream(self, detector: DifferNet) -> Record:
         started = time.perf_counter()
-        count = sum(1 for _ in detector.predict_iter(self.sample, views="auto"))
+        count = sum(1 for _ in detector.predict_iter(self.sample))
         return {"seconds": (time.perf_counter() - started) / count}
 
     def _scorer(self, detector: DifferNet, runtime: str) -> Scorer:
@@ -171,45 +186,17 @@ class Bench:
 
     def _our_fit(self, name: str, repeat: int) -> Record:
         seed = repeat % SEEDS
-        preset, settings = FITS[name]
+        detector = DifferNet(name, seed, holdout=0.0)
         started = time.perf_counter()
-        detector = DifferNet(preset, seed, holdout=0.0, **settings)
-        bank = describe_all(detector.prepare(self.train).describer, self.train, seed, silent)
-        described = time.perf_counter()
-        detector.fit(self.train, bank=bank, scale_maps=False)
-        ended = time.perf_counter()
-        record: Record = {"seconds": ended - started, "describing": described - started, "seed": seed}
+        detector.fit(self.train, scale_maps=False)
+        record: Record = {"seconds": time.perf_counter() - started, "seed": seed}
         if repeat >= SEEDS:
             return record
-        return record | self._accuracy(detector, bank if name == "default" else None, ended - started)
-
-    def _accuracy(self, detector: DifferNet, bank: Tensor | None, seconds: float) -> Record:
-        """AUROC by the number of views; with a bank, the figures of verdicts too, by a second flow."""
-        most = 64 if bank is not None else detector.config.views.score_views
-        views = scoring_views(detector.config.views, detector.seed, most)
-        features = list(detector.describer.stream(self.test, views))
-        scores = np.stack([detector.view_scores(part) for part in features])
-        record = {
-            "auroc": {
-                str(n): auroc(scores[:, :n].mean(axis=1), self.labels) for n in (*FIXED, 64) if n <= most
-            }
-        }
-        if bank is None:
-            return record
-        judge = detector.sibling(holdout=0.2).fit(self.train, bank=bank, scale_maps=False)
-        usual = detector.config.views.score_views
-        rows = [judge.view_scores(part[:usual]) for part in features]
-        verdicts = [judge.judge(row) for row in rows]
-        started = time.perf_counter()
-        detector.score(self.sample)
-        each = (time.perf_counter() - started) / len(self.sample)
-        tau = scores[:, :usual].mean(axis=1)
-        run = run_of(detector, judge, tau, rows, verdicts, self.labels, seconds, each)
-        self.runs.append(run)
-        if len(self.runs) == SEEDS:
-            result = Evaluation(self.dataset, detector.config, None, tuple(self.runs))
-            Files(self.folder, self.dataset, False).finish(result)
-        return record | {"early": asdict(run.early) if run.early else None}
+        scores = {"all": auroc(np.array(list(detector.score_iter(self.test))), self.labels)}
+        if (name, repeat) == ("default", 0):  # takes minutes
+            many = [detector.view_scores(part).mean() for part in self._described(detector, MANY)]
+            scores["64 jittered"] = auroc(np.array(many), self.labels)
+        return record | {"auroc": scores, "choice": str(detector.model.choice)}
 
     def _peer_fit(self, name: str, repeat: int) -> Record:
         seed = repeat % SEEDS
@@ -271,7 +258,7 @@ def main() -> None:
     parser.add_argument("split", type=Path)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--patchcore-repeats", type=int, default=5, help="its fit takes minutes")
-    parser.add_argument("--parts", nargs="*", default=["help", "score", "fit", "memory"])
+    parser.add_argument("--parts", nargs="*", default=["help", "score", "turned", "fit", "memory"])
     parser.add_argument("--work", type=Path, default=Path("benchmark-output/speed"))
     parser.add_argument("--out", type=Path, default=Path("docs/results"))
     options = parser.parse_args()
@@ -281,9 +268,9 @@ def main() -> None:
         for repeat in range(max(options.repeats, 5)):
             records.once("help", "differnet --help", repeat, _help)
     if {"score", "fit"} & set(options.parts):
-        bench = Bench(options.data, options.split, records, options.work / "mtd")
+        bench = Bench(options.data, options.split, records)
         if "score" in options.parts:
-            bench.score_rounds(options.repeats)
+            bench.score_rounds(options.repeats, "turned" in options.parts)
         if "fit" in options.parts:
             bench.fit_rounds(options.repeats, options.patchcore_repeats)
     if "memory" in options.parts:

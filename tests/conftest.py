@@ -15,6 +15,7 @@ TINY = {
     "pooling": "whole",
     "start": "random",
     "noise": 0,
+    "length": 1.0,
     "sizes": [64, 32],
     "precision": "f32",
     "hidden": 32,

@@ -23,6 +23,7 @@ OPEN = TINY | {
     "start": "gaussian",
     "noise": 0.5,
     "epochs": 2,
+    "length": "auto",
 }
 
 
@@ -94,19 +95,25 @@ def test_it_travels_in_the_model_file_and_is_told(aligned, tmp_path):
     assert np.array_equal(loaded.localize(image), aligned.localize(image))
 
 
-def test_with_few_images_the_flow_stays_a_gaussian(aligned):
-    model = aligned.model
-    assert (model.history, model.config.training.epochs) == ((), 0)
-    features = aligned.describe(upright(50))
+def test_with_few_images_the_flow_stays_a_gaussian():
+    detector = fitted([upright(i) for i in range(10)])
+    model = detector.model
+    assert (model.history, model.config.training.length) == ((), 0)
+    features = detector.describe(upright(50))
     whitened, _ = model.flow.whiten(model.reading.rows(features))
     norms = model.reading.of_view(0.5 * whitened.double().square().sum(dim=1))
-    np.testing.assert_allclose(aligned.view_scores(features), norms, rtol=1e-5)
+    np.testing.assert_allclose(detector.view_scores(features), norms, rtol=1e-5)
+    assert "stays the Gaussian" in str(model.choice)
 
 
 def test_what_was_asked_for_is_not_overruled():
-    detector = fitted([upright(i) for i in range(30)], rotation="full", pooling="largest", read_stages="all")
-    assert detector.model.choice is None
+    asked = {"rotation": "full", "pooling": "largest", "read_stages": "all"}
+    detector = fitted([upright(i) for i in range(30)], **asked)
+    assert detector.model.choice.told_apart == {}
     assert detector.config.views.rotation == "full"
+    detector = fitted([upright(i) for i in range(30)], **asked, length=0.5)
+    assert detector.model.choice is None
+    assert len(detector.model.history) == 1
 
 
 def test_few_images_are_not_tried_out():
@@ -140,11 +147,13 @@ def test_groups_are_held_out_together(monkeypatch):
 
 
 def test_what_follows_from_the_rotation():
-    upright_config = DifferNet("learned", rotation="none").config.views
+    upright_config = DifferNet("default", rotation="none").config.views
     assert (upright_config.score_rotations, upright_config.train_views) == ("even", 4)
-    turned = DifferNet("learned", rotation="full").config.views
+    turned = DifferNet("default", rotation="full").config.views
     assert (turned.score_rotations, turned.train_views) == ("random", 32)
-    asked = DifferNet("learned", rotation="none", train_views=9, score_rotations="random").config.views
+    assert DifferNet("fast", rotation="full").config.views.train_views == 8
+    assert DifferNet("fast", rotation="none").config.views.train_views == 2
+    asked = DifferNet("default", rotation="none", train_views=9, score_rotations="random").config.views
     assert (asked.score_rotations, asked.train_views) == ("random", 9)
 
 
@@ -165,7 +174,7 @@ def test_a_bank_needs_what_was_found_out(aligned):
 
 def test_the_checkpoint_of_another_reading_is_refused(tmp_path):
     images = [upright(i) for i in range(12)]
-    settings = OPEN | {"rotation": "none", "read_stages": "all"}
+    settings = OPEN | {"rotation": "none", "read_stages": "all", "length": 1.0}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DifferNetWarning)
         DifferNet("default", weights="random", **settings | {"pooling": "largest"}).fit(

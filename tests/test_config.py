@@ -51,7 +51,8 @@ OTHER = {
     "runtime": "torch", "precision": "f16",
     "blocks": 5, "hidden": 77, "depth": 1, "clamp": 1.9, "epochs": 13, "min_steps": 17,
     "batch": 31, "views_per_step": 2, "learning_rate": 3e-5, "betas": (0.7, 0.9), "eps": 1e-3,
-    "weight_decay": 0.1, "noise": 0.3, "grid": 3, "map_views": 11, "blur": 2.5, "holdout": 0.4, "rate": 0.07,
+    "weight_decay": 0.1, "noise": 0.3, "length": 0.5,
+    "grid": 3, "map_views": 11, "blur": 2.5, "holdout": 0.4, "rate": 0.07,
 }  # fmt: skip
 
 
@@ -108,7 +109,7 @@ def test_settings_are_frozen_and_equal_by_value():
 
 
 def test_noise_goes_with_views_that_do_not_turn():
-    assert config.resolve("learned", {"rotation": "none"}).noise == config.AUTO_NOISE
-    assert config.resolve("learned", {"rotation": "full"}).noise == 0
-    assert config.resolve("learned", {"rotation": "full", "noise": 0.2}).noise == 0.2
+    assert config.resolve("default", {"rotation": "none"}).noise == config.AUTO_NOISE
+    assert config.resolve("default", {"rotation": "full"}).noise == 0
+    assert config.resolve("default", {"rotation": "full", "noise": 0.2}).noise == 0.2
     assert config.resolve("paper").noise == 0

@@ -13,7 +13,8 @@ SOURCE = Path(__file__).parent.parent / "src" / "differnet"
 ORDER = [
     "errors", "config", "seeds", "storage", "images", "datasets", "synthetic", "views", "weights", "backbone",
     "runtime", "openvino_runtime", "onnx_runtime", "placement", "quantize", "reading", "gaussian", "flow", "score",
-    "metrics", "calibrate", "anytime", "gate", "train", "features", "bank", "choice", "localize", "artifact",
+    "metrics", "calibrate", "anytime", "gate", "train", "features", "bank", "evidence",
+    "choice", "trial", "localize", "artifact",
     "verdict", "scorer", "fitting", "conversion", "detector", "demo", "pictures", "evaluate", "evaluation_files",
     "rows", "showcase", "console", "telling", "cli", "__main__",
 ]  # fmt: skip

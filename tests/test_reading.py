@@ -92,7 +92,13 @@ def test_settings_that_do_not_go_together(changes, message):
 
 
 def test_one_map_cannot_be_read_as_three():
-    changes = {"backbone": "alexnet", "rotation": "none", "read_stages": "all", "pooling": "whole"}
-    settings = config.follow_rotation(config.resolve("learned", changes))
+    changes = {
+        "backbone": "alexnet",
+        "rotation": "none",
+        "read_stages": "all",
+        "pooling": "whole",
+        "length": 1.0,
+    }
+    settings = config.follow_rotation(config.resolve("default", changes))
     with pytest.raises(ConfigError, match=r"alexnet has 1 feature map"):
         settled_reading(settings, (256,))

@@ -7,8 +7,9 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -25,15 +26,20 @@ _OFTEN = 50  # images between two notes of how far a kept bank is
 
 
 def describe_all(
-    describer: Describer, images: Sequence[ImageLike], seed: int, progress: Progress, large: int = LARGE
+    describer: Describer,
+    images: Sequence[ImageLike],
+    seed: int,
+    progress: Progress,
+    at_hand: Mapping[int, Tensor] = MappingProxyType({}),
+    large: int = LARGE,
 ) -> Tensor:
-    """Describe ``train_views`` random views of every image: (N, V, W).
+    """Describe ``train_views`` random views of every image: (N, V, W), save those that are ``at_hand``.
 
     From ``large`` bytes on the table is a temporary file (in ``TMPDIR``), mapped into memory.
     """
     shape = (len(images), describer.views.count_to_fit, describer.width)
     bank = torch.empty(shape) if 4 * math.prod(shape) < large else _temporary(shape)
-    for index, rows in enumerate(describer.training_views(images, seed, 0, progress)):
+    for index, rows in enumerate(describer.training_views(images, seed, 0, progress, at_hand)):
         bank[index] = rows
     return bank
 
@@ -54,7 +60,13 @@ def digest_of(images: Sequence[ImageLike], rest: object) -> str:
 
 
 def kept_bank(
-    describer: Describer, images: Sequence[ImageLike], seed: int, folder: Path, key: str, progress: Progress
+    describer: Describer,
+    images: Sequence[ImageLike],
+    seed: int,
+    folder: Path,
+    key: str,
+    progress: Progress,
+    at_hand: Mapping[int, Tensor] = MappingProxyType({}),
 ) -> Tensor:
     """Take the bank (N, V, W) from ``folder`` if it has this ``key``, describing there what is missing.
 
@@ -73,7 +85,7 @@ def kept_bank(
         raise ModelFileError(f"{folder}: a damaged checkpoint ({error}); remove it to start anew") from error
     if table.shape != shape:
         raise ModelFileError(f"{folder}: a bank of shape {table.shape}, {shape} was wanted; remove it")
-    for index, rows in enumerate(describer.training_views(images, seed, done, progress), done):
+    for index, rows in enumerate(describer.training_views(images, seed, done, progress, at_hand), done):
         table[index] = rows.numpy()
         if (index + 1) % _OFTEN == 0 or index + 1 == len(images):
             table.flush()

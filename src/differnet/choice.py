@@ -12,21 +12,16 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from differnet import calibrate, config, gaussian, synthetic
-from differnet.features import Describer, Progress, look_ahead, name_of
+from differnet import calibrate, config, gaussian
+from differnet.evidence import Evidence, Tables, judge
+from differnet.features import Describer, Progress
 from differnet.images import ImageLike
-from differnet.metrics import auroc
 from differnet.reading import Pooling, Reading, reading_of
-from differnet.runtime import GROUP
-from differnet.seeds import generator
-from differnet.views import random_views, render
 
 FEWEST = 24  # images; with fewer nothing is tried out
 MOST = 700
@@ -35,9 +30,6 @@ MOST_HELD = 60
 HELD_SHARE = 0.2
 TOLD_APART = 0.65  # AUROC; below, a turned copy passes for another good image
 FEWEST_HELD = 5
-FEWEST_TO_TRAIN = 100
-_TURNED_VIEWS = 8
-_LEAST_STRENGTH = 0.3
 _POOLINGS: tuple[Pooling, ...] = ("whole", "largest", "average")
 
 
@@ -58,7 +50,9 @@ class Choice:
     """What was found out, by what evidence, from how many good images.
 
     ``told_apart``: AUROC at which copies of held-out images are told from themselves, by how they were turned; empty
-    when nothing was tried out. ``candidates``: best first.
+    when nothing was tried out. ``candidates``: best first. ``length``: see :class:`differnet.config.Training`;
+    ``trained``: the shares of the schedule after which a flow was judged, with the AUROC of drawn defects
+    (:mod:`differnet.trial`).
     """
 
     rotation: str
@@ -68,6 +62,8 @@ class Choice:
     candidates: tuple[Candidate, ...]
     images: int
     held: int
+    length: float = 1.0
+    trained: tuple[tuple[float, float], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON types."""
@@ -79,19 +75,37 @@ class Choice:
         candidates = tuple(_candidate(one) for one in values["candidates"])
         told = {str(name): float(value) for name, value in values["told_apart"].items()}
         stages, counts = tuple(values["read_stages"]), (int(values["images"]), int(values["held"]))
-        return cls(str(values["rotation"]), stages, values["pooling"], told, candidates, *counts)
+        trained = tuple((float(share), float(score)) for share, score in values.get("trained", ()))
+        length = float(values.get("length", 1.0))
+        return cls(
+            str(values["rotation"]), stages, values["pooling"], told, candidates, *counts, length, trained
+        )
 
     def __str__(self) -> str:
         how = "turned by any angle" if self.rotation == "full" else "upright"
         if not self.candidates:
             what = f"{how}, stages {', '.join(map(str, self.read_stages))}, pooling {self.pooling!r}"
-            return f"{self.images} images are too few to try anything out: {what}"
+            return f"{self.images} images are too few to try anything out: {what}{self._training()}"
         turns = ", ".join(f"{name} {value:.2f}" for name, value in self.told_apart.items())
         told = f" (AUROC at which copies are told: {turns})" if turns else ""
         best = self.candidates[0].auroc
         judged = "" if best is None else f" (defects drawn into {self.held} good images: AUROC {best:.2f})"
         stages = ", ".join(map(str, self.read_stages))
-        return f"looked at {how}{told}; stages {stages}, pooling {self.pooling!r}{judged}"
+        return f"looked at {how}{told}; stages {stages}, pooling {self.pooling!r}{judged}{self._training()}"
+
+    def _training(self) -> str:
+        scores = dict(self.trained)
+        if self.length == 0:
+            told = (
+                f", training gained too little ({scores[0.0]:.3f} to {max(scores.values()):.3f})"
+                if scores
+                else ""
+            )
+            return f"; the flow stays the Gaussian that it starts as{told}"
+        if not scores:
+            return ""
+        gain = f"{scores[0.0]:.3f} to {scores[self.length]:.3f}"
+        return f"; trained for {self.length:.0%} of the schedule ({gain})"
 
 
 def _candidate(values: Mapping[str, Any]) -> Candidate:
@@ -100,13 +114,10 @@ def _candidate(values: Mapping[str, Any]) -> Candidate:
 
 
 def settle(settings: config.Config, found: Choice) -> config.Config:
-    """Return ``settings`` with what was found out in the place of every ``"auto"``.
-
-    A flow that starts as a Gaussian stays one where images are fewer than 100: training made it worse there.
-    """
+    """Return ``settings`` with what was found out in the place of every ``"auto"``."""
     changes: dict[str, Any] = {}
-    if settings.flow.start == "gaussian" and found.images < FEWEST_TO_TRAIN:
-        changes |= {"epochs": 0, "min_steps": 0}
+    if settings.training.length == "auto":
+        changes["length"] = found.length
     if settings.views.rotation == "auto":
         changes["rotation"] = found.rotation
     if settings.reading.read_stages == "auto":
@@ -124,27 +135,29 @@ def choose(
     groups: Sequence[Hashable] | None,
     seed: int,
     progress: Progress,
-) -> Choice:
+) -> tuple[Choice, Evidence | None]:
     """Find out what ``settings`` leave open; ``channels``: of every stage in a row of features.
 
-    At most 700 of the images are used, or 200 where the way to read is not open; whole ``groups`` are held out
-    together.
+    How far to train is left to :mod:`differnet.trial`, which needs the evidence. At most 700 of the images are
+    used, or 200 where nothing but the rotation is open; whole ``groups`` are held out together.
     """
-    readings = _readings(settings, channels, _poolings(settings))
-    most = MOST if len(readings) > 1 else MOST_TO_TURN
+    readings = _readings(settings, channels, _poolings(settings, settings.views.rotation))
+    is_judged = len(readings) > 1 or settings.training.length == "auto"
+    most = MOST if is_judged else MOST_TO_TURN
     order = np.random.default_rng(seed).permutation(len(images))[:most].tolist()
     names = [index if groups is None else groups[index] for index in order]
     if len(order) < FEWEST or len(set(names)) < 2:
-        return _without_evidence(settings, len(order))
+        return _without_evidence(settings, len(order)), None
     fitted, held = calibrate.hold_out(names, min(HELD_SHARE, MOST_HELD / len(names)), seed)
     held = held[:MOST_HELD]
     if len(held) < FEWEST_HELD:
-        return _without_evidence(settings, len(order))
-    tables = _Tables(
+        return _without_evidence(settings, len(order)), None
+    tables = Tables(
         settings,
         describer,
-        [images[order[i]] for i in fitted],
-        [images[order[i]] for i in held],
+        images,
+        [order[i] for i in fitted],
+        [order[i] for i in held],
         seed,
         progress,
     )
@@ -153,121 +166,39 @@ def choose(
     if rotation == "auto":
         told = tables.told_apart(_readings(settings, channels, ("whole",))[0][1])
         rotation = "full" if max(told.values()) < TOLD_APART else "none"
-    candidates = tables.candidates(rotation, readings)
+        readings = _readings(settings, channels, _poolings(settings, rotation))
+    evidence = tables.evidence(rotation) if is_judged else None
+    candidates = _ranked(readings, evidence, seed)
     best = candidates[0]
-    return Choice(rotation, best.read_stages, best.pooling, told, candidates, len(order), len(held))
+    found = Choice(rotation, best.read_stages, best.pooling, told, candidates, len(order), len(held))
+    return found, evidence
 
 
-@dataclass(frozen=True)
-class _Tables:
-    """Features of some good images, of copies of them, and of defects drawn into them."""
-
-    settings: config.Config
-    describer: Describer
-    fitted: list[ImageLike]
-    held: list[ImageLike]
-    seed: int
-    progress: Progress
-
-    def told_apart(self, read: Reading) -> dict[str, float]:
-        """Return the AUROC between held-out images and their copies, by how these were turned."""
-        good = gaussian.fit(read.rows(self._upright), self.seed)
-        rows = torch.stack([self._describe(torch.stack(_copies(square.float()))) for square in self._squares])
-        norms = gaussian.norms(read.rows(rows.flatten(0, 1)), good).view(len(self.held), -1).numpy()
-        return {name: _auroc(norms[:, 0], norms[:, i]) for i, name in enumerate(_COPIES, 1)}
-
-    def candidates(
-        self, rotation: str, readings: list[tuple[tuple[int, ...], Reading]]
-    ) -> tuple[Candidate, ...]:
-        """Judge ways to read by the defects drawn into held-out images; best first."""
-        if len(readings) == 1:
-            stages, read = readings[0]
-            return (Candidate(stages, read.pooling, None),)
-        training = self._upright if rotation == "none" else self._training(rotation)
-        tests = torch.stack(
-            [self._with_defects(square, i, rotation) for i, square in enumerate(self._squares)]
-        )
-        found = []
-        norms: dict[tuple[tuple[int, ...], bool], Tensor] = {}
-        for stages, read in readings:
-            key = stages, read.pooling == "whole"  # the other two map the same parts
-            if key not in norms:
-                good = gaussian.fit(read.rows(training), self.seed)
-                norms[key] = gaussian.norms(read.rows(tests.flatten(0, 2)), good)
-            scores = read.of_view(norms[key]).view(tests.shape[:3]).mean(dim=2).numpy()
-            by_kind = [_auroc(scores[:, 0], scores[:, kind]) for kind in range(1, scores.shape[1])]
-            found.append(Candidate(stages, read.pooling, float(np.mean(by_kind))))
-        return tuple(sorted(found, key=lambda one: -(one.auroc or 0)))
-
-    @cached_property
-    def _upright(self) -> Tensor:
-        return self._training("none")
-
-    def _training(self, rotation: str) -> Tensor:
-        """Describe some views of every fitted image: (N * V, W)."""
-        views = self._views(rotation)
-        most = config.UPRIGHT_VIEWS if rotation == "none" else _TURNED_VIEWS
-        count = min(most, views.count_to_fit)
-        rows = []
-        for index, (image, square) in enumerate(look_ahead(self.describer.square, self.fitted)):
-            shown = random_views(count, views, generator(self.seed, "choosing", index))
-            rows.append(self.describer.features(square, shown, name_of(image)))
-            self.progress("looking at good images", index + 1, len(self.fitted))
-        return torch.cat(rows)
-
-    def _with_defects(self, square: Tensor, index: int, rotation: str) -> Tensor:
-        """Describe an image, without and with a defect of each kind, in the first views of scoring: (1 + K, V, W)."""
-        rng = np.random.default_rng([self.seed, index])
-        pixels = square.permute(1, 2, 0).numpy()
-        drawn = [
-            synthetic.draw(pixels, kind, rng.uniform(_LEAST_STRENGTH, 1), rng)[0] for kind in synthetic.KINDS
-        ]
-        shown = [square.float(), *(torch.from_numpy(one).permute(2, 0, 1).float() for one in drawn)]
-        self.progress("drawing defects", index + 1, len(self.held))
-        if rotation == "none":
-            return self._describe(torch.stack(shown))[:, None]
-        views = random_views(GROUP, self._views(rotation), generator(self.seed, "scoring views"))
-        fill = self.settings.views.fill
-        return torch.stack([self._describe(render(one, views, fill)) for one in shown])
-
-    def _describe(self, pictures: Tensor) -> Tensor:
-        return self.describer.runtime.features(pictures.split(GROUP))
-
-    @cached_property
-    def _squares(self) -> list[Tensor]:
-        """The held-out images (3, S, S) in bytes, decoded once for turned copies and drawn defects."""
-        return [square.byte() for _, square in look_ahead(self.describer.square, self.held)]
-
-    def _views(self, rotation: str) -> config.Views:
-        return config.follow_rotation(config.resolve(self.settings, {"rotation": rotation})).views
+def _ranked(
+    readings: list[tuple[tuple[int, ...], Reading]], evidence: Evidence | None, seed: int
+) -> tuple[Candidate, ...]:
+    """Judge ways to read by a Gaussian of each and the drawn defects; best first."""
+    if len(readings) == 1 or evidence is None:
+        stages, read = readings[0]
+        return (Candidate(stages, read.pooling, None),)
+    found = []
+    norms: dict[tuple[tuple[int, ...], bool], Tensor] = {}
+    for stages, read in readings:
+        key = stages, read.pooling == "whole"  # the other two map the same parts
+        if key not in norms:
+            good = gaussian.fit(read.rows(evidence.rows.flatten(0, 1)), seed)
+            norms[key] = gaussian.norms(read.rows(evidence.tests.flatten(0, 2)), good)
+        scores = read.of_view(norms[key]).view(evidence.tests.shape[:3]).mean(dim=2)
+        found.append(Candidate(stages, read.pooling, judge(scores)))
+    return tuple(sorted(found, key=lambda one: -(one.auroc or 0)))
 
 
-_COPIES = (
-    "turned by 90",
-    "turned by 180",
-    "turned by 270",
-    "mirrored left to right",
-    "mirrored top to bottom",
-)
-
-
-def _copies(square: Tensor) -> list[Tensor]:
-    """Return a picture (3, S, S) and its copies, in the order of ``_COPIES``."""
-    turned = [square.rot90(quarter, (1, 2)) for quarter in (1, 2, 3)]
-    return [square, *turned, square.flip(2), square.flip(1)]
-
-
-def _auroc(good: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> float:
-    labels = np.repeat([False, True], [len(good), len(other)])
-    return auroc(np.concatenate((good, other)), labels)
-
-
-def _poolings(settings: config.Config, first: Pooling = "whole") -> tuple[Pooling, ...]:
-    """List the poolings that are open, ``first`` first."""
+def _poolings(settings: config.Config, rotation: str, first: Pooling = "whole") -> tuple[Pooling, ...]:
+    """List the poolings that are open, ``first`` first; places mean nothing where views turn."""
     wanted = settings.reading.pooling
     if wanted != "auto":
         return (wanted,)
-    if settings.backbone.grid == 1:
+    if settings.backbone.grid == 1 or rotation == "full":
         return ("whole",)
     return (first, *(pooling for pooling in _POOLINGS if pooling != first))
 
@@ -292,4 +223,5 @@ def _without_evidence(settings: config.Config, count: int) -> Choice:
     rotation = "none" if settings.views.rotation == "auto" else settings.views.rotation
     wanted = settings.reading.read_stages
     stages = settings.backbone.stages if isinstance(wanted, str) else wanted
-    return Choice(rotation, stages, _poolings(settings, "largest")[0], {}, (), count, 0)
+    length = 0.0 if settings.flow.start == "gaussian" else 1.0
+    return Choice(rotation, stages, _poolings(settings, rotation, "largest")[0], {}, (), count, 0, length)

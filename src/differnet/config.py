@@ -20,7 +20,7 @@ from differnet.errors import ConfigError
 
 AUTO_NOISE = 0.5
 UPRIGHT_VIEWS = 4  # to fit; views that are not turned differ in brightness and contrast alone
-TURNED_VIEWS = 32
+_VIEWS_TO_FIT = {"auto": (UPRIGHT_VIEWS, 32), "few": (2, 8)}  # upright, turned
 _strict = ConfigDict(extra="forbid", allow_inf_nan=False)
 RuntimeName = Literal["auto", "torch", "openvino", "onnxruntime"]
 PrecisionName = Literal["auto", "f32", "f16", "bf16", "int8"]
@@ -42,7 +42,8 @@ class Views:
     outside the turned image: ``"zeros"`` is black, as in the paper; ``"reflection"`` mirrors the image;
     ``"border"`` repeats its rim. ``score_rotations``: images are scored in ``"random"`` views drawn once from the
     model's seed, or in ``"even"``ly spaced rotations without jitter: one where nothing turns. ``"auto"``, there and
-    for ``train_views``, follows the rotation: one upright view to score and 4 to fit, or random ones and 32.
+    for ``train_views``, follows the rotation: one upright view to score and 4 to fit, or random ones and 32;
+    ``"few"`` is 2 or 8.
     """
 
     rotation: Literal["auto", "full", "none"] = "full"
@@ -50,7 +51,7 @@ class Views:
     contrast: Factors = (0.85, 1.15)
     fill: Literal["zeros", "reflection", "border"] = "zeros"
     fresh_views: bool = False
-    train_views: Literal["auto"] | Positive = 32
+    train_views: Literal["auto", "few"] | Positive = 32
     score_views: Positive = 16
     score_rotations: Literal["auto", "random", "even"] = "random"
 
@@ -61,7 +62,7 @@ class Views:
     @property
     def count_to_fit(self) -> int:
         """``train_views`` as a number; raises :class:`ConfigError` while that is open."""
-        if self.train_views == "auto":
+        if isinstance(self.train_views, str):
             raise ConfigError("train_views is open: whether views turn is found out from good images first")
         return self.train_views
 
@@ -134,7 +135,8 @@ class Training:
     batch together. ``schedule``: ``"constant"``, or ``"one-cycle"``, which warms up over the first 30 % of
     the steps and anneals to nearly zero by a cosine. ``noise``: standard deviation of what is added to the whitened
     features of every batch, 1 being that of the features; only with ``start="gaussian"``. ``"auto"`` adds some
-    where views do not turn: turned views differ enough.
+    where views do not turn: turned views differ enough. ``length``: the share of the schedule that is run, 0 leaving
+    the flow as it starts; ``"auto"`` finds it out from the good images (:mod:`differnet.trial`).
     """
 
     epochs: Annotated[int, Field(ge=0)] = 192
@@ -147,6 +149,7 @@ class Training:
     eps: Annotated[float, Field(gt=0)] = 1e-4
     weight_decay: Annotated[float, Field(ge=0)] = 1e-5
     noise: Literal["auto"] | Annotated[float, Field(ge=0)] = 0.0
+    length: Literal["auto"] | Annotated[float, Field(ge=0, le=1)] = 1.0
 
 
 @dataclass(frozen=True, config=_strict)
@@ -201,8 +204,8 @@ class Config:
     def is_settled(self) -> bool:
         """Whether nothing is left to be found out from the good images."""
         views, read = self.views, self.reading
-        found = (views.rotation, views.score_rotations, views.train_views, read.read_stages, read.pooling)
-        return "auto" not in found
+        found = (views.rotation, views.score_rotations, read.read_stages, read.pooling, self.training.length)
+        return "auto" not in found and not isinstance(views.train_views, str)
 
     @property
     def noise(self) -> float:
@@ -228,25 +231,23 @@ class Config:
 PAPER = Config(
     views=Views(fresh_views=True, train_views=4, score_views=64),
     backbone=Backbone(backbone="alexnet", stages=(0,), precision="f32"),
-    flow=Flow(),
-    training=Training(),
 )
 DEFAULT = Config(
-    backbone=Backbone(sizes=(224, 112)),
-    flow=Flow(hidden=256, depth=2),
-    training=Training(
-        epochs=10, batch=192, eps=1e-6, min_steps=100, learning_rate=1e-3, schedule="one-cycle"
-    ),
-)
-FAST = dataclasses.replace(DEFAULT, views=Views(train_views=8, score_views=8))
-LEARNED = Config(
     views=Views(rotation="auto", train_views="auto", score_rotations="auto"),
     backbone=Backbone(sizes=(224, 112), stages=(3, 4, 5), grid=2),
     reading=Reading(read_stages="auto", pooling="auto"),
     flow=Flow(blocks=4, hidden=128, start="gaussian"),
-    training=dataclasses.replace(DEFAULT.training, noise="auto"),
+    training=Training(
+        10, 100, batch=192, learning_rate=1e-3, schedule="one-cycle", eps=1e-6, noise="auto", length="auto"
+    ),
 )
-PRESETS: Mapping[str, Config] = {"default": DEFAULT, "fast": FAST, "learned": LEARNED, "paper": PAPER}
+FAST = dataclasses.replace(
+    DEFAULT,
+    views=Views("auto", train_views="few", score_views=8, score_rotations="auto"),
+    backbone=Backbone(sizes=(224, 112), stages=(3, 4, 5)),
+    reading=Reading(),
+)
+PRESETS: Mapping[str, Config] = {"default": DEFAULT, "fast": FAST, "paper": PAPER}
 
 
 def names() -> dict[str, str]:
@@ -292,7 +293,8 @@ def follow_rotation(settings: Config) -> Config:
         return settings
     turns = views.rotation == "full"
     rotations = ("random" if turns else "even") if views.score_rotations == "auto" else views.score_rotations
-    count = (TURNED_VIEWS if turns else UPRIGHT_VIEWS) if views.train_views == "auto" else views.train_views
+    wanted = views.train_views
+    count = _VIEWS_TO_FIT[wanted][turns] if isinstance(wanted, str) else wanted
     return resolve(settings, {"score_rotations": rotations, "train_views": count})
 
 

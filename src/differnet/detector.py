@@ -35,7 +35,7 @@ from differnet.scorer import Count, Images, Scorer, scoring_views
 from differnet.verdict import Heat, Prediction, ViewScores
 from differnet.views import ViewSet, count_views
 
-_FOUND_OUT = {"rotation", "read_stages", "pooling"}
+_FOUND_OUT = {"rotation", "read_stages", "pooling", "length"}
 
 
 class DifferNet:
@@ -128,10 +128,11 @@ class DifferNet:
         """Find out from good images what the settings leave open, and make ready to describe.
 
         ``fit`` does so by itself; this is for describing images before, or for many fits on one backbone.
-        In 8-bit integers the ranges of the backbone come from these images.
+        In 8-bit integers their ranges come from these images.
         """
         asked, items = self._asked, gather(images)
-        self._prepared = fitting.prepare(asked, self.module, items, groups, self.seed, self.device, progress)
+        ready = fitting.prepare(asked, self.module, items, groups, self.seed, self.device, progress)
+        self._prepared = replace(ready, described={})  # a fit may be on others
         if self._model is None:
             self._settle(self._prepared)
         return self
@@ -153,8 +154,7 @@ class DifferNet:
         says when they are too few to promise it. ``checkpoint``: a folder from which a broken-off fit goes
         on. ``bank``: features (N, V, W) of these images, when they were described before.
         ``scale_maps=False`` saves the time of finding the scale of heat maps. Nothing of an earlier fit
-        changes when this one fails. Raises :class:`ImageError` for what cannot be read and
-        :class:`ConfigError` when there are too few images or groups.
+        changes when this one fails. Raises :class:`ImageError` for an unreadable one, :class:`ConfigError` for too few.
         """
         items = gather(images)
         chosen, held = fitting.split(items, groups, self.config.decision.holdout, self.seed)

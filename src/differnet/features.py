@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from types import MappingProxyType
 from typing import TypeVar
 
 import torch
@@ -152,17 +153,32 @@ class Describer:
             yield self.features(square, views, name_of(image))
 
     def training_views(
-        self, images: Sequence[ImageLike], seed: int, start: int, progress: Progress = silent
+        self,
+        images: Sequence[ImageLike],
+        seed: int,
+        start: int,
+        progress: Progress = silent,
+        at_hand: Mapping[int, Tensor] = MappingProxyType({}),
     ) -> Iterator[Tensor]:
         """Yield the features (V, W) of ``train_views`` random views of each image from ``start`` on.
 
-        Image i has draws of its own, so its features depend on no other image.
+        Image i has draws of its own, so its features depend on no other image. Those ``at_hand`` by their position
+        are not described again.
         """
-        count = self.views.count_to_fit
-        for index, (image, square) in enumerate(look_ahead(self.square, images[start:]), start):
-            views = random_views(count, self.views, generator(seed, "training views", index))
-            yield self.features(square, views, name_of(image))
+        positions = range(start, len(images))
+        missing = look_ahead(self.square, (images[i] for i in positions if i not in at_hand))
+        for index in positions:
+            if index in at_hand:
+                yield at_hand[index]
+            else:
+                image, square = next(missing)
+                yield self.training_features(square, seed, index, self.views.count_to_fit, name_of(image))
             progress("describing training images", index + 1, len(images))
+
+    def training_features(self, square: Tensor, seed: int, index: int, count: int, name: str) -> Tensor:
+        """Return the features (V, W) of the first ``count`` training views of the image at ``index``."""
+        views = random_views(count, self.views, generator(seed, "training views", index))
+        return self.features(square, views, name)
 
     def _render(self, square: Tensor, views: ViewSet, start: int) -> Tensor:
         _, grids = self._grids.get(id(views), (views, {}))

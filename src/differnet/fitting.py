@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from differnet.reading import Reading, settled_reading
 from differnet.runtime import GROUP, Precision
 from differnet.scorer import stack_scores, view_scores
 from differnet.seeds import generator
+from differnet.trial import with_length
 from differnet.views import ViewSet, random_views, render, to_square
 
 _MAP_SCALE_IMAGES = 16
@@ -124,14 +125,14 @@ class Fitter:
     def _source(
         self, images: Sequence[ImageLike], folder: Path | None, key: str, bank: Tensor | None
     ) -> train.Source:
-        training = self.config.training
+        training, at_hand = self.config.training, self.prepared.described
         if self.config.views.fresh_views:
             return FreshViews(self.describer, images, training, self.seed, self.progress, self.read.rows)
         if bank is None:
             bank = (
-                describe_all(self.describer, images, self.seed, self.progress)
+                describe_all(self.describer, images, self.seed, self.progress, at_hand)
                 if folder is None
-                else kept_bank(self.describer, images, self.seed, folder, key, self.progress)
+                else kept_bank(self.describer, images, self.seed, folder, key, self.progress, at_hand)
             )
         return train.Bank(bank.flatten(0, 1), training.batch, self.seed, self.read.rows)
 
@@ -175,7 +176,7 @@ def split(
 def check_bank(bank: Tensor, count: int, settings: config.Config, is_fixed: bool) -> None:
     """Refuse features that are not of these images and views, or of a backbone that is yet to be quantised."""
     views = settings.views.train_views
-    if views != "auto" and (bank.ndim != 3 or bank.shape[:2] != (count, views)):
+    if not isinstance(views, str) and (bank.ndim != 3 or bank.shape[:2] != (count, views)):
         raise ConfigError(
             f"a bank of shape {tuple(bank.shape)}; ({count}, {views}, W) was wanted: images, views"
         )
@@ -188,12 +189,16 @@ def check_bank(bank: Tensor, count: int, settings: config.Config, is_fixed: bool
 
 @dataclass(frozen=True)
 class Prepared:
-    """A backbone made ready for one kind of part: settings that leave nothing open, and what describes by them."""
+    """A backbone made ready for one kind of part: settings that leave nothing open, and what describes by them.
+
+    ``described``: training features (V, W) that are at hand already, by the position of the image.
+    """
 
     config: config.Config
     describer: Describer
     graph: Graph | None
     choice: Choice | None
+    described: Mapping[int, Tensor] = field(default_factory=dict)
 
 
 def prepare(
@@ -215,16 +220,23 @@ def prepare(
             f"{len(images)} good images and {'no' if groups is None else len(groups)} groups to prepare by"
         )
     placement.choose_precision(settings.backbone, device)  # refuse at once
-    choice = describer = None
+    choice = describer = evidence = None
     if not settings.is_settled:
         integers = settings.backbone.precision in ("auto", "int8")
         floats = config.resolve(settings, {"precision": "f32"}) if integers else settings
         describer = describer_of_module(module, floats, device)
-        choice = choose(settings, module.channels, describer, images, groups, seed, progress)
-        settings = settle(settings, choice)
+        choice, evidence = choose(settings, module.channels, describer, images, groups, seed, progress)
+        settled = settle(settings, choice)
+        if evidence is not None and settings.training.length == "auto":
+            read = settled_reading(settled, module.channels)
+            choice = with_length(choice, evidence, settled, read, seed, progress)
+            settled = settle(settings, choice)
+        settings = settled
         describer = describer.with_views(settings.views)
     if numbers_for(settings, device) != "int8":
-        return Prepared(settings, describer or describer_of_module(module, settings, device), None, choice)
+        describer = describer or describer_of_module(module, settings, device)
+        at_hand = {} if evidence is None else evidence.for_bank()
+        return Prepared(settings, describer, None, choice, at_hand)
     graph = quantized(module, images, settings.views, seed, progress, folder)
     return Prepared(settings, describer_of_graph(graph, settings, device), graph, choice)
 

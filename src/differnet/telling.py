@@ -19,9 +19,9 @@ def tell_fit(detector: Any, model: Path, json: bool) -> None:
     out.print(f"Fitted on {detector.model.train_count} good images.")
     if detector.model.choice:
         out.print(f"Found out from them: {detector.model.choice}.", markup=False, highlight=False)
-        if not detector.model.history:
-            out.print("With so few images the flow stays the Gaussian that it starts as.")
-        out.print("To overrule it: --set rotation=full, --set pooling=whole, --set read_stages=all.")
+        out.print(
+            "To overrule it: --set rotation=full, --set pooling=whole, --set read_stages=all, --set length=1."
+        )
     if promise:
         out.print(
             f"Threshold {promise.value:.4g} from {promise.count} held-out good images: a good part is "

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from differnet import config, score, storage
-from differnet.errors import ModelFileError, NumericalError
+from differnet.errors import ConfigError, ModelFileError, NumericalError
 from differnet.flow import Flow
 from differnet.seeds import generator
 
@@ -109,8 +109,10 @@ def fit(
         eps=settings.eps,
         weight_decay=settings.weight_decay,
     )
-    epochs = count_epochs(settings, source.steps)
-    total_steps = epochs * source.steps
+    whole = count_epochs(settings, source.steps)
+    if settings.length == "auto":
+        raise ConfigError("length is open: how far to train is found out from good images first")
+    epochs, total_steps = round(settings.length * whole), whole * source.steps
     run = {"training": asdict(settings), "flow": repr(flow), "data": identity}
     history = _resume(checkpoint, flow, optimizer, run) if checkpoint else []
     device = next(flow.parameters()).device
