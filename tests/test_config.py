@@ -52,7 +52,8 @@ OTHER = {
     "blocks": 5, "hidden": 77, "depth": 1, "clamp": 1.9, "epochs": 13, "min_steps": 17,
     "batch": 31, "views_per_step": 2, "learning_rate": 3e-5, "betas": (0.7, 0.9), "eps": 1e-3,
     "weight_decay": 0.1, "noise": 0.3, "length": 0.5,
-    "grid": 3, "map_views": 11, "blur": 2.5, "holdout": 0.4, "rate": 0.07,
+    "grid": 3, "tiles": 2, "frame": "pad", "ignore": "png:AAAA",
+    "map_views": 11, "blur": 2.5, "holdout": 0.4, "rate": 0.07,
 }  # fmt: skip
 
 

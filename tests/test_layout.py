@@ -11,8 +11,9 @@ import pytest
 
 SOURCE = Path(__file__).parent.parent / "src" / "differnet"
 ORDER = [
-    "errors", "config", "seeds", "storage", "images", "datasets", "synthetic", "views", "weights", "backbone",
-    "runtime", "openvino_runtime", "onnx_runtime", "placement", "quantize", "reading", "gaussian", "flow", "score",
+    "errors", "settings", "config", "seeds", "storage", "images", "frame", "datasets", "synthetic", "views", "weights",
+    "backbone", "runtime", "openvino_runtime", "onnx_runtime", "placement", "quantize", "reading", "gaussian",
+    "flow", "score",
     "metrics", "calibrate", "anytime", "gate", "train", "features", "bank", "evidence",
     "choice", "trial", "localize", "artifact",
     "verdict", "scorer", "fitting", "conversion", "detector", "demo", "pictures", "evaluate", "evaluation_files",

@@ -10,8 +10,9 @@ import torch
 
 import reference
 from differnet import config
+from differnet.frame import to_square
 from differnet.seeds import generator
-from differnet.views import ViewSet, even_views, random_views, render, to_square, turn_back
+from differnet.views import ViewSet, even_views, random_views, render, turn_back
 
 SETTINGS = config.Views()
 

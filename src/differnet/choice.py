@@ -143,7 +143,7 @@ def choose(
     """
     readings = _readings(settings, channels, _poolings(settings, settings.views.rotation))
     is_judged = len(readings) > 1 or settings.training.length == "auto"
-    most = MOST if is_judged else MOST_TO_TURN
+    most = (MOST if is_judged else MOST_TO_TURN) // settings.backbone.tiles  # their features are in memory
     order = np.random.default_rng(seed).permutation(len(images))[:most].tolist()
     names = [index if groups is None else groups[index] for index in order]
     if len(order) < FEWEST or len(set(names)) < 2:

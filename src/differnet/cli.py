@@ -62,6 +62,9 @@ def fit(
         str | None,
         typer.Option(help="Regular expression over paths; images with equal matches are held out together."),
     ] = None,
+    ignore: Annotated[
+        Path | None, typer.Option(help="Mask image: what is white does not matter and is not looked at.")
+    ] = None,
     checkpoint: Annotated[
         Path | None, typer.Option(help="Folder to keep progress in; run again to go on after a stop.")
     ] = None,
@@ -78,8 +81,9 @@ def fit(
         from differnet.features import by_epoch
         from differnet.storage import check_target
 
-        values = config.parse_assignments(settings or []) | ({} if rate is None else {"rate": rate})
-        detector = DifferNet(config.resolve(preset, values), seed, weights, device)
+        asked = {"rate": rate, "ignore": ignore}
+        values = config.parse_assignments(settings or []) | {k: v for k, v in asked.items() if v is not None}
+        detector = DifferNet(preset, seed, weights, device, **values)
         check_target(model)
         paths = find_good(good)
         with bars() as progress:
@@ -188,10 +192,11 @@ def evaluate(
     with guarded():
         from differnet import config, datasets, evaluation_files
         from differnet.evaluate import evaluate as run
+        from differnet.frame import with_mask_as_text
 
         if layout not in get_args(datasets.Layout):
             raise typer.BadParameter(f"{layout!r} is not one of {', '.join(get_args(datasets.Layout))}")
-        resolved = config.resolve(preset, config.parse_assignments(settings or []))
+        resolved = config.resolve(preset, with_mask_as_text(config.parse_assignments(settings or [])))
         tables = datasets.read(data, layout, category or (), split)  # type: ignore[arg-type]
         documents = []
         for dataset in tables:

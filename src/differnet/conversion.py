@@ -39,7 +39,7 @@ def to_integers(
     count = min(IMAGES, len(good) // 2)
     ranges, others = [good[index] for index in order[:count]], [good[index] for index in order[count:]]
     gate.check_count(len(others), count)
-    graph = quantized(module, ranges, settings.views, model.seed, progress)
+    graph = quantized(module, ranges, settings, model.seed, progress)
     small = describer_of_graph(graph, settings)
     floats = Scorer(model.flow, model.reading, describer, "cpu")
     shown = scoring_views(settings.views, model.seed)

@@ -19,6 +19,7 @@ from differnet import (
     config,
     conversion,
     fitting,
+    frame,
     gate,
     localize,
     runtime,
@@ -42,8 +43,8 @@ class DifferNet:
     """A defect detector that learns from good images alone.
 
     ``preset``: a name in :data:`differnet.config.PRESETS` or a :class:`~differnet.config.Config`; any setting can be
-    replaced by name: ``DifferNet("default", epochs=5)``. ``seed`` fixes permutations, weights, batches and all views.
-    ``weights``: a file of backbone weights for a machine without a network, or ``"random"``.
+    replaced by name: ``DifferNet("default", epochs=5)``; ``ignore`` may be an image, white where nothing matters.
+    ``seed`` fixes permutations, weights, batches and all views; ``weights``: a file of them, or ``"random"``.
     """
 
     def __init__(
@@ -54,7 +55,8 @@ class DifferNet:
         device: str = "cpu",
         **settings: Any,
     ) -> None:
-        self.config = self._asked = config.follow_rotation(config.resolve(preset, settings))
+        asked = config.resolve(preset, frame.with_mask_as_text(settings))
+        self.config = self._asked = config.follow_rotation(asked)
         if seed < 0:
             raise ConfigError(f"seed = {seed}: a whole number from 0 was wanted")
         self.seed = seed
@@ -128,7 +130,6 @@ class DifferNet:
         """Find out from good images what the settings leave open, and make ready to describe.
 
         ``fit`` does so by itself; this is for describing images before, or for many fits on one backbone.
-        In 8-bit integers their ranges come from these images.
         """
         asked, items = self._asked, gather(images)
         ready = fitting.prepare(asked, self.module, items, groups, self.seed, self.device, progress)
@@ -198,9 +199,8 @@ class DifferNet:
     def predict(self, image: ImageLike, heat_map: bool = False, views: Count = None) -> Prediction:
         """Judge one image, with its heat map on request.
 
-        ``views``: a number scores exactly that many (``None``: ``score_views`` of the configuration), with a
-        threshold from as many views of the held-out images; ``"auto"`` stops as soon as the verdict is
-        certain (:mod:`differnet.anytime`).
+        ``views``: a number scores exactly that many (``None``: ``score_views``), with a threshold from as many views
+        of the held-out images; ``"auto"`` stops as soon as the verdict is certain (:mod:`differnet.anytime`).
         """
         return next(self.predict_iter([image], heat_map, views))
 

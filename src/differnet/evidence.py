@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -13,12 +13,13 @@ from torch import Tensor
 
 from differnet import config, gaussian, synthetic
 from differnet.features import Describer, Progress, look_ahead, name_of
+from differnet.frame import cover
 from differnet.images import ImageLike
 from differnet.metrics import auroc
 from differnet.reading import Reading
 from differnet.runtime import GROUP
 from differnet.seeds import generator
-from differnet.views import random_views, render
+from differnet.views import random_views
 
 _TURNED_VIEWS = 8
 _LEAST_STRENGTH = 0.3
@@ -72,7 +73,7 @@ class Tables:
     def told_apart(self, read: Reading) -> dict[str, float]:
         """Return the AUROC between held-out images and their copies, by how these were turned."""
         good = gaussian.fit(read.rows(self._upright.flatten(0, 1)), self.seed)
-        rows = torch.stack([self._describe(torch.stack(_copies(square.float()))) for square in self._squares])
+        rows = torch.stack([self._describe(_copies(square.float())) for square in self._squares])
         norms = gaussian.norms(read.rows(rows.flatten(0, 1)), good).view(len(self.held), -1).numpy()
         return {name: _auroc(norms[:, 0], norms[:, i]) for i, name in enumerate(_COPIES, 1)}
 
@@ -111,19 +112,20 @@ class Tables:
         shown = [square.float(), *(torch.from_numpy(one).permute(2, 0, 1).float() for one in drawn)]
         self.progress("drawing defects", index + 1, len(self.held))
         if rotation == "none":
-            return self._describe(torch.stack(shown))[:, None]
+            return self._describe(shown)[:, None]
         views = random_views(GROUP, self._views(rotation), generator(self.seed, "scoring views"))
-        fill = self.settings.views.fill
-        return torch.stack([self._describe(render(one, views, fill)) for one in shown])
+        covered = [cover(one, self.settings.views) for one in shown]
+        return torch.stack([self.describer.features(one, views) for one in covered])
 
-    def _describe(self, pictures: Tensor) -> Tensor:
-        return self.describer.runtime.features(pictures.split(GROUP))
+    def _describe(self, pictures: list[Tensor]) -> Tensor:
+        return self.describer.plain_features(cover(torch.stack(pictures), self.settings.views))
 
     @cached_property
     def _squares(self) -> list[Tensor]:
-        """The held-out images (3, S, S) in bytes, decoded once for turned copies and drawn defects."""
+        """The held-out images (3, S, S) in bytes, nothing covered: decoded once for turned copies and defects."""
         chosen = [self.images[position] for position in self.held]
-        return [square.byte() for _, square in look_ahead(self.describer.square, chosen)]
+        bare = self.describer.with_views(replace(self.settings.views, ignore=None))
+        return [square.byte() for _, square in look_ahead(bare.square, chosen)]
 
     def _views(self, rotation: str) -> config.Views:
         return config.follow_rotation(config.resolve(self.settings, {"rotation": rotation})).views

@@ -16,13 +16,14 @@ from torch import Tensor
 from differnet import config
 from differnet.backbone import MultiScale
 from differnet.errors import ConfigError, DifferNetWarning, NumericalError
+from differnet.frame import cut, to_square
 from differnet.images import ImageLike, load
 from differnet.openvino_runtime import Graph, run_graph
 from differnet.placement import choose
 from differnet.runtime import GROUP, Runtime, difference, probe
 from differnet.seeds import generator
 from differnet.train import OnEpoch
-from differnet.views import ViewSet, random_views, render, sampling_grid, to_square
+from differnet.views import ViewSet, random_views, render, sampling_grid
 
 Progress = Callable[[str, int, int], None]
 _AHEAD = 2
@@ -68,13 +69,19 @@ def look_ahead(work: Callable[[In], Out], items: Iterable[In]) -> Iterator[tuple
 class Describer:
     """Maps images and views of them to features: views (V,) -> (V, W).
 
-    ``size``: side in pixels at which views are rendered; ``width``: W; ``digest``: of the network that runs.
+    ``size``: side in pixels at which views are rendered; ``tiles``: n where pictures are cut into n x n pieces, whose
+    features follow one another in a row; ``side``: n times ``size``; ``width``: W; ``digest``: of the network
+    that runs.
     """
 
-    def __init__(self, runtime: Runtime, views: config.Views, size: int, width: int, digest: str) -> None:
+    def __init__(
+        self, runtime: Runtime, views: config.Views, size: int, tiles: int, width: int, digest: str
+    ) -> None:
         self.runtime = runtime
         self.views = views
         self.size = size
+        self.tiles = tiles
+        self.side = tiles * size
         self.width = width
         self.digest = digest
         self._grids: dict[int, tuple[ViewSet, dict[int, Tensor]]] = {}
@@ -90,8 +97,8 @@ class Describer:
         return self.runtime if self.runtime.precision in ("int8", "bf16") else None
 
     def square(self, image: ImageLike) -> Tensor:
-        """Decode ``image`` and resize it to what views are rendered from: (3, S, S), values 0..255."""
-        return to_square(load(image), self.size)
+        """Decode ``image`` and resize it to what views are rendered from: (3, side, side), values 0..255."""
+        return to_square(load(image), self.side, self.views)
 
     def features(self, square: Tensor, views: ViewSet, name: str = "an image") -> Tensor:
         """Describe what :meth:`square` gave in every view: (V, W); the next group is rendered meanwhile.
@@ -99,12 +106,23 @@ class Describer:
         Raises :class:`NumericalError`, which names the image, for features that are not finite.
         """
         starts = range(0, len(views), GROUP)
-        return _finite(self.runtime.features(self._render(square, views, start) for start in starts), name)
+        tiles = [
+            self.runtime.features(self._render(tile, views, start) for start in starts)
+            for tile in cut(square, self.tiles)
+        ]
+        return _finite(torch.cat(tiles, dim=1), name)
+
+    def plain_features(self, squares: Tensor) -> Tensor:
+        """Describe squares (B, 3, side, side) as they are, in one view each: (B, W)."""
+        tiles = torch.stack([tile for square in squares for tile in cut(square, self.tiles)])
+        return self.runtime.features(tiles.split(GROUP)).view(len(squares), -1)
 
     def features_by_group(self, square: Tensor, views: ViewSet, name: str = "an image") -> Iterator[Tensor]:
         """Yield what :meth:`features` gives ``GROUP`` views at a time, each when it is asked for."""
         for start in range(0, len(views), GROUP):
-            yield _finite(self.runtime.features([self._render(square, views, start)]), name)
+            tiles = cut(square, self.tiles)
+            shown = [self.runtime.features([self._render(tile, views, start)]) for tile in tiles]
+            yield _finite(torch.cat(shown, dim=1), name)
 
     def probe(self) -> Tensor:
         """Return the features (B, W) of one group of fixed noise, to compare machines with."""
@@ -131,7 +149,7 @@ class Describer:
 
     def with_views(self, views: config.Views) -> Describer:
         """Return what describes other views in the same runtime."""
-        return Describer(self.runtime, views, self.size, self.width, self.digest)
+        return Describer(self.runtime, views, self.size, self.tiles, self.width, self.digest)
 
     def keep_grids(self, views: ViewSet) -> None:
         """Compute the sampling grids of ``views`` once for all images that they will be used for."""
@@ -248,13 +266,18 @@ def describer_of_graph(graph: Graph, settings: config.Config, device: str = "cpu
     if device != "cpu":
         raise ConfigError(f"device = {device!r}: the model computes in 8-bit integers, which run on the CPU")
     integers = run_graph(graph)
-    return Describer(integers, settings.views, settings.backbone.sizes[0], integers.width, graph.digest)
+    return _describer(integers, settings, integers.width, graph.digest)
 
 
 def describer_of_module(module: MultiScale, settings: config.Config, device: str) -> Describer:
     """Describe in floats, where ``settings`` choose."""
     floats = choose(module, settings.backbone, device)
-    return Describer(floats, settings.views, settings.backbone.sizes[0], module.width, module.digest)
+    return _describer(floats, settings, module.width, module.digest)
+
+
+def _describer(runtime: Runtime, settings: config.Config, width: int, digest: str) -> Describer:
+    size, tiles = settings.backbone.sizes[0], settings.backbone.tiles
+    return Describer(runtime, settings.views, size, tiles, tiles**2 * width, digest)
 
 
 def _finite(features: Tensor, name: str) -> Tensor:

@@ -19,6 +19,7 @@ from differnet.choice import Choice, choose, settle
 from differnet.errors import ConfigError, ModelFileError
 from differnet.features import Describer, FreshViews, Progress, describer_of_graph, describer_of_module
 from differnet.flow import Flow
+from differnet.frame import cut, to_square
 from differnet.images import ImageLike
 from differnet.images import load as load_image
 from differnet.openvino_runtime import Graph
@@ -27,7 +28,7 @@ from differnet.runtime import GROUP, Precision
 from differnet.scorer import stack_scores, view_scores
 from differnet.seeds import generator
 from differnet.trial import with_length
-from differnet.views import ViewSet, random_views, render, to_square
+from differnet.views import ViewSet, random_views, render
 
 _MAP_SCALE_IMAGES = 16
 
@@ -237,7 +238,7 @@ def prepare(
         describer = describer or describer_of_module(module, settings, device)
         at_hand = {} if evidence is None else evidence.for_bank()
         return Prepared(settings, describer, None, choice, at_hand)
-    graph = quantized(module, images, settings.views, seed, progress, folder)
+    graph = quantized(module, images, settings, seed, progress, folder)
     return Prepared(settings, describer_of_graph(graph, settings, device), graph, choice)
 
 
@@ -277,19 +278,20 @@ def numbers_for(settings: config.Config, device: str) -> Precision:
 def quantized(
     module: MultiScale,
     images: Sequence[ImageLike],
-    views: config.Views,
+    settings: config.Config,
     seed: int,
     progress: Progress,
     folder: Path | None = None,
 ) -> Graph:
-    """Return the backbone in 8-bit integers, with ranges from views of some of ``images``.
+    """Return the backbone in 8-bit integers, with ranges from views of some of ``images``, of a tile of each.
 
     With ``folder`` it is kept there and taken from there, so that a fit that goes on has the very same network.
     """
     from differnet.quantize import IMAGES, quantize
 
     file = folder / "graph.safetensors" if folder else None
-    key = digest_of(images, (repr(module), module.digest, views, seed)) if file else ""
+    views, tiles = settings.views, settings.backbone.tiles
+    key = digest_of(images, (repr(module), module.digest, views, tiles, seed)) if file else ""
     if file and file.exists():
         header, tensors = storage.read_tensors(file)
         if header.get("key") != key:
@@ -298,11 +300,12 @@ def quantized(
             )
         return Graph.from_tensors(tensors)
     order = torch.randperm(len(images), generator=generator(seed, "quantising"))[:IMAGES]
-    squares = [to_square(load_image(images[index]), module.sizes[0]) for index in order.tolist()]
+    side = tiles * module.sizes[0]
+    squares = [to_square(load_image(images[index]), side, views) for index in order.tolist()]
 
     def group(position: int) -> Tensor:
         shown = random_views(GROUP, views, generator(seed, "quantising", int(order[position])))
-        return render(squares[position], shown, views.fill)
+        return render(cut(squares[position], tiles)[position % tiles**2], shown, views.fill)
 
     count = len(squares)
     graph = quantize(module, group, count, lambda done: progress("measuring ranges for int8", done, count))

@@ -12,10 +12,11 @@ from differnet import config, score
 from differnet.backbone import MultiScale
 from differnet.errors import NumericalError
 from differnet.flow import Flow
+from differnet.frame import cut, to_picture, to_square
 from differnet.images import Pixels
 from differnet.reading import Reading
 from differnet.runtime import GROUP, Runtime
-from differnet.views import even_views, render, to_square, turn_back
+from differnet.views import even_views, render, turn_back
 
 
 def map_of_image(
@@ -30,11 +31,11 @@ def map_of_image(
 
     ``runtime``: see :func:`heat_map`.
     """
-    square = to_square(pixels, module.sizes[0])
+    side = settings.backbone.tiles * module.sizes[0]
+    square = to_square(pixels, side, settings.views)
     heat = heat_map(square, module, flow, read, settings, runtime)
-    resized = F.interpolate(heat[None, None], size=pixels.shape[:2], mode="bilinear", align_corners=False)
-    array: npt.NDArray[np.float32] = resized[0, 0].numpy()
-    return array
+    height, width = pixels.shape[:2]
+    return to_picture(heat, (height, width), settings.views)
 
 
 def heat_map(
@@ -45,12 +46,28 @@ def heat_map(
     settings: config.Config,
     runtime: Runtime | None = None,
 ) -> Tensor:
-    """Average the gradient maps of evenly spaced rotations in the image frame.
+    """Average the gradient maps of evenly spaced rotations in the image frame, tile by tile.
 
-    ``image``: (3, S, S), values 0..255. ``runtime``: what computed the features that the flow was fitted to, when
-    that is not ``module`` itself but its 8-bit form. Returns (S, S), not negative, in units of the loss per grey level.
-    Raises :class:`NumericalError` when it is not finite.
+    ``image``: (3, n * S, n * S), values 0..255, of n x n tiles. ``runtime``: what computed the features that the flow
+    was fitted to, when that is not ``module`` itself but its 8-bit form. Returns (n * S, n * S), not negative, in units
+    of the loss per grey level. Raises :class:`NumericalError` when it is not finite.
     """
+    tiles = settings.backbone.tiles
+    maps = [_map_of_tile(tile, module, flow, read.of_tile, settings, runtime) for tile in cut(image, tiles)]
+    heat = torch.cat([torch.cat(maps[i : i + tiles], dim=1) for i in range(0, len(maps), tiles)])
+    if not torch.isfinite(heat).all():
+        raise NumericalError("a heat map has NaN or infinite values")
+    return heat
+
+
+def _map_of_tile(
+    image: Tensor,
+    module: MultiScale,
+    flow: Flow,
+    read: Reading,
+    settings: config.Config,
+    runtime: Runtime | None,
+) -> Tensor:
     turned = even_views(settings.maps.map_views, settings.views)
     device = next(flow.parameters()).device
     rendered = render(image, turned, settings.views.fill)
@@ -61,10 +78,7 @@ def heat_map(
         parts.append(
             gradient_maps(rendered[i : i + 1].to(device), module, flow, read, settings.maps.blur, exact)
         )
-    heat = turn_back(torch.cat(parts).cpu(), turned.angles)
-    if not torch.isfinite(heat).all():
-        raise NumericalError("a heat map has NaN or infinite values")
-    return heat
+    return turn_back(torch.cat(parts).cpu(), turned.angles)
 
 
 def gradient_maps(

@@ -23,13 +23,15 @@ Pooling = Literal["whole", "largest", "average"]
 class Reading:
     """What the flow maps of a row of features, and how norms become the score of a view.
 
-    ``columns``: (P, D), the columns of each place that is mapped. ``pooling``: ``"largest"`` takes the largest norm of
-    the places, anything else their mean. ``width``: W, how long a row must be.
+    ``columns``: (T * P, D), the columns of each place that is mapped, tile after tile. ``pooling``: ``"largest"`` takes
+    the largest norm of the P places of a tile, anything else their mean; of T tiles the largest counts. ``width``: W,
+    how long a row must be.
     """
 
     columns: Tensor
     pooling: Pooling
     width: int
+    tiles: int = 1
 
     @property
     def features(self) -> int:
@@ -41,8 +43,14 @@ class Reading:
         """Whether a row is mapped as it is."""
         return torch.equal(self.columns[0], torch.arange(self.width))
 
+    @cached_property
+    def of_tile(self) -> Reading:
+        """How the part of a row is read that stands for one tile."""
+        places = len(self.columns) // self.tiles
+        return Reading(self.columns[:places], self.pooling, self.width // self.tiles)
+
     def rows(self, features: Tensor) -> Tensor:
-        """Take what is mapped from rows (B, W): (B * P, D); raises :class:`ShapeError` for another width."""
+        """Take what is mapped from rows (B, W): (B * T * P, D); raises :class:`ShapeError` for another width."""
         if features.ndim != 2 or features.shape[1] != self.width:
             raise ShapeError(f"expected features (B, {self.width}), found shape {tuple(features.shape)}")
         if self.is_all:
@@ -50,17 +58,24 @@ class Reading:
         return features[:, self.columns.to(features.device)].flatten(0, 1)
 
     def of_view(self, norms: Tensor) -> Tensor:
-        """Turn the norms (B * P,) of what :meth:`rows` gave into one score a view (B,)."""
-        places = norms.view(-1, len(self.columns))
-        return places.amax(dim=1) if self.pooling == "largest" else places.mean(dim=1)
+        """Turn the norms (B * T * P,) of what :meth:`rows` gave into one score a view (B,)."""
+        places = norms.view(-1, self.tiles, len(self.columns) // self.tiles)
+        by_tile = places.amax(dim=2) if self.pooling == "largest" else places.mean(dim=2)
+        return by_tile.amax(dim=1)
 
 
 def reading(
-    channels: tuple[int, ...], sizes: int, grid: int, stages: tuple[int, ...], pooling: Pooling
+    channels: tuple[int, ...],
+    sizes: int,
+    grid: int,
+    stages: tuple[int, ...],
+    pooling: Pooling,
+    tiles: int = 1,
 ) -> Reading:
     """Find the columns of some stages in a row.
 
-    ``channels``: of every stage in the row; ``sizes``: how many there are; ``stages``: positions in ``channels``.
+    ``channels``: of every stage in the row; ``sizes``: how many there are; ``stages``: positions in ``channels``;
+    ``tiles``: how many there are in all.
 
     >>> reading((2, 3), sizes=1, grid=1, stages=(1,), pooling="whole").columns.tolist()
     [[2, 3, 4]]
@@ -78,7 +93,8 @@ def reading(
     )
     count = 1 if grid == 1 else 1 + grid * grid
     chosen = torch.arange(1) if pooling == "whole" else torch.arange(1, count)
-    return Reading(chosen[:, None] * place + columns, pooling, count * place)
+    starts = (torch.arange(tiles)[:, None] * count + chosen).flatten()
+    return Reading(starts[:, None] * place + columns, pooling, tiles * count * place, tiles)
 
 
 def reading_of(
@@ -92,7 +108,8 @@ def reading_of(
             "(for alexnet stages=[0])"
         )
     positions = tuple(known.index(stage) for stage in stages)
-    return reading(channels, len(settings.backbone.sizes), settings.backbone.grid, positions, pooling)
+    sizes, grid, tiles = len(settings.backbone.sizes), settings.backbone.grid, settings.backbone.tiles
+    return reading(channels, sizes, grid, positions, pooling, tiles**2)
 
 
 def settled_reading(settings: config.Config, channels: tuple[int, ...]) -> Reading:

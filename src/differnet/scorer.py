@@ -16,12 +16,13 @@ from differnet.artifact import Model
 from differnet.errors import ConfigError, NotFittedError, NumericalError
 from differnet.features import Describer, Progress, look_ahead, name_of
 from differnet.flow import Flow
+from differnet.frame import to_square
 from differnet.images import ImageLike, Pixels, load, stream
 from differnet.reading import Reading
 from differnet.runtime import one_torch_thread
 from differnet.seeds import generator
 from differnet.verdict import Heat, Prediction, ViewScores
-from differnet.views import ViewSet, even_views, random_views, to_square
+from differnet.views import ViewSet, even_views, random_views
 
 Images: TypeAlias = ImageLike | Iterable[ImageLike]
 Count: TypeAlias = int | Literal["auto"] | None
@@ -101,7 +102,7 @@ class Scorer:
 
         ``early`` looks at them group by group until the verdict is certain.
         """
-        decode = partial(_decode, size=self.describer.size, keep=heat_map is not None)
+        decode = partial(_decode, describer=self.describer, keep=heat_map is not None)
         self.describer.keep_grids(shown)
         for image, (pixels, square) in look_ahead(decode, stream(images)):
             if early:
@@ -113,6 +114,6 @@ class Scorer:
             yield replace(prediction, heat_map=heat_map(pixels) if heat_map and pixels is not None else None)
 
 
-def _decode(image: ImageLike, size: int, keep: bool) -> tuple[Pixels | None, Tensor]:
+def _decode(image: ImageLike, describer: Describer, keep: bool) -> tuple[Pixels | None, Tensor]:
     pixels = load(image)
-    return pixels if keep else None, to_square(pixels, size)
+    return pixels if keep else None, to_square(pixels, describer.side, describer.views)

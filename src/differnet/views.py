@@ -9,14 +9,11 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from differnet import config
-from differnet.images import Pixels, resize_square
 
 
 class ViewSet(NamedTuple):
@@ -62,12 +59,6 @@ def even_views(count: int, settings: config.Views) -> ViewSet:
     count = 1 if settings.rotation == "none" else count
     angles = torch.arange(count) * (2 * math.pi / count)
     return ViewSet(angles, torch.ones(count), torch.ones(count))
-
-
-def to_square(pixels: Pixels, size: int) -> Tensor:
-    """Resize uint8 pixels (H, W, 3) to a float32 tensor (3, size, size) with values 0..255."""
-    square: npt.NDArray[np.uint8] = resize_square(pixels, size)
-    return torch.from_numpy(square.transpose(2, 0, 1).astype(np.float32))
 
 
 def render(image: Tensor, views: ViewSet, fill: str, grid: Tensor | None = None) -> Tensor:

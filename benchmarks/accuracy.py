@@ -1,0 +1,204 @@
+"""Accuracy of the default preset beside anomalib's and classical methods: all images, and few of them.
+
+Usage: python benchmarks/accuracy.py MTD_FOLDER SPLIT_FILE [--seeds 3] [--patchcore-seeds 3] [--parts full few]
+       [--work benchmark-output/accuracy] [--out docs/results]
+
+The default preset without any option for a data set, last epoch; PaDiM and PatchCore on the same backbone weights.
+With few images, each seed draws a subset of 16; Mahalanobis (Ledoit-Wolf) and the nearest neighbour (PCA to 64,
+z-score) see the features of the paper's reading: the whole image, upright, the last stage. Measurements are kept in
+WORK.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.covariance import LedoitWolf
+from sklearn.decomposition import PCA
+from sklearn.neighbors import NearestNeighbors
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from differnet import DifferNet, datasets, demo
+from differnet.datasets import Dataset
+from differnet.metrics import auroc
+from report import machine
+
+SHOTS = 16
+FEW_ON = ("mtd", "mono")
+WANTED = {"mtd": 0.990, "mono": 0.955, "poly": 0.900} | dict.fromkeys(demo.TEXTURES, 0.99)
+WANTED_FEW = {"mtd": 0.82, "mono": 0.905}
+METHODS = ("differnet", "PaDiM", "PatchCore")
+FEW_METHODS = ("differnet", "Mahalanobis", "1-NN", "PaDiM", "PatchCore")
+Record = dict[str, Any]
+
+
+def data_set(name: str, data: Path, split: Path, work: Path) -> Dataset:
+    """Read one of the data sets."""
+    if name == "mtd":
+        return datasets.read(data, "mtd", (), split)[0]
+    if name in ("mono", "poly"):
+        return datasets.read("elpv", "elpv", (name,))[0]
+    if not (work / "demo" / name).exists():
+        demo.write_demo_data(work / "demo", 0)
+    return datasets.read(work / "demo", "mvtec", (name,))[0]
+
+
+def measure(dataset: Dataset, method: str, seed: int) -> Record:
+    """Fit and score; returns AUROC, seconds of the fit, milliseconds an image, and the peak of memory so far."""
+    train, test = [s.path for s in dataset.train], [s.path for s in dataset.test]
+    labels = np.array([s.is_defective for s in dataset.test])
+    started = time.perf_counter()
+    score = FITS[method](train, seed)
+    fitted = time.perf_counter()
+    scores = np.array([score(path) for path in test])
+    ended = time.perf_counter()
+    return {
+        "auroc": auroc(scores, labels),
+        "fit": fitted - started,
+        "score": 1000 * (ended - fitted) / len(test),
+        "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+    }
+
+
+def _ours(train: list[Path], seed: int) -> Callable[[Path], float]:
+    detector = DifferNet("default", seed, holdout=0.0).fit(train, scale_maps=False)
+    print(detector.model.choice, flush=True)
+    return lambda path: float(detector.score(path)[0])
+
+
+def _peer(name: str) -> Callable[[list[Path], int], Callable[[Path], float]]:
+    def fit(train: list[Path], seed: int) -> Callable[[Path], float]:
+        import peers
+
+        peer: Any = getattr(peers, name)(seed=seed)
+        peer.fit(train)
+        return lambda path: float(peer.score(path))
+
+    return fit
+
+
+def _classical(name: str) -> Callable[[list[Path], int], Callable[[Path], float]]:
+    def fit(train: list[Path], seed: int) -> Callable[[Path], float]:
+        settings = {"stages": [5], "grid": 1, "rotation": "none", "score_rotations": "even"}
+        plain = DifferNet("default", seed, **settings, read_stages="all", pooling="whole", length=1.0)
+        rows = np.concatenate([plain.describe(path).numpy() for path in train])
+        if name == "Mahalanobis":
+            gaussian = LedoitWolf().fit(rows)
+            return lambda path: float(gaussian.mahalanobis(plain.describe(path).numpy())[0])
+        reduce = make_pipeline(StandardScaler(), PCA(min(64, len(rows) - 1), random_state=seed))
+        index = NearestNeighbors(n_neighbors=1).fit(reduce.fit_transform(rows))
+        return lambda path: float(index.kneighbors(reduce.transform(plain.describe(path).numpy()))[0][0, 0])
+
+    return fit
+
+
+FITS: dict[str, Callable[[list[Path], int], Callable[[Path], float]]] = {
+    "differnet": _ours,
+    "PaDiM": _peer("Padim"),
+    "PatchCore": _peer("Patchcore"),
+    "Mahalanobis": _classical("Mahalanobis"),
+    "1-NN": _classical("1-NN"),
+}
+
+
+def write(out: Path, records: list[Record]) -> None:
+    """Write the page from all records there are."""
+    lines = [
+        "# Accuracy",
+        "",
+        "`python benchmarks/accuracy.py MTD_FOLDER SPLIT_FILE`",
+        *(__doc__ or "").split("\n")[4:],
+    ]
+    lines += [
+        "## All images",
+        "",
+        "Mean (each seed). Fit in seconds, a score in milliseconds, memory is the peak of the process in GB.",
+        "",
+    ]
+    lines += ["| data | wanted | method | AUROC | fit | score | memory |", "|---|---|---|---|---|---|---|"]
+    lines += _rows(records, "full", WANTED, METHODS)
+    lines += ["", f"## {SHOTS} images", "", "Three random subsets.", ""]
+    lines += ["| data | wanted | method | AUROC | fit | score | memory |", "|---|---|---|---|---|---|---|"]
+    lines += _rows(records, "few", WANTED_FEW, FEW_METHODS)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "accuracy.md").write_text("\n".join([*lines, "", machine(), ""]))
+
+
+def _rows(records: list[Record], part: str, wanted: dict[str, float], methods: tuple[str, ...]) -> list[str]:
+    rows = []
+    for name, least in wanted.items():
+        for method in methods:
+            found = [r for r in records if (r["part"], r["data"], r["method"]) == (part, name, method)]
+            if not found:
+                continue
+            mean = {key: statistics.mean(r[key] for r in found) for key in ("auroc", "fit", "score", "peak")}
+            each = ", ".join(f"{r['auroc']:.4f}" for r in found)
+            aim = f"{least:.3f}" if method == "differnet" else ""
+            rows.append(
+                f"| {name} | {aim} | {method} | **{mean['auroc']:.4f}** ({each}) | {mean['fit']:.1f} | "
+                f"{mean['score']:.1f} | {mean['peak']:.1f} |"
+            )
+    return rows
+
+
+def main() -> None:
+    """Measure what is missing, each in a process of its own, and write the page."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("data", type=Path)
+    parser.add_argument("split", type=Path)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--patchcore-seeds", type=int, default=3, help="its fit takes minutes")
+    parser.add_argument("--parts", nargs="*", default=["few", "full"])
+    parser.add_argument("--one", nargs=4, metavar=("PART", "DATA", "METHOD", "SEED"), help=argparse.SUPPRESS)
+    parser.add_argument("--work", type=Path, default=Path("benchmark-output/accuracy"))
+    parser.add_argument("--out", type=Path, default=Path("docs/results"))
+    options = parser.parse_args()
+    options.work.mkdir(parents=True, exist_ok=True)
+    warnings.simplefilter("ignore")
+    os.environ["TQDM_DISABLE"] = "1"
+    kept = options.work / "accuracy.jsonl"
+    if options.one:
+        part, name, method, seed = options.one
+        dataset = data_set(name, options.data, options.split, options.work)
+        chosen = dataset.shots(SHOTS, int(seed)) if part == "few" else dataset
+        record = {"part": part, "data": name, "method": method, "seed": int(seed)}
+        record |= measure(chosen, method, int(seed))
+        with kept.open("a") as file:
+            file.write(json.dumps(record) + "\n")
+        print(record, flush=True)
+        return
+    plan = [("few", name, method) for name in FEW_ON for method in FEW_METHODS]
+    plan += [("full", name, method) for method in METHODS for name in WANTED]
+    for part, name, method in plan:
+        for seed in range(
+            options.patchcore_seeds if (part, method) == ("full", "PatchCore") else options.seeds
+        ):
+            key = {"part": part, "data": name, "method": method, "seed": seed}
+            if part in options.parts and not any(key.items() <= record.items() for record in _known(kept)):
+                subprocess.run(
+                    [sys.executable, *sys.argv, "--one", part, name, method, str(seed)], check=True
+                )
+    write(options.out, _known(kept))
+
+
+def _known(kept: Path) -> list[Record]:
+    return [json.loads(line) for line in kept.read_text().splitlines()] if kept.exists() else []
+
+
+if __name__ == "__main__":
+    main()

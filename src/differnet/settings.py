@@ -1,0 +1,165 @@
+"""The sections of a configuration: frozen value objects whose fields say what they change and how."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+from differnet.errors import ConfigError
+
+strict = ConfigDict(extra="forbid", allow_inf_nan=False)
+RuntimeName = Literal["auto", "torch", "openvino", "onnxruntime"]
+PrecisionName = Literal["auto", "f32", "f16", "bf16", "int8"]
+Positive = Annotated[int, Field(ge=1, le=1_000_000)]
+Factors = Annotated[tuple[float, float], Field(description="lowest and highest factor")]
+
+
+def _check_factors(name: str, factors: tuple[float, float]) -> None:
+    if not 0 < factors[0] <= factors[1]:
+        raise ValueError(f"{name} must be (low, high) with 0 < low <= high, not {factors}")
+
+
+@dataclass(frozen=True, config=strict)
+class Views:
+    """Which transformed copies of an image are looked at (sections 3.2 and 4.2 of the paper).
+
+    ``rotation``: ``"full"`` turns by any angle, ``"none"`` leaves images upright, ``"auto"`` finds out from
+    the good images (:mod:`differnet.choice`). ``fill`` is what stands
+    outside the turned image: ``"zeros"`` is black, as in the paper; ``"reflection"`` mirrors the image;
+    ``"border"`` repeats its rim. ``score_rotations``: images are scored in ``"random"`` views drawn once from the
+    model's seed, or in ``"even"``ly spaced rotations without jitter: one where nothing turns. ``"auto"``, there and
+    for ``train_views``, follows the rotation: one upright view to score and 4 to fit, or random ones and 32;
+    ``"few"`` is 2 or 8. ``frame``: how a picture becomes a square: ``"squash"`` changes its aspect ratio, as in the
+    paper; ``"pad"`` keeps it, between black bars. ``ignore``: a mask of what does not matter, as
+    :func:`differnet.frame.encode` makes it.
+    """
+
+    rotation: Literal["auto", "full", "none"] = "full"
+    brightness: Factors = (0.85, 1.15)
+    contrast: Factors = (0.85, 1.15)
+    fill: Literal["zeros", "reflection", "border"] = "zeros"
+    fresh_views: bool = False
+    train_views: Literal["auto", "few"] | Positive = 32
+    score_views: Positive = 16
+    score_rotations: Literal["auto", "random", "even"] = "random"
+    frame: Literal["squash", "pad"] = "squash"
+    ignore: Annotated[str, Field(pattern="^png:", max_length=200_000)] | None = None
+
+    def __post_init__(self) -> None:
+        _check_factors("brightness", self.brightness)
+        _check_factors("contrast", self.contrast)
+
+    @property
+    def count_to_fit(self) -> int:
+        """``train_views`` as a number; raises :class:`ConfigError` while that is open."""
+        if isinstance(self.train_views, str):
+            raise ConfigError("train_views is open: whether views turn is found out from good images first")
+        return self.train_views
+
+
+@dataclass(frozen=True, config=strict)
+class Backbone:
+    """The frozen network that describes views.
+
+    ``stages``: whose feature maps are pooled, in order; for ``efficientnet_lite0`` the indices of timm's ``blocks``;
+    for other timm names those into ``feature_info``; ``alexnet`` has one, so ``(0,)``. ``grid``: 1 pools over the whole
+    image alone, as in the paper; n also over each of n x n parts of it. ``sizes``: side lengths in pixels,
+    largest first; every view is rendered at the first. ``tiles``: n cuts a picture into n x n pieces, each of which is
+    looked at by itself and at that size; the score is that of the most anomalous one. ``runtime``: where it runs;
+    ``precision``: in which numbers. ``"auto"`` takes the fastest that is installed: on a CPU OpenVINO, in 8-bit
+    integers where views turn. ``"f16"`` is PyTorch's mixed precision, for GPUs; ``"bf16"`` is OpenVINO's, for CPUs that
+    compute in it themselves: as fast as integers and ready at once, but bound to such CPUs.
+    """
+
+    backbone: Annotated[str, Field(min_length=1)] = "efficientnet_lite0"
+    stages: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (5,)
+    grid: Annotated[int, Field(ge=1, le=8)] = 1
+    sizes: Annotated[tuple[Annotated[int, Field(ge=16, le=4096)], ...], Field(min_length=1)] = (
+        448,
+        224,
+        112,
+    )
+    tiles: Annotated[int, Field(ge=1, le=8)] = 1
+    runtime: RuntimeName = "auto"
+    precision: PrecisionName = "auto"
+
+    def __post_init__(self) -> None:
+        if list(self.sizes) != sorted(set(self.sizes), reverse=True):
+            raise ValueError(f"sizes must be different and largest first, not {self.sizes}")
+        if list(self.stages) != sorted(set(self.stages)):
+            raise ValueError(f"stages must be different and in order, not {self.stages}")
+
+
+@dataclass(frozen=True, config=strict)
+class Reading:
+    """Which of the pooled features the flow maps, and how they become the score of a view.
+
+    ``read_stages``: ``"all"`` or some of ``stages``. ``pooling``: ``"whole"`` maps what was pooled over the whole image
+    (the paper); the others map each part of the ``grid`` by the same flow, and the view has the score of its
+    ``"largest"`` part or their ``"average"``. ``"auto"`` finds out from the good images (:mod:`differnet.choice`).
+    """
+
+    read_stages: Literal["auto", "all"] | tuple[int, ...] = "all"
+    pooling: Literal["auto", "whole", "largest", "average"] = "whole"
+
+
+@dataclass(frozen=True, config=strict)
+class Flow:
+    """The shape of the normalizing flow (section 3.1.1): defaults are the paper's.
+
+    ``start``: ``"random"`` weights, as in the paper, or ``"gaussian"``: features are whitened first, and the blocks
+    start as the identity, so that the flow begins as a Mahalanobis distance.
+    """
+
+    blocks: Annotated[int, Field(ge=1, le=256)] = 8
+    hidden: Annotated[int, Field(ge=1, le=65536)] = 2048
+    depth: Annotated[int, Field(ge=0, le=64)] = 3
+    clamp: Annotated[float, Field(gt=0)] = 3.0
+    start: Literal["random", "gaussian"] = "random"
+
+
+@dataclass(frozen=True, config=strict)
+class Training:
+    """How the flow is fitted (section 4.2).
+
+    ``batch`` counts views. ``min_steps``: with few images, epochs are added until there were that many
+    optimisation steps. ``views_per_step``: with fresh views, how many views of one image stand in a
+    batch together. ``schedule``: ``"constant"``, or ``"one-cycle"``, which warms up over the first 30 % of
+    the steps and anneals to nearly zero by a cosine. ``noise``: standard deviation of what is added to the whitened
+    features of every batch, 1 being that of the features; only with ``start="gaussian"``. ``"auto"`` adds some
+    where views do not turn: turned views differ enough. ``length``: the share of the schedule that is run, 0 leaving
+    the flow as it starts; ``"auto"`` finds it out from the good images (:mod:`differnet.trial`).
+    """
+
+    epochs: Annotated[int, Field(ge=0)] = 192
+    min_steps: Annotated[int, Field(ge=0, le=10_000_000)] = 0
+    batch: Positive = 96
+    views_per_step: Positive = 4
+    learning_rate: Annotated[float, Field(gt=0)] = 2e-4
+    schedule: Literal["constant", "one-cycle"] = "constant"
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.8, 0.8)
+    eps: Annotated[float, Field(gt=0)] = 1e-4
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-5
+    noise: Literal["auto"] | Annotated[float, Field(ge=0)] = 0.0
+    length: Literal["auto"] | Annotated[float, Field(ge=0, le=1)] = 1.0
+
+
+@dataclass(frozen=True, config=strict)
+class Maps:
+    """Heat maps (section 3.3, eq. 7): how many evenly spaced rotations, and the blur in pixels."""
+
+    map_views: Positive = 4
+    blur: Annotated[float, Field(gt=0)] = 4.0
+
+
+@dataclass(frozen=True, config=strict)
+class Decision:
+    """How the threshold is found: the share of good images held out and the false-alarm rate wanted.
+
+    ``holdout=0`` fits on all images and leaves the detector without a threshold.
+    """
+
+    holdout: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    rate: Annotated[float, Field(gt=0, lt=1)] = 0.01
