@@ -200,7 +200,7 @@ def summarise(model: Model) -> dict[str, Any]:
         "runtime": model.runtime,
         "precision": model.precision,
         "map_scale": model.map_scale,
-        "choice": None if model.choice is None else model.choice.to_dict(),
+        "choice": None if model.choice is None else model.choice.to_dict() | {"text": str(model.choice)},
         "loss": [epoch.loss for epoch in model.history],
         "held_out_loss": [epoch.held_out_loss for epoch in model.history],
         "versions": dict(model.versions),

@@ -10,7 +10,7 @@ import typer
 
 from differnet import __version__
 from differnet.console import bars, err, guarded, out, print_json, print_json_rows
-from differnet.telling import short, tell_demo, tell_evaluation, tell_fit, tell_rows, tell_run
+from differnet.telling import tell_demo, tell_evaluation, tell_fit, tell_model, tell_rows, tell_run
 
 app = typer.Typer(
     name="differnet",
@@ -257,8 +257,7 @@ def info(
         if json:
             print_json(summary)
             return
-        for name, value in summary.items():
-            out.print(f"{name:<26} {short(value)}", markup=False)
+        tell_model(summary)
 
 
 def _groups(paths: list[Path], pattern: str) -> list[str]:

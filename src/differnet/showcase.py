@@ -15,12 +15,11 @@ from differnet.detector import DifferNet
 from differnet.errors import DifferNetWarning
 from differnet.evaluation_files import panel_title
 from differnet.features import Progress, by_epoch
-from differnet.fitting import split
 from differnet.images import load
 from differnet.metrics import PixelAuroc, auroc
 
 # The few tiles held out can promise one false alarm in ten; tiles of one cell overlap and stay together.
-SETTINGS: dict[str, Any] = {"rate": 0.1, "holdout": 0.3, "map_views": 2, "train_views": 16}
+SETTINGS: dict[str, Any] = {"rate": 0.1, "holdout": 0.3, "map_views": 2}
 
 
 def run_demo(directory: Path, seed: int, progress: Progress) -> dict[str, Any]:
@@ -31,8 +30,6 @@ def run_demo(directory: Path, seed: int, progress: Progress) -> dict[str, Any]:
     textures: dict[str, Any] = {}
     found = {name: datasets.read_mvtec(data, [name])[0] for name in names}
     backbone = DifferNet("default", seed, **SETTINGS)
-    good = [path for dataset in found.values() for path in _fitted(dataset, backbone)]
-    backbone.prepare(good, progress)  # once for all textures
     for name, dataset in found.items():
         textures[name] = _one_texture(dataset, directory, backbone.sibling(), _prefixed(progress, name))
     return {
@@ -42,14 +39,6 @@ def run_demo(directory: Path, seed: int, progress: Progress) -> dict[str, Any]:
         "seconds": time.perf_counter() - started,
         "open": [figures["sheet"] for figures in textures.values()],
     }
-
-
-def _fitted(dataset: datasets.Dataset, detector: DifferNet) -> list[Path]:
-    """Return the tiles that will be fitted to; those held out give no ranges either."""
-    paths = [sample.path for sample in dataset.train]
-    share = detector.config.decision.holdout
-    chosen, _ = split(paths, [cell_of(path) for path in paths], share, detector.seed)
-    return [paths[index] for index in chosen]
 
 
 def _one_texture(
@@ -87,6 +76,7 @@ def _one_texture(
         "n_defective": int(labels.sum()),
         "found": int((flags & labels).sum()),
         "false_alarms": int((flags & ~labels).sum()),
+        "found_out": str(detector.model.choice),
         "promised_false_alarm_rate": detector.promise.promised if detector.promise else None,
         "model": str(model),
         "sheet": str(sheet),

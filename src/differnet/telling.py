@@ -104,8 +104,22 @@ def _percent(value: float | None) -> str:
     return "none" if value is None else f"{value:.2%}"
 
 
-def short(value: Any) -> str:
-    """Shorten a value to one line."""
+def tell_model(summary: dict[str, Any]) -> None:
+    """Say what a model file is, one figure or setting a line."""
+    for name, value in summary.items():
+        if name == "config":
+            for section, settings in value.items():
+                for setting, chosen in settings.items():
+                    out.print(f"{section + '.' + setting:<26} {_short(chosen)}", markup=False)
+            continue
+        told = value["text"] if name == "choice" and value else value
+        out.print(f"{name:<26} {_short(told)}", markup=False, highlight=False)
+
+
+def _short(value: Any) -> str:
+    """Shorten lists and masks to one line."""
     if isinstance(value, list) and len(value) > 4:
         return f"{value[0]} ... {value[-1]} ({len(value)} values)"
+    if isinstance(value, str) and value.startswith("png:"):
+        return f"a mask of {len(value)} characters"
     return "none" if value is None else str(value)
