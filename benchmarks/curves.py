@@ -43,6 +43,8 @@ BASE: dict[str, Any] = {
     "read_stages": "all",
     "pooling": "largest",
     "length": 1.0,
+    "blocks": 4,
+    "hidden": 128,
 }
 VARIANTS: dict[str, list[dict[str, Any]]] = {
     "number of cached views": [{"train_views": n} for n in (1, 2, 4, 8)],
@@ -120,7 +122,7 @@ def one_run(
     fitted, held = hold_out(range(len(bank)), 0.2, SEED)
     shape, count = settings.flow, settings.views.train_views
     read = settled_reading(settings, CHANNELS)
-    flow = Flow(read.features, shape.blocks, shape.hidden, shape.depth, shape.clamp, SEED, shape.start)
+    flow = Flow(read.features, *shape.size, shape.depth, shape.clamp, SEED, shape.start)
     source = train.Bank(bank[fitted, :count].flatten(0, 1), settings.training.batch, SEED, read.rows)
     epochs: list[dict[str, Any]] = []
     clock = {"spent": 0.0, "since": time.perf_counter()}

@@ -30,7 +30,7 @@ from differnet.metrics import auroc
 from differnet.scorer import Scorer, scoring_views
 from literal import LiteralDetector
 from report import machine
-from speed_page import write_speed
+from speed_page import LITERAL, write_speed
 
 SAMPLE = 30  # test tiles of a scoring round: ten good, twenty defective, about as in the test set
 LITERAL_SAMPLE = 2
@@ -80,7 +80,7 @@ class Bench:
         self.records = records
         self.peers: dict[str, Any] = {}
 
-    def score_rounds(self, repeats: int, turned: bool) -> None:
+    def score_rounds(self, repeats: int) -> None:
         """Time one image at a time, decoding included."""
         detector = DifferNet("default", 0).fit(self.train, scale_maps=False)
         quick = DifferNet("fast", 0).fit(self.train, scale_maps=False)
@@ -98,17 +98,20 @@ class Bench:
             for name, scorer in floats.items()
         }
         candidates |= {name: peer.score for name, peer in peers.items()}
-        if turned:
-            candidates |= self._turned()
         for repeat in range(repeats):
-            few = self.sample[repeat * LITERAL_SAMPLE % SAMPLE :][:LITERAL_SAMPLE]
-            self._time("literal, 64 views", repeat, few, lambda path: literal.score(path))
-            for name, judge in candidates.items():
-                self._time(name, repeat, self.sample, judge)
+            self._round("score", repeat, literal, candidates)
             self.records.once("stream", "default", repeat, lambda: self._stream(detector))
 
-    def _turned(self) -> dict[str, Callable[[Path], Any]]:
-        """Fit a model whose views turn, note how good it is by the number of views, and return ways to ask it."""
+    def _round(
+        self, kind: str, repeat: int, literal: LiteralDetector, candidates: dict[str, Callable[[Path], Any]]
+    ) -> None:
+        few = self.sample[repeat * LITERAL_SAMPLE % SAMPLE :][:LITERAL_SAMPLE]
+        self._time(kind, LITERAL, repeat, few, lambda path: literal.score(path))
+        for name, judge in candidates.items():
+            self._time(kind, name, repeat, self.sample, judge)
+
+    def turned_rounds(self, repeats: int) -> None:
+        """Time a model whose views turn, and note how good it is by the number of views."""
         detector = DifferNet("default", 0, rotation="full").fit(self.train, scale_maps=False)
         self._assert_early_verdicts_hold(detector)
 
@@ -120,11 +123,11 @@ class Bench:
             return {"auroc": by_views, "views": statistics.mean(one.views for one in early)}
 
         self.records.once("accuracy", "turned", 0, accuracy)
-        ways = {
-            f"turned, {n} view{'s' * (n > 1)}": lambda path, n=n: detector.predict(path, views=n)
-            for n in TURNED
-        }
-        return ways | {"turned, auto": lambda path: detector.predict(path, views="auto")}
+        counts: tuple[Any, ...] = (*TURNED, "auto")
+        ways = {str(n): lambda path, n=n: detector.predict(path, views=n) for n in counts}
+        literal = LiteralDetector()
+        for repeat in range(repeats):
+            self._round("turned", repeat, literal, ways)
 
     def _described(self, detector: DifferNet, count: int) -> Iterator[Tensor]:
         views = config.resolve(detector.config, {"score_rotations": "random"}).views
@@ -140,7 +143,9 @@ class Bench:
                 if repeat < limit:
                     self.records.once("fit", name, repeat, lambda n=name, r=repeat: self._peer_fit(n, r))
 
-    def _time(self, what: str, repeat: int, images: Sequence[Path], judge: Callable[[Path], Any]) -> None:
+    def _time(
+        self, kind: str, what: str, repeat: int, images: Sequence[Path], judge: Callable[[Path], Any]
+    ) -> None:
         def measure() -> Record:
             judge(images[0])
             views, seconds = [], []
@@ -151,7 +156,7 @@ class Bench:
                 views.append(getattr(answer, "views", 0))
             return {"seconds": statistics.mean(seconds), "views": statistics.mean(views)}
 
-        self.records.once("score", what, repeat, measure)
+        self.records.once(kind, what, repeat, measure)
 
     def _stream(self, detector: DifferNet) -> Record:
         started = time.perf_counter()
@@ -267,10 +272,12 @@ def main() -> None:
     if "help" in options.parts:
         for repeat in range(max(options.repeats, 5)):
             records.once("help", "differnet --help", repeat, _help)
-    if {"score", "fit"} & set(options.parts):
+    if {"score", "turned", "fit"} & set(options.parts):
         bench = Bench(options.data, options.split, records)
         if "score" in options.parts:
-            bench.score_rounds(options.repeats, "turned" in options.parts)
+            bench.score_rounds(options.repeats)
+        if "turned" in options.parts:
+            bench.turned_rounds(options.repeats)
         if "fit" in options.parts:
             bench.fit_rounds(options.repeats, options.patchcore_repeats)
     if "memory" in options.parts:

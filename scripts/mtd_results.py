@@ -96,19 +96,10 @@ def heat_maps(figures: dict[str, Any]) -> str:
     )
 
 
-def early(figures: dict[str, Any]) -> str:
-    """Say what stopping early does, seed by seed."""
-    lines = [
-        "| seed | views a tile | views a good tile | verdicts that differ | defects let pass | AUROC of the score "
-        "| of all views |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for seed, row in zip(figures["seeds"], figures["early"], strict=True):
-        lines.append(
-            f"| {seed} | {row['views']:.2f} | {row['views_good']:.2f} | {row['changed']} | {row['missed']} | "
-            f"{row['image_auroc']:.4f} | {row['image_auroc_all_views']:.4f} |"
-        )
-    return "\n".join(lines)
+def choices(figures: dict[str, Any]) -> str:
+    """Say what was found out from good tiles, seed by seed."""
+    pairs = zip(figures["seeds"], figures["choice"], strict=True)
+    return "\n".join(f"- Seed {seed}: {choice['text']}." for seed, choice in pairs)
 
 
 def main() -> None:
@@ -128,7 +119,7 @@ def main() -> None:
         table="\n".join(table(read_scores(out / "scores.csv"))),
         defects="\n".join(by_defect(out / "scores.csv")),
         maps=heat_maps(figures),
-        early=early(figures),
+        choices=choices(figures),
         promised=figures["promised_false_alarm_rate_mean"],
         seen=figures["false_alarm_rate_mean"],
         seen_each=", ".join(f"{value:.1%}" for value in figures["false_alarm_rate"]),

@@ -153,6 +153,8 @@ def test_what_follows_from_the_rotation():
     assert (turned.score_rotations, turned.train_views) == ("random", 32)
     assert DifferNet("fast", rotation="full").config.views.train_views == 8
     assert DifferNet("fast", rotation="none").config.views.train_views == 2
+    assert DifferNet("default", rotation="none").config.flow.size == (4, 128)
+    assert DifferNet("default", rotation="full").config.flow.size == (8, 256)
     asked = DifferNet("default", rotation="none", train_views=9, score_rotations="random").config.views
     assert (asked.score_rotations, asked.train_views) == ("random", 9)
 

@@ -254,7 +254,7 @@ def _build(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Model:
         raise ValueError(f"{found} parameters found, {wanted} wanted")
     channels = tuple(int(count) for count in header["channels"])
     _check_channels(settings, channels, features)
-    flow = Flow(features, shape.blocks, shape.hidden, shape.depth, shape.clamp, 0, shape.start)
+    flow = Flow(features, *shape.size, shape.depth, shape.clamp, 0, shape.start)
     flow.load_state_dict(state)
     _check_permutations(flow)
     if flow.whitening is not None and not bool((flow.whitening.matrix.diagonal() > 0).all()):
@@ -319,10 +319,11 @@ def parameter_count(features: int, shape: config.Flow) -> int:
     """
     first = features // 2
     second = features - first
+    blocks, hidden = shape.size
 
     def subnet(inputs: int, outputs: int) -> int:
-        widths = [inputs] + [shape.hidden] * shape.depth + [2 * outputs]
+        widths = [inputs] + [hidden] * shape.depth + [2 * outputs]
         return sum((a + 1) * b for a, b in itertools.pairwise(widths))
 
     whitening = features * (features + 1) if shape.start == "gaussian" else 0
-    return whitening + shape.blocks * (subnet(first, second) + subnet(second, first))
+    return whitening + blocks * (subnet(first, second) + subnet(second, first))

@@ -51,6 +51,7 @@ __all__ = [
 AUTO_NOISE = 0.5
 UPRIGHT_VIEWS = 4  # to fit; views that are not turned differ in brightness and contrast alone
 _VIEWS_TO_FIT = {"auto": (UPRIGHT_VIEWS, 32), "few": (2, 8)}  # upright, turned
+_FLOW = {"blocks": (4, 8), "hidden": (128, 256)}
 
 
 @dataclass(frozen=True, config=strict)
@@ -87,6 +88,7 @@ class Config:
         """Whether nothing is left to be found out from the good images."""
         views, read = self.views, self.reading
         found = (views.rotation, views.score_rotations, read.read_stages, read.pooling, self.training.length)
+        found = (*found, self.flow.blocks, self.flow.hidden)
         return "auto" not in found and not isinstance(views.train_views, str)
 
     @property
@@ -118,7 +120,7 @@ DEFAULT = Config(
     views=Views(rotation="auto", train_views="auto", score_rotations="auto"),
     backbone=Backbone(sizes=(224, 112), stages=(3, 4, 5), grid=2),
     reading=Reading(read_stages="auto", pooling="auto"),
-    flow=Flow(blocks=4, hidden=128, start="gaussian"),
+    flow=Flow(blocks="auto", hidden="auto", start="gaussian"),
     training=Training(
         10, 100, batch=192, learning_rate=1e-3, schedule="one-cycle", eps=1e-6, noise="auto", length="auto"
     ),
@@ -177,7 +179,10 @@ def follow_rotation(settings: Config) -> Config:
     rotations = ("random" if turns else "even") if views.score_rotations == "auto" else views.score_rotations
     wanted = views.train_views
     count = _VIEWS_TO_FIT[wanted][turns] if isinstance(wanted, str) else wanted
-    return resolve(settings, {"score_rotations": rotations, "train_views": count})
+    changes: dict[str, Any] = {"score_rotations": rotations, "train_views": count}
+    sizes = zip(("blocks", "hidden"), (settings.flow.blocks, settings.flow.hidden), strict=True)
+    changes |= {name: _FLOW[name][turns] for name, value in sizes if value == "auto"}
+    return resolve(settings, changes)
 
 
 def parse_assignments(assignments: list[str]) -> dict[str, Any]:

@@ -118,9 +118,7 @@ class Fitter:
 
     def _new_flow(self) -> Flow:
         shape = self.config.flow
-        flow = Flow(
-            self.read.features, shape.blocks, shape.hidden, shape.depth, shape.clamp, self.seed, shape.start
-        )
+        flow = Flow(self.read.features, *shape.size, shape.depth, shape.clamp, self.seed, shape.start)
         return flow.to(self.device)
 
     def _source(

@@ -110,14 +110,22 @@ class Flow:
     """The shape of the normalizing flow (section 3.1.1): defaults are the paper's.
 
     ``start``: ``"random"`` weights, as in the paper, or ``"gaussian"``: features are whitened first, and the blocks
-    start as the identity, so that the flow begins as a Mahalanobis distance.
+    start as the identity, so that the flow begins as a Mahalanobis distance. ``"auto"`` for ``blocks`` and ``hidden``
+    follows the rotation: 4 and 128 where views do not turn, 8 and 256 where they do, which is harder to learn.
     """
 
-    blocks: Annotated[int, Field(ge=1, le=256)] = 8
-    hidden: Annotated[int, Field(ge=1, le=65536)] = 2048
+    blocks: Literal["auto"] | Annotated[int, Field(ge=1, le=256)] = 8
+    hidden: Literal["auto"] | Annotated[int, Field(ge=1, le=65536)] = 2048
     depth: Annotated[int, Field(ge=0, le=64)] = 3
     clamp: Annotated[float, Field(gt=0)] = 3.0
     start: Literal["random", "gaussian"] = "random"
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """``blocks`` and ``hidden`` as numbers; raises :class:`ConfigError` while they are open."""
+        if self.blocks == "auto" or self.hidden == "auto":
+            raise ConfigError("the size of the flow is open: whether views turn is found out first")
+        return self.blocks, self.hidden
 
 
 @dataclass(frozen=True, config=strict)

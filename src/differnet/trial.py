@@ -33,7 +33,7 @@ def with_length(
     stays one (length 0) unless the gain is significant: one-sided, at 5 %, over the ten looks.
     """
     shape = settings.flow
-    flow = Flow(read.features, shape.blocks, shape.hidden, shape.depth, shape.clamp, seed, shape.start)
+    flow = Flow(read.features, *shape.size, shape.depth, shape.clamp, seed, shape.start)
     training = replace(settings.training, length=1.0)
     source = train.Bank(evidence.rows.flatten(0, 1), training.batch, seed, read.rows)
     if flow.whitening is not None:
