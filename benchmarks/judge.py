@@ -47,7 +47,13 @@ def rows_of(dataset: Dataset) -> tuple[list[tuple[str, float, float]], list[str]
     groups = [demo.cell_of(path) for path in train] if dataset.name in demo.TEXTURES else None
     for seed in range(SEEDS):
         detector = DifferNet(
-            "learned", seed, precision="f32", rotation="none", score_rotations="even", train_views=4
+            "default",
+            seed,
+            precision="f32",
+            rotation="none",
+            score_rotations="even",
+            train_views=4,
+            length=1.0,
         )
         asked, module = detector.config, detector.module
         settled = detector.sibling(read_stages="all", pooling="whole")

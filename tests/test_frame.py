@@ -150,8 +150,44 @@ def test_a_picture_in_pieces_is_each_piece_by_itself(rotation, tmp_path):
     assert differnet.load(tmp_path / "m.safetensors").predict(bad) == detector.predict(bad)
 
 
-def test_pieces_can_be_chosen_for():
-    settings = {"rotation": "auto", "score_rotations": "auto", "start": "gaussian", "length": "auto"}
-    detector = fitted([good_image(i, 96) for i in range(30)], tiles=2, **settings)
-    assert detector.model.choice.told_apart
-    assert detector.config.is_settled
+OPEN = {"rotation": "auto", "score_rotations": "auto", "start": "gaussian", "length": "auto"}
+
+
+def speckles(index, shape=(64, 64), middle=128):
+    grey = np.random.default_rng(index).normal(middle, 30, (*shape, 1)).clip(0, 255).astype(np.uint8)
+    return grey.repeat(3, axis=2)
+
+
+@pytest.mark.parametrize("tiles", [2, 3])
+def test_how_parts_lie_is_told_from_all_pieces(tiles):
+    bright_above = [speckles(i, middle=90) for i in range(40)]
+    for image in bright_above:
+        image[:32] = np.minimum(image[:32] + 90, 255)
+    told = fitted(bright_above, tiles=tiles, **OPEN).model.choice.told_apart
+    assert told["turned by 180"] > 0.95
+    assert told["mirrored left to right"] < 0.8
+    found = fitted([speckles(i) for i in range(60)], tiles=tiles, **OPEN)
+    assert max(found.model.choice.told_apart.values()) < 0.65
+    assert found.config.is_settled
+
+
+@pytest.mark.parametrize("views", ["squash", "pad"])
+def test_pictures_that_are_not_square_are_not_told_by_their_frame(views):
+    found = fitted([speckles(i, (48, 80)) for i in range(60)], frame=views, **OPEN).model.choice
+    assert set(found.told_apart) == {"turned by 180", "mirrored left to right", "mirrored top to bottom"}
+    assert max(found.told_apart.values()) < 0.65
+
+
+def test_a_mask_of_another_shape_is_squeezed_into_the_picture():
+    views = Views(frame="pad", ignore=frame.encode(RIGHT_HALF))  # a square mask for a picture of 1 : 2
+    square = frame.to_square(np.full((20, 40, 3), 200, np.uint8), 16, views)
+    assert (square[:, 4:12, 8:] == 127).all()
+    assert (square[:, 4:12, :8] == 200).all()
+
+
+@pytest.mark.parametrize("settings", [{"ignore": RIGHT_HALF}, {"frame": "pad"}])
+def test_maps_of_good_images_peak_at_one_in_what_is_shown(settings):
+    images = [speckles(i, (40, 64)) for i in range(16)]
+    detector = fitted(images, rotation="none", holdout=0.5, **settings)
+    peaks = [detector.localize(image).max() for image in images]
+    assert 0.5 < np.median(peaks) < 2

@@ -1,4 +1,4 @@
-"""How far to train is found out by drawn defects, and never from the images that are trained on."""
+"""How far to train is found out by drawn defects; small gains are not believed."""
 
 from __future__ import annotations
 
@@ -67,6 +67,16 @@ def test_training_is_left_out_where_it_gains_nothing():
     assert found.trained[0] == (0.0, 1.0)
 
 
+def test_a_gain_that_may_be_chance_is_not_taken(monkeypatch):
+    good = curved(40, 1)
+    tests = evidence(400, good, off_the_curve(good))
+    monkeypatch.setattr(trial, "standard_error", lambda pairs: 10.0)
+    found = judged(tests)
+    assert found.length == 0
+    assert max(score for _, score in found.trained) > found.trained[0][1]
+    assert "gained too little" in str(found)
+
+
 def test_it_looks_at_most_eleven_times():
     good = curved(20, 1)
     shares = [share for share, _ in judged(evidence(100, good, off_the_curve(good))).trained]
@@ -112,6 +122,9 @@ def test_a_length_is_a_share_of_the_same_schedule():
         assert torch.equal(value, seen[2][name])
     with pytest.raises(ConfigError, match="length is open"):
         fit(replace(settings, length="auto"))
+    seen.clear()
+    fit(replace(settings, length=0.01))
+    assert len(seen) == 1  # a little is not nothing
 
 
 def test_images_described_for_the_choice_are_not_described_again(monkeypatch):

@@ -44,9 +44,9 @@ def describe_all(
     return bank
 
 
-def identity(describer: Describer, images: Sequence[ImageLike], seed: int) -> str:
-    """Return a digest of all that training features depend on: images, views, backbone, seed."""
-    return digest_of(images, (describer.views, describer.identity, seed))
+def identity(describer: Describer, images: Sequence[ImageLike], rest: object) -> str:
+    """Return a digest of all that training features depend on: images, views, backbone, and what else there is."""
+    return digest_of(images, (describer.views, describer.identity, rest))
 
 
 def digest_of(images: Sequence[ImageLike], rest: object) -> str:

@@ -10,14 +10,17 @@ defects.
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
-from differnet import calibrate, config, gaussian
+from differnet import calibrate, config, gaussian, storage
+from differnet.errors import ModelFileError
 from differnet.evidence import Evidence, Tables, judge
 from differnet.features import Describer, Progress
 from differnet.images import ImageLike
@@ -85,7 +88,7 @@ class Choice:
         how = "turned by any angle" if self.rotation == "full" else "upright"
         if not self.candidates:
             what = f"{how}, stages {', '.join(map(str, self.read_stages))}, pooling {self.pooling!r}"
-            return f"{self.images} images are too few to try anything out: {what}{self._training()}"
+            return f"too few images or groups ({self.images} images) to try anything out: {what}{self._training()}"
         turns = ", ".join(f"{name} {value:.2f}" for name, value in self.told_apart.items())
         told = f" (AUROC at which copies are told: {turns})" if turns else ""
         best = self.candidates[0].auroc
@@ -95,13 +98,13 @@ class Choice:
 
     def _training(self) -> str:
         scores = dict(self.trained)
-        if self.length == 0:
+        if self.length == 0:  # only a flow that starts as a Gaussian is left as it is
             told = (
                 f", training gained too little ({scores[0.0]:.3f} to {max(scores.values()):.3f})"
                 if scores
                 else ""
             )
-            return f"; the flow stays the Gaussian that it starts as{told}"
+            return f"; the flow stays as it starts, a Gaussian{told}"
         if not scores:
             return ""
         gain = f"{scores[0.0]:.3f} to {scores[self.length]:.3f}"
@@ -125,6 +128,26 @@ def settle(settings: config.Config, found: Choice) -> config.Config:
     if settings.reading.pooling == "auto":
         changes["pooling"] = found.pooling
     return config.follow_rotation(config.resolve(settings, changes))
+
+
+def keep_choice(file: Path, key: str, found: Choice) -> None:
+    """Write what was found out beside a checkpoint; ``key``: a digest of all that it depends on."""
+    storage.write_whole(file, json.dumps({"key": key, "choice": found.to_dict()}).encode())
+
+
+def kept_choice(file: Path, key: str) -> Choice | None:
+    """Return what a broken-off fit found out, or nothing; raises :class:`ModelFileError` for that of another fit."""
+    if not file.exists():
+        return None
+    try:
+        kept = json.loads(file.read_bytes())
+        if kept["key"] != key:
+            raise ModelFileError(
+                f"{file.parent}: a checkpoint of other images or settings; remove it to start anew"
+            )
+        return Choice.from_dict(kept["choice"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelFileError(f"{file}: damaged ({error}); remove {file.parent} to start anew") from error
 
 
 def choose(
@@ -167,7 +190,7 @@ def choose(
         told = tables.told_apart(_readings(settings, channels, ("whole",))[0][1])
         rotation = "full" if max(told.values()) < TOLD_APART else "none"
         readings = _readings(settings, channels, _poolings(settings, rotation))
-    evidence = tables.evidence(rotation) if is_judged else None
+    evidence = tables.evidence(rotation) if is_judged else tables.upright() if rotation == "none" else None
     candidates = _ranked(readings, evidence, seed)
     best = candidates[0]
     found = Choice(rotation, best.read_stages, best.pooling, told, candidates, len(order), len(held))
@@ -223,5 +246,7 @@ def _without_evidence(settings: config.Config, count: int) -> Choice:
     rotation = "none" if settings.views.rotation == "auto" else settings.views.rotation
     wanted = settings.reading.read_stages
     stages = settings.backbone.stages if isinstance(wanted, str) else wanted
-    length = 0.0 if settings.flow.start == "gaussian" else 1.0
+    asked = settings.training.length
+    found = 0.0 if settings.flow.start == "gaussian" else 1.0
+    length = found if isinstance(asked, str) else asked
     return Choice(rotation, stages, _poolings(settings, rotation, "largest")[0], {}, (), count, 0, length)

@@ -87,9 +87,10 @@ class Config:
     def is_settled(self) -> bool:
         """Whether nothing is left to be found out from the good images."""
         views, read = self.views, self.reading
-        found = (views.rotation, views.score_rotations, read.read_stages, read.pooling, self.training.length)
+        found = (views.rotation, views.score_rotations, read.read_stages, read.pooling)
         found = (*found, self.flow.blocks, self.flow.hidden)
-        return "auto" not in found and not isinstance(views.train_views, str)
+        is_counted = not isinstance(views.train_views, str) and not isinstance(self.training.length, str)
+        return "auto" not in found and is_counted
 
     @property
     def noise(self) -> float:
@@ -130,6 +131,7 @@ FAST = dataclasses.replace(
     views=Views("auto", train_views="few", score_views=8, score_rotations="auto"),
     backbone=Backbone(sizes=(224, 112), stages=(3, 4, 5)),
     reading=Reading(),
+    training=dataclasses.replace(DEFAULT.training, length="quick"),
 )
 PRESETS: Mapping[str, Config] = {"default": DEFAULT, "fast": FAST, "paper": PAPER}
 
@@ -181,6 +183,8 @@ def follow_rotation(settings: Config) -> Config:
     count = _VIEWS_TO_FIT[wanted][turns] if isinstance(wanted, str) else wanted
     changes: dict[str, Any] = {"score_rotations": rotations, "train_views": count}
     sizes = zip(("blocks", "hidden"), (settings.flow.blocks, settings.flow.hidden), strict=True)
+    if settings.training.length == "quick":
+        changes["length"] = float(turns)
     changes |= {name: _FLOW[name][turns] for name, value in sizes if value == "auto"}
     return resolve(settings, changes)
 

@@ -55,8 +55,8 @@ class DifferNet:
         device: str = "cpu",
         **settings: Any,
     ) -> None:
-        asked = config.resolve(preset, frame.with_mask_as_text(settings))
-        self.config = self._asked = config.follow_rotation(asked)
+        self._asked = config.resolve(preset, frame.with_mask_as_text(settings))
+        self.config = config.follow_rotation(self._asked)
         if seed < 0:
             raise ConfigError(f"seed = {seed}: a whole number from 0 was wanted")
         self.seed = seed
@@ -163,7 +163,7 @@ class DifferNet:
         folder = None if checkpoint is None else Path(checkpoint)
         ready = self._prepared
         if bank is not None:
-            known = ready.config if ready else self._asked
+            known = ready.config if ready else config.follow_rotation(self._asked)
             fitting.check_bank(bank, len(items), known, bool(ready) or fitting.is_ready(known, self.device))
         if ready is None:
             of_fitted = None if groups is None else [groups[index] for index in chosen]
@@ -279,7 +279,7 @@ class DifferNet:
         It shares the frozen backbone, already loaded, where the replaced settings allow it.
         """
         base = self._asked if _FOUND_OUT & set(settings) else self.config
-        other = DifferNet(config.resolve(base, settings), self.seed, self._weights, self.device)
+        other = DifferNet(base, self.seed, self._weights, self.device, **settings)
         if other.config.backbone == self.config.backbone:
             other.module = self.module
             known = self._known()

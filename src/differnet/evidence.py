@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -13,8 +13,8 @@ from torch import Tensor
 
 from differnet import config, gaussian, synthetic
 from differnet.features import Describer, Progress, look_ahead, name_of
-from differnet.frame import cover
-from differnet.images import ImageLike
+from differnet.frame import cover, place, to_square
+from differnet.images import ImageLike, load
 from differnet.metrics import auroc
 from differnet.reading import Reading
 from differnet.runtime import GROUP
@@ -23,6 +23,7 @@ from differnet.views import random_views
 
 _TURNED_VIEWS = 8
 _LEAST_STRENGTH = 0.3
+_NEARLY_SQUARE = 1.02
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,18 +72,37 @@ class Tables:
     progress: Progress
 
     def told_apart(self, read: Reading) -> dict[str, float]:
-        """Return the AUROC between held-out images and their copies, by how these were turned."""
+        """Return the AUROC between held-out images and their copies, by how these were turned.
+
+        Pictures that are not square lie in their square in a way that a quarter turn would show by itself: these are
+        left out there.
+        """
         good = gaussian.fit(read.rows(self._upright.flatten(0, 1)), self.seed)
-        rows = torch.stack([self._describe(_copies(square.float())) for square in self._squares])
-        norms = gaussian.norms(read.rows(rows.flatten(0, 1)), good).view(len(self.held), -1).numpy()
-        return {name: _auroc(norms[:, 0], norms[:, i]) for i, name in enumerate(_COPIES, 1)}
+        is_square = all(max(shape[:2]) <= _NEARLY_SQUARE * min(shape[:2]) for _, shape in self._held_out)
+        copies = (
+            _COPIES if is_square else {name: how for name, how in _COPIES.items() if name not in _QUARTERS}
+        )
+        rows = []
+        for square, shape in self._held_out:
+            whole = square.float()
+            rows.append(self._describe([whole, *(copy(whole) for copy in copies.values())], shape))
+        norms = read.of_view(gaussian.norms(read.rows(torch.cat(rows)), good))
+        table = norms.view(len(self.held), 1 + len(copies)).numpy()
+        return {name: _auroc(table[:, 0], table[:, i]) for i, name in enumerate(copies, 1)}
 
     def evidence(self, rotation: str) -> Evidence:
         """Describe training views and drawn defects for parts that lie like this."""
         rows = self._upright if rotation == "none" else self._training(rotation)
-        tests = [self._with_defects(square, i, rotation) for i, square in enumerate(self._squares)]
-        is_whole = rows.shape[1] == self._views(rotation).count_to_fit
-        return Evidence(self.fitted, rows, torch.stack(tests), is_whole)
+        tests = [self._with_defects(i, rotation) for i in range(len(self._held_out))]
+        return Evidence(self.fitted, rows, torch.stack(tests), self._is_whole(rows, rotation))
+
+    def upright(self) -> Evidence:
+        """Return the views that told how the parts lie, and no drawn defects."""
+        rows = self._upright
+        return Evidence(self.fitted, rows, torch.empty(0), self._is_whole(rows, "none"))
+
+    def _is_whole(self, rows: Tensor, rotation: str) -> bool:
+        return rows.shape[1] == self._views(rotation).count_to_fit
 
     @cached_property
     def _upright(self) -> Tensor:
@@ -102,48 +122,54 @@ class Tables:
             self.progress("looking at good images", len(rows), len(chosen))
         return torch.stack(rows)
 
-    def _with_defects(self, square: Tensor, index: int, rotation: str) -> Tensor:
+    def _with_defects(self, index: int, rotation: str) -> Tensor:
         """Describe an image, without and with a defect of each kind, in the first views of scoring: (1 + K, V, W)."""
         rng = np.random.default_rng([self.seed, index])
-        pixels = square.permute(1, 2, 0).numpy()
-        drawn = [
-            synthetic.draw(pixels, kind, rng.uniform(_LEAST_STRENGTH, 1), rng)[0] for kind in synthetic.KINDS
-        ]
-        shown = [square.float(), *(torch.from_numpy(one).permute(2, 0, 1).float() for one in drawn)]
+        square, shape = self._held_out[index]
+        box = place(shape, self.describer.side, self.settings.views)
+        top, left, height, width = box
+        pixels = square[:, top : top + height, left : left + width].permute(1, 2, 0).numpy()
+        shown = [square.float()]
+        for kind in synthetic.KINDS:
+            drawn = synthetic.draw(pixels, kind, rng.uniform(_LEAST_STRENGTH, 1), rng)[0]
+            shown.append(square.float())
+            shown[-1][:, top : top + height, left : left + width] = torch.from_numpy(drawn).permute(2, 0, 1)
         self.progress("drawing defects", index + 1, len(self.held))
         if rotation == "none":
-            return self._describe(shown)[:, None]
+            return self._describe(shown, shape)[:, None]
         views = random_views(GROUP, self._views(rotation), generator(self.seed, "scoring views"))
-        covered = [cover(one, self.settings.views) for one in shown]
+        covered = [cover(one, box, self.settings.views) for one in shown]
         return torch.stack([self.describer.features(one, views) for one in covered])
 
-    def _describe(self, pictures: list[Tensor]) -> Tensor:
-        return self.describer.plain_features(cover(torch.stack(pictures), self.settings.views))
+    def _describe(self, squares: list[Tensor], shape: tuple[int, ...]) -> Tensor:
+        box = place(shape, self.describer.side, self.settings.views)
+        return self.describer.plain_features(cover(torch.stack(squares), box, self.settings.views))
 
     @cached_property
-    def _squares(self) -> list[Tensor]:
-        """The held-out images (3, S, S) in bytes, nothing covered: decoded once for turned copies and defects."""
-        chosen = [self.images[position] for position in self.held]
-        bare = self.describer.with_views(replace(self.settings.views, ignore=None))
-        return [square.byte() for _, square in look_ahead(bare.square, chosen)]
+    def _held_out(self) -> list[tuple[Tensor, tuple[int, ...]]]:
+        """Squares (3, side, side) of the held-out images in bytes, nothing covered, and the shapes of the images."""
+        bare = replace(self.settings.views, ignore=None)
+
+        def decode(image: ImageLike) -> tuple[Tensor, tuple[int, ...]]:
+            pixels = load(image)
+            return to_square(pixels, self.describer.side, bare).byte(), pixels.shape
+
+        return [pair for _, pair in look_ahead(decode, [self.images[position] for position in self.held])]
 
     def _views(self, rotation: str) -> config.Views:
         return config.follow_rotation(config.resolve(self.settings, {"rotation": rotation})).views
 
 
-_COPIES = (
-    "turned by 90",
-    "turned by 180",
-    "turned by 270",
-    "mirrored left to right",
-    "mirrored top to bottom",
-)
+_COPIES: dict[str, Callable[[Tensor], Tensor]] = {
+    "turned by 90": lambda square: square.rot90(1, (1, 2)),
+    "turned by 180": lambda square: square.rot90(2, (1, 2)),
+    "turned by 270": lambda square: square.rot90(3, (1, 2)),
+    "mirrored left to right": lambda square: square.flip(2),
+    "mirrored top to bottom": lambda square: square.flip(1),
+}
 
 
-def _copies(square: Tensor) -> list[Tensor]:
-    """Return a picture (3, S, S) and its copies, in the order of ``_COPIES``."""
-    turned = [square.rot90(quarter, (1, 2)) for quarter in (1, 2, 3)]
-    return [square, *turned, square.flip(2), square.flip(1)]
+_QUARTERS = ("turned by 90", "turned by 270")
 
 
 def _auroc(good: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -15,11 +15,11 @@ from differnet import artifact, calibrate, config, gaussian, localize, placement
 from differnet.artifact import Model
 from differnet.backbone import MultiScale
 from differnet.bank import describe_all, digest_of, identity, kept_bank
-from differnet.choice import Choice, choose, settle
+from differnet.choice import Choice, choose, keep_choice, kept_choice, settle
 from differnet.errors import ConfigError, ModelFileError
 from differnet.features import Describer, FreshViews, Progress, describer_of_graph, describer_of_module
 from differnet.flow import Flow
-from differnet.frame import cut, to_square
+from differnet.frame import cut, shown, to_square
 from differnet.images import ImageLike
 from differnet.images import load as load_image
 from differnet.openvino_runtime import Graph
@@ -68,7 +68,8 @@ class Fitter:
 
         ``folder``: where a broken-off fit goes on. ``bank``: the features (N, V, D) of ``fitted`` if at hand.
         """
-        key = identity(self.describer, fitted, self.seed) if folder else ""
+        network = repr(self.module), self.config.backbone.tiles
+        key = identity(self.describer, fitted, (network, self.seed)) if folder else ""
         features = self._describe_held_out(held)
         flow = self._new_flow()
         source = self._source(fitted, folder, key, bank)
@@ -149,9 +150,10 @@ def map_scale(
     some = good[:_MAP_SCALE_IMAGES]
     peaks = []
     for index, item in enumerate(some, 1):
-        square = describer.square(item)
+        pixels = load_image(item)
+        square = to_square(pixels, describer.side, settings.views)
         heat = localize.heat_map(square, module, flow, read, settings, describer.other_numbers)
-        peaks.append(float(heat.max()))
+        peaks.append(float(shown(heat, pixels.shape, settings.views).max()))
         progress("scaling heat maps", index, len(some))
     return max(float(np.median(peaks)), 1e-30)
 
@@ -212,25 +214,32 @@ def prepare(
 ) -> Prepared:
     """Find out from good images what ``settings`` leave open, and take the ranges of 8-bit integers from them.
 
-    ``folder``: see :func:`quantized`.
+    ``folder``: where the choice is kept and taken from, and :func:`quantized` networks.
     """
     if not images or (groups is not None and len(groups) != len(images)):
         raise ConfigError(
             f"{len(images)} good images and {'no' if groups is None else len(groups)} groups to prepare by"
         )
+    settings = config.follow_rotation(settings)
     placement.choose_precision(settings.backbone, device)  # refuse at once
     choice = describer = evidence = None
     if not settings.is_settled:
         integers = settings.backbone.precision in ("auto", "int8")
         floats = config.resolve(settings, {"precision": "f32"}) if integers else settings
         describer = describer_of_module(module, floats, device)
-        choice, evidence = choose(settings, module.channels, describer, images, groups, seed, progress)
-        settled = settle(settings, choice)
-        if evidence is not None and settings.training.length == "auto":
-            read = settled_reading(settled, module.channels)
-            choice = with_length(choice, evidence, settled, read, seed, progress)
+        file = folder / "choice.json" if folder else None
+        key = digest_of(images, (settings, repr(module), module.digest, groups, seed)) if file else ""
+        choice = kept_choice(file, key) if file else None
+        if choice is None:
+            choice, evidence = choose(settings, module.channels, describer, images, groups, seed, progress)
             settled = settle(settings, choice)
-        settings = settled
+            if evidence is not None and settings.training.length == "auto":
+                read = settled_reading(settled, module.channels)
+                choice = with_length(choice, evidence, settled, read, seed, progress)
+            choice = replace(choice, length=float(settle(settings, choice).training.length))  # type: ignore[arg-type]
+            if file:
+                keep_choice(file, key, choice)
+        settings = settle(settings, choice)
         describer = describer.with_views(settings.views)
     if numbers_for(settings, device) != "int8":
         describer = describer or describer_of_module(module, settings, device)
@@ -299,11 +308,14 @@ def quantized(
         return Graph.from_tensors(tensors)
     order = torch.randperm(len(images), generator=generator(seed, "quantising"))[:IMAGES]
     side = tiles * module.sizes[0]
-    squares = [to_square(load_image(images[index]), side, views) for index in order.tolist()]
+    squares = [
+        cut(to_square(load_image(images[index]), side, views), tiles)[position % tiles**2].clone()
+        for position, index in enumerate(order.tolist())
+    ]
 
     def group(position: int) -> Tensor:
-        shown = random_views(GROUP, views, generator(seed, "quantising", int(order[position])))
-        return render(cut(squares[position], tiles)[position % tiles**2], shown, views.fill)
+        drawn = random_views(GROUP, views, generator(seed, "quantising", int(order[position])))
+        return render(squares[position], drawn, views.fill)
 
     count = len(squares)
     graph = quantize(module, group, count, lambda done: progress("measuring ranges for int8", done, count))

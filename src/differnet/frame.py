@@ -19,6 +19,7 @@ from differnet.errors import ConfigError
 from differnet.images import ImageLike, Pixels, load, resize_square
 from differnet.settings import Views
 
+Box = tuple[int, int, int, int]  # top, left, height and width
 _COVER = 127.0  # what stands where a picture is ignored
 _PREFIX = "png:"
 _LONGEST = 1024  # pixels that a mask keeps on its longer side
@@ -50,8 +51,11 @@ def with_mask_as_text(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=16)
-def ignored_part(text: str, side: int, frame: str) -> Tensor:
-    """Return where a square of a picture is ignored: booleans (side, side). Raises :class:`ConfigError` for no mask."""
+def ignored_part(text: str, side: int, box: Box) -> Tensor:
+    """Return where a square is ignored whose picture lies in ``box``: booleans (side, side).
+
+    Raises :class:`ConfigError` for what is no mask.
+    """
     try:
         with Image.open(io.BytesIO(base64.b64decode(text.removeprefix(_PREFIX), validate=True))) as opened:
             if opened.format != "PNG" or opened.mode != "1" or max(opened.size) > _LONGEST:
@@ -59,7 +63,10 @@ def ignored_part(text: str, side: int, frame: str) -> Tensor:
             white = np.asarray(opened.convert("L"))
     except (ValueError, OSError, SyntaxError) as error:
         raise ConfigError(f"ignore: not a mask that differnet.frame.encode made ({error})") from error
-    mask = _resize(np.repeat(white[..., None], 3, axis=2), side, frame)[..., 0] >= 128
+    top, left, height, width = box
+    mask = np.zeros((side, side), dtype=bool)
+    inner = Image.fromarray(white).resize((width, height), Image.Resampling.BILINEAR)
+    mask[top : top + height, left : left + width] = np.asarray(inner) >= 128
     return torch.from_numpy(mask)
 
 
@@ -68,26 +75,41 @@ def to_square(pixels: Pixels, side: int, views: Views = _SQUASHED) -> Tensor:
 
     What is ignored becomes grey.
     """
-    square = torch.from_numpy(_resize(pixels, side, views.frame).transpose(2, 0, 1).astype(np.float32))
-    return cover(square, views)
+    box = place(pixels.shape, side, views)
+    square = torch.from_numpy(_resize(pixels, side, box).transpose(2, 0, 1).astype(np.float32))
+    return cover(square, box, views)
 
 
-def cover(squares: Tensor, views: Views) -> Tensor:
-    """Make grey what is ignored of squares (..., side, side); the same tensor where nothing is."""
+def cover(squares: Tensor, box: Box, views: Views) -> Tensor:
+    """Make grey what is ignored of squares (..., side, side) whose picture lies in ``box``; the same if nothing is."""
     if views.ignore is None:
         return squares
-    return squares.masked_fill(ignored_part(views.ignore, squares.shape[-1], views.frame), _COVER)
+    return squares.masked_fill(ignored_part(views.ignore, squares.shape[-1], box), _COVER)
+
+
+def place(shape: tuple[int, ...], side: int, views: Views) -> Box:
+    """Return where a picture (H, W) lies in its square."""
+    if views.frame == "squash":
+        return 0, 0, side, side
+    scale = side / max(shape[:2])
+    height, width = (max(1, round(scale * length)) for length in shape[:2])
+    return (side - height) // 2, (side - width) // 2, height, width
+
+
+def shown(heat: Tensor, shape: tuple[int, ...], views: Views) -> Tensor:
+    """Return the part (h, w) of a map (side, side) in which a picture (H, W) lies; zero where it is ignored."""
+    side = heat.shape[-1]
+    box = place(shape, side, views)
+    if views.ignore is not None:
+        heat = heat.masked_fill(ignored_part(views.ignore, side, box), 0.0)
+    top, left, height, width = box
+    return heat[top : top + height, left : left + width]
 
 
 def to_picture(heat: Tensor, shape: tuple[int, int], views: Views = _SQUASHED) -> npt.NDArray[np.float32]:
     """Bring a map (side, side) of a square back to a picture of ``shape`` (H, W); zero where it is ignored."""
-    side = heat.shape[-1]
-    if views.ignore is not None:
-        heat = heat.masked_fill(ignored_part(views.ignore, side, views.frame), 0.0)
-    if views.frame == "pad":
-        top, left, height, width = _inside(shape, side)
-        heat = heat[top : top + height, left : left + width]
-    resized = F.interpolate(heat[None, None], size=shape, mode="bilinear", align_corners=False)
+    part = shown(heat, shape, views)
+    resized = F.interpolate(part[None, None], size=shape, mode="bilinear", align_corners=False)
     array: npt.NDArray[np.float32] = resized[0, 0].numpy()
     return array
 
@@ -100,18 +122,11 @@ def cut(square: Tensor, tiles: int) -> list[Tensor]:
     return [piece for row in square.split(size, dim=1) for piece in row.split(size, dim=2)]
 
 
-def _resize(pixels: Pixels, side: int, frame: str) -> Pixels:
-    if frame == "squash" or pixels.shape[0] == pixels.shape[1]:
+def _resize(pixels: Pixels, side: int, box: Box) -> Pixels:
+    top, left, height, width = box
+    if (height, width) == (side, side):
         return resize_square(pixels, side)
-    top, left, height, width = _inside(pixels.shape[:2], side)
     square = np.zeros((side, side, 3), dtype=np.uint8)
     inner = Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR)
     square[top : top + height, left : left + width] = np.asarray(inner)
     return square
-
-
-def _inside(shape: tuple[int, ...], side: int) -> tuple[int, int, int, int]:
-    """Return top, left, height and width of a picture (H, W) within a square that pads it."""
-    scale = side / max(shape[:2])
-    height, width = (max(1, round(scale * length)) for length in shape[:2])
-    return (side - height) // 2, (side - width) // 2, height, width

@@ -138,7 +138,8 @@ class Training:
     the steps and anneals to nearly zero by a cosine. ``noise``: standard deviation of what is added to the whitened
     features of every batch, 1 being that of the features; only with ``start="gaussian"``. ``"auto"`` adds some
     where views do not turn: turned views differ enough. ``length``: the share of the schedule that is run, 0 leaving
-    the flow as it starts; ``"auto"`` finds it out from the good images (:mod:`differnet.trial`).
+    the flow as it starts; ``"auto"`` finds it out from the good images (:mod:`differnet.trial`); ``"quick"`` is
+    all of it where views turn, and nothing where they do not.
     """
 
     epochs: Annotated[int, Field(ge=0)] = 192
@@ -151,7 +152,7 @@ class Training:
     eps: Annotated[float, Field(gt=0)] = 1e-4
     weight_decay: Annotated[float, Field(ge=0)] = 1e-5
     noise: Literal["auto"] | Annotated[float, Field(ge=0)] = 0.0
-    length: Literal["auto"] | Annotated[float, Field(ge=0, le=1)] = 1.0
+    length: Literal["auto", "quick"] | Annotated[float, Field(ge=0, le=1)] = 1.0
 
 
 @dataclass(frozen=True, config=strict)

@@ -110,9 +110,10 @@ def fit(
         weight_decay=settings.weight_decay,
     )
     whole = count_epochs(settings, source.steps)
-    if settings.length == "auto":
+    if isinstance(settings.length, str):
         raise ConfigError("length is open: how far to train is found out from good images first")
-    epochs, total_steps = round(settings.length * whole), whole * source.steps
+    least = 1 if settings.length > 0 and whole > 0 else 0
+    epochs, total_steps = max(least, round(settings.length * whole)), whole * source.steps
     run = {"training": asdict(settings), "flow": repr(flow), "data": identity}
     history = _resume(checkpoint, flow, optimizer, run) if checkpoint else []
     device = next(flow.parameters()).device
