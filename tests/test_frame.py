@@ -91,12 +91,12 @@ def test_scores_and_maps_do_not_see_what_is_ignored(tmp_path):
 
 def test_turned_copies_are_told_by_the_part_and_not_by_its_mask():
     rng = np.random.default_rng(0)
-    grey = [rng.normal(128, 30, (64, 64, 1)).clip(0, 255).astype(np.uint8).repeat(3, 2) for _ in range(60)]
+    grey = [rng.normal(128, 30, (64, 64, 1)).clip(0, 255).astype(np.uint8).repeat(3, 2) for _ in range(50)]
     settings = {"rotation": "auto", "score_rotations": "auto", "start": "gaussian"}
     corner = np.zeros((64, 64), np.uint8)
     corner[:20, :20] = 255
     found = fitted(grey, **settings, ignore=corner).model.choice
-    assert max(found.told_apart.values()) < 0.65
+    assert found.rotation == "full"
 
 
 @pytest.mark.parametrize("fill", [0, 255])
@@ -160,22 +160,22 @@ def speckles(index, shape=(64, 64), middle=128):
 
 @pytest.mark.parametrize("tiles", [2, 3])
 def test_how_parts_lie_is_told_from_all_pieces(tiles):
-    bright_above = [speckles(i, middle=90) for i in range(40)]
+    bright_above = [speckles(i, middle=80) for i in range(50)]
     for image in bright_above:
-        image[:32] = np.minimum(image[:32] + 90, 255)
-    told = fitted(bright_above, tiles=tiles, **OPEN).model.choice.told_apart
-    assert told["turned by 180"] > 0.95
-    assert told["mirrored left to right"] < 0.8
-    found = fitted([speckles(i) for i in range(60)], tiles=tiles, **OPEN)
-    assert max(found.model.choice.told_apart.values()) < 0.65
+        image[:32] = np.minimum(image[:32].astype(int) + 120, 255)
+    found = fitted(bright_above, tiles=tiles, **OPEN).model.choice
+    assert found.rotation == "none"
+    assert found.told_apart["turned by 180"] > 0.9 > found.told_apart["mirrored left to right"]
+    found = fitted([speckles(i) for i in range(50)], tiles=tiles, **OPEN)
+    assert found.model.choice.rotation == "full"
     assert found.config.is_settled
 
 
 @pytest.mark.parametrize("views", ["squash", "pad"])
 def test_pictures_that_are_not_square_are_not_told_by_their_frame(views):
-    found = fitted([speckles(i, (48, 80)) for i in range(60)], frame=views, **OPEN).model.choice
+    found = fitted([speckles(i, (48, 80)) for i in range(50)], frame=views, **OPEN).model.choice
     assert set(found.told_apart) == {"turned by 180", "mirrored left to right", "mirrored top to bottom"}
-    assert max(found.told_apart.values()) < 0.65
+    assert found.rotation == "full"
 
 
 def test_a_mask_of_another_shape_is_squeezed_into_the_picture():

@@ -26,13 +26,12 @@ from differnet.features import Describer, Progress
 from differnet.images import ImageLike
 from differnet.reading import Pooling, Reading, reading_of
 
-FEWEST = 24  # images; with fewer nothing is tried out
+FEWEST = 35  # images; with fewer nothing is tried out
 MOST = 700
 MOST_TO_TURN = 200  # where the way to read is not open
 MOST_HELD = 60
 HELD_SHARE = 0.2
-TOLD_APART = 0.65  # AUROC; below, a turned copy passes for another good image
-FEWEST_HELD = 5
+FEWEST_HELD = 7  # fewer copies can never be told with certainty
 _POOLINGS: tuple[Pooling, ...] = ("whole", "largest", "average")
 
 
@@ -187,8 +186,8 @@ def choose(
     rotation = settings.views.rotation
     told: dict[str, float] = {}
     if rotation == "auto":
-        told = tables.told_apart(_readings(settings, channels, ("whole",))[0][1])
-        rotation = "full" if max(told.values()) < TOLD_APART else "none"
+        told, is_told = tables.told_apart(_readings(settings, channels, ("whole",))[0][1])
+        rotation = "none" if is_told else "full"
         readings = _readings(settings, channels, _poolings(settings, rotation))
     evidence = tables.evidence(rotation) if is_judged else tables.upright() if rotation == "none" else None
     candidates = _ranked(readings, evidence, seed)

@@ -88,9 +88,8 @@ class Config:
         """Whether nothing is left to be found out from the good images."""
         views, read = self.views, self.reading
         found = (views.rotation, views.score_rotations, read.read_stages, read.pooling)
-        found = (*found, self.flow.blocks, self.flow.hidden)
-        is_counted = not isinstance(views.train_views, str) and not isinstance(self.training.length, str)
-        return "auto" not in found and is_counted
+        numbers = (self.flow.blocks, self.flow.hidden, views.train_views, self.training.length)
+        return "auto" not in found and not any(isinstance(number, str) for number in numbers)
 
     @property
     def noise(self) -> float:
@@ -223,14 +222,16 @@ def _nearest(name: str, known: list[str]) -> str:
 
 
 def _explain(error: ValidationError) -> str:
-    lines = []
+    lines: list[str] = []
+    reasons: dict[str, list[str]] = {}  # a value that may be of several kinds has a reason for each
     for item in error.errors():
-        where = ".".join(str(part) for part in item["loc"]) or "config"
+        parts = [str(part) for part in item["loc"] if isinstance(part, int) or part.isidentifier()]
+        where = ".".join(parts) or "config"
         if item["type"] == "unexpected_keyword_argument":
             leaf = str(item["loc"][-1])
             lines.append(f"There is no setting {where!r}; {_nearest(leaf, list(names()))}")
         elif item["type"] == "value_error":
             lines.append(f"{where}: {item['ctx']['error']}")
         else:
-            lines.append(f"{where} = {item['input']!r}: {item['msg']}")
-    return "; ".join(lines)
+            reasons.setdefault(f"{where} = {item['input']!r}", []).append(item["msg"])
+    return "; ".join([*lines, *(f"{what}: {', or: '.join(why)}" for what, why in reasons.items())])

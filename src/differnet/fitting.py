@@ -236,7 +236,7 @@ def prepare(
             if evidence is not None and settings.training.length == "auto":
                 read = settled_reading(settled, module.channels)
                 choice = with_length(choice, evidence, settled, read, seed, progress)
-            choice = replace(choice, length=float(settle(settings, choice).training.length))  # type: ignore[arg-type]
+            choice = replace(choice, length=float(settle(settings, choice).training.length))
             if file:
                 keep_choice(file, key, choice)
         settings = settle(settings, choice)

@@ -46,8 +46,9 @@ def encode(mask: ImageLike) -> str:
 def with_mask_as_text(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return settings by name in which ``ignore`` may be an image, with its text in its place."""
     mask = settings.get("ignore")
-    is_text = mask is None or (isinstance(mask, str) and mask.startswith(_PREFIX))
-    return dict(settings) if is_text else {**settings, "ignore": encode(mask)}
+    if mask is None or (isinstance(mask, str) and mask.startswith(_PREFIX)):
+        return dict(settings)
+    return {**settings, "ignore": encode(mask)}
 
 
 @lru_cache(maxsize=16)
