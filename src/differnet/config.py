@@ -132,7 +132,12 @@ FAST = dataclasses.replace(
     reading=Reading(),
     training=dataclasses.replace(DEFAULT.training, length="quick"),
 )
-PRESETS: Mapping[str, Config] = {"default": DEFAULT, "fast": FAST, "paper": PAPER}
+TURNED = Config(
+    backbone=Backbone(sizes=(224, 112)),
+    flow=Flow(hidden=256, depth=2),
+    training=Training(10, 100, batch=192, learning_rate=1e-3, schedule="one-cycle", eps=1e-6),
+)
+PRESETS: Mapping[str, Config] = {"default": DEFAULT, "fast": FAST, "turned": TURNED, "paper": PAPER}
 
 
 def names() -> dict[str, str]:
