@@ -28,6 +28,7 @@ def write_speed(path: Path, records: list[Record], where: str) -> None:
         "",
         "`make bench MTD=FOLDER SPLIT=FILE`",
         *NOTE.splitlines(),
+        "",
         "## What was aimed at",
         "",
     ]
@@ -106,7 +107,7 @@ def _choices(records: list[Record]) -> list[str]:
     lines += [
         f"- `{r['what']}`, seed {r['seed']}: {r['choice']}; AUROC {_number(r['auroc']['all'])}"
         for r in records
-        if r["kind"] == "fit" and "choice" in r
+        if r["kind"] == "fit" and r.get("choice") not in (None, "None")
     ]
     return lines
 
