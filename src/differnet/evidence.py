@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -124,14 +125,15 @@ class Tables:
         views = self._views(rotation)
         most = config.UPRIGHT_VIEWS if rotation == "none" else _TURNED_VIEWS
         count = min(most, views.count_to_fit)
-        rows, describer = [], self.describer.with_views(views)
-        chosen = [self.images[position] for position in self.fitted]
-        for position, (image, square) in zip(
-            self.fitted, look_ahead(self.describer.square, chosen), strict=True
-        ):
-            rows.append(describer.training_features(square, self.seed, position, count, name_of(image)))
-            self.progress("looking at good images", len(rows), len(chosen))
-        return torch.stack(rows)
+        describer = self.describer.with_views(views)
+        table = torch.empty(
+            len(self.fitted), count, describer.width
+        )  # rows kept one by one would split the heap
+        squares = look_ahead(describer.square, (self.images[position] for position in self.fitted))
+        for row, position, (image, square) in zip(itertools.count(), self.fitted, squares, strict=False):
+            table[row] = describer.training_features(square, self.seed, position, count, name_of(image))
+            self.progress("looking at good images", row + 1, len(self.fitted))
+        return table
 
     def _with_defects(self, index: int, rotation: str) -> Tensor:
         """Describe an image, without and with a defect of each kind, in the first views of scoring: (1 + K, V, W)."""
