@@ -85,8 +85,8 @@ def _peer(name: str) -> Callable[[list[Path], int], Callable[[Path], float]]:
     def fit(train: list[Path], seed: int) -> Callable[[Path], float]:
         import peers
 
-        peer: Any = getattr(peers, name)(seed=seed)
-        peer.fit(train)
+        peer: Any = getattr(peers, name)()
+        peer.fit(train, seed)
         return lambda path: float(peer.score(path))
 
     return fit
