@@ -19,8 +19,8 @@ ORDER = [
     "verdict", "scorer", "fitting", "conversion", "detector", "demo", "pictures", "evaluate", "evaluation_files",
     "baselines.method", "baselines.ours", "baselines.classical", "baselines.pixels", "baselines.geotrans",
     "baselines.ganomaly", "baselines.dsebm", "baselines.adgan", "baselines.peers", "baselines.peer_flows",
-    "baselines.catalogue", "compare", "comparison_table",
-    "rows", "showcase", "console", "telling", "cli", "__main__",
+    "baselines.catalogue", "cells", "stopwatch", "compare", "comparison_table",
+    "rows", "showcase", "console", "telling", "options", "compare_command", "cli", "__main__",
 ]  # fmt: skip
 LEAVES = {
     "images",

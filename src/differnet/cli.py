@@ -9,7 +9,9 @@ from typing import Annotated, Any, get_args
 import typer
 
 from differnet import __version__
+from differnet.compare_command import compare
 from differnet.console import bars, err, guarded, out, print_json, print_json_rows
+from differnet.options import Device, Json, Preset, Set, Weights
 from differnet.telling import tell_demo, tell_evaluation, tell_fit, tell_model, tell_rows, tell_run
 
 app = typer.Typer(
@@ -18,21 +20,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
-Preset = Annotated[str, typer.Option(help="Settings to start from: default, fast, turned or paper.")]
-Set = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="NAME=VALUE", help="Replace one setting, e.g. epochs=20; repeatable."),
-]
-Weights = Annotated[
-    str | None, typer.Option(help="File of backbone weights (.pth or .safetensors), for use offline.")
-]
-Device = Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1, mps.")]
-LayoutName = Annotated[str, typer.Option(help="auto, folder, mvtec, mtd or elpv.")]
-Category = Annotated[list[str] | None, typer.Option(help="MVTec category, or mono or poly; repeatable.")]
-Split = Annotated[Path | None, typer.Option(help="File naming the training images (mtd).")]
-Shots = Annotated[int | None, typer.Option(min=1, help="Train on this many random images.")]
 
 
 def main() -> None:
@@ -175,10 +162,12 @@ def quantize(
 @app.command()
 def evaluate(
     data: Annotated[Path, typer.Argument(help="Data set: a folder, or elpv for the installed package.")],
-    layout: LayoutName = "auto",
-    category: Category = None,
-    split: Split = None,
-    shots: Shots = None,
+    layout: Annotated[str, typer.Option(help="auto, folder, mvtec, mtd or elpv.")] = "auto",
+    category: Annotated[
+        list[str] | None, typer.Option(help="MVTec category, or mono or poly; repeatable.")
+    ] = None,
+    split: Annotated[Path | None, typer.Option(help="File naming the training images (mtd).")] = None,
+    shots: Annotated[int | None, typer.Option(min=1, help="Train on this many random images.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="How many seeds: 0, 1, ...")] = 1,
     preset: Preset = "default",
     directory: Annotated[
@@ -192,12 +181,14 @@ def evaluate(
 ) -> None:
     """Measure on a labelled data set: AUROC, recall without false alarms, pixel AUROC."""
     with guarded():
-        from differnet import config, evaluation_files
+        from differnet import config, datasets, evaluation_files
         from differnet.evaluate import evaluate as run
         from differnet.frame import with_mask_as_text
 
+        if layout not in get_args(datasets.Layout):
+            raise typer.BadParameter(f"{layout!r} is not one of {', '.join(get_args(datasets.Layout))}")
         resolved = config.resolve(preset, with_mask_as_text(config.parse_assignments(settings or [])))
-        tables = _tables(data, layout, category, split)
+        tables = datasets.read(data, layout, category or (), split)  # type: ignore[arg-type]
         documents = []
         for dataset in tables:
             err.print(repr(dataset))
@@ -224,57 +215,7 @@ def evaluate(
             out.print(f"Look at {directory}")
 
 
-@app.command()
-def compare(
-    data: Annotated[Path, typer.Argument(help="Data set: a folder, or elpv for the installed package.")],
-    methods: Annotated[
-        str,
-        typer.Option(
-            help="Names with commas between: differnet, ocsvm, 1nn, mahalanobis, geotrans, ganomaly, dsebm, adgan, "
-            "padim, patchcore, cflow, fastflow (the last four need 'differnet[compare]')."
-        ),
-    ] = "differnet,mahalanobis,1nn,ocsvm",
-    layout: LayoutName = "auto",
-    category: Category = None,
-    split: Split = None,
-    shots: Shots = None,
-    seeds: Annotated[int, typer.Option(min=1, help="How many seeds: 0, 1, ...")] = 3,
-    directory: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Folder for the table; finished cells are kept there.")
-    ] = None,
-    weights: Weights = None,
-    json: Json = False,
-) -> None:
-    """Measure several methods on a labelled data set in one run: AUROC, pixel AUROC, time to fit and to score."""
-    with guarded():
-        from differnet import comparison_table
-        from differnet.compare import compare as run
-        from differnet.telling import tell_comparison, tell_result
-
-        tables = _tables(data, layout, category, split)
-        names = [name.strip() for name in methods.split(",") if name.strip()]
-        for table in tables:
-            err.print(repr(table), markup=False)
-        with bars(replace=True) as progress:
-            results = run(
-                tables,
-                names,
-                range(seeds),
-                shots,
-                directory,
-                weights=weights,
-                progress=progress,
-                on_result=tell_result,
-            )
-        if directory:
-            comparison_table.write(directory, results)
-        if json:
-            print_json(comparison_table.to_dict(results))
-            return
-        rows = [row.cells() for row in comparison_table.rows(results)]
-        tell_comparison(comparison_table.HEADINGS, rows, comparison_table.notes(results))
-        if directory:
-            out.print(f"Look at {directory}", markup=False)
+app.command()(compare)
 
 
 @app.command()
@@ -311,14 +252,6 @@ def info(
             print_json(summary)
             return
         tell_model(summary)
-
-
-def _tables(data: Path, layout: str, category: list[str] | None, split: Path | None) -> list[Any]:
-    from differnet import datasets
-
-    if layout not in get_args(datasets.Layout):
-        raise typer.BadParameter(f"{layout!r} is not one of {', '.join(get_args(datasets.Layout))}")
-    return datasets.read(data, layout, category or (), split)  # type: ignore[arg-type]
 
 
 def _groups(paths: list[Path], pattern: str) -> list[str]:

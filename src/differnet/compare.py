@@ -1,21 +1,19 @@
 """Measure several methods on the same labelled data in one run: accuracy, time to fit, time to score.
 
-A finished cell (method, category, seed, shots) is kept as a JSON line with all that it depended on, and is not measured
-again while that is the same.
+A finished cell (method, category, seed, shots) is kept with all that it depended on, and is not measured again while
+that is the same. A method that fails does not end the run.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import math
-import os
-import platform
-import time
+import traceback
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import sklearn
@@ -24,44 +22,27 @@ from differnet import config
 from differnet.artifact import versions
 from differnet.baselines.catalogue import create
 from differnet.baselines.method import Localizer, Method
+from differnet.cells import Cell, Failure, Kept, Result, Times
 from differnet.datasets import Dataset
-from differnet.errors import ConfigError, DifferNetWarning, LayoutError, NumericalError
+from differnet.errors import ConfigError, DifferNetError, DifferNetWarning, LayoutError, NumericalError
 from differnet.features import Progress, silent
 from differnet.metrics import PixelAuroc, auroc
-from differnet.storage import check_target
+from differnet.stopwatch import Stopwatch, machine
 
-CELLS = "cells.jsonl"
-
-
-@dataclass(frozen=True)
-class Cell:
-    """What is measured at a time. ``shots``: how many training images are drawn by the seed; all where nothing."""
-
-    method: str
-    category: str
-    seed: int
-    shots: int | None
+How = Literal["measured", "kept", "timed again"]
+OnResult = Callable[[Result, How], None]
+OnFailure = Callable[[Failure], None]
+_SAME_AUROC = 0.002  # of the same fit by another number of threads
 
 
 @dataclass(frozen=True)
-class Result:
-    """A measured cell.
+class Comparison:
+    """All cells of a run, in the order of ``categories``, ``methods`` and seeds, those that failed by themselves."""
 
-    ``image_auroc`` is nothing where the test images are of one kind; ``pixel_auroc`` where the method has no maps
-    or the data no masks. ``score_milliseconds``: an image, decoding included, one at a time, without a map.
-    ``depends``: what the figures depend on, machine and versions among it.
-    """
-
-    cell: Cell
-    image_auroc: float | None
-    pixel_auroc: float | None
-    fit_seconds: float
-    score_milliseconds: float
-    train_count: int
-    depends: Mapping[str, str]
-
-
-OnResult = Callable[[Result, bool], None]
+    categories: tuple[str, ...]
+    methods: tuple[str, ...]
+    results: tuple[Result, ...]
+    failures: tuple[Failure, ...] = ()
 
 
 def compare(
@@ -72,35 +53,71 @@ def compare(
     directory: Path | None = None,
     preset: str | config.Config = "default",
     weights: str | None = None,
+    retime: bool = False,
     progress: Progress = silent,
-    on_result: OnResult = lambda result, was_kept: None,
-) -> list[Result]:
+    on_result: OnResult = lambda result, how: None,
+    on_failure: OnFailure = lambda failure: None,
+) -> Comparison:
     """Fit every method to the training images of every table once a seed, and score the test images.
 
     ``directory``: where finished cells are kept. ``preset`` and ``weights``: see
-    :func:`differnet.baselines.catalogue.create`. ``on_result`` sees every cell, and whether it was there already.
-    Raises :class:`ConfigError` for unknown methods and :class:`LayoutError` for data that cannot be compared on, both
-    before anything is measured.
+    :func:`differnet.baselines.catalogue.create`. ``retime``: take the times of finished cells again unless they were
+    taken on this machine while others left it alone. ``on_result`` and ``on_failure`` see every cell when it is there.
+    Raises :class:`ConfigError` for unknown methods, :class:`MissingExtraError` for those whose package is missing, and
+    :class:`LayoutError` for data that cannot be compared on, all before anything is measured.
     """
     _check(tables, names, seeds, shots)
     methods = {name: create(name, preset, weights) for name in dict.fromkeys(names)}
     kept = Kept(directory)
-    results = []
+    results: list[Result] = []
+    failures: list[Failure] = []
     for table in tables:
         data = digest_of(table, progress)
         for name, method in methods.items():
             depends = {"data": data, "settings": repr(method)} | _surroundings(weights)
             for seed in seeds:
                 cell = Cell(name, table.name, seed, shots)
-                result = kept.find(cell, depends)
-                was_kept = result is not None
-                if result is None:
-                    fresh = create(name, preset, weights)  # so that nothing of another fit stays in memory
-                    result = measure(fresh, table, cell, depends, _named(progress, f"{name}, seed {seed}: "))
+                work = _Work(table, cell, depends, _named(progress, f"{name}, seed {seed}: "))
+                try:
+                    result, how = _finish(
+                        work, kept.find(cell, depends), lambda n=name: create(n, preset, weights), retime
+                    )
+                except Exception as error:  # whatever a method may raise, the others are to be measured
+                    failures.append(_failure(cell, error))
+                    on_failure(failures[-1])
+                    continue
+                if how != "kept":
                     kept.add(result)
                 results.append(result)
-                on_result(result, was_kept)
-    return results
+                on_result(result, how)
+    return Comparison(tuple(table.name for table in tables), tuple(methods), tuple(results), tuple(failures))
+
+
+@dataclass(frozen=True)
+class _Work:
+    table: Dataset
+    cell: Cell
+    depends: Mapping[str, str]
+    progress: Progress
+
+
+def _finish(
+    work: _Work, known: Result | None, make: Callable[[], Method], retime: bool
+) -> tuple[Result, How]:
+    """Return the result of a cell; each fit has a new method, so that nothing of another stays in memory."""
+    if known is None:
+        return measure(make(), work.table, work.cell, work.depends, work.progress), "measured"
+    if not retime or known.times.can_stand(machine()):
+        return known, "kept"
+    times, found = _time(make(), work.table, work.cell, work.progress)
+    if known.image_auroc is not None and abs((found or 0.0) - known.image_auroc) > _SAME_AUROC:
+        warnings.warn(
+            f"{work.cell.method}, seed {work.cell.seed}: AUROC {found} when it was timed again, {known.image_auroc} "
+            f"before (by {known.times.machine}); the figure of before is kept",
+            DifferNetWarning,
+            stacklevel=3,
+        )
+    return replace(known, times=times), "timed again"
 
 
 def measure(
@@ -110,96 +127,46 @@ def measure(
 
     Raises :class:`NumericalError` for a score that is not finite.
     """
-    chosen = table if cell.shots is None else table.shots(cell.shots, cell.seed)
-    test = table.test
-    started = time.perf_counter()
-    method.fit([sample.path for sample in chosen.train], cell.seed, progress)
-    fitted = time.perf_counter()
-    scores = []
-    for sample in test:
-        scores.append(method.score(sample.path))
-        progress("scoring", len(scores), len(test))
-    seconds = time.perf_counter() - fitted
-    for sample, value in zip(test, scores, strict=True):
-        if not math.isfinite(value):
-            raise NumericalError(f"{cell.method}, seed {cell.seed}: the score of {sample.path} is {value}")
-    labels = np.array([sample.is_defective for sample in test])
+    times, found = _time(method, table, cell, progress)
     return Result(
         cell=cell,
-        image_auroc=_known(auroc(np.array(scores), labels)),
+        image_auroc=found,
         pixel_auroc=_pixel_auroc(method, table, progress),
-        fit_seconds=fitted - started,
-        score_milliseconds=1000 * seconds / len(test),
-        train_count=len(chosen.train),
+        train_count=len(table.train) if cell.shots is None else cell.shots,
+        times=times,
         depends=dict(depends),
     )
 
 
-class Kept:
-    """The cells that are finished, in a file of JSON lines in a folder; without a folder, none."""
-
-    def __init__(self, directory: Path | None) -> None:
-        self._path = None if directory is None else directory / CELLS
-        self._results: list[Result] = []
-        if self._path:
-            check_target(self._path)
-            if self._path.exists():
-                self._read(self._path)
-
-    def find(self, cell: Cell, depends: Mapping[str, str]) -> Result | None:
-        """Return what was measured of a cell when all that it depends on was the same."""
-        for result in self._results:
-            if result.cell == cell and result.depends == depends:
-                return result
-        return None
-
-    def add(self, result: Result) -> None:
-        """Keep a finished cell, on disk before this returns."""
-        self._results.append(result)
-        if self._path:
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(asdict(result), allow_nan=False) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-
-    def _read(self, path: Path) -> None:
-        text = path.read_text(encoding="utf-8")
-        for number, line in enumerate(text.splitlines(), 1):
-            try:
-                values = json.loads(line)
-                self._results.append(Result(**(values | {"cell": Cell(**values["cell"])})))
-            except (ValueError, TypeError, KeyError) as error:
-                warnings.warn(
-                    f"{path}: line {number} is no finished cell ({error}); it is passed over and measured again",
-                    DifferNetWarning,
-                    stacklevel=2,
-                )
-        if text and not text.endswith("\n"):  # cut off while it was written
-            with path.open("a", encoding="utf-8") as file:
-                file.write("\n")
+def _time(method: Method, table: Dataset, cell: Cell, progress: Progress) -> tuple[Times, float | None]:
+    """Fit and score; return how long that took, and the AUROC."""
+    chosen = table if cell.shots is None else table.shots(cell.shots, cell.seed)
+    paths, test = [sample.path for sample in chosen.train], table.test
+    watch = Stopwatch()
+    method.fit(paths, cell.seed, progress)
+    fit_seconds = watch.seconds
+    scores = []
+    for sample in test:
+        scores.append(method.score(sample.path))
+        progress("scoring", len(scores), len(test))
+    milliseconds = 1000 * (watch.seconds - fit_seconds) / len(test)
+    times = Times(fit_seconds, milliseconds, watch.others(), machine())
+    for sample, value in zip(test, scores, strict=True):
+        if not math.isfinite(value):
+            raise NumericalError(f"{cell.method}, seed {cell.seed}: the score of {sample.path} is {value}")
+    return times, _known(auroc(np.array(scores), np.array([sample.is_defective for sample in test])))
 
 
 def digest_of(table: Dataset, progress: Progress = silent) -> str:
     """Return the SHA-256 of the files of all images and masks, with what each is for."""
     total = hashlib.sha256()
     for index, sample in enumerate(table.samples, 1):
-        total.update(
-            f"{sample.path.name} {sample.split} {sample.defect}\n".encode("utf-8", "surrogateescape")
-        )
+        line = f"{sample.path.name} {sample.split} {sample.defect}\n"
+        total.update(line.encode("utf-8", "surrogateescape"))
         for path in (sample.path, sample.mask):
             total.update(b"none" if path is None else hashlib.sha256(path.read_bytes()).digest())
         progress(f"reading {table.name}", index, len(table.samples))
     return total.hexdigest()
-
-
-def machine() -> str:
-    """Name the processor and the number of its cores, which times depend on."""
-    model = platform.processor() or platform.machine()
-    known = Path("/proc/cpuinfo")
-    if known.exists():
-        names = [line for line in known.read_text().splitlines() if line.startswith("model name")]
-        model = names[0].partition(":")[2].strip() if names else model
-    return f"{model}, {os.cpu_count()} cores, {platform.system()}"
 
 
 def _check(tables: Sequence[Dataset], names: Sequence[str], seeds: Sequence[int], shots: int | None) -> None:
@@ -217,11 +184,7 @@ def _surroundings(weights: str | None) -> dict[str, str]:
     file = None if weights is None else Path(weights)
     digest = hashlib.sha256(file.read_bytes()).hexdigest() if file and file.is_file() else str(weights)
     known = versions() | {"scikit-learn": sklearn.__version__}
-    return {
-        "weights": digest,
-        "versions": ", ".join(f"{k} {v}" for k, v in known.items()),
-        "machine": machine(),
-    }
+    return {"weights": digest, "versions": ", ".join(f"{k} {v}" for k, v in known.items())}
 
 
 def _pixel_auroc(method: Method, table: Dataset, progress: Progress) -> float | None:
@@ -234,6 +197,13 @@ def _pixel_auroc(method: Method, table: Dataset, progress: Progress) -> float | 
         total.add(heat, sample.true_mask(heat.shape))
         progress("drawing maps", index, len(shown))
     return _known(total.value())
+
+
+def _failure(cell: Cell, error: Exception) -> Failure:
+    lines = str(error).strip().splitlines() or [""]
+    if isinstance(error, DifferNetError | OSError):
+        return Failure(cell, " ".join(lines))
+    return Failure(cell, f"{type(error).__name__}: {lines[0]}", "".join(traceback.format_exception(error)))
 
 
 def _named(progress: Progress, name: str) -> Progress:

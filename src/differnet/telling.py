@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-from rich.box import SIMPLE
-from rich.table import Table
-from rich.text import Text
 
 from differnet.console import err, out, print_json
 
@@ -128,27 +123,3 @@ def _short(value: Any) -> str:
     if isinstance(value, str) and value.startswith("png:"):
         return f"a mask of {len(value)} characters"
     return "none" if value is None else str(value)
-
-
-def tell_result(result: Any, was_kept: bool) -> None:
-    """Say on stderr how one cell of a comparison went, or that it was there already."""
-    cell = result.cell
-    figure = "none" if result.image_auroc is None else f"{result.image_auroc:.4f}"
-    note = ", measured before" if was_kept else ""
-    err.print(
-        f"{cell.category}, {cell.method}, seed {cell.seed}: AUROC {figure}, fit {result.fit_seconds:.1f} s, "
-        f"score {result.score_milliseconds:.0f} ms an image{note}",
-        markup=False,
-    )
-
-
-def tell_comparison(headings: Sequence[str], rows: Sequence[Sequence[str]], notes: Sequence[str]) -> None:
-    """Show the table of a comparison and what it was measured on."""
-    table = Table(box=SIMPLE)
-    for position, heading in enumerate(headings):
-        table.add_column(heading, justify="left" if position < 2 else "right")
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    out.print(table, soft_wrap=False)
-    for note in notes:
-        out.print(note, markup=False)

@@ -35,6 +35,15 @@ METHODS: Mapping[str, Maker] = MappingProxyType(
     }
 )
 
+_SMALL = "a small network on 32 x 32 pixels, trained on the CPU for minutes"
+REMARKS: Mapping[str, str] = MappingProxyType(
+    {
+        **dict.fromkeys(("geotrans", "ganomaly", "dsebm", "adgan"), _SMALL),
+        "patchcore": "a coreset that a CPU can choose",
+        **dict.fromkeys(("cflow", "fastflow"), "trained on the CPU for minutes"),
+    }
+)
+
 
 def create(name: str, preset: Preset = "default", weights: str | None = None) -> Method:
     """Return a method that has learned nothing yet.

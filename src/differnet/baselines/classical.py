@@ -31,7 +31,7 @@ from differnet.reading import Reading, settled_reading
 
 Table = npt.NDArray[np.float64]
 Distance = Callable[[Table], npt.NDArray[Any]]
-_NEIGHBOUR_WIDTH = 64
+_REDUCED_WIDTH = 64
 
 
 class _Fitted(NamedTuple):
@@ -84,22 +84,23 @@ class OnFeatures(ABC):
 class OneClassSvm(OnFeatures):
     """The one-class support vector machine (Schölkopf et al., Neural Computation 2001), radial kernel, nu = 0.1.
 
-    Features are standardised first; the kernel's width is scikit-learn's ``"scale"``.
+    Features are standardised and projected to 64 principal components first; the kernel's width is scikit-learn's
+    ``"scale"``.
     """
 
-    def _learn(self, rows: Table, seed: int) -> Distance:  # noqa: ARG002
-        machine = make_pipeline(StandardScaler(), OneClassSVM(kernel="rbf", gamma="scale", nu=0.1)).fit(rows)
-        return lambda others: -machine.decision_function(others)
+    def _learn(self, rows: Table, seed: int) -> Distance:
+        reduce, reduced = _reduce(rows, seed)
+        machine = OneClassSVM(kernel="rbf", gamma="scale", nu=0.1).fit(reduced)
+        return lambda others: -machine.decision_function(reduce(others))
 
 
 class NearestNeighbour(OnFeatures):
     """Distance to the nearest training row, after standardising and a projection to 64 principal components."""
 
     def _learn(self, rows: Table, seed: int) -> Distance:
-        width = min(_NEIGHBOUR_WIDTH, len(rows) - 1, rows.shape[1])
-        reduce = make_pipeline(StandardScaler(), PCA(width, random_state=seed))
-        index = NearestNeighbors(n_neighbors=1).fit(reduce.fit_transform(rows))
-        return lambda others: index.kneighbors(reduce.transform(others))[0][:, 0]
+        reduce, reduced = _reduce(rows, seed)
+        index = NearestNeighbors(n_neighbors=1).fit(reduced)
+        return lambda others: index.kneighbors(reduce(others))[0][:, 0]
 
 
 class Mahalanobis(OnFeatures):
@@ -108,6 +109,14 @@ class Mahalanobis(OnFeatures):
     def _learn(self, rows: Table, seed: int) -> Distance:
         found = gaussian.fit(torch.from_numpy(rows), seed)
         return lambda others: gaussian.norms(torch.from_numpy(others), found).numpy()
+
+
+def _reduce(rows: Table, seed: int) -> tuple[Callable[[Table], Table], Table]:
+    """Return what standardises rows (B, D) and projects them to (B, 64) or less, and what it makes of ``rows``."""
+    width = min(_REDUCED_WIDTH, len(rows) - 1, rows.shape[1])
+    steps = make_pipeline(StandardScaler(), PCA(width, random_state=seed))
+    reduced: Table = steps.fit_transform(rows)
+    return steps.transform, reduced
 
 
 def _some(rows: Tensor, most: int, seed: int) -> Table:
