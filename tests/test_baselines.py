@@ -36,7 +36,7 @@ PEERS = {
     "padim": lambda: peers.Padim(),
     "patchcore": lambda: peers.Patchcore(distances=1e6),
     "cflow": lambda: peer_flows.Cflow(steps=20, batch=128),
-    "fastflow": lambda: peer_flows.Fastflow(steps=6, batch=2),
+    "fastflow": lambda: peer_flows.Fastflow(steps=20, batch=2),
 }
 
 

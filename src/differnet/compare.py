@@ -12,6 +12,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -77,47 +78,53 @@ def compare(
             depends = {"data": data, "settings": repr(method)} | _surroundings(weights)
             for seed in seeds:
                 cell = Cell(name, table.name, seed, shots)
-                work = _Work(table, cell, depends, _named(progress, f"{name}, seed {seed}: "))
+                told = _named(progress, f"{name}, seed {seed}: ")
+                work = _Work(table, cell, depends, partial(create, name, preset, weights), told)
                 try:
-                    result, how = _finish(
-                        work, kept.find(cell, depends), lambda n=name: create(n, preset, weights), retime
-                    )
+                    result, how = _finish(work, kept, retime)
                 except Exception as error:  # whatever a method may raise, the others are to be measured
                     failures.append(_failure(cell, error))
                     on_failure(failures[-1])
-                    continue
-                if how != "kept":
-                    kept.add(result)
-                results.append(result)
-                on_result(result, how)
+                else:
+                    results.append(result)
+                    on_result(result, how)
     return Comparison(tuple(table.name for table in tables), tuple(methods), tuple(results), tuple(failures))
 
 
 @dataclass(frozen=True)
 class _Work:
+    """A cell and what measures it; each fit has a new method, so that nothing of another stays in memory."""
+
     table: Dataset
     cell: Cell
     depends: Mapping[str, str]
+    make: Callable[[], Method]
     progress: Progress
 
 
-def _finish(
-    work: _Work, known: Result | None, make: Callable[[], Method], retime: bool
-) -> tuple[Result, How]:
-    """Return the result of a cell; each fit has a new method, so that nothing of another stays in memory."""
-    if known is None:
-        return measure(make(), work.table, work.cell, work.depends, work.progress), "measured"
-    if not retime or known.times.can_stand(machine()):
+def _finish(work: _Work, kept: Kept, retime: bool) -> tuple[Result, How]:
+    """Return the result of a cell, on disk if it is new."""
+    known = kept.find(work.cell, work.depends)
+    if known is not None and (not retime or known.times.can_stand(machine())):
         return known, "kept"
-    times, found = _time(make(), work.table, work.cell, work.progress)
+    if known is None:
+        result = measure(work.make(), work.table, work.cell, work.depends, work.progress)
+    else:
+        result = _timed_again(known, work)
+    kept.add(result)
+    return result, "measured" if known is None else "timed again"
+
+
+def _timed_again(known: Result, work: _Work) -> Result:
+    times, found = _time(work.make(), work.table, work.cell, work.progress)
     if known.image_auroc is not None and abs((found or 0.0) - known.image_auroc) > _SAME_AUROC:
         warnings.warn(
             f"{work.cell.method}, seed {work.cell.seed}: AUROC {found} when it was timed again, {known.image_auroc} "
             f"before (by {known.times.machine}); the figure of before is kept",
             DifferNetWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
-    return replace(known, times=times), "timed again"
+    return replace(known, times=times)
 
 
 def measure(

@@ -83,7 +83,7 @@ def dirichlet(logs: Table) -> Table:
     """
     mean, mean_log = np.exp(logs).mean(axis=0), logs.mean(axis=0)
     apart = (mean * (np.log(np.maximum(mean, np.finfo(float).tiny)) - mean_log)).sum(axis=1, keepdims=True)
-    alpha = mean * (logs.shape[2] - 1) * -digamma(1.0) / np.maximum(apart, _SETTLED)
+    alpha: Table = mean * (logs.shape[2] - 1) * -digamma(1.0) / np.maximum(apart, _SETTLED)
     alpha = np.maximum(alpha, _SETTLED)
     for _ in range(_MOST_STEPS):
         before = alpha
@@ -97,7 +97,7 @@ def inverse_digamma(values: Table) -> Table:
     """Return x with digamma(x) = value, by Newton's method from Minka's start."""
     found: Table = np.where(values >= -2.22, np.exp(values) + 0.5, -1 / (values - digamma(1.0)))
     for _ in range(_NEWTON_STEPS):
-        found = found - (digamma(found) - values) / polygamma(1, found)
+        found -= (digamma(found) - values) / polygamma(1, found)
     return found
 
 
