@@ -28,7 +28,7 @@ ON_FEATURES = [Ours, classical.OneClassSvm, classical.NearestNeighbour, classica
 SMALL = {"side": 16, "epochs": 1, "batch": 24}
 ON_PIXELS = {
     "geotrans": lambda: GeoTrans(**SMALL, least_steps=60),
-    "ganomaly": lambda: Ganomaly(**SMALL, least_steps=300, width=8, latent=8),
+    "ganomaly": lambda: Ganomaly(**SMALL, least_steps=150, width=8, latent=8),
     "dsebm": lambda: Dsebm(**SMALL, least_steps=60, width=8, hidden=16),
     "adgan": lambda: AdGan(**SMALL, least_steps=60, width=8, latent=8),
 }
