@@ -10,8 +10,8 @@ import gc
 def give_back() -> None:
     """Collect garbage and return freed pages to the system, where the C library can (glibc's ``malloc_trim``).
 
-    Without it the holes that large tables leave stay in the process, as do the leftovers of NNCF, which are larger than a
-    bank of features.
+    Without it the holes that large tables leave stay in the process, as do the leftovers of NNCF, which are larger
+    than a bank of features.
     """
     gc.collect()
     with contextlib.suppress(OSError, AttributeError):
