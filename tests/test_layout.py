@@ -11,7 +11,8 @@ import pytest
 
 SOURCE = Path(__file__).parent.parent / "src" / "differnet"
 ORDER = [
-    "errors", "settings", "config", "seeds", "storage", "images", "frame", "datasets", "synthetic", "views", "weights",
+    "errors", "settings", "config", "seeds", "storage", "images", "frame", "samples", "tables", "layouts", "datasets",
+    "synthetic", "views", "weights",
     "backbone", "runtime", "openvino_runtime", "onnx_runtime", "placement", "quantize", "reading", "gaussian",
     "flow", "score",
     "metrics", "calibrate", "anytime", "gate", "train", "features", "bank", "evidence",

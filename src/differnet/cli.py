@@ -170,10 +170,17 @@ def quantize(
 
 @app.command()
 def evaluate(
-    data: Annotated[Path, typer.Argument(help="Data set: a folder, or elpv for the installed package.")],
-    layout: Annotated[str, typer.Option(help="auto, folder, mvtec, mtd or elpv.")] = "auto",
+    data: Annotated[
+        Path, typer.Argument(help="Data set: a folder, a table (.csv, .parquet), or elpv for the package.")
+    ],
+    layout: Annotated[
+        str,
+        typer.Option(
+            help="auto, folder, table, mvtec, mvtec-ad2, mvtec-3d, btad, visa, mtd or elpv (auto tells them apart)."
+        ),
+    ] = "auto",
     category: Annotated[
-        list[str] | None, typer.Option(help="MVTec category, or mono or poly; repeatable.")
+        list[str] | None, typer.Option(help="Category, such as bottle, 01 or mono; repeatable.")
     ] = None,
     split: Annotated[Path | None, typer.Option(help="File naming the training images (mtd).")] = None,
     shots: Annotated[int | None, typer.Option(min=1, help="Train on this many random images.")] = None,
@@ -182,13 +189,13 @@ def evaluate(
     directory: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder for figures, scores and pictures.")
     ] = None,
-    maps: Annotated[bool, typer.Option(help="Compute pixel AUROC where masks exist.")] = True,
+    maps: Annotated[bool, typer.Option(help="Compute pixel AUROC and AUPRO where masks exist.")] = True,
     settings: Set = None,
     weights: Weights = None,
     device: Device = "cpu",
     json: Json = False,
 ) -> None:
-    """Measure on a labelled data set: AUROC, recall without false alarms, pixel AUROC."""
+    """Measure on a labelled data set: AUROC, recall without false alarms, pixel AUROC and AUPRO."""
     with guarded():
         from differnet import config, datasets, evaluation_files
         from differnet.evaluate import evaluate as run

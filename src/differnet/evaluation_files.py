@@ -15,7 +15,7 @@ from differnet import pictures
 from differnet.artifact import versions
 from differnet.datasets import Dataset, Sample
 from differnet.evaluate import Evaluation
-from differnet.images import load, load_mask
+from differnet.images import load
 from differnet.storage import write_whole
 from differnet.verdict import Heat, Prediction
 
@@ -35,7 +35,7 @@ class Files:
         panels = self._panels.setdefault(sample.defect, [])
         if self.directory is None or len(panels) >= _A_DEFECT:
             return
-        mask = load_mask(sample.mask) if sample.mask else None
+        mask = sample.true_mask(heat.shape) if sample.mask else None
         is_right = None if prediction.is_defective is None else prediction.is_defective == sample.is_defective
         panels.append(
             pictures.Panel(load(sample.path), heat, mask, panel_title(sample, prediction), is_right)

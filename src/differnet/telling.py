@@ -57,7 +57,7 @@ def tell_run(run: Any) -> None:
 def tell_evaluation(document: dict[str, Any]) -> None:
     """Say the figures of one data set."""
     out.print(f"[bold]{document['dataset']}[/]")
-    for name in ("image_auroc", "recall_without_false_alarms", "pixel_auroc"):
+    for name in ("image_auroc", "recall_without_false_alarms", "pixel_auroc", "pixel_aupro"):
         values = [value for value in document[name] if value is not None]
         if values:
             each = ", ".join(f"{value:.4f}" for value in values)
