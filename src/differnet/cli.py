@@ -1,15 +1,28 @@
-"""The command line: fit, score, quantize, evaluate, demo, info."""
+"""The command line: fit, score, quantize, evaluate, reproduce, demo, info."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 import typer
 
 from differnet import __version__
 from differnet.console import bars, err, guarded, out, print_json, print_json_rows
+from differnet.options import (
+    Category,
+    Device,
+    Json,
+    LayoutName,
+    Preset,
+    Set,
+    Shots,
+    Split,
+    Weights,
+    check_layout,
+)
+from differnet.reproduce_command import reproduce
 from differnet.telling import tell_demo, tell_evaluation, tell_fit, tell_model, tell_rows, tell_run
 
 app = typer.Typer(
@@ -18,18 +31,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
-Preset = Annotated[str, typer.Option(help="Settings to start from: default, fast, turned or paper.")]
-Set = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="NAME=VALUE", help="Replace one setting, e.g. epochs=20; repeatable."),
-]
-Weights = Annotated[
-    str | None, typer.Option(help="File of backbone weights (.pth or .safetensors), for use offline.")
-]
-Device = Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1, mps.")]
-
 
 def main() -> None:
     """Run the command line."""
@@ -173,18 +174,13 @@ def evaluate(
     data: Annotated[
         Path, typer.Argument(help="Data set: a folder, a table (.csv, .parquet), or elpv for the package.")
     ],
-    layout: Annotated[
-        str,
-        typer.Option(
-            help="auto, folder, table, mvtec, mvtec-ad2, mvtec-3d, btad, visa, mtd or elpv (auto tells them apart)."
-        ),
-    ] = "auto",
-    category: Annotated[
-        list[str] | None, typer.Option(help="Category, such as bottle, 01 or mono; repeatable.")
+    layout: LayoutName = "auto",
+    category: Category = None,
+    split: Split = None,
+    shots: Shots = None,
+    seeds: Annotated[
+        int | None, typer.Option(min=1, help="How many seeds: 0, 1, ... [1, with --shots 3]")
     ] = None,
-    split: Annotated[Path | None, typer.Option(help="File naming the training images (mtd).")] = None,
-    shots: Annotated[int | None, typer.Option(min=1, help="Train on this many random images.")] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="How many seeds: 0, 1, ...")] = 1,
     preset: Preset = "default",
     directory: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder for figures, scores and pictures.")
@@ -201,10 +197,9 @@ def evaluate(
         from differnet.evaluate import evaluate as run
         from differnet.frame import with_mask_as_text
 
-        if layout not in get_args(datasets.Layout):
-            raise typer.BadParameter(f"{layout!r} is not one of {', '.join(get_args(datasets.Layout))}")
         resolved = config.resolve(preset, with_mask_as_text(config.parse_assignments(settings or [])))
-        tables = datasets.read(data, layout, category or (), split)  # type: ignore[arg-type]
+        tables = datasets.read(data, check_layout(layout), category or (), split)
+        count = seeds or (1 if shots is None else 3)
         documents = []
         for dataset in tables:
             err.print(repr(dataset))
@@ -213,7 +208,7 @@ def evaluate(
                 result = run(
                     dataset,
                     resolved,
-                    range(seeds),
+                    range(count),
                     shots,
                     weights,
                     device,
@@ -229,6 +224,9 @@ def evaluate(
             print_json(evaluation_files.combine(documents))
         elif directory:
             out.print(f"Look at {directory}")
+
+
+app.command()(reproduce)
 
 
 @app.command()

@@ -13,13 +13,14 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from differnet import config, fitting
+from differnet import config, fitting, metrics
 from differnet.bank import describe_all
 from differnet.choice import Choice
 from differnet.datasets import Dataset, Sample
@@ -106,9 +107,10 @@ class Evaluation:
             "n_good": len(test) - defective,
             "n_defective": defective,
             **lists,
-            **{f"{name}_mean": _mean(values) for name, values in lists.items()},
-            "fit_seconds": _mean(lists["fit_seconds"]),
-            "score_seconds_per_image": _mean(lists["score_seconds_per_image"]),
+            **{f"{name}_mean": metrics.mean(values) for name, values in lists.items()},
+            "image_auroc_spread": metrics.spread(lists["image_auroc"]),
+            "fit_seconds": metrics.mean(lists["fit_seconds"]),
+            "score_seconds_per_image": metrics.mean(lists["score_seconds_per_image"]),
             "early": [None if run.early is None else _early_dict(run.early) for run in self.runs],
             "choice": [run.choice and run.choice.to_dict() | {"text": str(run.choice)} for run in self.runs],
             "threshold": NO_THRESHOLD_NOTE if lists["recall"][0] is None else THRESHOLD_NOTE,
@@ -164,8 +166,9 @@ def _run(
     view_scores = [(judge or detector).view_scores(part) for part in features]
     verdicts = [(judge or detector).judge(row) for row in view_scores]
     wanted = maps and any(sample.mask for sample in test)
+    seen = (lambda i, heat: on_map(test[i], heat, verdicts[i])) if on_map else None
     pixel, map_seconds = _timed(
-        lambda: _pixel_figures(detector, test, verdicts, progress, on_map) if wanted else None
+        lambda: pixel_figures(detector.localize, test, progress, seen) if wanted else None
     )
     return run_of(
         detector,
@@ -309,25 +312,24 @@ def _calibrated(
     return judge
 
 
-def _pixel_figures(
-    detector: DifferNet,
+def pixel_figures(
+    localize: Callable[[Path], Heat],
     samples: Sequence[Sample],
-    verdicts: Sequence[Prediction],
     progress: Progress,
-    on_map: OnMap | None,
+    on_heat: Callable[[int, Heat], None] | None,
 ) -> PixelFigures:
-    """Measure heat maps over all test images that are good or have a mask."""
+    """Measure heat maps over all images that are good or have a mask; ``on_heat`` sees each with its position."""
     area, regions = PixelAuroc(), PixelAupro()
-    for index, (sample, verdict) in enumerate(zip(samples, verdicts, strict=True), 1):
+    for index, sample in enumerate(samples):
         if sample.is_defective and sample.mask is None:
             continue
-        heat = detector.localize(sample.path)
+        heat = localize(sample.path)
         mask = sample.true_mask(heat.shape)
         area.add(heat, mask)
         regions.add(heat, mask)
-        if on_map:
-            on_map(sample, heat, verdict)
-        progress("drawing heat maps", index, len(samples))
+        if on_heat:
+            on_heat(index, heat)
+        progress("drawing heat maps", index + 1, len(samples))
     return PixelFigures(area.value(), regions.value())
 
 
@@ -340,8 +342,3 @@ def _flagged(verdicts: Sequence[Prediction], chosen: npt.NDArray[np.bool_]) -> f
 
 def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and math.isnan(value) else value
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return float(np.mean(known)) if known else None

@@ -103,8 +103,7 @@ def resize_square(pixels: Pixels, size: int) -> Pixels:
 
 def load_mask(path: Path, level: int = 128) -> npt.NDArray[np.bool_]:
     """Read a ground-truth mask as booleans of shape (H, W): true where a channel has ``level`` of 255 or more."""
-    pixels: npt.NDArray[np.bool_] = (load(path) >= level).any(axis=2)
-    return pixels
+    return np.asarray((load(path) >= level).any(axis=2))
 
 
 def _walk(root: Path) -> Iterator[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -40,6 +41,22 @@ def recall_without_false_alarms(scores: Array, is_defective: Array) -> float:
     if labels.all() or not labels.any():
         return float("nan")
     return float(np.mean(scores[labels] > np.max(scores[~labels])))
+
+
+def mean(values: Iterable[float | None]) -> float | None:
+    """Return the mean of the values that are known, nothing where none is."""
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
+
+
+def spread(values: Iterable[float | None]) -> float | None:
+    """Return the sample standard deviation of the values that are known, nothing for fewer than two.
+
+    >>> spread([1.0, None, 3.0])
+    1.4142135623730951
+    """
+    known = [value for value in values if value is not None]
+    return float(np.std(known, ddof=1)) if len(known) > 1 else None
 
 
 class PixelFigures(NamedTuple):

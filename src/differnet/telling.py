@@ -62,6 +62,8 @@ def tell_evaluation(document: dict[str, Any]) -> None:
         if values:
             each = ", ".join(f"{value:.4f}" for value in values)
             out.print(f"  {name:<28} {sum(values) / len(values):.4f}   ({each})")
+    if document["image_auroc_spread"] is not None:
+        out.print(f"  {'standard deviation over seeds':<28} {document['image_auroc_spread']:.4f}")
     promised = document["promised_false_alarm_rate_mean"]
     if promised is not None:
         seen, recall = document["false_alarm_rate_mean"], document["recall_mean"]
