@@ -18,7 +18,8 @@ ORDER = [
     "metrics", "calibrate", "anytime", "gate", "train", "features", "bank", "evidence",
     "choice", "trial", "localize", "artifact",
     "verdict", "scorer", "fitting", "conversion", "detector", "demo", "pictures", "evaluate", "evaluation_files",
-    "rows", "showcase", "console", "telling", "cli", "__main__",
+    "published", "reproduction", "reports", "targets", "reproduction_files",
+    "rows", "showcase", "console", "telling", "options", "reproduce_command", "cli", "__main__",
 ]  # fmt: skip
 LEAVES = {
     "images",

@@ -32,6 +32,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 
+
 def main() -> None:
     """Run the command line."""
     app()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from rich.table import Table
+
 from differnet.console import err, out, print_json
 
 
@@ -125,3 +127,21 @@ def _short(value: Any) -> str:
     if isinstance(value, str) and value.startswith("png:"):
         return f"a mask of {len(value)} characters"
     return "none" if value is None else str(value)
+
+
+def tell_cell(cell: Any, was_kept: bool) -> None:
+    """Say on stderr how one cell of a table came out."""
+    how = "kept from before" if was_kept else f"fit {cell.fit_seconds:.0f} s"
+    which = f"{cell.dataset}, seed {cell.seed}, {cell.n_train} training images"
+    err.print(f"{which}: AUROC {cell.auroc:.4f} ({how})", markup=False)
+
+
+def tell_table(report: Any) -> None:
+    """Show the table of a report, and say what must be said of it."""
+    shown = Table(*report.table.columns, title=report.title)
+    for row in report.table.rows:
+        texts = [f"{value:.2f}" if isinstance(value, float) else str(value or "") for value in row]
+        shown.add_row(*texts)
+    out.print(shown)
+    for note in report.notes:
+        out.print(note, markup=False)
