@@ -162,6 +162,7 @@ def test_evaluate_reports_what_it_must(mvtec_root, tmp_path):
     document = json.loads(done.stdout)
     assert len(document["image_auroc"]) == 2
     assert document["image_auroc_mean"] == pytest.approx(np.mean(document["image_auroc"]))
+    assert document["image_auroc_spread"] == pytest.approx(np.std(document["image_auroc"], ddof=1))
     assert document["image_auroc_mean"] > 0.9
     assert (document["n_train"], document["n_good"], document["n_defective"]) == (24, 8, 8)
     assert 0.5 < document["pixel_auroc_mean"] <= 1
@@ -190,6 +191,8 @@ def test_evaluate_shots_and_plain_output(mvtec_root):
     assert done.exit_code == 0, done.output
     assert "image_auroc" in done.stdout
     assert "pixel_" not in done.stdout
+    assert "standard deviation over seeds" in done.stdout
+    assert [f"seed {seed}" in done.stderr for seed in range(4)] == [True, True, True, False]
 
 
 def test_evaluate_several_categories_and_plain_folders(mvtec_root, tmp_path):

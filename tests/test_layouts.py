@@ -173,3 +173,18 @@ def test_a_coloured_mask_counts_in_every_channel(tmp_path):
     Image.fromarray(pixels).save(tmp_path / "mask.png")
     sample = datasets.Sample(tmp_path / "image.png", "test", "dent", tmp_path / "mask.png")
     assert np.argwhere(sample.true_mask((2, 3))).tolist() == [[0, 0], [1, 2]]
+
+
+@pytest.mark.parametrize(
+    ("make", "folder", "defect"), [(btad, "ground_truth/ko", "ko"), (mvtec_3d, "test/hole/gt", "hole")]
+)
+def test_masks_of_ones_count_as_masks(tmp_path, make, folder, defect):
+    make(tmp_path / "one")
+    pixels = np.zeros((4, 4), dtype=np.uint8)
+    pixels[1, 2] = 1
+    name = "0000.png" if make is btad else "000.png"
+    Image.fromarray(pixels).save(tmp_path / "one" / folder / name)
+    (data,) = datasets.read(tmp_path)
+    masked = [sample for sample in data.test if sample.mask]
+    assert [sample.defect for sample in masked] == [defect]
+    assert np.argwhere(masked[0].true_mask((4, 4))).tolist() == [[1, 2]]

@@ -180,7 +180,7 @@ def evaluate(
     split: Split = None,
     shots: Shots = None,
     seeds: Annotated[
-        int | None, typer.Option(min=1, help="How many seeds: 0, 1, ... [1, with --shots 3]")
+        int | None, typer.Option(min=1, help="How many seeds: 0, 1, ...; if not given, 1, or 3 with --shots.")
     ] = None,
     preset: Preset = "default",
     directory: Annotated[

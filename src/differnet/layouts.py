@@ -19,7 +19,7 @@ _MVTEC_AD2 = "train/good, validation/good, test_public/good, test_public/bad and
 _MVTEC_3D = "train/good/rgb, validation/good/rgb, test/<defect>/rgb and test/<defect>/gt"
 _BTAD = "train/ok, test/ok, test/ko and ground_truth/ko"
 _VISA = ("object", "split", "label", "image", "mask")
-_VISA_MASK_LEVEL = 1  # its masks hold the number of the defect, and 0 elsewhere
+_NOT_ZERO = 1  # VisA's masks hold the number of the defect; other lossless ones may hold 1 instead of 255
 _MTD_DEFECTS = ("MT_Blowhole", "MT_Break", "MT_Crack", "MT_Fray", "MT_Uneven")
 _ELPV_CELLS = ("mono", "poly")
 _ELPV_SHARE = 0.7
@@ -69,7 +69,7 @@ def read_mvtec_3d(root: Path, categories: Sequence[str] = ()) -> list[Dataset]:
             for path in _images(category, f"test/{folder.name}/rgb", _MVTEC_3D):
                 mask = folder / "gt" / f"{path.stem}.png"
                 is_masked = folder.name != GOOD and mask.is_file()
-                samples.append(Sample(path, "test", folder.name, mask if is_masked else None))
+                samples.append(Sample(path, "test", folder.name, mask if is_masked else None, _NOT_ZERO))
         datasets.append(Dataset(_name(category), tuple(samples)))
     return datasets
 
@@ -85,7 +85,7 @@ def read_btad(root: Path, categories: Sequence[str] = ()) -> list[Dataset]:
         samples = _training(category, ("train/ok",), _BTAD)
         samples += [Sample(path, "test") for path in _images(category, "test/ok", _BTAD)]
         for path in _images(category, "test/ko", _BTAD):
-            samples.append(Sample(path, "test", "ko", masks.get(path.stem)))
+            samples.append(Sample(path, "test", "ko", masks.get(path.stem), _NOT_ZERO))
         datasets.append(Dataset(_name(category), tuple(samples)))
     return datasets
 
@@ -102,8 +102,7 @@ def read_visa(root: Path, categories: Sequence[str] = ()) -> list[Dataset]:
         rows.setdefault(row["object"], []).append(row | {"path": row["image"]})
     _check_categories(root, categories, rows)
     return [
-        Dataset(name, samples_of(table, root, rows[name], _VISA_MASK_LEVEL))
-        for name in categories or sorted(rows)
+        Dataset(name, samples_of(table, root, rows[name], _NOT_ZERO)) for name in categories or sorted(rows)
     ]
 
 

@@ -34,7 +34,9 @@ def reproduce(
     ] = None,
     preset: Annotated[
         str | None,
-        typer.Option(help="Settings to start from [paper with --weights, else default; table3: turned]."),
+        typer.Option(
+            help="Settings to start from; if not given, paper with --weights, else default (table3: turned)."
+        ),
     ] = None,
     settings: Set = None,
     weights: Weights = None,
