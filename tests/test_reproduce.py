@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 from pathlib import Path
 
@@ -15,11 +16,12 @@ from sklearn.metrics import roc_auc_score
 from typer.testing import CliRunner
 
 from conftest import TINY, defective_image, good_image
-from differnet import DifferNet, config, published, reproduction, targets
+from differnet import DifferNet, config, published, reproduction, reproduction_files, targets
 from differnet.cli import app
 from differnet.datasets import read
 from differnet.errors import LayoutError, ModelFileError
 from differnet.metrics import auroc, recall_without_false_alarms
+from differnet.reports import Report, Table
 from differnet.reproduction import Cell, Lab, Plan
 
 RUN = CliRunner()
@@ -340,6 +342,26 @@ def test_a_cell_is_what_the_detector_says(categories, tmp_path):
 def cell_of(scores, labels, looks=()):
     defects = tuple("dent" if label else "good" for label in labels)
     return Cell("x", 0, None, 1, defects, np.array(scores), {}, looks, None, None, 1.0, 1.0, None, "", "f32")
+
+
+def test_a_page_says_what_was_found_out_and_keeps_published_figures_as_printed(tmp_path):
+    cell = dataclasses.replace(cell_of([1.0, 2.0], [False, True]), choice="looked at upright", backbone="b")
+    table = Table(("a", "b"), (("x|y", 1 / 3), ("94.90", None), ("n", 7)))
+    report = Report("A title", table, (cell,), ("A note.",))
+    origin = reproduction_files.Origin("differnet reproduce x", "default", config.resolve("default"))
+    paths = reproduction_files.write(tmp_path, "t", report, origin)
+    assert [path.name for path in paths] == ["t.csv", "t.md"]
+    assert (tmp_path / "t.csv").read_bytes() == b"a,b\r\nx|y,0.3333\r\n94.90,\r\nn,7\r\n"
+    page = (tmp_path / "t.md").read_text()
+    assert "| a | b |\n| --- | --- |\n| x\\|y | 0.33 |\n| 94.90 |  |\n| n | 7 |\n" in page
+    assert "- A note.\n" in page
+    assert "- x, seed 0, 1 images: looked at upright\n" in page
+    assert "1 fits of 1 to 1 s, 1000 to 1000 ms an image" in page
+    assert reproduction_files.to_dict("t", report, origin)["rows"] == [
+        ["x|y", 1 / 3],
+        ["94.90", None],
+        ["n", 7],
+    ]
 
 
 def test_recall_at_a_rate_of_false_alarms_by_hand():

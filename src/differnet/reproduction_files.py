@@ -48,6 +48,7 @@ def to_dict(name: str, report: Report, origin: Origin) -> dict[str, Any]:
         "columns": list(report.table.columns),
         "rows": [list(row) for row in report.table.rows],
         "notes": [*report.notes, *_circumstances(report, origin)],
+        "choices": _choices(report),
     }
 
 
@@ -78,11 +79,26 @@ def _text(value: Value) -> str:
 def _page(report: Report, origin: Origin, picture: Path | None) -> str:
     image = f"![{report.title}]({picture.name})\n\n" if picture else ""
     notes = "".join(f"- {note}\n" for note in (*report.notes, *_circumstances(report, origin)))
+    choices = "".join(f"- {choice}\n" for choice in _choices(report))
     settings = json.dumps(origin.settings.to_dict(), indent=2)
     return (
         f"# {report.title}\n\n```\n{origin.command}\n```\n\n{markdown(report.table)}\n{image}{notes}\n"
-        f"<details><summary>Settings asked for</summary>\n\n```json\n{settings}\n```\n\n</details>\n"
+        + (_folded("Found out from the good images", choices) if choices else "")
+        + _folded("Settings asked for", f"```json\n{settings}\n```\n")
     )
+
+
+def _folded(title: str, text: str) -> str:
+    return f"<details><summary>{title}</summary>\n\n{text}\n</details>\n"
+
+
+def _choices(report: Report) -> list[str]:
+    """Say of each cell what was found out, where the settings left something open."""
+    return [
+        f"{cell.dataset}, seed {cell.seed}, {cell.n_train} images: {cell.choice}"
+        for cell in report.cells
+        if cell.choice
+    ]
 
 
 def _circumstances(report: Report, origin: Origin) -> list[str]:
@@ -91,7 +107,6 @@ def _circumstances(report: Report, origin: Origin) -> list[str]:
     fits = [cell.fit_seconds for cell in cells]
     a_score = [1000 * cell.score_seconds_per_image for cell in cells]
     backbones = "; ".join(dict.fromkeys(f"{cell.backbone}, {cell.precision}" for cell in cells))
-    found = "; ".join(dict.fromkeys(cell.choice for cell in cells if cell.choice))
     made = "; ".join(dict.fromkeys(", ".join(f"{k} {v}" for k, v in cell.versions.items()) for cell in cells))
     stand_in = (
         ""
@@ -102,8 +117,7 @@ def _circumstances(report: Report, origin: Origin) -> list[str]:
         f"Preset `{origin.preset}`. Backbone: {backbones}{stand_in}.",
         f"Seeds {seeds}; mean and standard deviation over them; the last epoch counts. The test images chose nothing "
         "but the epoch in the column that says so.",
-        *([f"Found out from the good images: {found}."] if found else []),
-        f"{len(cells)} fits of {min(fits):.0f} to {max(fits):.0f} s, {min(a_score):.0f} to {max(a_score):.0f} ms "
-        f"an image, on {os.cpu_count()} cores ({platform.machine()}), which may have been shared with other work.",
+        f"{len(cells)} fits of {min(fits):.0f} to {max(fits):.0f} s, {min(a_score):.0f} to {max(a_score):.0f} ms an image "
+        f"by the clock, on {os.cpu_count()} cores ({platform.machine()}) that may have been shared with other work.",
         f"Versions: {made}.",
     ]
