@@ -11,13 +11,15 @@ import pytest
 
 SOURCE = Path(__file__).parent.parent / "src" / "differnet"
 ORDER = [
-    "errors", "settings", "config", "seeds", "heap", "storage", "images", "frame", "datasets", "synthetic", "views",
-    "weights", "backbone", "runtime", "openvino_runtime", "onnx_runtime", "placement", "quantize", "reading", "gaussian",
+    "errors", "settings", "config", "seeds", "heap", "storage", "images", "frame",
+    "samples", "tables", "layouts", "datasets", "synthetic", "views", "weights",
+    "backbone", "runtime", "openvino_runtime", "onnx_runtime", "placement", "quantize", "reading", "gaussian",
     "flow", "score",
     "metrics", "calibrate", "anytime", "gate", "train", "features", "bank", "evidence",
     "choice", "trial", "localize", "artifact",
     "verdict", "scorer", "fitting", "conversion", "detector", "demo", "pictures", "evaluate", "evaluation_files",
-    "rows", "showcase", "console", "telling", "cli", "__main__",
+    "published", "reproduction", "reports", "targets", "reproduction_files",
+    "rows", "showcase", "console", "telling", "options", "reproduce_command", "cli", "__main__",
 ]  # fmt: skip
 LEAVES = {
     "heap",

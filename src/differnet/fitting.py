@@ -31,12 +31,17 @@ from differnet.seeds import generator
 from differnet.trial import with_length
 from differnet.views import ViewSet, random_views, render
 
+Watch = Callable[[Flow, int, int], None]
 _MAP_SCALE_IMAGES = 16
+
+
+def unwatched(flow: Flow, epoch: int, total: int) -> None:
+    """Look at nothing."""
 
 
 @dataclass(frozen=True)
 class Fitter:
-    """All that a fit depends on besides the images."""
+    """All that a fit depends on besides the images, and what ``watch``es the flow after every epoch of so many."""
 
     config: config.Config
     seed: int
@@ -45,6 +50,7 @@ class Fitter:
     prepared: Prepared
     scoring_views: ViewSet
     progress: Progress
+    watch: Watch = unwatched
 
     @property
     def describer(self) -> Describer:
@@ -77,6 +83,11 @@ class Fitter:
         if flow.whitening is not None:
             flow.whitening.set(*gaussian.fit(source.sample(gaussian.MOST_ROWS), self.seed))
             give_back()
+
+        def tell(epoch: train.Epoch, total: int) -> None:
+            self.watch(flow, epoch.epoch + 1, total)
+            on_epoch(epoch, total)
+
         history = train.fit(
             flow,
             source,
@@ -84,7 +95,7 @@ class Fitter:
             self.read.rows(torch.cat(features)) if features else None,
             folder / "flow.safetensors" if folder else None,
             f"{key} {self.config.reading}",
-            on_epoch,
+            tell,
             self.config.noise,
             self.seed,
         )
