@@ -11,18 +11,21 @@ import pytest
 
 SOURCE = Path(__file__).parent.parent / "src" / "differnet"
 ORDER = [
-    "errors", "settings", "config", "seeds", "storage", "images", "frame", "datasets", "synthetic", "views", "weights",
+    "errors", "settings", "config", "seeds", "heap", "storage", "images", "frame",
+    "samples", "tables", "layouts", "datasets", "synthetic", "views", "weights",
     "backbone", "runtime", "openvino_runtime", "onnx_runtime", "placement", "quantize", "reading", "gaussian",
     "flow", "score",
     "metrics", "calibrate", "anytime", "gate", "train", "features", "bank", "evidence",
     "choice", "trial", "localize", "artifact",
     "verdict", "scorer", "fitting", "conversion", "detector", "demo", "pictures", "evaluate", "evaluation_files",
+    "published", "reproduction", "reports", "targets", "reproduction_files",
     "baselines.method", "baselines.ours", "baselines.classical", "baselines.pixels", "baselines.geotrans",
     "baselines.ganomaly", "baselines.dsebm", "baselines.adgan", "baselines.peers", "baselines.peer_flows",
     "baselines.catalogue", "cells", "stopwatch", "compare", "comparison_table",
-    "rows", "showcase", "console", "telling", "options", "compare_command", "cli", "__main__",
+    "rows", "showcase", "console", "telling", "options", "reproduce_command", "compare_command", "cli", "__main__",
 ]  # fmt: skip
 LEAVES = {
+    "heap",
     "images",
     "seeds",
     "storage",

@@ -1,17 +1,29 @@
-"""The command line: fit, score, quantize, evaluate, compare, demo, info."""
+"""The command line: fit, score, quantize, evaluate, reproduce, compare, demo, info."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 import typer
 
 from differnet import __version__
 from differnet.compare_command import compare
 from differnet.console import bars, err, guarded, out, print_json, print_json_rows
-from differnet.options import Device, Json, Preset, Set, Weights
+from differnet.options import (
+    Category,
+    Device,
+    Json,
+    LayoutName,
+    Preset,
+    Set,
+    Shots,
+    Split,
+    Weights,
+    check_layout,
+)
+from differnet.reproduce_command import reproduce
 from differnet.telling import tell_demo, tell_evaluation, tell_fit, tell_model, tell_rows, tell_run
 
 app = typer.Typer(
@@ -161,34 +173,35 @@ def quantize(
 
 @app.command()
 def evaluate(
-    data: Annotated[Path, typer.Argument(help="Data set: a folder, or elpv for the installed package.")],
-    layout: Annotated[str, typer.Option(help="auto, folder, mvtec, mtd or elpv.")] = "auto",
-    category: Annotated[
-        list[str] | None, typer.Option(help="MVTec category, or mono or poly; repeatable.")
+    data: Annotated[
+        Path, typer.Argument(help="Data set: a folder, a table (.csv, .parquet), or elpv for the package.")
+    ],
+    layout: LayoutName = "auto",
+    category: Category = None,
+    split: Split = None,
+    shots: Shots = None,
+    seeds: Annotated[
+        int | None, typer.Option(min=1, help="How many seeds: 0, 1, ...; if not given, 1, or 3 with --shots.")
     ] = None,
-    split: Annotated[Path | None, typer.Option(help="File naming the training images (mtd).")] = None,
-    shots: Annotated[int | None, typer.Option(min=1, help="Train on this many random images.")] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="How many seeds: 0, 1, ...")] = 1,
     preset: Preset = "default",
     directory: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder for figures, scores and pictures.")
     ] = None,
-    maps: Annotated[bool, typer.Option(help="Compute pixel AUROC where masks exist.")] = True,
+    maps: Annotated[bool, typer.Option(help="Compute pixel AUROC and AUPRO where masks exist.")] = True,
     settings: Set = None,
     weights: Weights = None,
     device: Device = "cpu",
     json: Json = False,
 ) -> None:
-    """Measure on a labelled data set: AUROC, recall without false alarms, pixel AUROC."""
+    """Measure on a labelled data set: AUROC, recall without false alarms, pixel AUROC and AUPRO."""
     with guarded():
         from differnet import config, datasets, evaluation_files
         from differnet.evaluate import evaluate as run
         from differnet.frame import with_mask_as_text
 
-        if layout not in get_args(datasets.Layout):
-            raise typer.BadParameter(f"{layout!r} is not one of {', '.join(get_args(datasets.Layout))}")
         resolved = config.resolve(preset, with_mask_as_text(config.parse_assignments(settings or [])))
-        tables = datasets.read(data, layout, category or (), split)  # type: ignore[arg-type]
+        tables = datasets.read(data, check_layout(layout), category or (), split)
+        count = seeds or (1 if shots is None else 3)
         documents = []
         for dataset in tables:
             err.print(repr(dataset))
@@ -197,7 +210,7 @@ def evaluate(
                 result = run(
                     dataset,
                     resolved,
-                    range(seeds),
+                    range(count),
                     shots,
                     weights,
                     device,
@@ -215,6 +228,7 @@ def evaluate(
             out.print(f"Look at {directory}")
 
 
+app.command()(reproduce)
 app.command()(compare)
 
 

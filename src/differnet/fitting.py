@@ -20,6 +20,7 @@ from differnet.errors import ConfigError, ModelFileError
 from differnet.features import Describer, FreshViews, Progress, describer_of_graph, describer_of_module
 from differnet.flow import Flow
 from differnet.frame import cut, shown, to_square
+from differnet.heap import give_back
 from differnet.images import ImageLike
 from differnet.images import load as load_image
 from differnet.openvino_runtime import Graph
@@ -30,12 +31,17 @@ from differnet.seeds import generator
 from differnet.trial import with_length
 from differnet.views import ViewSet, random_views, render
 
+Watch = Callable[[Flow, int, int], None]
 _MAP_SCALE_IMAGES = 16
+
+
+def unwatched(flow: Flow, epoch: int, total: int) -> None:
+    """Look at nothing."""
 
 
 @dataclass(frozen=True)
 class Fitter:
-    """All that a fit depends on besides the images."""
+    """All that a fit depends on besides the images, and what ``watch``es the flow after every epoch of so many."""
 
     config: config.Config
     seed: int
@@ -44,6 +50,7 @@ class Fitter:
     prepared: Prepared
     scoring_views: ViewSet
     progress: Progress
+    watch: Watch = unwatched
 
     @property
     def describer(self) -> Describer:
@@ -75,6 +82,12 @@ class Fitter:
         source = self._source(fitted, folder, key, bank)
         if flow.whitening is not None:
             flow.whitening.set(*gaussian.fit(source.sample(gaussian.MOST_ROWS), self.seed))
+            give_back()
+
+        def tell(epoch: train.Epoch, total: int) -> None:
+            self.watch(flow, epoch.epoch + 1, total)
+            on_epoch(epoch, total)
+
         history = train.fit(
             flow,
             source,
@@ -82,7 +95,7 @@ class Fitter:
             self.read.rows(torch.cat(features)) if features else None,
             folder / "flow.safetensors" if folder else None,
             f"{key} {self.config.reading}",
-            on_epoch,
+            tell,
             self.config.noise,
             self.seed,
         )
@@ -232,10 +245,12 @@ def prepare(
         choice = kept_choice(file, key) if file else None
         if choice is None:
             choice, evidence = choose(settings, module.channels, describer, images, groups, seed, progress)
+            give_back()
             settled = settle(settings, choice)
             if evidence is not None and settings.training.length == "auto":
                 read = settled_reading(settled, module.channels)
                 choice = with_length(choice, evidence, settled, read, seed, progress)
+                give_back()
             choice = replace(choice, length=float(settle(settings, choice).training.length))
             if file:
                 keep_choice(file, key, choice)
