@@ -1,4 +1,4 @@
-"""The command line: fit, score, quantize, evaluate, reproduce, demo, info."""
+"""The command line: fit, score, quantize, evaluate, reproduce, compare, demo, info."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from differnet import __version__
+from differnet.compare_command import compare
 from differnet.console import bars, err, guarded, out, print_json, print_json_rows
 from differnet.options import (
     Category,
@@ -228,6 +229,7 @@ def evaluate(
 
 
 app.command()(reproduce)
+app.command()(compare)
 
 
 @app.command()

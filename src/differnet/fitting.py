@@ -20,6 +20,7 @@ from differnet.errors import ConfigError, ModelFileError
 from differnet.features import Describer, FreshViews, Progress, describer_of_graph, describer_of_module
 from differnet.flow import Flow
 from differnet.frame import cut, shown, to_square
+from differnet.heap import give_back
 from differnet.images import ImageLike
 from differnet.images import load as load_image
 from differnet.openvino_runtime import Graph
@@ -81,6 +82,7 @@ class Fitter:
         source = self._source(fitted, folder, key, bank)
         if flow.whitening is not None:
             flow.whitening.set(*gaussian.fit(source.sample(gaussian.MOST_ROWS), self.seed))
+            give_back()
 
         def tell(epoch: train.Epoch, total: int) -> None:
             self.watch(flow, epoch.epoch + 1, total)
@@ -243,10 +245,12 @@ def prepare(
         choice = kept_choice(file, key) if file else None
         if choice is None:
             choice, evidence = choose(settings, module.channels, describer, images, groups, seed, progress)
+            give_back()
             settled = settle(settings, choice)
             if evidence is not None and settings.training.length == "auto":
                 read = settled_reading(settled, module.channels)
                 choice = with_length(choice, evidence, settled, read, seed, progress)
+                give_back()
             choice = replace(choice, length=float(settle(settings, choice).training.length))
             if file:
                 keep_choice(file, key, choice)
