@@ -226,6 +226,11 @@ def _from_format_2(header: Mapping[str, Any]) -> dict[str, Any]:
     return {**header, "format": FORMAT, "config": settings, "channels": [channels], "choice": None}
 
 
+def _with_gradient(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Say of a model from before heat maps were made in two ways that its scale is of maps by eq. 7."""
+    return {**settings, "maps": {"gradient": "pixels", **settings["maps"]}}
+
+
 def _writer(header: Mapping[str, Any]) -> str:
     found = header.get("versions")
     return str(found.get("differnet", "unknown")) if isinstance(found, dict) else "unknown"
@@ -245,7 +250,7 @@ def versions() -> dict[str, str]:
 def _build(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Model:
     if header["format"] == 2:
         header = _from_format_2(header)
-    settings = config.Config.from_dict(header["config"])
+    settings = config.Config.from_dict(_with_gradient(header["config"]))
     state = {name.removeprefix("flow."): value for name, value in tensors.items() if name.startswith("flow.")}
     features, shape = int(header["features"]), settings.flow
     wanted = parameter_count(features, shape)

@@ -11,6 +11,7 @@ import typer
 from differnet import __version__
 from differnet.compare_command import compare
 from differnet.console import bars, err, guarded, out, print_json, print_json_rows
+from differnet.heap import keep_large_tables_apart
 from differnet.options import (
     Category,
     Device,
@@ -36,6 +37,7 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command line."""
+    keep_large_tables_apart()
     app()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -147,6 +147,8 @@ class Fitter:
                 if folder is None
                 else kept_bank(self.describer, images, self.seed, folder, key, self.progress, at_hand)
             )
+            at_hand.clear()  # the bank has them now
+            give_back()
         return train.Bank(bank.flatten(0, 1), training.batch, self.seed, self.read.rows)
 
 
@@ -205,14 +207,14 @@ def check_bank(bank: Tensor, count: int, settings: config.Config, is_fixed: bool
 class Prepared:
     """A backbone made ready for one kind of part: settings that leave nothing open, and what describes by them.
 
-    ``described``: training features (V, W) that are at hand already, by the position of the image.
+    ``described``: training features (V, W) that are at hand already, by the position of the image; emptied by a fit.
     """
 
     config: config.Config
     describer: Describer
     graph: Graph | None
     choice: Choice | None
-    described: Mapping[int, Tensor] = field(default_factory=dict)
+    described: dict[int, Tensor] = field(default_factory=dict)
 
 
 def prepare(
