@@ -47,8 +47,8 @@ def run_demo(directory: Path, seed: int, progress: Progress) -> dict[str, Any]:
 def _fitted(dataset: datasets.Dataset, detector: DifferNet) -> list[Path]:
     """Return the tiles that will be fitted to; those held out give no ranges either."""
     paths = [sample.path for sample in dataset.train]
-    share = detector.config.decision.holdout
-    chosen, _ = split(paths, [cell_of(path) for path in paths], share, detector.seed)
+    decision = detector.config.decision
+    chosen, _ = split(paths, [cell_of(path) for path in paths], decision, detector.seed)
     return [paths[index] for index in chosen]
 
 
