@@ -14,10 +14,10 @@ ORDER = [
     "errors", "settings", "config", "seeds", "storage", "images", "frame", "datasets", "synthetic", "views", "weights",
     "backbone", "runtime", "openvino_runtime", "onnx_runtime", "placement", "quantize", "reading", "gaussian",
     "flow", "score",
-    "metrics", "calibrate", "anytime", "gate", "train", "features", "bank", "evidence",
+    "metrics", "calibrate", "anytime", "gate", "light", "drift", "train", "features", "bank", "record", "evidence",
     "choice", "trial", "localize", "artifact",
-    "verdict", "scorer", "fitting", "conversion", "detector", "demo", "pictures", "evaluate", "evaluation_files",
-    "rows", "showcase", "console", "telling", "cli", "__main__",
+    "verdict", "scorer", "fitting", "recalibrate", "conversion", "detector", "demo", "pictures", "evaluate",
+    "evaluation_files", "rows", "showcase", "console", "telling", "cli", "__main__",
 ]  # fmt: skip
 LEAVES = {
     "images",
@@ -30,6 +30,8 @@ LEAVES = {
     "anytime",
     "gate",
     "gaussian",
+    "light",
+    "drift",
 }
 
 

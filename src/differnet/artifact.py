@@ -25,12 +25,13 @@ from torch import Tensor
 from differnet import backbone, config, storage
 from differnet.anytime import EarlyStop, early_stop
 from differnet.backbone import MultiScale
-from differnet.calibrate import Threshold, choose_threshold
+from differnet.calibrate import Threshold, check_count, choose_threshold
 from differnet.choice import Choice
 from differnet.errors import ConfigError, ModelFileError, WeightsError
 from differnet.flow import Flow, Permutation
 from differnet.openvino_runtime import Graph
 from differnet.reading import Reading, settled_reading
+from differnet.record import CalibrationRecord, from_header
 from differnet.runtime import GROUP, Precision
 from differnet.train import Epoch
 from differnet.views import count_views
@@ -60,7 +61,7 @@ class Model:
     evidence; nothing when the settings left nothing open. ``map_scale``: the heat-map value that is drawn as 1.
     ``runtime``, ``precision``: what computed the features that the flow was fitted to. ``graph``: the 8-bit network
     they came from, ``probe`` (B, W) its features of :func:`differnet.runtime.probe` where it was made; nothing in
-    floats.
+    floats. ``calibrated_on``: which images those held out were; nothing where there were none, and in files of before.
     """
 
     config: config.Config
@@ -77,6 +78,7 @@ class Model:
     graph: Graph | None = None
     probe: Tensor | None = None
     choice: Choice | None = None
+    calibrated_on: CalibrationRecord | None = None
     history: tuple[Epoch, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
 
@@ -126,6 +128,7 @@ def save(path: str | Path, model: Model) -> None:
         "map_scale": model.map_scale,
         "train_count": model.train_count,
         "choice": None if model.choice is None else model.choice.to_dict(),
+        "calibrated_on": None if model.calibrated_on is None else model.calibrated_on.to_dict(),
         "history": [asdict(epoch) for epoch in model.history],
         "versions": dict(model.versions),
     }
@@ -174,24 +177,31 @@ def backbone_of(model: Model, source: str | None) -> MultiScale:
     return module
 
 
-def threshold(model: Model, views: int | None = None) -> Threshold | None:
+def threshold(model: Model, views: int | None = None, rate: float | None = None) -> Threshold | None:
     """Return theta with its promise for the mean of the first ``views`` views, or of all.
 
-    Nothing when no good images were held out.
+    ``rate``: another than that of the settings. Nothing when no good images were held out.
     """
     if len(model.view_scores) == 0:
         return None
-    return choose_threshold(model.calibration(views), model.config.decision.rate)
+    decision = model.config.decision
+    return choose_threshold(model.calibration(views), rate or decision.rate, decision.confidence)
 
 
 def summarise(model: Model) -> dict[str, Any]:
     """Return what the model is and was made from, as JSON types."""
     promise = threshold(model)
+    review = model.config.decision.review_rate and threshold(model, rate=model.config.decision.review_rate)
+    record = model.calibrated_on
     return {
         "threshold": None if promise is None else promise.value,
         "promised_false_alarm_rate": None if promise is None else promise.promised,
+        "guarantee": None if promise is None else promise.guarantee,
+        "confidence": model.config.decision.confidence,
+        "review_threshold": review.value if review else None,
         "train_count": model.train_count,
         "calibration_count": len(model.view_scores),
+        "calibrated_on": None if record is None else record.summary(),
         "seed": model.seed,
         "features": model.flow.features,
         "flow_parameters": parameter_count(model.flow.features, model.config.flow),
@@ -264,6 +274,8 @@ def _build(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Model:
     finite = all(bool(torch.isfinite(value).all()) for value in state.values())
     if view_scores.ndim != 2 or not np.isfinite(view_scores).all() or not finite:
         raise ValueError("NaN or infinite numbers")
+    if len(view_scores):
+        check_count(len(view_scores), settings.decision.rate, settings.decision.confidence)
     precision: Precision = header["precision"]
     if precision not in get_args(Precision) or (precision == "int8") != ("graph.xml" in tensors):
         raise ValueError(f"precision {precision!r} does not go with the tensors")
@@ -282,6 +294,7 @@ def _build(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Model:
         graph=Graph.from_tensors(tensors) if precision == "int8" else None,
         probe=tensors["graph.probe"] if precision == "int8" else None,
         choice=None if header["choice"] is None else Choice.from_dict(header["choice"]),
+        calibrated_on=from_header(header.get("calibrated_on"), len(view_scores)),
         history=tuple(Epoch(**epoch) for epoch in header["history"]),
         versions=dict(header["versions"]),
     )

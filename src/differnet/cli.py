@@ -1,4 +1,4 @@
-"""The command line: fit, score, quantize, evaluate, demo, info."""
+"""The command line: fit, score, calibrate, quantize, evaluate, demo, info."""
 
 from __future__ import annotations
 
@@ -10,7 +10,15 @@ import typer
 
 from differnet import __version__
 from differnet.console import bars, err, guarded, out, print_json, print_json_rows
-from differnet.telling import tell_demo, tell_evaluation, tell_fit, tell_model, tell_rows, tell_run
+from differnet.telling import (
+    tell_calibration,
+    tell_demo,
+    tell_evaluation,
+    tell_fit,
+    tell_model,
+    tell_rows,
+    tell_run,
+)
 
 app = typer.Typer(
     name="differnet",
@@ -29,6 +37,21 @@ Weights = Annotated[
     str | None, typer.Option(help="File of backbone weights (.pth or .safetensors), for use offline.")
 ]
 Device = Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1, mps.")]
+Groups = Annotated[
+    str | None,
+    typer.Option(
+        help="Regular expression over paths; images with equal matches belong together (same part)."
+    ),
+]
+Rate = Annotated[float | None, typer.Option(help="False-alarm rate wanted (fit: 0.01).")]
+Confidence = Annotated[
+    float | None,
+    typer.Option(help="Promise the rate with this confidence, e.g. 0.95, instead of on average."),
+]
+ReviewRate = Annotated[
+    float | None,
+    typer.Option(help="A higher false-alarm rate, from whose threshold on a person should look."),
+]
 
 
 def main() -> None:
@@ -57,11 +80,10 @@ def fit(
     model: Annotated[Path, typer.Option("--out", "-o", help="Model file to write.")],
     preset: Preset = "default",
     seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
-    rate: Annotated[float | None, typer.Option(help="False-alarm rate wanted (default 0.01).")] = None,
-    group_pattern: Annotated[
-        str | None,
-        typer.Option(help="Regular expression over paths; images with equal matches are held out together."),
-    ] = None,
+    rate: Rate = None,
+    confidence: Confidence = None,
+    review_rate: ReviewRate = None,
+    group_pattern: Groups = None,
     ignore: Annotated[
         Path | None, typer.Option(help="Mask image: what is white does not matter and is not looked at.")
     ] = None,
@@ -81,7 +103,7 @@ def fit(
         from differnet.features import by_epoch
         from differnet.storage import check_target
 
-        asked = {"rate": rate, "ignore": ignore}
+        asked = {"rate": rate, "confidence": confidence, "review_rate": review_rate, "ignore": ignore}
         values = config.parse_assignments(settings or []) | {k: v for k, v in asked.items() if v is not None}
         detector = DifferNet(preset, seed, weights, device, **values)
         check_target(model)
@@ -89,7 +111,7 @@ def fit(
         with bars() as progress:
             detector.fit(
                 paths,
-                groups=None if group_pattern is None else _groups(paths, group_pattern),
+                groups=_groups(paths, group_pattern),
                 checkpoint=checkpoint,
                 progress=progress,
                 on_epoch=by_epoch(progress),
@@ -108,17 +130,17 @@ def score(
         str | None,
         typer.Option(help="Views an image: a number, or auto to stop as soon as the verdict is certain."),
     ] = None,
-    fail_on_defect: Annotated[bool, typer.Option(help="Exit with 1 when an image was flagged.")] = False,
+    fail_on_defect: Annotated[bool, typer.Option(help="Exit with 1 when an image was NG.")] = False,
     weights: Weights = None,
     device: Device = "cpu",
     json: Json = False,
 ) -> None:
-    """Judge images: score, p-value, verdict, and heat maps on request."""
+    """Judge images: OK, review or NG, score, p-value, and heat maps on request."""
     with guarded():
         from differnet import rows
         from differnet.detector import DifferNet
         from differnet.errors import NotFittedError
-        from differnet.verdict import threshold_for
+        from differnet.verdict import review_threshold, threshold_for
 
         rows.check_target(table)
         detector = DifferNet.load(model, weights, device)
@@ -131,14 +153,47 @@ def score(
                 judged.add(row)
                 if file:
                     file.add(row)
-        promise = threshold_for(detector.model, None if count == "auto" else count)
+        number = None if count == "auto" else count
+        promise, review = threshold_for(detector.model, number), review_threshold(detector.model, number)
         theta = None if promise is None else promise.value
         if json:
-            print_json_rows({"model": str(model), "threshold": theta}, "images", judged)
+            head = {"model": str(model), "threshold": theta, "review_threshold": review}
+            print_json_rows(head, "images", judged)
         else:
             tell_rows(judged, theta)
     if fail_on_defect and judged.flagged:
         raise typer.Exit(1)
+
+
+@app.command()
+def calibrate(
+    model: Annotated[Path, typer.Argument(help="Model file.")],
+    good: Annotated[Path, typer.Argument(help="Folder of good images that it was not fitted to.")],
+    target: Annotated[Path, typer.Option("--out", "-o", help="Model file to write.")],
+    rate: Rate = None,
+    confidence: Confidence = None,
+    review_rate: ReviewRate = None,
+    group_pattern: Groups = None,
+    weights: Weights = None,
+    device: Device = "cpu",
+    json: Json = False,
+) -> None:
+    """Set the threshold of a model anew from other good images, without training; what is not given stays.
+
+    --confidence 0 and --review-rate 0 take them away.
+    """
+    with guarded():
+        from differnet.datasets import find_good
+        from differnet.detector import DifferNet
+        from differnet.storage import check_target
+
+        check_target(target)
+        detector, paths = DifferNet.load(model, weights, device), find_good(good)
+        groups = _groups(paths, group_pattern)
+        with bars() as progress:
+            detector.calibrate(paths, rate, progress, None, confidence, review_rate, groups)
+        detector.save(target)
+        tell_calibration(detector, target, json)
 
 
 @app.command()
@@ -260,9 +315,11 @@ def info(
         tell_model(summary)
 
 
-def _groups(paths: list[Path], pattern: str) -> list[str]:
+def _groups(paths: list[Path], pattern: str | None) -> list[str] | None:
     from differnet.errors import ConfigError
 
+    if pattern is None:
+        return None
     try:
         expression = re.compile(pattern)
     except re.error as error:

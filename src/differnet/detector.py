@@ -22,16 +22,17 @@ from differnet import (
     frame,
     gate,
     localize,
+    recalibrate,
     runtime,
     train,
     verdict,
 )
 from differnet.artifact import Model
+from differnet.drift import DriftMonitor
 from differnet.errors import ConfigError, NotFittedError, WeightsError
-from differnet.features import Describer, Progress, describer_of_module, name_of, silent
+from differnet.features import Describer, Progress, name_of, silent
 from differnet.images import ImageLike, Pixels, gather
 from differnet.images import load as load_image
-from differnet.runtime import GROUP
 from differnet.scorer import Count, Images, Scorer, scoring_views
 from differnet.verdict import Heat, Prediction, ViewScores
 from differnet.views import ViewSet, count_views
@@ -100,13 +101,7 @@ class DifferNet:
     @cached_property
     def describer(self) -> Describer:
         """From images to features, in the runtime and precision of the configuration or of the model."""
-        if self._model:
-            return fitting.describer_of_model(self._model, self.config, lambda: self.module, self.device)
-        if not fitting.is_ready(self.config, self.device):
-            raise NotFittedError(
-                "what to look at, or the ranges of 8-bit integers, come from good images: call prepare(images) or fit"
-            )
-        return describer_of_module(self.module, self.config, self.device)
+        return fitting.describer_for(self._model, self.config, lambda: self.module, self.device)
 
     @property
     def scoring_views(self) -> ViewSet:
@@ -158,8 +153,9 @@ class DifferNet:
         changes when this one fails. Raises :class:`ImageError` for an unreadable one, :class:`ConfigError` for too few.
         """
         items = gather(images)
-        chosen, held = fitting.split(items, groups, self.config.decision.holdout, self.seed)
-        fitted = [items[index] for index in chosen]
+        chosen, held = fitting.split(items, groups, self.config.decision, self.seed)
+        fitted, kept = [items[index] for index in chosen], [items[index] for index in held]
+        of_kept = None if groups is None else [groups[index] for index in held]
         folder = None if checkpoint is None else Path(checkpoint)
         ready = self._prepared
         if bank is not None:
@@ -173,9 +169,9 @@ class DifferNet:
         shown = scoring_views(ready.config.views, self.seed)
         fitter = fitting.Fitter(ready.config, self.seed, self.device, self.module, ready, shown, progress)
         rows = bank if bank is None or not held else bank[chosen]
-        self._model = fitter.fit(fitted, [items[index] for index in held], folder, on_epoch, rows, scale_maps)
+        self._model = fitter.fit(fitted, kept, of_kept, folder, on_epoch, rows, scale_maps)
         self._settle(ready)
-        calibrate.warn_when_few(self.promise)
+        recalibrate.warn_when_weak(self.model)
         return self
 
     def score(self, images: Images, progress: Progress = silent, views: Count = None) -> ViewScores:
@@ -231,10 +227,7 @@ class DifferNet:
 
     def judge(self, view_scores: ViewScores, early: bool = False) -> Prediction:
         """Turn the scores of the scoring views into a prediction; ``early`` as ``views="auto"`` would."""
-        if not early:
-            return verdict.after_all(self.model, view_scores)
-        groups = np.split(view_scores, range(GROUP, len(view_scores), GROUP))
-        return verdict.as_soon_as_certain(self.model, groups)
+        return verdict.judge(self.model, view_scores, early)
 
     def calibrate(
         self,
@@ -242,19 +235,27 @@ class DifferNet:
         rate: float | None = None,
         progress: Progress = silent,
         views: int | None = None,
+        confidence: float | None = None,
+        review_rate: float | None = None,
+        groups: Sequence[Hashable] | None = None,
     ) -> calibrate.Threshold:
         """Set the threshold anew from good images that were not used to fit; returns it with its promise.
 
-        ``views``: from now on score in that many views.
+        ``rate``, ``confidence``, ``review_rate``: see :class:`differnet.config.Decision`; ``None`` keeps what the model
+        has, 0 takes the latter two away. ``views``: from now on score in that many views. ``groups``: which images
+        are of the same part or shoot, for the record. Nothing changes when this fails: :class:`ConfigError`.
         """
-        changes = {"rate": rate, "score_views": views}
-        settings = config.resolve(self.config, {k: v for k, v in changes.items() if v is not None})
-        scores = self._scorer.table(gather(good), self._views(views), progress)
-        promise = calibrate.choose_threshold(scores.mean(axis=1), settings.decision.rate)
-        self._asked = config.resolve(self._asked, {k: v for k, v in changes.items() if v is not None})
-        self._take(replace(self.model, view_scores=scores, config=settings))
-        calibrate.warn_when_few(self.promise)
+        asked = recalibrate.changes(rate, views, confidence, review_rate)
+        scorer, shown = self._scorer, self._views(views)
+        model, promise = recalibrate.anew(self.model, asked, gather(good), groups, scorer, shown, progress)
+        self._asked = config.resolve(self._asked, asked)
+        self._take(model)
+        recalibrate.warn_when_weak(model)
         return promise
+
+    def drift_monitor(self, alpha: float = 0.01) -> DriftMonitor:
+        """Return what watches a stream for a change against the calibration images (:mod:`differnet.drift`)."""
+        return recalibrate.monitor_of(self.model, alpha)
 
     def quantize(self, good: Images, progress: Progress = silent) -> gate.Gate:
         """Change a detector fitted in floats to 8-bit integers, if good images that were not fitted to allow it.
@@ -262,15 +263,13 @@ class DifferNet:
         They give the ranges, pass the gate (:mod:`differnet.gate`), and set the threshold anew. Returns the
         figures of the gate; raises :class:`QuantizationError` with them when it refuses, and nothing changes.
         """
-        if self.device != "cpu":
-            raise ConfigError(f"device = {self.device!r}: 8-bit integers run on the CPU; load it there")
         model, describer, found = conversion.to_integers(
-            self.model, self.module, self.describer, gather(good), progress
+            self.model, self.module, self.describer, gather(good), self.device, progress
         )
         self._asked, self._prepared = model.config, None
         self._take(model)
         self.describer = describer
-        calibrate.warn_when_few(self.promise)
+        recalibrate.warn_when_weak(self.model)
         return found
 
     def sibling(self, **settings: Any) -> DifferNet:

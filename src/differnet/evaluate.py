@@ -238,8 +238,8 @@ def _fit_whole(
     if detector.config.views.fresh_views:
         _fit(detector, paths, None, progress, scale_maps=maps)
         return None
-    share = settings.decision.holdout
-    chosen = fitting.split(paths, None, share, detector.seed)[0] if len(paths) > 1 else range(len(paths))
+    decision = settings.decision
+    chosen = fitting.split(paths, None, decision, detector.seed)[0] if len(paths) > 1 else range(len(paths))
     # the others set the second flow's threshold
     detector.prepare([paths[index] for index in chosen], progress)
     bank = describe_all(detector.describer, paths, detector.seed, progress)

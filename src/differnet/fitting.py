@@ -16,7 +16,7 @@ from differnet.artifact import Model
 from differnet.backbone import MultiScale
 from differnet.bank import describe_all, digest_of, identity, kept_bank
 from differnet.choice import Choice, choose, keep_choice, kept_choice, settle
-from differnet.errors import ConfigError, ModelFileError
+from differnet.errors import ConfigError, ModelFileError, NotFittedError
 from differnet.features import Describer, FreshViews, Progress, describer_of_graph, describer_of_module
 from differnet.flow import Flow
 from differnet.frame import cut, shown, to_square
@@ -24,6 +24,7 @@ from differnet.images import ImageLike
 from differnet.images import load as load_image
 from differnet.openvino_runtime import Graph
 from differnet.reading import Reading, settled_reading
+from differnet.record import record_of
 from differnet.runtime import GROUP, Precision
 from differnet.scorer import stack_scores, view_scores
 from differnet.seeds import generator
@@ -59,6 +60,7 @@ class Fitter:
         self,
         fitted: Sequence[ImageLike],
         held: Sequence[ImageLike],
+        held_groups: Sequence[Hashable] | None,
         folder: Path | None,
         on_epoch: train.OnEpoch,
         bank: Tensor | None,
@@ -66,11 +68,13 @@ class Fitter:
     ) -> Model:
         """Fit a flow to ``fitted`` and take the threshold and the scale of heat maps from ``held``.
 
-        ``folder``: where a broken-off fit goes on. ``bank``: the features (N, V, D) of ``fitted`` if at hand.
+        ``held_groups``: which of ``held`` belong together. ``folder``: where a broken-off fit goes on. ``bank``: the
+        features (N, V, D) of ``fitted`` if at hand.
         """
         network = repr(self.module), self.config.backbone.tiles
         key = identity(self.describer, fitted, (network, self.seed)) if folder else ""
         features = self._describe_held_out(held)
+        record = record_of(held, held_groups, self.progress) if held else None
         flow = self._new_flow()
         source = self._source(fitted, folder, key, bank)
         if flow.whitening is not None:
@@ -106,6 +110,7 @@ class Fitter:
             graph=self.prepared.graph,
             probe=None if self.prepared.graph is None else self.describer.probe(),
             choice=self.prepared.choice,
+            calibrated_on=record,
             history=tuple(history),
             versions=artifact.versions(),
         )
@@ -159,19 +164,23 @@ def map_scale(
 
 
 def split(
-    images: Sequence[ImageLike], groups: Sequence[Hashable] | None, share: float, seed: int
+    images: Sequence[ImageLike], groups: Sequence[Hashable] | None, decision: config.Decision, seed: int
 ) -> tuple[list[int], list[int]]:
     """Return the positions of images to fit to and of those held out, whole groups together.
 
-    Raises :class:`ConfigError` for no images, too few groups, or groups that do not go with the images.
+    Raises :class:`ConfigError` for no images, too few groups, groups that do not go with the images, or fewer held
+    out than the wanted confidence needs.
     """
     if groups is not None and len(groups) != len(images):
         raise ConfigError(f"{len(groups)} groups for {len(images)} images; one each is needed")
     if not images:
         raise ConfigError("no images were given; good images are needed to fit")
-    if share == 0:
+    if decision.holdout == 0:
         return list(range(len(images))), []
-    return calibrate.hold_out(range(len(images)) if groups is None else groups, share, seed)
+    names = range(len(images)) if groups is None else groups
+    chosen, held = calibrate.hold_out(names, decision.holdout, seed)
+    calibrate.check_count(len(held), decision.rate, decision.confidence)
+    return chosen, held
 
 
 def check_bank(bank: Tensor, count: int, settings: config.Config, is_fixed: bool) -> None:
@@ -249,10 +258,19 @@ def prepare(
     return Prepared(settings, describer_of_graph(graph, settings, device), graph, choice)
 
 
-def describer_of_model(
-    model: Model, settings: config.Config, module: Callable[[], MultiScale], device: str
+def describer_for(
+    model: Model | None, settings: config.Config, module: Callable[[], MultiScale], device: str
 ) -> Describer:
-    """Describe for a fitted model, where it is checked that the flow will see the numbers it was fitted to."""
+    """Describe for a fitted model, checking that the flow will see the numbers it was fitted to, or for none.
+
+    Raises :class:`NotFittedError` for none while good images are needed to describe.
+    """
+    if model is None and not is_ready(settings, device):
+        raise NotFittedError(
+            "what to look at, or the ranges of 8-bit integers, come from good images: call prepare(images) or fit"
+        )
+    if model is None:
+        return describer_of_module(module(), settings, device)
     if model.graph is not None:
         describer = describer_of_graph(model.graph, settings, device)
     else:

@@ -24,7 +24,7 @@ from differnet.scorer import Count
 from differnet.storage import write_whole
 
 Row = dict[str, Any]
-COLUMNS = ("path", "score", "p_value", "threshold", "is_defective", "views")
+COLUMNS = ("path", "score", "p_value", "threshold", "is_defective", "views", "verdict", "percent")
 _IN_MEMORY = 8 * 2**20
 MAP_COLUMNS = ("overlay", "map")
 
@@ -51,6 +51,8 @@ def judge_all(
             "threshold": prediction.threshold,
             "is_defective": prediction.is_defective,
             "views": prediction.views,
+            "verdict": prediction.verdict,
+            "percent": prediction.percent,
         }
         if maps and prediction.heat_map is not None:
             row["overlay"] = str(maps / f"{names[index]}.png")
@@ -106,12 +108,14 @@ class Spool:
         self._file = tempfile.SpooledTemporaryFile(_IN_MEMORY, "w+", encoding="utf-8")  # noqa: SIM115
         self.count = 0
         self.flagged = 0
+        self.to_review = 0
 
     def add(self, row: Row) -> None:
         """Put one row aside and count it."""
         self._file.write(json.dumps(row, allow_nan=False) + "\n")
         self.count += 1
         self.flagged += bool(row["is_defective"])
+        self.to_review += row["verdict"] == "review"
 
     def __iter__(self) -> Iterator[Row]:
         self._file.seek(0)

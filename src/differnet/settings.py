@@ -167,8 +167,17 @@ class Maps:
 class Decision:
     """How the threshold is found: the share of good images held out and the false-alarm rate wanted.
 
-    ``holdout=0`` fits on all images and leaves the detector without a threshold.
+    ``holdout=0`` fits on all images and leaves the detector without a threshold. ``confidence``: nothing promises
+    ``rate`` on average over calibration sets; a number promises it for the set at hand, with that confidence
+    (:mod:`differnet.calibrate`). ``review_rate``: a higher rate, whose threshold is promised in the same way: what lies
+    between the two is for a person to look at. Nothing: two answers only.
     """
 
     holdout: Annotated[float, Field(ge=0, lt=1)] = 0.2
     rate: Annotated[float, Field(gt=0, lt=1)] = 0.01
+    confidence: Annotated[float, Field(gt=0, lt=1)] | None = None
+    review_rate: Annotated[float, Field(gt=0, lt=1)] | None = None
+
+    def __post_init__(self) -> None:
+        if self.review_rate is not None and self.review_rate <= self.rate:
+            raise ValueError(f"review_rate = {self.review_rate} must be above rate = {self.rate}")

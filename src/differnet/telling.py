@@ -7,6 +7,13 @@ from typing import Any
 
 from differnet.console import err, out, print_json
 
+_COLOURED = {
+    "NG": "[red]NG    [/]",
+    "review": "[yellow]review[/]",
+    "OK": "[green]OK    [/]",
+    None: "-     ",
+}
+
 
 def tell_fit(detector: Any, model: Path, json: bool) -> None:
     """Say what was learned and what to do next."""
@@ -23,11 +30,34 @@ def tell_fit(detector: Any, model: Path, json: bool) -> None:
             "To overrule it: --set rotation=full, --set pooling=whole, --set read_stages=all, --set length=1."
         )
     if promise:
-        out.print(
-            f"Threshold {promise.value:.4g} from {promise.count} held-out good images: a good part is "
-            f"rejected with a probability of at most {promise.promised:.2%}."
-        )
+        out.print(f"Threshold {promise.value:.4g} from {promise.count} held-out good images: {promise}.")
+        _tell_review(detector.model)
     out.print(f"Model file: {model}\nNext: differnet score {model} IMAGES --maps maps", markup=False)
+
+
+def tell_calibration(detector: Any, model: Path, json: bool) -> None:
+    """Say what the new threshold promises and what it was calibrated on."""
+    from differnet.artifact import summarise
+
+    promise, record = detector.promise, detector.model.calibrated_on
+    if json:
+        print_json({"model": str(model), **summarise(detector.model)})
+        return
+    out.print(f"Threshold {promise.value:.4g} from {promise.count} good images: {promise}.")
+    _tell_review(detector.model)
+    out.print(
+        f"Calibrated on {record.count} images of {record.groups} groups, {record.date}, {record.digest[:12]}."
+    )
+    out.print(f"Model file: {model}", markup=False)
+
+
+def _tell_review(model: Any) -> None:
+    from differnet.verdict import review_threshold
+
+    limit = review_threshold(model)
+    if limit is not None:
+        rate = model.config.decision.review_rate
+        out.print(f"From {limit:.4g} on a person should look (false-alarm rate {rate:.4g}).")
 
 
 def tell_rows(judged: Any, threshold: float | None) -> None:
@@ -35,15 +65,15 @@ def tell_rows(judged: Any, threshold: float | None) -> None:
     views = 0
     for row in judged:
         views += row["views"]
-        verdict = {True: "[red]defective[/]", False: "[green]good     [/]", None: "-        "}[
-            row["is_defective"]
-        ]
+        verdict = _COLOURED[row["verdict"]]
         p = "" if row["p_value"] is None else f"  p {row['p_value']:.4f}"
-        out.print(f"{verdict} {row['score']:>12.2f}{p}  ", end="")
+        percent = "" if row["percent"] is None else f" {int(row['percent']):>6}%"
+        out.print(f"{verdict} {row['score']:>12.2f}{percent}{p}  ", end="")
         out.print(row["path"], markup=False)
     limit = "no threshold" if threshold is None else f"threshold {threshold:.2f}"
     mean = f"{views / max(judged.count, 1):.1f} views an image"
-    err.print(f"{judged.count} images, {judged.flagged} defective, {limit}, {mean}")
+    review = f", {judged.to_review} to review" if judged.to_review else ""
+    err.print(f"{judged.count} images, {judged.flagged} defective{review}, {limit}, {mean}")
 
 
 def tell_run(run: Any) -> None:
