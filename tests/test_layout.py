@@ -16,8 +16,9 @@ ORDER = [
     "flow", "score",
     "metrics", "calibrate", "anytime", "gate", "light", "drift", "train", "features", "bank", "record", "evidence",
     "choice", "trial", "localize", "artifact",
-    "verdict", "scorer", "fitting", "recalibrate", "conversion", "detector", "demo", "pictures", "evaluate",
-    "evaluation_files", "rows", "showcase", "console", "telling", "cli", "__main__",
+    "verdict", "scorer", "preparing", "fitting", "crossfit", "recalibrate", "conversion",
+    "detector", "demo", "pictures", "evaluate", "evaluation_files", "rows", "showcase", "console", "telling",
+    "cli", "__main__",
 ]  # fmt: skip
 LEAVES = {
     "images",

@@ -31,7 +31,7 @@ from differnet.errors import ConfigError, ModelFileError, WeightsError
 from differnet.flow import Flow, Permutation
 from differnet.openvino_runtime import Graph
 from differnet.reading import Reading, settled_reading
-from differnet.record import CalibrationRecord, from_header
+from differnet.record import CalibrationRecord, Sources, from_header
 from differnet.runtime import GROUP, Precision
 from differnet.train import Epoch
 from differnet.views import count_views
@@ -62,6 +62,7 @@ class Model:
     ``runtime``, ``precision``: what computed the features that the flow was fitted to. ``graph``: the 8-bit network
     they came from, ``probe`` (B, W) its features of :func:`differnet.runtime.probe` where it was made; nothing in
     floats. ``calibrated_on``: which images those held out were; nothing where there were none, and in files of before.
+    ``fitted_on``: which were fitted to; nothing in files of before.
     """
 
     config: config.Config
@@ -79,6 +80,7 @@ class Model:
     probe: Tensor | None = None
     choice: Choice | None = None
     calibrated_on: CalibrationRecord | None = None
+    fitted_on: Sources | None = None
     history: tuple[Epoch, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
 
@@ -129,6 +131,7 @@ def save(path: str | Path, model: Model) -> None:
         "train_count": model.train_count,
         "choice": None if model.choice is None else model.choice.to_dict(),
         "calibrated_on": None if model.calibrated_on is None else model.calibrated_on.to_dict(),
+        "fitted_on": None if model.fitted_on is None else asdict(model.fitted_on),
         "history": [asdict(epoch) for epoch in model.history],
         "versions": dict(model.versions),
     }
@@ -184,8 +187,8 @@ def threshold(model: Model, views: int | None = None, rate: float | None = None)
     """
     if len(model.view_scores) == 0:
         return None
-    decision = model.config.decision
-    return choose_threshold(model.calibration(views), rate or decision.rate, decision.confidence)
+    decision, folds = model.config.decision, model.calibrated_on.folds if model.calibrated_on else 0
+    return choose_threshold(model.calibration(views), rate or decision.rate, decision.confidence, folds)
 
 
 def summarise(model: Model) -> dict[str, Any]:
@@ -275,7 +278,8 @@ def _build(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Model:
     if view_scores.ndim != 2 or not np.isfinite(view_scores).all() or not finite:
         raise ValueError("NaN or infinite numbers")
     if len(view_scores):
-        check_count(len(view_scores), settings.decision.rate, settings.decision.confidence)
+        folds = header["calibrated_on"]["folds"] if header.get("calibrated_on") else 0
+        check_count(len(view_scores), settings.decision.rate, settings.decision.confidence, int(folds))
     precision: Precision = header["precision"]
     if precision not in get_args(Precision) or (precision == "int8") != ("graph.xml" in tensors):
         raise ValueError(f"precision {precision!r} does not go with the tensors")
@@ -295,6 +299,7 @@ def _build(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Model:
         probe=tensors["graph.probe"] if precision == "int8" else None,
         choice=None if header["choice"] is None else Choice.from_dict(header["choice"]),
         calibrated_on=from_header(header.get("calibrated_on"), len(view_scores)),
+        fitted_on=Sources.from_dict(header["fitted_on"]) if header.get("fitted_on") else None,
         history=tuple(Epoch(**epoch) for epoch in header["history"]),
         versions=dict(header["versions"]),
     )

@@ -10,6 +10,11 @@ just above the (r + 1)-th largest score, the false-alarm rate of theta has the l
 sets of independent images, or lies below it where scores tie. So it exceeds a with the probability of at most r
 successes in n trials of chance a (Wilks, "Determination of sample sizes for setting tolerance limits", Annals of
 Mathematical Statistics 12, 1941; Vovk, "Conditional validity of inductive conformal predictors", ACML 2012).
+
+*Cross-fitted* scores, each image's from a flow fitted to the other folds, use scarce images twice, and cost the promise
+its proof: new parts are scored by a flow fitted to all of them. The rate is then what would hold if that flow scored
+new parts as the flows of the folds scored theirs (Vovk, "Cross-conformal predictors", Annals of Mathematics and
+Artificial Intelligence 74, 2015, for what p-values from folds can be proven to keep).
 """
 
 from __future__ import annotations
@@ -38,6 +43,7 @@ class Threshold:
     ``rate`` was wanted, and ``count`` good images were used. ``promised`` is the false-alarm rate that holds for a
     new good image: where ``confidence`` is nothing, on average over calibration sets, and more than ``rate`` when
     they were too few; else for the calibration set at hand, with that confidence, and never more than ``rate``.
+    ``folds``: how many the scores were cross-fitted over, 0 for images that no flow was fitted to.
     """
 
     value: float
@@ -45,10 +51,13 @@ class Threshold:
     promised: float
     count: int
     confidence: float | None = None
+    folds: int = 0
 
     def __str__(self) -> str:
         """Say the promise in words."""
         chance = f"a good part is rejected with a probability of at most {self.promised:.2%}"
+        if self.folds:
+            return f"{chance}, as estimated over {self.folds} folds (no proof: the flow that judges saw all images)"
         if self.confidence is None:
             return f"{chance}, on average over calibration sets"
         return (
@@ -56,8 +65,10 @@ class Threshold:
         )
 
     @property
-    def guarantee(self) -> Literal["marginal", "conditional"]:
-        """Which promise it is: on average over calibration sets, or for the one at hand with ``confidence``."""
+    def guarantee(self) -> Literal["marginal", "conditional", "cross-fitted"]:
+        """Which promise it is: on average over calibration sets, for the one at hand, or an estimate over folds."""
+        if self.folds:
+            return "cross-fitted"
         return "marginal" if self.confidence is None else "conditional"
 
     @property
@@ -95,8 +106,16 @@ def images_needed(rate: float, confidence: float | None = None) -> int:
     return math.ceil(math.log1p(-confidence) / math.log1p(-rate) - _ROUNDING)
 
 
-def check_count(count: int, rate: float, confidence: float | None) -> None:
-    """Refuse ``count`` good images where ``confidence`` is asked for and they are too few: :class:`ConfigError`."""
+def check_count(count: int, rate: float, confidence: float | None, folds: int = 0) -> None:
+    """Refuse ``count`` good images where ``confidence`` is asked for and they are too few: :class:`ConfigError`.
+
+    So too where they are cross-fitted over ``folds``, for which no confidence is known.
+    """
+    if folds and confidence is not None:
+        raise ConfigError(
+            f"confidence = {confidence:.4g} with {folds} folds: cross-fitted scores depend on each other, and no such "
+            "promise is known for them; hold images out instead (folds=0), or calibrate on others"
+        )
     needed = images_needed(rate, confidence)
     if confidence is not None and count < needed:
         raise ConfigError(
@@ -107,7 +126,7 @@ def check_count(count: int, rate: float, confidence: float | None) -> None:
 
 
 def choose_threshold(
-    calibration: npt.NDArray[Any], rate: float, confidence: float | None = None
+    calibration: npt.NDArray[Any], rate: float, confidence: float | None = None, folds: int = 0
 ) -> Threshold:
     """Return the lowest theta whose false-alarm rate, of ``score >= theta``, is promised to be at most ``rate``.
 
@@ -115,7 +134,8 @@ def choose_threshold(
     fewer than 1 / rate - 1 scores no p-value is that small; theta then lies just above the largest score, and
     ``promised`` says the 1 / (n + 1) that is left. With ``confidence`` the promise is conditional, for independent
     images; too few of them are refused with a :class:`ConfigError`. How many scores may lie at theta or above is
-    settled before they are seen, so ties only make false alarms rarer. Raises :class:`NumericalError` on NaN.
+    settled before they are seen, so ties only make false alarms rarer. ``folds``: the scores are cross-fitted over that
+    many, for which no confidence is known: :class:`ConfigError`. Raises :class:`NumericalError` on NaN.
 
     >>> choose_threshold(np.arange(99.0), rate=0.01).value > 98.0
     True
@@ -128,7 +148,7 @@ def choose_threshold(
     if len(scores) == 0 or not np.isfinite(scores).all():
         raise NumericalError("a threshold needs at least one score, all of them finite")
     n = len(scores)
-    check_count(n, rate, confidence)
+    check_count(n, rate, confidence, folds)
     if confidence is None:
         above = min(max(math.floor(rate * (n + 1) + _ROUNDING) - 1, 0), n - 1)
         promised = (above + 1) / (n + 1)
@@ -136,7 +156,7 @@ def choose_threshold(
         above = _most_above(n, rate, confidence)
         promised = min(float(special.betaincinv(above + 1, n - above, confidence)), rate)
     value = float(np.nextafter(scores[n - 1 - above], np.inf))
-    return Threshold(value, rate, promised, n, confidence)
+    return Threshold(value, rate, promised, n, confidence, folds)
 
 
 def _most_above(n: int, rate: float, confidence: float) -> int:
@@ -181,6 +201,30 @@ def hold_out(groups: Sequence[Hashable], share: float, seed: int) -> tuple[list[
         held_groups.add(min(names, key=sizes.__getitem__))
     held = [i for i, group in enumerate(groups) if group in held_groups]
     return [i for i, group in enumerate(groups) if group not in held_groups], held
+
+
+def folds_of(groups: Sequence[Hashable], folds: int, seed: int) -> list[list[int]]:
+    """Split indices into ``folds`` parts of about equal size, keeping each group (same part, same shoot) in one.
+
+    Groups come largest first, in random order by ``seed`` among equals, each to the smallest part so far. Raises
+    :class:`ConfigError` when there are fewer groups than folds.
+
+    >>> [len(part) for part in folds_of(["a", "a", "b", "c", "d", "d"], folds=3, seed=0)]
+    [2, 2, 2]
+    """
+    names = list(dict.fromkeys(groups))
+    if not 2 <= folds <= len(names):
+        raise ConfigError(
+            f"{folds} folds of {len(groups)} images in {len(names)} group(s): from 2 folds to as many as there are "
+            "groups were wanted"
+        )
+    sizes, order = Counter(groups), np.random.default_rng(seed).permutation(len(names))
+    fold_of: dict[Hashable, int] = {}
+    counts = [0] * folds
+    for index in sorted(order, key=lambda index: -sizes[names[index]]):
+        fold_of[names[index]] = counts.index(min(counts))
+        counts[fold_of[names[index]]] += sizes[names[index]]
+    return [[i for i, group in enumerate(groups) if fold_of[group] == fold] for fold in range(folds)]
 
 
 def warn_when_few(threshold: Threshold | None, groups: int | None = None) -> None:

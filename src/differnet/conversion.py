@@ -11,10 +11,12 @@ from differnet.artifact import Model
 from differnet.backbone import MultiScale
 from differnet.errors import ConfigError, QuantizationError
 from differnet.features import Describer, Progress, describer_of_graph
-from differnet.fitting import map_scale, quantized
+from differnet.fitting import map_scale
 from differnet.images import ImageLike
+from differnet.preparing import quantized
 from differnet.quantize import IMAGES
-from differnet.record import record_of
+from differnet.recalibrate import way_of
+from differnet.record import check_unseen, record_of
 from differnet.scorer import Scorer, scoring_views
 from differnet.seeds import generator
 
@@ -45,6 +47,7 @@ def to_integers(
     gate.check_count(len(others), count)
     decision = settings.decision
     calibrate.check_count(len(others), decision.rate, decision.confidence)
+    check_unseen(others, model.fitted_on)
     graph = quantized(module, ranges, settings, model.seed, progress)
     small = describer_of_graph(graph, settings)
     floats = Scorer(model.flow, model.reading, describer, "cpu")
@@ -61,7 +64,7 @@ def to_integers(
         model,
         config=settings,
         view_scores=after,
-        calibrated_on=record_of(others, progress=progress),
+        calibrated_on=record_of(others, None, way_of(small, len(shown)), model.fitted_on, progress),
         map_scale=map_scale(model.flow, model.reading, module, small, settings, others, progress),
         runtime="openvino",
         precision="int8",

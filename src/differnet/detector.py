@@ -18,10 +18,12 @@ from differnet import (
     calibrate,
     config,
     conversion,
+    crossfit,
     fitting,
     frame,
     gate,
     localize,
+    preparing,
     recalibrate,
     runtime,
     train,
@@ -64,7 +66,7 @@ class DifferNet:
         self.device = runtime.check_device(device)
         self._weights = None if weights is None else os.fspath(weights)
         self._model: Model | None = None
-        self._prepared: fitting.Prepared | None = None
+        self._prepared: preparing.Prepared | None = None
         self._shown: dict[Count, ViewSet] = {}
 
     def __repr__(self) -> str:
@@ -101,7 +103,7 @@ class DifferNet:
     @cached_property
     def describer(self) -> Describer:
         """From images to features, in the runtime and precision of the configuration or of the model."""
-        return fitting.describer_for(self._model, self.config, lambda: self.module, self.device)
+        return preparing.describer_for(self._model, self.config, lambda: self.module, self.device)
 
     @property
     def scoring_views(self) -> ViewSet:
@@ -127,7 +129,7 @@ class DifferNet:
         ``fit`` does so by itself; this is for describing images before, or for many fits on one backbone.
         """
         asked, items = self._asked, gather(images)
-        ready = fitting.prepare(asked, self.module, items, groups, self.seed, self.device, progress)
+        ready = preparing.prepare(asked, self.module, items, groups, self.seed, self.device, progress)
         self._prepared = replace(ready, described={})  # a fit may be on others
         if self._model is None:
             self._settle(self._prepared)
@@ -147,29 +149,26 @@ class DifferNet:
 
         ``images``: a folder, paths, arrays (H, W, 3) or PIL images. A share of them (``holdout``), whole
         ``groups`` together, is kept out and sets the threshold at the false-alarm rate ``rate``; a warning
-        says when they are too few to promise it. ``checkpoint``: a folder from which a broken-off fit goes
-        on. ``bank``: features (N, V, W) of these images, when they were described before.
-        ``scale_maps=False`` saves the time of finding the scale of heat maps. Nothing of an earlier fit
-        changes when this one fails. Raises :class:`ImageError` for an unreadable one, :class:`ConfigError` for too few.
+        says when they are too few to promise it. With ``folds`` none is kept out (:mod:`differnet.crossfit`).
+        ``checkpoint``: a folder from which a broken-off fit goes on. ``bank``: features (N, V, W) of these images,
+        when they were described before. ``scale_maps=False`` saves the time of finding the scale of heat maps. Nothing
+        changes when a fit fails: :class:`ImageError` for an unreadable image, :class:`ConfigError` for too few.
         """
         items = gather(images)
         chosen, held = fitting.split(items, groups, self.config.decision, self.seed)
-        fitted, kept = [items[index] for index in chosen], [items[index] for index in held]
-        of_kept = None if groups is None else [groups[index] for index in held]
+        fitted, kept = fitting.part(items, groups, chosen), fitting.part(items, groups, held)
         folder = None if checkpoint is None else Path(checkpoint)
         ready = self._prepared
         if bank is not None:
             known = ready.config if ready else config.follow_rotation(self._asked)
-            fitting.check_bank(bank, len(items), known, bool(ready) or fitting.is_ready(known, self.device))
+            fitting.check_bank(bank, len(items), known, bool(ready) or preparing.is_ready(known, self.device))
         if ready is None:
-            of_fitted = None if groups is None else [groups[index] for index in chosen]
-            ready = fitting.prepare(
-                self._asked, self.module, fitted, of_fitted, self.seed, self.device, progress, folder
-            )
+            here = self.seed, self.device, progress, folder
+            ready = preparing.prepare(self._asked, self.module, fitted.images, fitted.groups, *here)
         shown = scoring_views(ready.config.views, self.seed)
         fitter = fitting.Fitter(ready.config, self.seed, self.device, self.module, ready, shown, progress)
         rows = bank if bank is None or not held else bank[chosen]
-        self._model = fitter.fit(fitted, kept, of_kept, folder, on_epoch, rows, scale_maps)
+        self._model = crossfit.fit(fitter, fitted, kept, folder, on_epoch, rows, scale_maps)
         self._settle(ready)
         recalibrate.warn_when_weak(self.model)
         return self
@@ -179,12 +178,11 @@ class DifferNet:
 
         ``views``: see :meth:`predict`; any number will do here.
         """
-        items = gather(images)
-        scores = np.empty(len(items))
-        for index, value in enumerate(self.score_iter(items, views)):
-            scores[index] = value
-            progress("scoring", index + 1, len(items))
-        return scores
+        items, scores = gather(images), []
+        for value in self.score_iter(items, views):
+            scores.append(value)
+            progress("scoring", len(scores), len(items))
+        return np.array(scores, dtype=np.float64)
 
     def score_iter(self, images: Images, views: Count = None) -> Iterator[float]:
         """Yield tau(x) of each image of a stream, in order and in constant memory; it is read two images ahead."""
@@ -207,6 +205,7 @@ class DifferNet:
         early = views == "auto"
         shown = self._views(None if early else views)
         verdict.threshold_for(self.model, len(shown))  # refuse at once
+        recalibrate.check_way(self.model, self.describer)
         if early:
             verdict.check_early(self.model)
         return self._scorer.predictions(
@@ -321,16 +320,16 @@ class DifferNet:
         self._model, self.config = model, model.config
         self._shown = {}
 
-    def _settle(self, ready: fitting.Prepared) -> None:
+    def _settle(self, ready: preparing.Prepared) -> None:
         """Go on with what was found out from good images."""
         self.config, self.describer, self._shown = ready.config, ready.describer, {}
 
-    def _known(self) -> fitting.Prepared | None:
+    def _known(self) -> preparing.Prepared | None:
         """What another fit on the same backbone can start from."""
         if self._model:
-            return fitting.Prepared(self.config, self.describer, self._model.graph, self._model.choice)
-        if self._prepared is None and fitting.is_ready(self.config, self.device):
-            return fitting.Prepared(self.config, self.describer, None, None)
+            return preparing.Prepared(self.config, self.describer, self._model.graph, self._model.choice)
+        if self._prepared is None and preparing.is_ready(self.config, self.device):
+            return preparing.Prepared(self.config, self.describer, None, None)
         return self._prepared
 
     @property

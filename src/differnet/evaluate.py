@@ -165,7 +165,7 @@ def _run(
     progress: Progress,
     on_map: OnMap | None,
 ) -> Run:
-    detector = DifferNet(config.resolve(settings, {"holdout": 0.0}), seed, weights, device)
+    detector = DifferNet(config.resolve(settings, {"holdout": 0.0, "folds": 0}), seed, weights, device)
     paths, test = [sample.path for sample in dataset.train], dataset.test
     bank, fit_seconds = _timed(lambda: _fit_whole(settings, detector, paths, maps, progress))
     (features, scores), score_seconds = _timed(lambda: _score(detector, test, progress))
@@ -307,9 +307,9 @@ def _calibrated(
     progress: Progress,
 ) -> DifferNet | None:
     """Fit the second flow; nothing without cached views, or when no image can be held out."""
-    if bank is None or len(paths) < 2 or settings.decision.holdout == 0:
+    if bank is None or len(paths) < 2 or not settings.decision.is_calibrated:
         return None
-    judge = detector.sibling(holdout=settings.decision.holdout)
+    judge = detector.sibling(holdout=settings.decision.holdout, folds=settings.decision.folds)
     _fit(judge, paths, bank, progress, scale_maps=False)
     return judge
 
