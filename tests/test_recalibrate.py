@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import re
+import warnings
 from datetime import datetime, timedelta, timezone
 
 import numpy as np
@@ -13,15 +14,16 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import differnet
-from conftest import TINY, good_image
+from conftest import TINY, defective_image, good_image
 from differnet import artifact, storage
 from differnet.calibrate import choose_threshold
 from differnet.cli import app
 from differnet.errors import ConfigError, DifferNetError, DifferNetWarning, ModelFileError
 from differnet.light import measure
-from differnet.record import CalibrationRecord, record_of
+from differnet.record import CalibrationRecord, Way, record_of, short_digest
 from test_detector import fit
 
+WAY = Way(8, "torch", "f32")
 FRESH = [good_image(700 + i) for i in range(20)]
 RUN = CliRunner()
 
@@ -95,10 +97,14 @@ def test_the_record_says_what_when_and_how_bright(again):
 
 def test_the_digest_is_of_the_images_in_any_order(folder):
     paths = sorted(folder.iterdir())
-    digest = record_of(paths).digest
+    digest = record_of(paths, None, WAY, None).digest
     assert re.fullmatch("[0-9a-f]{64}", digest)
-    assert record_of(paths[::-1]).digest == digest
-    assert record_of(paths[1:]).digest != digest != record_of([*paths[1:], paths[1]]).digest
+    assert record_of(paths[::-1], None, WAY, None).digest == digest
+    assert (
+        record_of(paths[1:], None, WAY, None).digest
+        != digest
+        != record_of([*paths[1:], paths[1]], None, WAY, None).digest
+    )
 
 
 def test_groups_that_do_not_go_with_the_images_are_refused(again):
@@ -106,7 +112,7 @@ def test_groups_that_do_not_go_with_the_images_are_refused(again):
         with pytest.raises(ConfigError, match="groups for 20 images"):
             again.calibrate(FRESH, rate=0.1, groups=groups)
         with pytest.raises(ConfigError, match="groups for 20 images"):
-            record_of(FRESH, groups)
+            record_of(FRESH, groups, WAY, None)
 
 
 def rewrite(file, change):
@@ -139,7 +145,7 @@ def test_files_of_before_have_no_record(detector, file):
         lambda h: h["calibrated_on"].update(groups=0),
         lambda h: h["calibrated_on"].update(brightness=[1.0]),
         lambda h: h.update(calibrated_on={}),
-        lambda h: h.update(calibrated_on=record_of(FRESH).to_dict()),
+        lambda h: h.update(calibrated_on=record_of(FRESH, None, WAY, None).to_dict()),
         lambda h: h["config"]["decision"].update(confidence=0.95),
         lambda h: h["config"]["decision"].update(review_rate=0.001),
     ],
@@ -151,7 +157,7 @@ def test_records_and_promises_that_do_not_fit_are_refused(file, change):
 
 
 def test_a_record_goes_through_json():
-    record = record_of(FRESH[:3])
+    record = record_of(FRESH[:3], None, WAY, None)
     assert CalibrationRecord.from_dict(json.loads(json.dumps(record.to_dict()))) == record
 
 
@@ -229,3 +235,141 @@ def test_what_cannot_be_calibrated_leaves_no_file(file, folder, tmp_path):
 def test_nothing_to_calibrate_on(again):
     with pytest.raises(DifferNetError, match="no images were given"):
         again.calibrate([], rate=0.1)
+
+
+def test_images_that_were_fitted_to_are_refused(again, good_images):
+    mixed = [*FRESH, good_images[0], good_images[1]]
+    known = set(again.model.fitted_on.images)
+    seen = sum(short_digest(image) in known for image in mixed)
+    assert len(known) == again.model.train_count
+    with pytest.raises(ConfigError, match=f"{seen} of 22 images to calibrate on were fitted to.*give others"):
+        again.calibrate(mixed, rate=0.1)
+    with pytest.raises(ConfigError, match="were fitted to"):
+        again.calibrate(good_images, rate=0.1)
+
+
+def fit_files(paths, **options):
+    settings = TINY | {"epochs": 1, "rate": 0.3}
+    return differnet.DifferNet("default", 1, "random", **settings).fit(paths, **options)
+
+
+def test_a_shoot_that_was_fitted_to_is_told_by_its_groups(folder):
+    paths = sorted(folder.iterdir())
+    shoots = [path.name.partition("-")[0] for path in paths]
+    detector = fit_files(paths[:24], groups=shoots[:24])
+    assert not detector.model.calibrated_on.same_shoot  # groups are kept apart
+    fresh = [good_image(1200 + i) for i in range(6)]
+    fitted = {shoots[i] for i in range(24)} - {shoots[i] for i in held_positions(detector, paths[:24])}
+    with pytest.warns(DifferNetWarning, match="the shoot that was fitted to .by their groups"):
+        detector.calibrate(fresh, groups=[sorted(fitted)[0], "b", "c", "d", "e", "f"])
+    assert detector.model.calibrated_on.same_shoot
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        detector.calibrate(fresh, rate=0.3, groups=list("abcdef"))
+    assert not detector.model.calibrated_on.same_shoot
+
+
+def held_positions(detector, paths):
+    held = set(detector.model.calibrated_on.sources.images)
+    return [i for i, path in enumerate(paths) if short_digest(path) in held]
+
+
+def test_without_groups_a_shoot_is_told_by_its_folder(folder, tmp_path):
+    paths = sorted(folder.iterdir())
+    detector = fit_files(paths[:24])
+    assert detector.model.calibrated_on.same_shoot  # held out of the same folder
+    with pytest.warns(DifferNetWarning, match="by their folder"):
+        detector.calibrate(paths[24:], rate=0.3)
+    elsewhere = [tmp_path / path.name for path in paths[24:]]
+    for old, new in zip(paths[24:], elsewhere, strict=True):
+        new.write_bytes(old.read_bytes())
+    detector.calibrate(elsewhere, rate=0.3)
+    assert not detector.model.calibrated_on.same_shoot
+    text = json.dumps(artifact.summarise(detector.model)) + repr(detector.model.fitted_on)
+    assert str(folder) not in text
+
+
+def test_copies_among_fitted_and_held_out_images_are_told(folder, tmp_path):
+    for i in range(12):
+        for copy_of in ("a", "b"):
+            (tmp_path / f"{copy_of}{i}.png").write_bytes((folder / f"part{i // 3}-{i % 3}.png").read_bytes())
+    with pytest.warns(DifferNetWarning, match="byte for byte among those fitted to"):
+        fit_files(sorted(tmp_path.iterdir()))
+
+
+def test_a_threshold_is_for_one_way_of_scoring(again, file):
+    again.calibrate(FRESH, rate=0.1)
+    way = again.model.calibrated_on.way
+    assert (way.views, way.runtime, way.precision) == (
+        8,
+        again.describer.runtime.name,
+        again.describer.runtime.precision,
+    )
+
+    def other(header):
+        header["calibrated_on"]["way"]["runtime"] = "onnxruntime"
+
+    rewrite(file, other)
+    moved = differnet.load(file)
+    assert moved.score([FRESH[0]]) == pytest.approx(again.score([FRESH[0]]))
+    with pytest.raises(
+        ConfigError, match="calibrated on scores computed by onnxruntime in f32, and here .*calibrate"
+    ):
+        moved.predict(FRESH[0])
+    moved.calibrate(FRESH, rate=0.1)
+    assert moved.predict(FRESH[0]) == again.predict(FRESH[0])
+
+
+def test_known_defects_are_counted_and_move_nothing(file, folder, tmp_path):
+    for kind, count in (("dent", 3), ("fine", 2)):
+        (tmp_path / "known" / kind).mkdir(parents=True)
+        for i in range(count):
+            picture = defective_image(i)[0] if kind == "dent" else good_image(5000 + i)
+            Image.fromarray(picture).save(tmp_path / "known" / kind / f"{i}.png")
+    plain, counted = tmp_path / "plain.safetensors", tmp_path / "counted.safetensors"
+    start = ["calibrate", str(file), str(folder), "--rate", "0.05", "--out"]
+    RUN.invoke(app, [*start, str(plain)])
+    done = RUN.invoke(app, [*start, str(counted), "--defects", str(tmp_path / "known"), "--json"])
+    document = json.loads(done.stdout)
+    dent, fine, total = document["known_defects"]
+    assert (dent["defect"], dent["found"], dent["count"], dent["missed"]) == ("dent", 3, 3, [])
+    assert (fine["defect"], fine["found"], len(fine["missed"])) == ("fine", 0, 2)
+    assert (total["found"], total["count"]) == (3, 5)
+    assert differnet.load(plain).threshold == differnet.load(counted).threshold == document["threshold"]
+    said = RUN.invoke(app, [*start, str(counted), "--defects", str(tmp_path / "known")]).stdout
+    assert "Known defects, dent: 3 of 3 found (100%; 95% interval 29% to 100%), 0 missed." in said
+    assert "missed: " in said
+
+
+def test_groups_can_come_from_a_table(file, folder, tmp_path):
+    table = tmp_path / "groups.csv"
+    rows = [f"{path.name},{path.name[:5]}" for path in sorted(folder.iterdir())]
+    table.write_text("\n".join(["file,lot", *rows]))
+    options = ["--group-table", str(table), "--group-column", "lot", "--rate", "0.1", "--json"]
+    done = RUN.invoke(
+        app, ["calibrate", str(file), str(folder), "--out", str(tmp_path / "m.safetensors"), *options]
+    )
+    assert json.loads(done.stdout)["calibrated_on"]["groups"] == 10
+
+
+def test_the_command_watches_for_drift_over_runs(file, folder, tmp_path):
+    target, state, table = tmp_path / "m.safetensors", tmp_path / "state.json", tmp_path / "rows.csv"
+    RUN.invoke(app, ["calibrate", str(file), str(folder), "--out", str(target), "--rate", "0.1"])
+    dim = tmp_path / "dim"
+    dim.mkdir()
+    for i in range(60):
+        Image.fromarray((good_image(3000 + i) * 0.5).astype(np.uint8)).save(dim / f"{i:02}.png")
+    first = ["score", str(target), str(folder), "--drift", str(state), "--out", str(table)]
+    done = RUN.invoke(app, first)
+    assert "drift: after 30 images: no change" in " ".join(done.stderr.split())
+    assert table.read_text().splitlines()[0].endswith(",drift")
+    done = RUN.invoke(app, ["score", str(target), str(dim), "--drift", str(state), "--json"])
+    document = json.loads(done.stdout)
+    assert (document["drift"]["images"], document["drift"]["alarm"]) == (90, True)
+    assert "light" in document["drift"]["causes"]
+    assert document["images"][-1]["drift"] == document["drift"]["strength"] > 2
+    other = RUN.invoke(app, ["score", str(file), str(dim), "--drift", str(state)])
+    assert other.exit_code == 2
+    assert "of another calibration" in " ".join(other.stderr.split())
+    early = RUN.invoke(app, ["score", str(target), str(dim), "--drift", str(state), "--views", "auto"])
+    assert early.exit_code == 2

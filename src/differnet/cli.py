@@ -1,17 +1,15 @@
-"""The command line: fit, score, calibrate, quantize, evaluate, demo, info."""
+"""The command line: fit, score, quantize, evaluate, demo, info, and what :mod:`differnet.deciding` has."""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
 import typer
 
-from differnet import __version__
+from differnet import __version__, deciding, options
 from differnet.console import bars, err, guarded, out, print_json, print_json_rows
 from differnet.telling import (
-    tell_calibration,
     tell_demo,
     tell_evaluation,
     tell_fit,
@@ -26,32 +24,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
-Preset = Annotated[str, typer.Option(help="Settings to start from: default, fast, turned or paper.")]
-Set = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="NAME=VALUE", help="Replace one setting, e.g. epochs=20; repeatable."),
-]
-Weights = Annotated[
-    str | None, typer.Option(help="File of backbone weights (.pth or .safetensors), for use offline.")
-]
-Device = Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1, mps.")]
-Groups = Annotated[
-    str | None,
-    typer.Option(
-        help="Regular expression over paths; images with equal matches belong together (same part)."
-    ),
-]
-Rate = Annotated[float | None, typer.Option(help="False-alarm rate wanted (fit: 0.01).")]
-Confidence = Annotated[
-    float | None,
-    typer.Option(help="Promise the rate with this confidence, e.g. 0.95, instead of on average."),
-]
-ReviewRate = Annotated[
-    float | None,
-    typer.Option(help="A higher false-alarm rate, from whose threshold on a person should look."),
-]
 
 
 def main() -> None:
@@ -78,32 +50,43 @@ def _common(
 def fit(
     good: Annotated[Path, typer.Argument(help="Folder of good images.")],
     model: Annotated[Path, typer.Option("--out", "-o", help="Model file to write.")],
-    preset: Preset = "default",
+    preset: options.Preset = "default",
     seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
-    rate: Rate = None,
-    confidence: Confidence = None,
-    review_rate: ReviewRate = None,
-    group_pattern: Groups = None,
+    rate: options.Rate = None,
+    confidence: options.Confidence = None,
+    review_rate: options.ReviewRate = None,
+    group_pattern: options.GroupPattern = None,
+    group_table: options.GroupTable = None,
+    group_column: options.GroupColumn = "group",
+    folds: Annotated[
+        int | None, typer.Option(help="Few images: calibrate on all of them, by that many folds (5).")
+    ] = None,
     ignore: Annotated[
         Path | None, typer.Option(help="Mask image: what is white does not matter and is not looked at.")
     ] = None,
     checkpoint: Annotated[
         Path | None, typer.Option(help="Folder to keep progress in; run again to go on after a stop.")
     ] = None,
-    settings: Set = None,
-    weights: Weights = None,
-    device: Device = "cpu",
-    json: Json = False,
+    settings: options.Set = None,
+    weights: options.Weights = None,
+    device: options.Device = "cpu",
+    json: options.Json = False,
 ) -> None:
     """Learn from a folder of good images and write a model file."""
     with guarded():
-        from differnet import config
+        from differnet import config, groups
         from differnet.datasets import find_good
         from differnet.detector import DifferNet
         from differnet.features import by_epoch
         from differnet.storage import check_target
 
-        asked = {"rate": rate, "confidence": confidence, "review_rate": review_rate, "ignore": ignore}
+        asked: dict[str, Any] = {
+            "rate": rate,
+            "confidence": confidence,
+            "review_rate": review_rate,
+            "folds": folds,
+        }
+        asked |= {"ignore": ignore}
         values = config.parse_assignments(settings or []) | {k: v for k, v in asked.items() if v is not None}
         detector = DifferNet(preset, seed, weights, device, **values)
         check_target(model)
@@ -111,7 +94,7 @@ def fit(
         with bars() as progress:
             detector.fit(
                 paths,
-                groups=_groups(paths, group_pattern),
+                groups=groups.of_paths(paths, group_pattern, group_table, group_column),
                 checkpoint=checkpoint,
                 progress=progress,
                 on_epoch=by_epoch(progress),
@@ -122,7 +105,7 @@ def fit(
 
 @app.command()
 def score(
-    model: Annotated[Path, typer.Argument(help="Model file.")],
+    model: options.Model,
     paths: Annotated[list[Path], typer.Argument(help="Images or folders.")],
     table: Annotated[Path | None, typer.Option("--out", "-o", help="Write rows to .csv or .jsonl.")] = None,
     maps: Annotated[Path | None, typer.Option(help="Folder for overlays (PNG) and raw maps (NPY).")] = None,
@@ -130,10 +113,14 @@ def score(
         str | None,
         typer.Option(help="Views an image: a number, or auto to stop as soon as the verdict is certain."),
     ] = None,
+    drift: Annotated[
+        Path | None,
+        typer.Option(help="File of a drift monitor: made if missing, gone on from, and written back."),
+    ] = None,
     fail_on_defect: Annotated[bool, typer.Option(help="Exit with 1 when an image was NG.")] = False,
-    weights: Weights = None,
-    device: Device = "cpu",
-    json: Json = False,
+    weights: options.Weights = None,
+    device: options.Device = "cpu",
+    json: options.Json = False,
 ) -> None:
     """Judge images: OK, review or NG, score, p-value, and heat maps on request."""
     with guarded():
@@ -146,10 +133,11 @@ def score(
         detector = DifferNet.load(model, weights, device)
         if fail_on_defect and detector.threshold is None:
             raise NotFittedError(f"--fail-on-defect: {model} has no threshold (it was fitted with holdout=0)")
-        count = _count(views)
-        judged = rows.Spool()
-        with bars() as progress, rows.writing(table, maps is not None) as file:
-            for row in rows.judge_all(detector, paths, maps, progress, count):
+        count, judged = _count(views), rows.Spool()
+        watch = _watch(detector, drift, count)
+        extra = (rows.MAP_COLUMNS if maps else ()) + (rows.DRIFT_COLUMNS if watch else ())
+        with bars() as progress, rows.writing(table, extra) as file:
+            for row in rows.judge_all(detector, paths, maps, progress, count, watch and watch.see):
                 judged.add(row)
                 if file:
                     file.add(row)
@@ -158,42 +146,15 @@ def score(
         theta = None if promise is None else promise.value
         if json:
             head = {"model": str(model), "threshold": theta, "review_threshold": review}
+            head |= {"drift": watch.to_dict()} if watch else {}
             print_json_rows(head, "images", judged)
         else:
             tell_rows(judged, theta)
+        if watch:
+            watch.save()
+            err.print(str(watch), markup=False)
     if fail_on_defect and judged.flagged:
         raise typer.Exit(1)
-
-
-@app.command()
-def calibrate(
-    model: Annotated[Path, typer.Argument(help="Model file.")],
-    good: Annotated[Path, typer.Argument(help="Folder of good images that it was not fitted to.")],
-    target: Annotated[Path, typer.Option("--out", "-o", help="Model file to write.")],
-    rate: Rate = None,
-    confidence: Confidence = None,
-    review_rate: ReviewRate = None,
-    group_pattern: Groups = None,
-    weights: Weights = None,
-    device: Device = "cpu",
-    json: Json = False,
-) -> None:
-    """Set the threshold of a model anew from other good images, without training; what is not given stays.
-
-    --confidence 0 and --review-rate 0 take them away.
-    """
-    with guarded():
-        from differnet.datasets import find_good
-        from differnet.detector import DifferNet
-        from differnet.storage import check_target
-
-        check_target(target)
-        detector, paths = DifferNet.load(model, weights, device), find_good(good)
-        groups = _groups(paths, group_pattern)
-        with bars() as progress:
-            detector.calibrate(paths, rate, progress, None, confidence, review_rate, groups)
-        detector.save(target)
-        tell_calibration(detector, target, json)
 
 
 @app.command()
@@ -201,8 +162,8 @@ def quantize(
     model: Annotated[Path, typer.Argument(help="Model file that was fitted in floats.")],
     good: Annotated[Path, typer.Argument(help="Folder of good images that it was not fitted to.")],
     target: Annotated[Path, typer.Option("--out", "-o", help="Model file to write.")],
-    weights: Weights = None,
-    json: Json = False,
+    weights: options.Weights = None,
+    json: options.Json = False,
 ) -> None:
     """Change a model to 8-bit integers, its backbone twice as fast, if good images show that its scores hold."""
     with guarded():
@@ -226,22 +187,20 @@ def quantize(
 @app.command()
 def evaluate(
     data: Annotated[Path, typer.Argument(help="Data set: a folder, or elpv for the installed package.")],
-    layout: Annotated[str, typer.Option(help="auto, folder, mvtec, mtd or elpv.")] = "auto",
-    category: Annotated[
-        list[str] | None, typer.Option(help="MVTec category, or mono or poly; repeatable.")
-    ] = None,
-    split: Annotated[Path | None, typer.Option(help="File naming the training images (mtd).")] = None,
+    layout: options.Layout = "auto",
+    category: options.Categories = None,
+    split: options.Split = None,
     shots: Annotated[int | None, typer.Option(min=1, help="Train on this many random images.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="How many seeds: 0, 1, ...")] = 1,
-    preset: Preset = "default",
+    preset: options.Preset = "default",
     directory: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder for figures, scores and pictures.")
     ] = None,
     maps: Annotated[bool, typer.Option(help="Compute pixel AUROC where masks exist.")] = True,
-    settings: Set = None,
-    weights: Weights = None,
-    device: Device = "cpu",
-    json: Json = False,
+    settings: options.Set = None,
+    weights: options.Weights = None,
+    device: options.Device = "cpu",
+    json: options.Json = False,
 ) -> None:
     """Measure on a labelled data set: AUROC, recall without false alarms, pixel AUROC."""
     with guarded():
@@ -285,7 +244,7 @@ def demo(
         Path, typer.Option("--out", "-o", help="Folder for data, model and pictures.")
     ] = Path("demo-output"),
     seed: Annotated[int, typer.Option(min=0)] = 0,
-    json: Json = False,
+    json: options.Json = False,
 ) -> None:
     """Run the whole job on real photographs with drawn defects: fit, judge, show."""
     with guarded():
@@ -301,8 +260,8 @@ def demo(
 
 @app.command()
 def info(
-    model: Annotated[Path, typer.Argument(help="Model file.")],
-    json: Json = False,
+    model: options.Model,
+    json: options.Json = False,
 ) -> None:
     """Say what a model file is and was made from."""
     with guarded():
@@ -315,22 +274,17 @@ def info(
         tell_model(summary)
 
 
-def _groups(paths: list[Path], pattern: str | None) -> list[str] | None:
-    from differnet.errors import ConfigError
+app.command()(deciding.calibrate)
 
-    if pattern is None:
-        return None
-    try:
-        expression = re.compile(pattern)
-    except re.error as error:
-        raise ConfigError(f"--group-pattern {pattern!r} is not a regular expression: {error}") from error
-    found = [expression.search(str(path)) for path in paths]
-    missing = [path for path, match in zip(paths, found, strict=True) if match is None]
-    if missing:
-        raise ConfigError(
-            f"--group-pattern {pattern!r} matches not in {len(missing)} paths, such as {missing[0]}"
-        )
-    return ["\0".join(match.groups() or (match.group(),)) for match in found if match]
+
+def _watch(detector: Any, file: Path | None, views: Any) -> Any:
+    """Return what ``--drift`` wants, refusing what it cannot watch."""
+    from differnet.errors import ConfigError
+    from differnet.watch import Watch
+
+    if file is not None and views is not None:
+        raise ConfigError(f"--drift with --views {views}: scores of other views than the calibration's drift")
+    return None if file is None else Watch(detector, file)
 
 
 def _count(views: str | None) -> Any:

@@ -87,6 +87,12 @@ class DriftState:
     sharpness: Evidence | None = None
 
     @property
+    def strength(self) -> float:
+        """The evidence in one number: without a change it ever reaches s with a probability of at most 10^-s."""
+        found = [one.strength for one in (self.score, self.brightness, self.sharpness) if one]
+        return max(found) - math.log10(len(found))
+
+    @property
     def is_alarm(self) -> bool:
         """Whether any of the numbers has changed."""
         return bool(self.causes)
@@ -245,6 +251,11 @@ class DriftMonitor:
             for name, stream in self._streams.items()
         }
         return DriftState(self.images, **found)
+
+    @property
+    def origin(self) -> dict[str, tuple[float, ...]]:
+        """The numbers of the calibration images, in order of size, by what they are."""
+        return {name: tuple(stream.start) for name, stream in self._streams.items()}
 
     def reset(self) -> None:
         """Begin anew with the calibration images alone, for instance when the lamp was changed.

@@ -32,23 +32,38 @@ def tell_fit(detector: Any, model: Path, json: bool) -> None:
     if promise:
         out.print(f"Threshold {promise.value:.4g} from {promise.count} held-out good images: {promise}.")
         _tell_review(detector.model)
+        _tell_shoot(detector.model.calibrated_on)
     out.print(f"Model file: {model}\nNext: differnet score {model} IMAGES --maps maps", markup=False)
 
 
-def tell_calibration(detector: Any, model: Path, json: bool) -> None:
-    """Say what the new threshold promises and what it was calibrated on."""
+def tell_calibration(detector: Any, model: Path, known: list[Any], json: bool) -> None:
+    """Say what the new threshold promises, what it was calibrated on, and how much of known defects is found."""
     from differnet.artifact import summarise
 
     promise, record = detector.promise, detector.model.calibrated_on
     if json:
-        print_json({"model": str(model), **summarise(detector.model)})
+        found = {"known_defects": [one.to_dict() for one in known]} if known else {}
+        print_json({"model": str(model), **summarise(detector.model), **found})
         return
     out.print(f"Threshold {promise.value:.4g} from {promise.count} good images: {promise}.")
     _tell_review(detector.model)
     out.print(
         f"Calibrated on {record.count} images of {record.groups} groups, {record.date}, {record.digest[:12]}."
     )
+    for one in known:
+        out.print(f"Known defects, {one}.", markup=False)
+        for name in one.missed if one.defect != "all defects" else ():
+            out.print(f"  missed: {name}", markup=False)
     out.print(f"Model file: {model}", markup=False)
+
+
+def _tell_shoot(record: Any) -> None:
+    """Say so when the images that set the threshold may share their shoot with those fitted to."""
+    if record is not None and record.same_shoot:
+        out.print(
+            "The held-out images come from the folder that was fitted to: if all of them are of one shoot, the "
+            "promise is for that shoot. On parts of another day: differnet calibrate."
+        )
 
 
 def _tell_review(model: Any) -> None:
