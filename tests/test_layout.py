@@ -17,7 +17,8 @@ ORDER = [
     "metrics", "known", "groups", "calibrate", "anytime", "gate", "light", "drift", "train", "features", "bank",
     "record", "evidence", "choice", "trial", "localize", "artifact",
     "verdict", "scorer", "preparing", "fitting", "crossfit", "recalibrate", "conversion",
-    "detector", "demo", "pictures", "evaluate", "evaluation_files", "rows", "showcase", "watch", "console", "telling",
+    "detector", "demo", "pictures", "charts", "findings", "report", "evaluate", "evaluation_files",
+    "rows", "showcase", "watch", "console", "telling",
     "options", "deciding", "cli", "__main__",
 ]  # fmt: skip
 LEAVES = {

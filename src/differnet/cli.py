@@ -275,6 +275,7 @@ def info(
 
 
 app.command()(deciding.calibrate)
+app.command()(deciding.report)
 
 
 def _watch(detector: Any, file: Path | None, views: Any) -> Any:

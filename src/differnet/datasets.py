@@ -198,6 +198,35 @@ def read_folder(root: Path) -> Dataset:
     return Dataset(root.name or root.resolve().name, tuple(samples))
 
 
+def read_to_judge(
+    root: str | Path,
+    layout: Layout = "auto",
+    categories: Sequence[str] = (),
+    split_file: str | Path | None = None,
+) -> tuple[Dataset, bool]:
+    """Read what a fitted model is to judge, and say whether labels are known.
+
+    Of a known data set the test images; of plain folders all images: labelled where there is a folder ``good``, and
+    else of unknown label (their ``defect`` says nothing). Raises :class:`LayoutError` for more than one category.
+    """
+    folder = Path(root)
+    plain = layout == "folder" or (layout == "auto" and folder.is_dir() and _recognise(folder) == "folder")
+    if plain or folder.is_file():
+        if categories or split_file is not None:
+            raise LayoutError(f"{folder}: plain folders have no categories and take no split file")
+        known = (folder / GOOD).is_dir()
+        labels = {path: _folder_label(path, folder) if known else GOOD for path in find(folder)}
+        samples = tuple(Sample(path, "test", label) for path, label in labels.items())
+        return Dataset(folder.resolve().name, samples), known
+    tables = read(root, layout, categories, split_file)
+    if len(tables) > 1:
+        names = ", ".join(table.name for table in tables)
+        raise LayoutError(
+            f"{root}: has {len(tables)} categories ({names}); a model is for one: give --category"
+        )
+    return Dataset(tables[0].name, tuple(tables[0].test)), True
+
+
 def find_good(root: Path) -> list[Path]:
     """Find the images of a folder of good images alone, to fit on.
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 
 from differnet import options
 from differnet.console import bars, guarded
-from differnet.telling import tell_calibration
+from differnet.telling import tell_calibration, tell_report
 
 
 def calibrate(
@@ -50,6 +50,34 @@ def calibrate(
             found = [] if defects is None else _recalls(detector, known, defects, progress)
         detector.save(target)
         tell_calibration(detector, target, found, json)
+
+
+def report(
+    model: options.Model,
+    data: Annotated[Path, typer.Argument(help="Folder of images, or a labelled data set.")],
+    target: Annotated[Path, typer.Option("--out", "-o", help="Page to write.")] = Path("report.html"),
+    title: Annotated[str | None, typer.Option(help="Heading of the page.")] = None,
+    layout: options.Layout = "auto",
+    category: options.Categories = None,
+    split: options.Split = None,
+    maps: Annotated[bool, typer.Option(help="Draw heat maps, which takes longer.")] = True,
+    weights: options.Weights = None,
+    device: options.Device = "cpu",
+    json: options.Json = False,
+) -> None:
+    """Judge images and write one self-contained page: every verdict and picture, and what is promised."""
+    with guarded():
+        from differnet import datasets
+        from differnet import report as pages
+        from differnet.detector import DifferNet
+
+        if layout not in get_args(datasets.Layout):
+            raise typer.BadParameter(f"{layout!r} is not one of {', '.join(get_args(datasets.Layout))}")
+        table, labelled = datasets.read_to_judge(data, layout, category or (), split)  # type: ignore[arg-type]
+        detector = DifferNet.load(model, weights, device)
+        with bars() as progress:
+            found = pages.write(detector, table, labelled, target, maps, title, progress)
+        tell_report(found, target, json)
 
 
 def _recalls(detector: Any, paths: list[Path], root: Path, progress: Any) -> list[Any]:

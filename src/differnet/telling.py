@@ -66,6 +66,23 @@ def _tell_shoot(record: Any) -> None:
         )
 
 
+def tell_report(found: Any, page: Path, json: bool) -> None:
+    """Say how many of each verdict there were, what was found of known defects, and what to open."""
+    alarms = found.alarms
+    if json:
+        document: dict[str, Any] = {"report": str(page), "counts": found.counts, "seen": found.seen}
+        document["false_alarm_rate"] = None if alarms is None else alarms.value
+        document["known_defects"] = [one.to_dict() for one in found.known]
+        print_json({**document, "image_auroc": found.auroc})
+        return
+    out.print(", ".join(f"{count} {name}" for name, count in sorted(found.counts.items())))
+    if alarms is not None:
+        out.print(f"False alarms: {alarms.count} of {alarms.total} good images.")
+    for one in found.known:
+        out.print(f"Known defects, {one}.", markup=False)
+    out.print(f"Open {page}", markup=False)
+
+
 def _tell_review(model: Any) -> None:
     from differnet.verdict import review_threshold
 
