@@ -33,12 +33,13 @@ class Bar:
 class Histogram:
     """Scores on a logarithmic axis. ``series``: name, kind and bars of each; ``ticks``: place and text.
 
-    ``line``, ``band``: where the threshold is and where the review band begins, nothing without one.
+    ``most``: the share of its group that the highest bar stands for. ``line``, ``band``: where the threshold is and
+    where the review band begins, nothing without one.
     """
 
     series: tuple[tuple[str, str, tuple[Bar, ...]], ...]
     ticks: tuple[tuple[float, str], ...]
-    most: int
+    most: float
     line: float | None
     band: float | None
 
@@ -55,7 +56,7 @@ class Curve:
 def histogram(
     groups: Sequence[tuple[str, str, Array]], threshold: float | None, review: float | None
 ) -> Histogram:
-    """Return the histogram of scores of several groups (name, kind, scores), side by side in each bin."""
+    """Return the histogram of scores of several groups (name, kind, scores), each bar as a share of its group."""
     known = [value for value in (threshold, review) if value is not None]
     logs = [np.log10(np.maximum(scores, _TINY)) for _, _, scores in groups]
     every = np.concatenate([*logs, np.log10(np.maximum(known, _TINY)) if known else np.empty(0)])
@@ -64,32 +65,31 @@ def histogram(
     low, high = low - margin, high + margin
     edges = np.linspace(low, high, _BINS + 1)
     counts = [np.histogram(values, edges)[0] for values in logs]
-    most = int(max(1, max(count.max() for count in counts)))
+    shares = [count / max(1, count.sum()) for count in counts]
+    most = float(max(share.max() for share in shares)) or 1.0
 
     def place(log: float) -> float:
         return round(WIDTH * (log - low) / (high - low), 2)
 
     series = tuple(
-        (f"{name} ({len(scores)})", kind, _bars(count, edges, position, len(groups), most))
-        for position, ((name, kind, scores), count) in enumerate(zip(groups, counts, strict=True))
+        (f"{name} ({len(scores)})", kind, _bars(count, edges, most))
+        for (name, kind, scores), count in zip(groups, counts, strict=True)
     )
     where = [None if value is None else place(math.log10(max(value, _TINY))) for value in (threshold, review)]
     return Histogram(series, tuple((place(log), text) for log, text in _ticks(low, high)), most, *where)
 
 
-def _bars(counts: Array, edges: Array, position: int, of: int, most: int) -> tuple[Bar, ...]:
-    wide = WIDTH / len(counts)
+def _bars(counts: Array, edges: Array, most: float) -> tuple[Bar, ...]:
+    wide, total = WIDTH / len(counts), int(counts.sum())
     found = []
     for index, count in enumerate(counts):
         if count:
-            height = HEIGHT * float(count) / most
+            height = HEIGHT * float(count) / total / most
             low, high = 10 ** edges[index], 10 ** edges[index + 1]
-            title = f"{count} images from {low:.3g} to {high:.3g}"
-            x = wide * (index + position / of)
+            title = f"{count} of {total} images from {low:.3g} to {high:.3g}"
+            x = wide * index
             found.append(
-                Bar(
-                    round(x, 2), round(HEIGHT - height, 2), round(wide / of - 0.6, 2), round(height, 2), title
-                )
+                Bar(round(x, 2), round(HEIGHT - height, 2), round(wide - 1, 2), round(height, 2), title)
             )
     return tuple(found)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from differnet.metrics import auroc
 from differnet.verdict import review_threshold
 
 RATES = (0.001, 0.005, 0.01, 0.02, 0.05, 0.1)
+_RARE = 0.01
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ def find(model: Model, rows: Sequence[Judged]) -> Findings:
         precision_recall=charts.precision_recall(scores, labels, value) if both else None,
         histogram=_histogram(model, new, good, bad, value) if rows else None,
         at_rates=tuple(_at_rate(model, rate, good, bad) for rate in RATES) if theta else (),
-        outside=_outside(model, new),
+        outside=_outside(model, [row for row in new if row.defect in (None, "good")]),
     )
 
 
@@ -153,7 +155,10 @@ def _at_rate(model: Model, rate: float, good: Sequence[Judged], bad: Sequence[Ju
 
 
 def _outside(model: Model, rows: Sequence[Judged]) -> tuple[str, ...]:
-    """Say how many images are darker, brighter, softer or sharper than every calibration image."""
+    """Say how many images are darker, brighter, softer or sharper than all calibration images, beyond chance.
+
+    Images of one group count as one, as if they were copies: fewer alarms than chance would allow.
+    """
     record = model.calibrated_on
     if record is None or not rows:
         return ()
@@ -165,9 +170,20 @@ def _outside(model: Model, rows: Sequence[Judged]) -> tuple[str, ...]:
         values = [getattr(row.light, name) for row in rows]
         counts = sum(v < min(known) for v in values), sum(v > max(known) for v in values)
         for count, word in zip(counts, words, strict=True):
-            if count:
+            if _chance_of_outside(count, len(rows), record.groups) < _RARE:
                 said.append(
-                    f"{count} of {len(rows)} images are {word} than every one of the {record.count} calibration images "
-                    f"(about {len(rows) / (record.count + 1):.0f} would be by chance)"
+                    f"{count} of {len(rows)} images are {word} than all {record.count} calibration images, "
+                    "more than chance explains: what is promised for good parts may not hold here"
                 )
     return tuple(said)
+
+
+def _chance_of_outside(count: int, new: int, known: int) -> float:
+    """Return how likely ``count`` or more of ``new`` values lie above all ``known`` ones, if all are exchangeable.
+
+    The ``count`` largest of all of them are then new ones: (new / all) ((new - 1) / (all - 1)) ...
+
+    >>> _chance_of_outside(1, 1, 99)
+    0.01
+    """
+    return math.prod((new - i) / (new + known - i) for i in range(count))

@@ -167,7 +167,7 @@ def percent(share: float) -> str:
     ('0.5 %', '37 %')
     """
     number = 100 * share
-    return f"{number:.3g} %" if number < 10 else f"{number:.0f} %" if number < 99 else f"{number:.4g} %"
+    return f"{number:.2g} %" if number < 10 else f"{number:.0f} %" if number < 99 else f"{number:.4g} %"
 
 
 def _context(

@@ -27,7 +27,14 @@
     return cache.get(chunk)[index % setup.page];
   };
 
-  const layers = (sources, alt) => {
+  // An image fills a box as far as its aspect ratio lets it; what lies over it follows.
+  const fill = (image, width, height) => image.decode().then(() => {
+    const scale = Math.min(width / image.naturalWidth, height / image.naturalHeight);
+    image.style.width = `${Math.max(scale * image.naturalWidth, 4)}px`;
+    image.style.height = `${Math.max(scale * image.naturalHeight, 4)}px`;
+  }, () => undefined);
+
+  const layers = (sources, alt, width = 150, height = 76) => {
     const stack = make("button", "stack");
     stack.type = "button";
     stack.setAttribute("aria-label", alt);
@@ -39,6 +46,7 @@
       image.alt = number ? "" : alt;
       image.src = source;
       stack.append(image);
+      if (!number) fill(image, width, height);
     });
     return stack;
   };
@@ -118,7 +126,8 @@
 
   const enlarge = (index) => {
     const [image, heat, mask] = pictures(index), row = rows[index], stack = make("div", "trio");
-    const add = (sources) => stack.append(layers(sources, row[NAME]));
+    const wide = Math.min(innerWidth * 0.28, 420), high = innerHeight * 0.66;
+    const add = (sources) => stack.append(layers(sources, row[NAME], wide, high));
     add([[image, "picture"]]);
     if (setup.maps) add([[image, "picture"], [heat, "heat"]]);
     if (mask) add([[mask, "mask"]]);
