@@ -85,7 +85,7 @@ def test_the_page_loads_nothing_and_allows_nothing(page):
     text = page[0].read_text()
     assert "default-src 'none'" in text
     outside = re.sub(r"data:[a-z/]+;base64,[A-Za-z0-9+/=]+", "", text)
-    assert not re.search(r"""(src|href)\s*=\s*["']?(?!data:,)""", outside.replace('href="data:,"', ""))
+    assert re.findall(r"<[^>]+\s(?:src|href)=", outside) == ['<link rel="icon" href=']
     assert "http" not in outside.replace("http-equiv", "")
     assert not re.search(r"\son\w+=", outside)
     assert not re.search(r"\sstyle=", outside)
@@ -113,10 +113,9 @@ def test_images_that_the_model_knows_are_left_out_of_the_figures(banded, labelle
     assert (found.seen, found.new) == (13, 7)
     assert found.alarms is None
     assert found.roc is None
-    assert (
-        "(seen)" in (tmp_path / "r.html").read_text()
-        or "were fitted to or calibrated on" in (tmp_path / "r.html").read_text()
-    )
+    text = (tmp_path / "r.html").read_text()
+    assert "13 of these images were fitted to or calibrated on" in text
+    assert all(row[6] == (row[1] == "good") for row in embedded(text, "rows"))
 
 
 def test_without_labels_nothing_is_said_of_right_and_wrong(banded, tmp_path):
@@ -134,8 +133,7 @@ def test_without_labels_nothing_is_said_of_right_and_wrong(banded, tmp_path):
 def test_a_model_without_a_threshold_still_has_a_page(labelled, good_images, tmp_path):
     from test_detector import fit
 
-    with pytest.warns(UserWarning, match="no good images were held out"):
-        bare = fit(good_images, settings={"holdout": 0.0, "epochs": 1})
+    bare = fit(good_images, settings={"holdout": 0.0, "epochs": 1})
     data, known = datasets.read_to_judge(labelled)
     found = report.write(bare, data, known, tmp_path / "r.html", maps=False)
     assert found.counts == {"none": 19}
@@ -288,7 +286,8 @@ def test_picture_heat_map_and_mask_are_to_be_seen(opened, page):
         """() => { const image = document.querySelector("#table img.mask"), canvas = document.createElement("canvas");
         canvas.width = image.naturalWidth; canvas.height = image.naturalHeight;
         const brush = canvas.getContext("2d"); brush.drawImage(image, 0, 0);
-        return brush.getImageData(0, 0, canvas.width, canvas.height).data.filter((v, i) => i % 4 == 0 && v > 128).length }"""
+        const data = brush.getImageData(0, 0, canvas.width, canvas.height).data;
+        return data.filter((value, i) => i % 4 == 0 && value > 128).length }"""
     )
     assert ink == 14 * 14  # the square that was drawn
 
@@ -338,4 +337,4 @@ def test_thousands_of_images_do_not_freeze_it(opened, page, tmp_path):
     assert tab.locator("#where").inner_text().startswith("151 to 200")
     assert tab.locator("#table tbody tr").count() == 50
     assert painted(tab, tab.locator("#table img.picture").last) > 0
-    assert time.perf_counter() - begun < 20  # a freeze is minutes; a busy machine is seconds
+    assert time.perf_counter() - begun < 60  # seconds, but for a machine that does ten other things
