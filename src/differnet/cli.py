@@ -1,22 +1,17 @@
-"""The command line: fit, score, quantize, evaluate, demo, info, and what :mod:`differnet.deciding` has."""
+"""The command line: what is here, and what :mod:`differnet.deciding` and the other commands have."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 import typer
 
 from differnet import __version__, deciding, options
+from differnet.compare_command import compare
 from differnet.console import bars, err, guarded, out, print_json, print_json_rows
-from differnet.telling import (
-    tell_demo,
-    tell_evaluation,
-    tell_fit,
-    tell_model,
-    tell_rows,
-    tell_run,
-)
+from differnet.reproduce_command import reproduce
+from differnet.telling import tell_demo, tell_evaluation, tell_fit, tell_model, tell_rows, tell_run
 
 app = typer.Typer(
     name="differnet",
@@ -186,32 +181,35 @@ def quantize(
 
 @app.command()
 def evaluate(
-    data: Annotated[Path, typer.Argument(help="Data set: a folder, or elpv for the installed package.")],
-    layout: options.Layout = "auto",
-    category: options.Categories = None,
+    data: Annotated[
+        Path, typer.Argument(help="Data set: a folder, a table (.csv, .parquet), or elpv for the package.")
+    ],
+    layout: options.LayoutName = "auto",
+    category: options.Category = None,
     split: options.Split = None,
-    shots: Annotated[int | None, typer.Option(min=1, help="Train on this many random images.")] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="How many seeds: 0, 1, ...")] = 1,
+    shots: options.Shots = None,
+    seeds: Annotated[
+        int | None, typer.Option(min=1, help="How many seeds: 0, 1, ...; if not given, 1, or 3 with --shots.")
+    ] = None,
     preset: options.Preset = "default",
     directory: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder for figures, scores and pictures.")
     ] = None,
-    maps: Annotated[bool, typer.Option(help="Compute pixel AUROC where masks exist.")] = True,
+    maps: Annotated[bool, typer.Option(help="Compute pixel AUROC and AUPRO where masks exist.")] = True,
     settings: options.Set = None,
     weights: options.Weights = None,
     device: options.Device = "cpu",
     json: options.Json = False,
 ) -> None:
-    """Measure on a labelled data set: AUROC, recall without false alarms, pixel AUROC."""
+    """Measure on a labelled data set: AUROC, recall without false alarms, pixel AUROC and AUPRO."""
     with guarded():
         from differnet import config, datasets, evaluation_files
         from differnet.evaluate import evaluate as run
         from differnet.frame import with_mask_as_text
 
-        if layout not in get_args(datasets.Layout):
-            raise typer.BadParameter(f"{layout!r} is not one of {', '.join(get_args(datasets.Layout))}")
         resolved = config.resolve(preset, with_mask_as_text(config.parse_assignments(settings or [])))
-        tables = datasets.read(data, layout, category or (), split)  # type: ignore[arg-type]
+        tables = datasets.read(data, options.check_layout(layout), category or (), split)
+        count = seeds or (1 if shots is None else 3)
         documents = []
         for dataset in tables:
             err.print(repr(dataset))
@@ -220,7 +218,7 @@ def evaluate(
                 result = run(
                     dataset,
                     resolved,
-                    range(seeds),
+                    range(count),
                     shots,
                     weights,
                     device,
@@ -236,6 +234,10 @@ def evaluate(
             print_json(evaluation_files.combine(documents))
         elif directory:
             out.print(f"Look at {directory}")
+
+
+app.command()(reproduce)
+app.command()(compare)
 
 
 @app.command()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 import typer
 
@@ -57,8 +57,8 @@ def report(
     data: Annotated[Path, typer.Argument(help="Folder of images, or a labelled data set.")],
     target: Annotated[Path, typer.Option("--out", "-o", help="Page to write.")] = Path("report.html"),
     title: Annotated[str | None, typer.Option(help="Heading of the page.")] = None,
-    layout: options.Layout = "auto",
-    category: options.Categories = None,
+    layout: options.LayoutName = "auto",
+    category: options.Category = None,
     split: options.Split = None,
     maps: Annotated[bool, typer.Option(help="Draw heat maps, which takes longer.")] = True,
     weights: options.Weights = None,
@@ -71,9 +71,8 @@ def report(
         from differnet import report as pages
         from differnet.detector import DifferNet
 
-        if layout not in get_args(datasets.Layout):
-            raise typer.BadParameter(f"{layout!r} is not one of {', '.join(get_args(datasets.Layout))}")
-        table, labelled = datasets.read_to_judge(data, layout, category or (), split)  # type: ignore[arg-type]
+        known = options.check_layout(layout)
+        table, labelled = datasets.read_to_judge(data, known, category or (), split)
         detector = DifferNet.load(model, weights, device)
         with bars() as progress:
             found = pages.write(detector, table, labelled, target, maps, title, progress)

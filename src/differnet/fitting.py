@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +19,7 @@ from differnet.errors import ConfigError
 from differnet.features import Describer, FreshViews, Progress
 from differnet.flow import Flow
 from differnet.frame import shown, to_square
+from differnet.heap import give_back
 from differnet.images import ImageLike
 from differnet.images import load as load_image
 from differnet.preparing import Prepared
@@ -28,7 +29,12 @@ from differnet.scorer import stack_scores, view_scores
 from differnet.train import Epoch
 from differnet.views import ViewSet
 
+Watch = Callable[[Flow, int, int], None]
 _MAP_SCALE_IMAGES = 16
+
+
+def unwatched(flow: Flow, epoch: int, total: int) -> None:
+    """Look at nothing."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +47,7 @@ class Given:
 
 @dataclass(frozen=True)
 class Fitter:
-    """All that a fit depends on besides the images."""
+    """All that a fit depends on besides the images, and what ``watch``es the flow after every epoch of so many."""
 
     config: config.Config
     seed: int
@@ -50,6 +56,7 @@ class Fitter:
     prepared: Prepared
     scoring_views: ViewSet
     progress: Progress
+    watch: Watch = unwatched
 
     @property
     def describer(self) -> Describer:
@@ -135,6 +142,12 @@ class Fitter:
         source = self._source(images, folder, key, bank)
         if flow.whitening is not None:
             flow.whitening.set(*gaussian.fit(source.sample(gaussian.MOST_ROWS), self.seed))
+            give_back()
+
+        def tell(epoch: Epoch, total: int) -> None:
+            self.watch(flow, epoch.epoch + 1, total)
+            on_epoch(epoch, total)
+
         history = train.fit(
             flow,
             source,
@@ -142,7 +155,7 @@ class Fitter:
             self.read.rows(torch.cat(list(held))) if held else None,
             folder / "flow.safetensors" if folder else None,
             f"{key} {self.config.reading}",
-            on_epoch,
+            tell,
             self.config.noise,
             self.seed,
         )

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
+
+if TYPE_CHECKING:
+    from differnet.datasets import Layout
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
 Preset = Annotated[str, typer.Option(help="Settings to start from: default, fast, turned or paper.")]
@@ -36,9 +39,24 @@ ReviewRate = Annotated[
     float | None,
     typer.Option(help="A higher false-alarm rate, from whose threshold on a person should look."),
 ]
-Layout = Annotated[str, typer.Option(help="auto, folder, mvtec, mtd or elpv.")]
-Categories = Annotated[
-    list[str] | None, typer.Option("--category", help="MVTec category, or mono or poly; repeatable.")
-]
-Split = Annotated[Path | None, typer.Option(help="File naming the training images (mtd).")]
 Model = Annotated[Path, typer.Argument(help="Model file.")]
+LayoutName = Annotated[
+    str,
+    typer.Option(
+        help="auto, folder, table, mvtec, mvtec-ad2, mvtec-3d, btad, visa, mtd or elpv (auto tells them apart)."
+    ),
+]
+Category = Annotated[list[str] | None, typer.Option(help="Category, such as bottle, 01 or mono; repeatable.")]
+Split = Annotated[Path | None, typer.Option(help="File naming the training images (mtd).")]
+Shots = Annotated[int | None, typer.Option(min=1, help="Train on this many random images.")]
+
+
+def check_layout(name: str) -> Layout:
+    """Return the name of a layout; raises what the command line shows as a wrong option for any other text."""
+    from differnet import datasets
+
+    for layout in get_args(datasets.Layout):
+        if layout == name:
+            found: Layout = layout
+            return found
+    raise typer.BadParameter(f"{name!r} is not one of {', '.join(get_args(datasets.Layout))}")

@@ -17,6 +17,7 @@ from differnet.choice import Choice, choose, keep_choice, kept_choice, settle
 from differnet.errors import ConfigError, ModelFileError, NotFittedError
 from differnet.features import Describer, Progress, describer_of_graph, describer_of_module
 from differnet.frame import cut, to_square
+from differnet.heap import give_back
 from differnet.images import ImageLike
 from differnet.images import load as load_image
 from differnet.openvino_runtime import Graph
@@ -71,10 +72,12 @@ def prepare(
         choice = kept_choice(file, key) if file else None
         if choice is None:
             choice, evidence = choose(settings, module.channels, describer, images, groups, seed, progress)
+            give_back()
             settled = settle(settings, choice)
             if evidence is not None and settings.training.length == "auto":
                 read = settled_reading(settled, module.channels)
                 choice = with_length(choice, evidence, settled, read, seed, progress)
+                give_back()
             choice = replace(choice, length=float(settle(settings, choice).training.length))
             if file:
                 keep_choice(file, key, choice)

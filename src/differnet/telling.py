@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from rich.table import Table
+
 from differnet.console import err, out, print_json
 
 _COLOURED = {
@@ -119,11 +121,13 @@ def tell_run(run: Any) -> None:
 def tell_evaluation(document: dict[str, Any]) -> None:
     """Say the figures of one data set."""
     out.print(f"[bold]{document['dataset']}[/]")
-    for name in ("image_auroc", "recall_without_false_alarms", "pixel_auroc"):
+    for name in ("image_auroc", "recall_without_false_alarms", "pixel_auroc", "pixel_aupro"):
         values = [value for value in document[name] if value is not None]
         if values:
             each = ", ".join(f"{value:.4f}" for value in values)
             out.print(f"  {name:<28} {sum(values) / len(values):.4f}   ({each})")
+    if document["image_auroc_spread"] is not None:
+        out.print(f"  {'standard deviation over seeds':<28} {document['image_auroc_spread']:.4f}")
     promised = document["promised_false_alarm_rate_mean"]
     if promised is not None:
         seen, recall = document["false_alarm_rate_mean"], document["recall_mean"]
@@ -185,3 +189,21 @@ def _short(value: Any) -> str:
     if isinstance(value, str) and value.startswith("png:"):
         return f"a mask of {len(value)} characters"
     return "none" if value is None else str(value)
+
+
+def tell_cell(cell: Any, was_kept: bool) -> None:
+    """Say on stderr how one cell of a table came out."""
+    how = "kept from before" if was_kept else f"fit {cell.fit_seconds:.0f} s"
+    which = f"{cell.dataset}, seed {cell.seed}, {cell.n_train} training images"
+    err.print(f"{which}: AUROC {cell.auroc:.4f} ({how})", markup=False)
+
+
+def tell_table(report: Any) -> None:
+    """Show the table of a report, and say what must be said of it."""
+    shown = Table(*report.table.columns, title=report.title)
+    for row in report.table.rows:
+        texts = [f"{value:.2f}" if isinstance(value, float) else str(value or "") for value in row]
+        shown.add_row(*texts)
+    out.print(shown)
+    for note in report.notes:
+        out.print(note, markup=False)
