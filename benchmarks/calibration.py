@@ -31,8 +31,9 @@ HEAD = """# Are the promises kept?
 `python benchmarks/calibration.py [SCORES]`: {draws:,} calibration sets for each number of images and each rate. The
 realised false-alarm rate of a threshold is that of the whole population the calibration scores were drawn from, so it
 has no noise of its own. *Normal* and *heavy tail* (log-normal, sigma 1.5) are continuous; *rounded* are log-normal
-scores rounded to halves, so that many tie{real}. Each column is a wanted rate. The script fails where a promise is
-broken by more than four standard errors of the simulation; it did not.
+scores rounded to halves, so that many tie{real}. Each
+column is a wanted rate. The script fails where a promise is broken by more than four standard errors of the simulation;
+it did not.
 """
 
 
