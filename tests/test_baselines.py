@@ -28,7 +28,7 @@ ON_FEATURES = [Ours, classical.OneClassSvm, classical.NearestNeighbour, classica
 SMALL = {"side": 16, "epochs": 1, "batch": 24}
 ON_PIXELS = {
     "geotrans": lambda: GeoTrans(**SMALL, least_steps=60),
-    "ganomaly": lambda: Ganomaly(**SMALL, least_steps=300, width=8, latent=8),
+    "ganomaly": lambda: Ganomaly(**SMALL, least_steps=150, width=8, latent=8),
     "dsebm": lambda: Dsebm(**SMALL, least_steps=60, width=8, hidden=16),
     "adgan": lambda: AdGan(**SMALL, least_steps=60, width=8, latent=8),
 }
@@ -81,11 +81,11 @@ def test_methods_on_pixels_tell_what_is_strange(name, good, judged):
 def test_peers_tell_what_is_strange_and_where(name, good, judged):
     pytest.importorskip("anomalib", reason="needs the extra 'compare'")
     first, again = (PEERS[name]() for _ in range(2))
-    scores = scores_of(first, good[:8], judged)
-    np.testing.assert_allclose(scores[4:8], scores_of(again, good[:8], judged[4:8]), rtol=1e-5)
-    assert auroc(scores, np.arange(12) >= 6) >= 0.9, scores
+    scores = scores_of(first, good[:8], judged[2:10])
+    np.testing.assert_allclose(scores[3:5], scores_of(again, good[:8], judged[5:7]), rtol=1e-5)
+    assert auroc(scores, np.arange(8) >= 4) >= 0.9, scores
     total = PixelAuroc()
-    for index in range(3):
+    for index in range(2):
         image, mask = defective_image(index)
         Image.fromarray(image).save(judged[-1].parent / "square.png")
         heat = first.localize(judged[-1].parent / "square.png")
@@ -195,12 +195,14 @@ def test_the_energy_rebuilds_by_its_slope():
     torch.manual_seed(0)
     energy = Energy(torch.rand(3, 8, 8), 2, 4).double()
     image = torch.rand(1, 3, 8, 8, dtype=torch.float64)
-    rebuilt = energy.rebuilt(image, False)
+    rebuilt = energy.rebuilt(image, False).detach()
     step = torch.zeros_like(image)
     for place in ((0, 0, 0, 0), (0, 2, 5, 3)):
         step.zero_()[place] = 1e-5
         slope = (energy(image + step) - energy(image - step)) / 2e-5
-        assert float(image[place] - rebuilt[place]) == pytest.approx(float(slope), rel=1e-4, abs=1e-6)
+        assert float(image[place] - rebuilt[place]) == pytest.approx(
+            float(slope.detach()), rel=1e-4, abs=1e-6
+        )
 
 
 def test_searching_longer_comes_nearer(good):

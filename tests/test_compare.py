@@ -77,7 +77,8 @@ def test_the_table_has_a_row_for_every_method(tables, tmp_path):
     assert ours.pixel_auroc_spread == pytest.approx(np.std(pixel, ddof=1))
     assert ours.auroc > 0.9
     assert 0.5 < ours.pixel_auroc <= 1
-    assert all(row.pixel_auroc is None for row in rows[1:])
+    assert 0.2 < ours.pixel_aupro <= 1
+    assert all(row.pixel_auroc is None is row.pixel_aupro for row in rows[1:])
     assert all(row.fit_seconds > 0 < row.milliseconds_an_image for row in rows)
     comparison_table.write(tmp_path, found)
     with (tmp_path / "comparison.csv").open() as file:
@@ -144,7 +145,7 @@ def test_a_method_that_fails_does_not_lose_the_others(tables, tmp_path, monkeypa
     assert [row.seeds for row in rows] == [1, 0, 2]
     assert rows[0].note == "failed for 1 of 2 seeds: ValueError: a | of"
     assert re.match("failed for 2 of 2 seeds: nan, seed 0: the score of .* is nan", rows[1].note)
-    assert rows[1].cells()[2:6] == ("", "", "", "")
+    assert rows[1].cells()[2:7] == ("", "", "", "", "")
     comparison_table.write(tmp_path, found)
     assert "ValueError: a / of |" in (tmp_path / "comparison.md").read_text()
     broken["broken"] = lambda *_: Mended(ValueError())
@@ -250,7 +251,7 @@ def test_scores_are_reproducible_and_shots_are_drawn_by_the_seed(tables):
 def test_several_categories_have_a_mean():
     def result(category, seed, value):
         times = Times(1.0 + seed, 10.0, 0.0, "m")
-        return Result(Cell("1nn", category, seed, None), value, None, 4, times, {"versions": "v"})
+        return Result(Cell("1nn", category, seed, None), value, None, None, 4, times, {"versions": "v"})
 
     found = Comparison(
         ("a", "b"),
@@ -266,7 +267,7 @@ def test_several_categories_have_a_mean():
     assert table[1].auroc_spread is None
     assert table[2].auroc_spread == pytest.approx(np.std([0.7, 1.0], ddof=1))
     assert table[2].fit_seconds == pytest.approx(1.5)
-    assert table[1].cells() == ("b", "1nn", "0.6000", "", "1.5", "10.0", "")
+    assert table[1].cells() == ("b", "1nn", "0.6000", "", "", "1.5", "10.0", "")
     assert table[0].cells()[2] == "0.9000 ± 0.1414"
     broken = Comparison(("a", "b"), ("1nn",), found.results[:2], (Failure(found.results[2].cell, "why"),))
     assert [(row.data, row.seeds, row.note) for row in comparison_table.rows(broken)] == [

@@ -18,10 +18,10 @@ from typer.testing import CliRunner
 from conftest import TINY, defective_image, good_image
 from differnet import DifferNet, config, published, reproduction, reproduction_files, targets
 from differnet.cli import app
-from differnet.datasets import read
+from differnet.datasets import Dataset, Sample, read
 from differnet.errors import LayoutError, ModelFileError
 from differnet.metrics import auroc, recall_without_false_alarms
-from differnet.reports import Report, Table
+from differnet.reports import Order, Report, Table
 from differnet.reproduction import Cell, Lab, Plan
 
 RUN = CliRunner()
@@ -356,7 +356,7 @@ def test_a_page_says_what_was_found_out_and_keeps_published_figures_as_printed(t
     assert "| a | b |\n| --- | --- |\n| x\\|y | 0.33 |\n| 94.90 |  |\n| n | 7 |\n" in page
     assert "- A note.\n" in page
     assert "- x, seed 0, 1 images: looked at upright\n" in page
-    assert "1 fits of 1 to 1 s, 1000 to 1000 ms an image" in page
+    assert "Fits: 1, of 1 to 1 s; 1000 to 1000 ms an image" in page
     assert reproduction_files.to_dict("t", report, origin)["rows"] == [
         ["x|y", 1 / 3],
         ["94.90", None],
@@ -372,6 +372,23 @@ def test_recall_at_a_rate_of_false_alarms_by_hand():
     assert targets.recall_at(cell, 0.1) == pytest.approx(2 / 3)  # one of ten good ones may be rejected
     assert targets.recall_at(cell, 0.2) == pytest.approx(1)
     assert cell.recall == recall_without_false_alarms(cell.scores, cell.is_defective)
+
+
+def test_published_means_stand_beside_the_data_they_are_of():
+    def order(names):
+        samples = (Sample(Path("0.png"), "train"), Sample(Path("1.png"), "test"))
+        tables = tuple(Dataset(name, samples) for name in names)
+        cell = cell_of([1.0, 2.0], [False, True])
+        return Order(
+            tables, config.DEFAULT, (0,), 16, (), lambda plan: dataclasses.replace(cell, shots=plan.shots)
+        )
+
+    (*_, mean) = targets.table1(order(sorted(published.MVTEC))).table.rows
+    assert (mean[2], mean[6]) == ("94.9", "87.3")
+    (*_, mean) = targets.table1(dataclasses.replace(order(sorted(published.MVTEC)), shots=8)).table.rows
+    assert (mean[2], mean[6]) == ("94.9", None)
+    (*_, mean) = targets.table1(order([f"other {i}" for i in range(15)])).table.rows
+    assert (mean[2], mean[6]) == (None, None)
 
 
 def test_the_best_epoch_is_at_least_the_last():

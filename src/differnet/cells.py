@@ -53,13 +53,14 @@ class Times:
 class Result:
     """A measured cell.
 
-    ``image_auroc`` is nothing where the test images are of one kind; ``pixel_auroc`` where the method has no maps
-    or the data no masks. ``depends``: what the two depend on, versions among it.
+    ``image_auroc`` is nothing where the test images are of one kind; ``pixel_auroc`` and ``pixel_aupro`` where the
+    method has no maps or the data no masks. ``depends``: what they depend on, versions among it.
     """
 
     cell: Cell
     image_auroc: float | None
     pixel_auroc: float | None
+    pixel_aupro: float | None
     train_count: int
     times: Times
     depends: Mapping[str, str]

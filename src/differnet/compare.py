@@ -26,8 +26,9 @@ from differnet.baselines.method import Localizer, Method
 from differnet.cells import Cell, Failure, Kept, Result, Times
 from differnet.datasets import Dataset
 from differnet.errors import ConfigError, DifferNetError, DifferNetWarning, LayoutError, NumericalError
+from differnet.evaluate import pixel_figures
 from differnet.features import Progress, silent
-from differnet.metrics import PixelAuroc, auroc
+from differnet.metrics import PixelFigures, auroc
 from differnet.stopwatch import Stopwatch, machine
 
 How = Literal["measured", "kept", "timed again"]
@@ -135,10 +136,12 @@ def measure(
     Raises :class:`NumericalError` for a score that is not finite.
     """
     times, found = _time(method, table, cell, progress)
+    pixels = _pixels(method, table, progress)
     return Result(
         cell=cell,
         image_auroc=found,
-        pixel_auroc=_pixel_auroc(method, table, progress),
+        pixel_auroc=_known(pixels.auroc),
+        pixel_aupro=_known(pixels.aupro),
         train_count=len(table.train) if cell.shots is None else cell.shots,
         times=times,
         depends=dict(depends),
@@ -168,7 +171,7 @@ def digest_of(table: Dataset, progress: Progress = silent) -> str:
     """Return the SHA-256 of the files of all images and masks, with what each is for."""
     total = hashlib.sha256()
     for index, sample in enumerate(table.samples, 1):
-        line = f"{sample.path.name} {sample.split} {sample.defect}\n"
+        line = f"{sample.path.name} {sample.split} {sample.defect} {sample.mask_level}\n"
         total.update(line.encode("utf-8", "surrogateescape"))
         for path in (sample.path, sample.mask):
             total.update(b"none" if path is None else hashlib.sha256(path.read_bytes()).digest())
@@ -194,16 +197,10 @@ def _surroundings(weights: str | None) -> dict[str, str]:
     return {"weights": digest, "versions": ", ".join(f"{k} {v}" for k, v in known.items())}
 
 
-def _pixel_auroc(method: Method, table: Dataset, progress: Progress) -> float | None:
-    shown = [sample for sample in table.test if sample.mask is not None or not sample.is_defective]
-    if not isinstance(method, Localizer) or not any(sample.mask for sample in shown):
-        return None
-    total = PixelAuroc()
-    for index, sample in enumerate(shown, 1):
-        heat = method.localize(sample.path)
-        total.add(heat, sample.true_mask(heat.shape))
-        progress("drawing maps", index, len(shown))
-    return _known(total.value())
+def _pixels(method: Method, table: Dataset, progress: Progress) -> PixelFigures:
+    if not isinstance(method, Localizer) or not any(sample.mask for sample in table.test):
+        return PixelFigures(math.nan, math.nan)
+    return pixel_figures(method.localize, table.test, progress, None)
 
 
 def _failure(cell: Cell, error: Exception) -> Failure:

@@ -41,7 +41,7 @@ def compare(
     weights: Weights = None,
     json: Json = False,
 ) -> None:
-    """Measure several methods on a labelled data set in one run: AUROC, pixel AUROC, time to fit and to score.
+    """Measure several methods on a labelled data set in one run: AUROC, pixel AUROC, AUPRO, time to fit and to score.
 
     Exits with 1 when a method failed; its row says why.
     """

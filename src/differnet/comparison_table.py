@@ -16,7 +16,7 @@ from differnet.compare import Comparison
 from differnet.storage import write_whole
 
 MEAN = "mean"
-HEADINGS = ("data", "method", "AUROC", "pixel AUROC", "fit, s", "ms an image", "note")
+HEADINGS = ("data", "method", "AUROC", "pixel AUROC", "AUPRO", "fit, s", "ms an image", "note")
 _LONGEST = 160  # letters of a reason
 
 
@@ -35,6 +35,8 @@ class Row:
     auroc_spread: float | None = None
     pixel_auroc: float | None = None
     pixel_auroc_spread: float | None = None
+    pixel_aupro: float | None = None
+    pixel_aupro_spread: float | None = None
     fit_seconds: float | None = None
     milliseconds_an_image: float | None = None
     others: float | None = None
@@ -43,15 +45,13 @@ class Row:
     def cells(self) -> tuple[str, ...]:
         """Return the text of each of the ``HEADINGS``, empty where nothing is known."""
         times = ["" if t is None else f"{t:.1f}" for t in (self.fit_seconds, self.milliseconds_an_image)]
-        image = _with_spread(self.auroc, self.auroc_spread)
-        return (
-            self.data,
-            self.method,
-            image,
-            _with_spread(self.pixel_auroc, self.pixel_auroc_spread),
-            *times,
-            self.note,
+        figures = (
+            (self.auroc, self.auroc_spread),
+            (self.pixel_auroc, self.pixel_auroc_spread),
+            (self.pixel_aupro, self.pixel_aupro_spread),
         )
+        texts = [_with_spread(value, spread) for value, spread in figures]
+        return (self.data, self.method, *texts, *times, self.note)
 
 
 def rows(found: Comparison) -> list[Row]:
@@ -95,7 +95,8 @@ def notes(found: Comparison) -> list[str]:
     return [
         f"Fitted to {drawn} ({between}), seeds {', '.join(map(str, seeds))}; figures are means over seeds, with the "
         "standard deviation where there are several.",
-        "Images were scored one at a time, decoding included; pixel AUROC where there are maps and masks.",
+        "Images were scored one at a time, decoding included; pixel AUROC and AUPRO (to 30 % false-positive pixels) "
+        "where there are maps and masks.",
         f"{'; '.join(machines)}. {'; '.join(versions)}.",
     ]
 
@@ -106,6 +107,7 @@ def _row(category: str, method: str, found: Comparison) -> Row:
     times = [result.times for result in mine]
     image, image_spread = _statistics(result.image_auroc for result in mine)
     pixel, pixel_spread = _statistics(result.pixel_auroc for result in mine)
+    regions, regions_spread = _statistics(result.pixel_aupro for result in mine)
     return Row(
         data=category,
         method=method,
@@ -114,6 +116,8 @@ def _row(category: str, method: str, found: Comparison) -> Row:
         auroc_spread=image_spread,
         pixel_auroc=pixel,
         pixel_auroc_spread=pixel_spread,
+        pixel_aupro=regions,
+        pixel_aupro_spread=regions_spread,
         fit_seconds=_average(time.fit_seconds for time in times),
         milliseconds_an_image=_average(time.score_milliseconds for time in times),
         others=max((time.others for time in times if time.others is not None), default=None),
@@ -135,6 +139,7 @@ def _mean(method: str, table: Sequence[Row], found: Comparison) -> Row:
     whole = [some for some in of_seed if len(some) == categories]
     _, image_spread = _statistics(_average(result.image_auroc for result in some) for some in whole)
     _, pixel_spread = _statistics(_average(result.pixel_auroc for result in some) for some in whole)
+    _, regions_spread = _statistics(_average(result.pixel_aupro for result in some) for some in whole)
     return Row(
         data=MEAN,
         method=method,
@@ -143,6 +148,8 @@ def _mean(method: str, table: Sequence[Row], found: Comparison) -> Row:
         auroc_spread=image_spread,
         pixel_auroc=_average(row.pixel_auroc for row in mine),
         pixel_auroc_spread=pixel_spread,
+        pixel_aupro=_average(row.pixel_aupro for row in mine),
+        pixel_aupro_spread=regions_spread,
         fit_seconds=_average(row.fit_seconds for row in mine),
         milliseconds_an_image=_average(row.milliseconds_an_image for row in mine),
         others=max((row.others for row in mine if row.others is not None), default=None),

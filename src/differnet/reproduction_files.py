@@ -117,7 +117,7 @@ def _circumstances(report: Report, origin: Origin) -> list[str]:
         f"Preset `{origin.preset}`. Backbone: {backbones}{stand_in}.",
         f"Seeds {seeds}; mean and standard deviation over them; the last epoch counts. The test images chose nothing "
         "but the epoch in the column that says so.",
-        f"{len(cells)} fits of {min(fits):.0f} to {max(fits):.0f} s, {min(a_score):.0f} to {max(a_score):.0f} ms an "
-        f"image by the clock, on {os.cpu_count()} cores ({platform.machine()}) that other work may have shared.",
+        f"Fits: {len(cells)}, of {min(fits):.0f} to {max(fits):.0f} s; {min(a_score):.0f} to {max(a_score):.0f} ms an "
+        f"image by the clock, on {os.cpu_count()} cores ({platform.machine()}), maybe shared with other work.",
         f"Versions: {made}.",
     ]

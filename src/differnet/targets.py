@@ -42,7 +42,7 @@ def table1(order: Order) -> Report:
     if len(found) > 1:
         whole, few_means = over([cells for _, cells, _ in found]), over([cells for _, _, cells in found])
         by_test = mean(best(cells) for _, cells, _ in found)
-        is_mvtec = len(found) == 15
+        is_mvtec = {data.name for data in order.datasets} == published.MVTEC
         means = published.TABLE1_MEAN if is_mvtec else None
         few_mean = published.TABLE1_MEAN_16 if is_mvtec and order.shots == 16 else None
         rows.append(("mean", None, means, *whole, by_test, few_mean, *few_means))
@@ -220,7 +220,8 @@ def multimodal(order: Order) -> Report:
         by_category.append(values)
         rows.append((data.name, len(data.train), None, mean(values), spread(values), None))
     means = np.mean(by_category, axis=0).tolist()
-    known = published.MULTIMODAL_MEAN if len(order.datasets) == 15 else None
+    is_mvtec = {data.name for data in order.datasets} == published.MVTEC
+    known = published.MULTIMODAL_MEAN if is_mvtec else None
     rows.append(("mean", len(together.train), known, mean(means), spread(means), None))
     rows.append(("all test images as one", len(together.train), None, *own(cells), best(cells)))
     columns = ("category", "training images", PUBLISHED, OWN, SPREAD, BEST)
