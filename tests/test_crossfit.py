@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
+from typer.testing import CliRunner
 
 import differnet
 from conftest import TINY, good_image
 from differnet import DifferNet, DifferNetWarning
 from differnet.calibrate import choose_threshold, folds_of
+from differnet.cli import app
 from differnet.errors import ConfigError
 
 SETTINGS = TINY | {"epochs": 2, "folds": 4, "rate": 0.1}
@@ -98,3 +103,20 @@ def test_what_folds_cannot_do_is_refused_before_anything_is_looked_at(tmp_path):
         DifferNet("default", folds=1)
     with pytest.raises(ConfigError, match="no such promise is known"):
         choose_threshold(np.arange(100.0), 0.05, 0.5, folds=5)
+
+
+def test_the_command_fits_over_folds(tmp_path):
+    (tmp_path / "good").mkdir()
+    for i in range(12):
+        Image.fromarray(good_image(i)).save(tmp_path / "good" / f"part{i // 2}-{i}.png")
+    settings = TINY | {"epochs": 1, "rate": 0.2}
+    options = [word for name, value in settings.items() for word in ("--set", f"{name}={json.dumps(value)}")]
+    start = ["fit", str(tmp_path / "good"), "--out", str(tmp_path / "m"), "--weights", "random"]
+    done = CliRunner().invoke(app, [*start, *options, "--folds", "3", "--group-pattern", r"part\d+"])
+    assert done.exit_code == 0, done.output
+    said = " ".join(done.stdout.split())
+    assert "Fitted on 12 good images." in said
+    assert "from 12 good images: a good part is rejected" in said
+    assert "as estimated over 3 folds (no proof" in said
+    record = differnet.load(tmp_path / "m", weights="random").model.calibrated_on
+    assert (record.groups, record.folds) == (6, 3)

@@ -32,7 +32,8 @@ def tell_fit(detector: Any, model: Path, json: bool) -> None:
             "To overrule it: --set rotation=full, --set pooling=whole, --set read_stages=all, --set length=1."
         )
     if promise:
-        out.print(f"Threshold {promise.value:.4g} from {promise.count} held-out good images: {promise}.")
+        held = "" if promise.folds else "held-out "
+        out.print(f"Threshold {promise.value:.4g} from {promise.count} {held}good images: {promise}.")
         _tell_review(detector.model)
         _tell_shoot(detector.model.calibrated_on)
     out.print(f"Model file: {model}\nNext: differnet score {model} IMAGES --maps maps", markup=False)
