@@ -15,14 +15,16 @@ ORDER = [
     "samples", "tables", "layouts", "datasets", "synthetic", "views", "weights",
     "backbone", "runtime", "openvino_runtime", "onnx_runtime", "placement", "quantize", "reading", "gaussian",
     "flow", "score",
-    "metrics", "calibrate", "anytime", "gate", "train", "features", "bank", "evidence",
-    "choice", "trial", "localize", "artifact",
-    "verdict", "scorer", "fitting", "conversion", "detector", "demo", "pictures", "evaluate", "evaluation_files",
+    "metrics", "known", "groups", "calibrate", "anytime", "gate", "light", "drift", "train", "features", "bank",
+    "record", "evidence", "choice", "trial", "localize", "artifact",
+    "verdict", "scorer", "preparing", "fitting", "crossfit", "recalibrate", "conversion",
+    "detector", "demo", "pictures", "charts", "findings", "report", "evaluate", "evaluation_files",
     "published", "reproduction", "reports", "targets", "reproduction_files",
     "baselines.method", "baselines.ours", "baselines.classical", "baselines.pixels", "baselines.geotrans",
     "baselines.ganomaly", "baselines.dsebm", "baselines.adgan", "baselines.peers", "baselines.peer_flows",
     "baselines.catalogue", "cells", "stopwatch", "compare", "comparison_table",
-    "rows", "showcase", "console", "telling", "options", "reproduce_command", "compare_command", "cli", "__main__",
+    "rows", "showcase", "watch", "console", "telling", "options", "deciding", "reproduce_command", "compare_command",
+    "cli", "__main__",
 ]  # fmt: skip
 LEAVES = {
     "heap",
@@ -32,10 +34,14 @@ LEAVES = {
     "flow",
     "score",
     "metrics",
+    "known",
+    "groups",
     "calibrate",
     "anytime",
     "gate",
     "gaussian",
+    "light",
+    "drift",
 }
 
 

@@ -1,29 +1,16 @@
-"""The command line: fit, score, quantize, evaluate, reproduce, compare, demo, info."""
+"""The command line: what is here, and what :mod:`differnet.deciding` and the other commands have."""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from differnet import __version__
+from differnet import __version__, deciding, options
 from differnet.compare_command import compare
 from differnet.console import bars, err, guarded, out, print_json, print_json_rows
 from differnet.heap import keep_large_tables_apart
-from differnet.options import (
-    Category,
-    Device,
-    Json,
-    LayoutName,
-    Preset,
-    Set,
-    Shots,
-    Split,
-    Weights,
-    check_layout,
-)
 from differnet.reproduce_command import reproduce
 from differnet.telling import tell_demo, tell_evaluation, tell_fit, tell_model, tell_rows, tell_run
 
@@ -60,12 +47,16 @@ def _common(
 def fit(
     good: Annotated[Path, typer.Argument(help="Folder of good images.")],
     model: Annotated[Path, typer.Option("--out", "-o", help="Model file to write.")],
-    preset: Preset = "default",
+    preset: options.Preset = "default",
     seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
-    rate: Annotated[float | None, typer.Option(help="False-alarm rate wanted (default 0.01).")] = None,
-    group_pattern: Annotated[
-        str | None,
-        typer.Option(help="Regular expression over paths; images with equal matches are held out together."),
+    rate: options.Rate = None,
+    confidence: options.Confidence = None,
+    review_rate: options.ReviewRate = None,
+    group_pattern: options.GroupPattern = None,
+    group_table: options.GroupTable = None,
+    group_column: options.GroupColumn = "group",
+    folds: Annotated[
+        int | None, typer.Option(help="Few images: calibrate on all of them, by that many folds (5).")
     ] = None,
     ignore: Annotated[
         Path | None, typer.Option(help="Mask image: what is white does not matter and is not looked at.")
@@ -73,20 +64,26 @@ def fit(
     checkpoint: Annotated[
         Path | None, typer.Option(help="Folder to keep progress in; run again to go on after a stop.")
     ] = None,
-    settings: Set = None,
-    weights: Weights = None,
-    device: Device = "cpu",
-    json: Json = False,
+    settings: options.Set = None,
+    weights: options.Weights = None,
+    device: options.Device = "cpu",
+    json: options.Json = False,
 ) -> None:
     """Learn from a folder of good images and write a model file."""
     with guarded():
-        from differnet import config
+        from differnet import config, groups
         from differnet.datasets import find_good
         from differnet.detector import DifferNet
         from differnet.features import by_epoch
         from differnet.storage import check_target
 
-        asked = {"rate": rate, "ignore": ignore}
+        asked: dict[str, Any] = {
+            "rate": rate,
+            "confidence": confidence,
+            "review_rate": review_rate,
+            "folds": folds,
+        }
+        asked |= {"ignore": ignore}
         values = config.parse_assignments(settings or []) | {k: v for k, v in asked.items() if v is not None}
         detector = DifferNet(preset, seed, weights, device, **values)
         check_target(model)
@@ -94,7 +91,7 @@ def fit(
         with bars() as progress:
             detector.fit(
                 paths,
-                groups=None if group_pattern is None else _groups(paths, group_pattern),
+                groups=groups.of_paths(paths, group_pattern, group_table, group_column),
                 checkpoint=checkpoint,
                 progress=progress,
                 on_epoch=by_epoch(progress),
@@ -105,7 +102,7 @@ def fit(
 
 @app.command()
 def score(
-    model: Annotated[Path, typer.Argument(help="Model file.")],
+    model: options.Model,
     paths: Annotated[list[Path], typer.Argument(help="Images or folders.")],
     table: Annotated[Path | None, typer.Option("--out", "-o", help="Write rows to .csv or .jsonl.")] = None,
     maps: Annotated[Path | None, typer.Option(help="Folder for overlays (PNG) and raw maps (NPY).")] = None,
@@ -113,35 +110,46 @@ def score(
         str | None,
         typer.Option(help="Views an image: a number, or auto to stop as soon as the verdict is certain."),
     ] = None,
-    fail_on_defect: Annotated[bool, typer.Option(help="Exit with 1 when an image was flagged.")] = False,
-    weights: Weights = None,
-    device: Device = "cpu",
-    json: Json = False,
+    drift: Annotated[
+        Path | None,
+        typer.Option(help="File of a drift monitor: made if missing, gone on from, and written back."),
+    ] = None,
+    fail_on_defect: Annotated[bool, typer.Option(help="Exit with 1 when an image was NG.")] = False,
+    weights: options.Weights = None,
+    device: options.Device = "cpu",
+    json: options.Json = False,
 ) -> None:
-    """Judge images: score, p-value, verdict, and heat maps on request."""
+    """Judge images: OK, review or NG, score, p-value, and heat maps on request."""
     with guarded():
         from differnet import rows
         from differnet.detector import DifferNet
         from differnet.errors import NotFittedError
-        from differnet.verdict import threshold_for
+        from differnet.verdict import review_threshold, threshold_for
 
         rows.check_target(table)
         detector = DifferNet.load(model, weights, device)
         if fail_on_defect and detector.threshold is None:
             raise NotFittedError(f"--fail-on-defect: {model} has no threshold (it was fitted with holdout=0)")
-        count = _count(views)
-        judged = rows.Spool()
-        with bars() as progress, rows.writing(table, maps is not None) as file:
-            for row in rows.judge_all(detector, paths, maps, progress, count):
+        count, judged = _count(views), rows.Spool()
+        watch = _watch(detector, drift, count)
+        extra = (rows.MAP_COLUMNS if maps else ()) + (rows.DRIFT_COLUMNS if watch else ())
+        with bars() as progress, rows.writing(table, extra) as file:
+            for row in rows.judge_all(detector, paths, maps, progress, count, watch and watch.see):
                 judged.add(row)
                 if file:
                     file.add(row)
-        promise = threshold_for(detector.model, None if count == "auto" else count)
+        number = None if count == "auto" else count
+        promise, review = threshold_for(detector.model, number), review_threshold(detector.model, number)
         theta = None if promise is None else promise.value
         if json:
-            print_json_rows({"model": str(model), "threshold": theta}, "images", judged)
+            head = {"model": str(model), "threshold": theta, "review_threshold": review}
+            head |= {"drift": watch.to_dict()} if watch else {}
+            print_json_rows(head, "images", judged)
         else:
             tell_rows(judged, theta)
+        if watch:
+            watch.save()
+            err.print(str(watch), markup=False)
     if fail_on_defect and judged.flagged:
         raise typer.Exit(1)
 
@@ -151,8 +159,8 @@ def quantize(
     model: Annotated[Path, typer.Argument(help="Model file that was fitted in floats.")],
     good: Annotated[Path, typer.Argument(help="Folder of good images that it was not fitted to.")],
     target: Annotated[Path, typer.Option("--out", "-o", help="Model file to write.")],
-    weights: Weights = None,
-    json: Json = False,
+    weights: options.Weights = None,
+    json: options.Json = False,
 ) -> None:
     """Change a model to 8-bit integers, its backbone twice as fast, if good images show that its scores hold."""
     with guarded():
@@ -178,22 +186,22 @@ def evaluate(
     data: Annotated[
         Path, typer.Argument(help="Data set: a folder, a table (.csv, .parquet), or elpv for the package.")
     ],
-    layout: LayoutName = "auto",
-    category: Category = None,
-    split: Split = None,
-    shots: Shots = None,
+    layout: options.LayoutName = "auto",
+    category: options.Category = None,
+    split: options.Split = None,
+    shots: options.Shots = None,
     seeds: Annotated[
         int | None, typer.Option(min=1, help="How many seeds: 0, 1, ...; if not given, 1, or 3 with --shots.")
     ] = None,
-    preset: Preset = "default",
+    preset: options.Preset = "default",
     directory: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder for figures, scores and pictures.")
     ] = None,
     maps: Annotated[bool, typer.Option(help="Compute pixel AUROC and AUPRO where masks exist.")] = True,
-    settings: Set = None,
-    weights: Weights = None,
-    device: Device = "cpu",
-    json: Json = False,
+    settings: options.Set = None,
+    weights: options.Weights = None,
+    device: options.Device = "cpu",
+    json: options.Json = False,
 ) -> None:
     """Measure on a labelled data set: AUROC, recall without false alarms, pixel AUROC and AUPRO."""
     with guarded():
@@ -202,7 +210,7 @@ def evaluate(
         from differnet.frame import with_mask_as_text
 
         resolved = config.resolve(preset, with_mask_as_text(config.parse_assignments(settings or [])))
-        tables = datasets.read(data, check_layout(layout), category or (), split)
+        tables = datasets.read(data, options.check_layout(layout), category or (), split)
         count = seeds or (1 if shots is None else 3)
         documents = []
         for dataset in tables:
@@ -240,7 +248,7 @@ def demo(
         Path, typer.Option("--out", "-o", help="Folder for data, model and pictures.")
     ] = Path("demo-output"),
     seed: Annotated[int, typer.Option(min=0)] = 0,
-    json: Json = False,
+    json: options.Json = False,
 ) -> None:
     """Run the whole job on real photographs with drawn defects: fit, judge, show."""
     with guarded():
@@ -256,8 +264,8 @@ def demo(
 
 @app.command()
 def info(
-    model: Annotated[Path, typer.Argument(help="Model file.")],
-    json: Json = False,
+    model: options.Model,
+    json: options.Json = False,
 ) -> None:
     """Say what a model file is and was made from."""
     with guarded():
@@ -270,20 +278,18 @@ def info(
         tell_model(summary)
 
 
-def _groups(paths: list[Path], pattern: str) -> list[str]:
-    from differnet.errors import ConfigError
+app.command()(deciding.calibrate)
+app.command()(deciding.report)
 
-    try:
-        expression = re.compile(pattern)
-    except re.error as error:
-        raise ConfigError(f"--group-pattern {pattern!r} is not a regular expression: {error}") from error
-    found = [expression.search(str(path)) for path in paths]
-    missing = [path for path, match in zip(paths, found, strict=True) if match is None]
-    if missing:
-        raise ConfigError(
-            f"--group-pattern {pattern!r} matches not in {len(missing)} paths, such as {missing[0]}"
-        )
-    return ["\0".join(match.groups() or (match.group(),)) for match in found if match]
+
+def _watch(detector: Any, file: Path | None, views: Any) -> Any:
+    """Return what ``--drift`` wants, refusing what it cannot watch."""
+    from differnet.errors import ConfigError
+    from differnet.watch import Watch
+
+    if file is not None and views is not None:
+        raise ConfigError(f"--drift with --views {views}: scores of other views than the calibration's drift")
+    return None if file is None else Watch(detector, file)
 
 
 def _count(views: str | None) -> Any:

@@ -22,7 +22,17 @@ from differnet.layouts import (
 )
 from differnet.samples import GOOD, Dataset, Sample, listing, seeded_share
 
-__all__ = ["Dataset", "Layout", "Sample", "find_good", "read", "read_folder", "read_mvtec"]
+__all__ = [
+    "Dataset",
+    "Layout",
+    "Sample",
+    "find_good",
+    "read",
+    "read_folder",
+    "read_mtd",
+    "read_mvtec",
+    "read_to_judge",
+]
 
 Layout = Literal["auto", "folder", "table", "mvtec", "mvtec-ad2", "mvtec-3d", "btad", "visa", "mtd", "elpv"]
 _BY_CATEGORY: dict[Layout, Callable[[Path, Sequence[str]], list[Dataset]]] = {
@@ -84,6 +94,34 @@ def read_folder(root: Path) -> Dataset:
     for path in paths:
         samples.append(Sample(path, "train" if path in train else "test", _folder_label(path, root)))
     return Dataset(root.name or root.resolve().name, tuple(samples))
+
+
+def read_to_judge(
+    root: str | Path,
+    layout: Layout = "auto",
+    categories: Sequence[str] = (),
+    split_file: str | Path | None = None,
+) -> tuple[Dataset, bool]:
+    """Read what a fitted model is to judge, and say whether labels are known.
+
+    Of a known data set the test images; of plain folders all images: labelled where there is a folder ``good``, and
+    else of unknown label (their ``defect`` says nothing). Raises :class:`LayoutError` for more than one category.
+    """
+    folder = Path(root)
+    if (_recognise(folder) if layout == "auto" else layout) == "folder":
+        if categories or split_file is not None:
+            raise LayoutError(f"{folder}: plain folders have no categories and take no split file")
+        known = (folder / GOOD).is_dir()
+        labels = {path: _folder_label(path, folder) if known else GOOD for path in find(folder)}
+        samples = tuple(Sample(path, "test", label) for path, label in labels.items())
+        return Dataset(folder.resolve().name, samples), known
+    tables = read(root, layout, categories, split_file)
+    if len(tables) > 1:
+        names = ", ".join(table.name for table in tables)
+        raise LayoutError(
+            f"{root}: has {len(tables)} categories ({names}); a model is for one: give --category"
+        )
+    return Dataset(tables[0].name, tuple(tables[0].test)), True
 
 
 def find_good(root: Path) -> list[Path]:

@@ -12,7 +12,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -158,7 +158,7 @@ def _run(
     progress: Progress,
     on_map: OnMap | None,
 ) -> Run:
-    detector = DifferNet(config.resolve(settings, {"holdout": 0.0}), seed, weights, device)
+    detector = DifferNet(config.resolve(settings, {"holdout": 0.0, "folds": 0}), seed, weights, device)
     test = dataset.test
     bank, fit_seconds = _timed(lambda: _fit_whole(settings, detector, dataset, maps, progress))
     (features, scores), score_seconds = _timed(lambda: _score(detector, test, progress))
@@ -234,9 +234,11 @@ def _fit_whole(
         _fit(detector, dataset, None, progress, scale_maps=maps)
         return None
     paths, groups = [sample.path for sample in dataset.train], dataset.groups
-    share = settings.decision.holdout if len(set(groups or paths)) > 1 else 0
+    decision = settings.decision
+    if len(set(groups or paths)) < 2:
+        decision = replace(decision, holdout=0.0, folds=0)
     # those that are not chosen set the second flow's threshold
-    chosen, _ = fitting.split(paths, groups, share, detector.seed)
+    chosen, _ = fitting.split(paths, groups, decision, detector.seed)
     of_chosen = groups and [groups[index] for index in chosen]
     detector.prepare([paths[index] for index in chosen], progress, of_chosen)
     bank = describe_all(detector.describer, paths, detector.seed, progress)
@@ -305,9 +307,9 @@ def _calibrated(
     progress: Progress,
 ) -> DifferNet | None:
     """Fit the second flow; nothing without cached views, or when no image can be held out."""
-    if bank is None or len(set(dataset.groups or dataset.train)) < 2 or settings.decision.holdout == 0:
+    if bank is None or len(set(dataset.groups or dataset.train)) < 2 or not settings.decision.is_calibrated:
         return None
-    judge = detector.sibling(holdout=settings.decision.holdout)
+    judge = detector.sibling(holdout=settings.decision.holdout, folds=settings.decision.folds)
     _fit(judge, dataset, bank, progress, scale_maps=False)
     return judge
 

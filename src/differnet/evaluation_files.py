@@ -85,9 +85,10 @@ def combine(documents: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def panel_title(sample: Sample, prediction: Prediction) -> str:
     """Say what an image is and what was said of it."""
-    verdict = {True: "defective", False: "good", None: "no verdict"}[prediction.is_defective]
+    verdict = prediction.verdict or "no verdict"
     p = "" if prediction.p_value is None else f", p {prediction.p_value:.3f}"
-    return f"{sample.defect}: judged {verdict}{p}"
+    percent = "" if prediction.percent is None else f", {prediction.percent:.0f} %"
+    return f"{sample.defect}: {verdict}{percent}{p}"
 
 
 def _score_table(result: Evaluation) -> bytes:

@@ -20,6 +20,26 @@ Weights = Annotated[
     str | None, typer.Option(help="File of backbone weights (.pth or .safetensors), for use offline.")
 ]
 Device = Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1, mps.")]
+GroupPattern = Annotated[
+    str | None,
+    typer.Option(
+        help="Regular expression over paths; images with equal matches belong together (same part)."
+    ),
+]
+GroupTable = Annotated[
+    Path | None, typer.Option(help="CSV table with the columns path and group, instead of a pattern.")
+]
+GroupColumn = Annotated[str, typer.Option(help="Column of --group-table that says what belongs together.")]
+Rate = Annotated[float | None, typer.Option(help="False-alarm rate wanted (fit: 0.01).")]
+Confidence = Annotated[
+    float | None,
+    typer.Option(help="Promise the rate with this confidence, e.g. 0.95, instead of on average."),
+]
+ReviewRate = Annotated[
+    float | None,
+    typer.Option(help="A higher false-alarm rate, from whose threshold on a person should look."),
+]
+Model = Annotated[Path, typer.Argument(help="Model file.")]
 LayoutName = Annotated[
     str,
     typer.Option(

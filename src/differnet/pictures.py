@@ -40,11 +40,16 @@ def overlay(pixels: Pixels, heat: Array) -> Pixels:
 
     Nothing is drawn below 1, the peak of a typical good image; the colour is full at 3.
     """
-    strength = np.clip((heat - _CALM) / (_GLOWING - _CALM), 0, 1)
+    strength = strength_of(heat)
     colour = colormaps["inferno"](0.25 + 0.7 * strength)[..., :3] * 255
     alpha = (0.75 * np.sqrt(strength))[..., None]
     mixed: Pixels = np.rint((1 - alpha) * pixels + alpha * colour).astype(np.uint8)
     return mixed
+
+
+def strength_of(heat: Array) -> Array:
+    """Return how strongly a heat map is drawn, from 0 below the peak of a typical good image to 1."""
+    return np.clip((heat - _CALM) / (_GLOWING - _CALM), 0, 1)
 
 
 def save_overlay(path: Path, pixels: Pixels, heat: Array) -> None:

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from differnet import __version__, backbone, config, fitting, pictures
+from differnet import __version__, backbone, config, fitting, pictures, preparing
 from differnet.artifact import Model, versions
 from differnet.backbone import MultiScale
 from differnet.datasets import Dataset, Sample
@@ -218,9 +218,9 @@ class _Looks:
 def _compute(plan: Plan, module: MultiScale, device: str, progress: Progress, picture: Path | None) -> Cell:
     drawn = plan.dataset if plan.shots is None else plan.dataset.shots(plan.shots, plan.seed)
     paths, tests = [sample.path for sample in drawn.train], drawn.test
-    asked = config.resolve(plan.settings, {"holdout": 0.0})
+    asked = config.resolve(plan.settings, {"holdout": 0.0, "folds": 0})
     times = [time.perf_counter()]
-    ready = fitting.prepare(asked, module, paths, drawn.groups, plan.seed, device, progress)
+    ready = preparing.prepare(asked, module, paths, drawn.groups, plan.seed, device, progress)
     shown = scoring_views(ready.config.views, plan.seed)
     times.append(time.perf_counter())
     features = _describe(ready.describer, tests, shown, progress)
@@ -228,7 +228,14 @@ def _compute(plan: Plan, module: MultiScale, device: str, progress: Progress, pi
     read = settled_reading(ready.config, module.channels)
     looks = _Looks(features, np.array([s.is_defective for s in tests]), read, device)
     fitter = fitting.Fitter(ready.config, plan.seed, device, module, ready, shown, progress, looks)
-    model = fitter.fit(paths, [], None, by_epoch(progress), None, scale_maps=plan.maps)
+    model = fitter.fit(
+        fitting.Given(paths, drawn.groups),
+        fitting.Given([]),
+        None,
+        by_epoch(progress),
+        None,
+        scale_maps=plan.maps,
+    )
     times.append(time.perf_counter())
     rows = np.stack([view_scores(model.flow, read, part, device) for part in features])
     times.append(time.perf_counter())

@@ -7,7 +7,7 @@ import io
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -22,11 +22,14 @@ from differnet.images import find, load
 from differnet.pictures import save_overlay
 from differnet.scorer import Count
 from differnet.storage import write_whole
+from differnet.verdict import Prediction
 
 Row = dict[str, Any]
-COLUMNS = ("path", "score", "p_value", "threshold", "is_defective", "views")
+See = Callable[[Path, Prediction], float]
+COLUMNS = ("path", "score", "p_value", "threshold", "is_defective", "views", "verdict", "percent")
 _IN_MEMORY = 8 * 2**20
 MAP_COLUMNS = ("overlay", "map")
+DRIFT_COLUMNS = ("drift",)
 
 
 def judge_all(
@@ -35,10 +38,11 @@ def judge_all(
     maps: Path | None,
     progress: Progress,
     views: Count = None,
+    see: See | None = None,
 ) -> Iterator[Row]:
     """Yield a row for every image at or below ``paths``, in order; nothing but the paths is held in memory.
 
-    Overlays and raw maps go to ``maps`` if given.
+    Overlays and raw maps go to ``maps`` if given. ``see`` gives the number for ``drift`` (:mod:`differnet.watch`).
     """
     found = [image for path in paths for image in find(path)]
     names = _map_names(found) if maps else []
@@ -51,7 +55,11 @@ def judge_all(
             "threshold": prediction.threshold,
             "is_defective": prediction.is_defective,
             "views": prediction.views,
+            "verdict": prediction.verdict,
+            "percent": prediction.percent,
         }
+        if see:
+            row["drift"] = see(path, prediction)
         if maps and prediction.heat_map is not None:
             row["overlay"] = str(maps / f"{names[index]}.png")
             row["map"] = str(maps / f"{names[index]}.npy")
@@ -74,11 +82,11 @@ def check_target(table: Path | None) -> None:
 class Table:
     """Rows on their way to a file, as CSV or JSON lines by its suffix."""
 
-    def __init__(self, file: IO[str], suffix: str, has_maps: bool) -> None:
+    def __init__(self, file: IO[str], suffix: str, extra: tuple[str, ...]) -> None:
         self._file = file
         self._csv = None
         if suffix == ".csv":
-            self._csv = csv.DictWriter(file, COLUMNS + (MAP_COLUMNS if has_maps else ()))
+            self._csv = csv.DictWriter(file, COLUMNS + extra)
             self._csv.writeheader()
 
     def add(self, row: Row) -> None:
@@ -90,13 +98,13 @@ class Table:
 
 
 @contextmanager
-def writing(table: Path | None, has_maps: bool) -> Iterator[Table | None]:
-    """Open ``table`` for rows; it appears whole when the block ends, or not at all."""
+def writing(table: Path | None, extra: tuple[str, ...] = ()) -> Iterator[Table | None]:
+    """Open ``table`` for rows with ``extra`` columns; it appears whole when the block ends, or not at all."""
     if table is None:
         yield None
         return
     with storage.growing(table) as file:
-        yield Table(file, table.suffix.lower(), has_maps)
+        yield Table(file, table.suffix.lower(), extra)
 
 
 class Spool:
@@ -106,12 +114,14 @@ class Spool:
         self._file = tempfile.SpooledTemporaryFile(_IN_MEMORY, "w+", encoding="utf-8")  # noqa: SIM115
         self.count = 0
         self.flagged = 0
+        self.to_review = 0
 
     def add(self, row: Row) -> None:
         """Put one row aside and count it."""
         self._file.write(json.dumps(row, allow_nan=False) + "\n")
         self.count += 1
         self.flagged += bool(row["is_defective"])
+        self.to_review += row["verdict"] == "review"
 
     def __iter__(self) -> Iterator[Row]:
         self._file.seek(0)
