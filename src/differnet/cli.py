@@ -91,7 +91,7 @@ def fit(
         with bars() as progress:
             detector.fit(
                 paths,
-                groups=groups.of_paths(paths, group_pattern, group_table, group_column),
+                groups=groups.of_paths(paths, group_pattern, group_table, group_column, good),
                 checkpoint=checkpoint,
                 progress=progress,
                 on_epoch=by_epoch(progress),
@@ -138,6 +138,8 @@ def score(
                 judged.add(row)
                 if file:
                     file.add(row)
+        if watch:
+            watch.save()  # before anything is told: a reader of the output may be gone
         number = None if count == "auto" else count
         promise, review = threshold_for(detector.model, number), review_threshold(detector.model, number)
         theta = None if promise is None else promise.value
@@ -148,7 +150,6 @@ def score(
         else:
             tell_rows(judged, theta)
         if watch:
-            watch.save()
             err.print(str(watch), markup=False)
     if fail_on_defect and judged.flagged:
         raise typer.Exit(1)

@@ -20,13 +20,13 @@ detection", COPA 2017). Without a change it ever reaches 1/a with a probability 
 
 **What it can tell.** That the images are no longer like those of the calibration; and, since brightness and
 sharpness know nothing of parts, whether the picture as a whole became darker, brighter, softer or sharper (light,
-focus), or whether the scores alone moved (parts). The latter is said only while the bets on brightness and sharpness have
-won little; else the cause is unclear, and may be told later.
+focus), or whether the scores alone moved (parts). The latter is said only while the bets on brightness and sharpness
+have won little; else the cause is unclear, and may be told later.
 
 **On what it rests.** The scores of the calibration images must be of the flow that scores the stream, which was not
-fitted to them: those of cross-fitting are of other flows and differ from the stream's from the start. And each must be as good
-as an independent draw: where many are of one part or one shoot, or copies of each other, they are more like each other than
-the stream is like them, and false alarms are likelier than stated.
+fitted to them: those of cross-fitting are of other flows and differ from the stream's from the start. And each must be
+as good as an independent draw: where many are of one part or one shoot, or copies of each other, they are more like
+each other than the stream is like them, and false alarms are likelier than stated.
 
 **What it cannot tell.** Which image is defective: that is the threshold's job. Whether scores that moved alone come
 from bad parts or from what neither brightness nor sharpness sees: a moved camera, another material, dirt on one
@@ -58,7 +58,9 @@ Values = Sequence[float] | npt.NDArray[np.float64]
 _SLOPES = np.array([-2.0, -1.0, 0.0, 1.0, 2.0])  # negative ones win where values rise and p falls
 _JUMPS = np.array([[1e-2], [1e-3], [1e-4], [1e-5]])
 _NAMES = ("score", "brightness", "sharpness")
-_LITTLE = 0.5  # log10 of a capital that each number ever reaches without a change with a chance of at most 0.32
+_LITTLE = (
+    0.5  # log10 of a capital that each number ever reaches without a change with a chance of at most 0.32
+)
 _KIND, _FORMAT = "drift", 1
 _SAID = {
     ("brightness", "lower"): "pictures are darker",

@@ -37,6 +37,9 @@ THRESHOLD_NOTE = (
     "verdicts come from a second flow, fitted without the held-out training images that set its threshold; "
     "the test images had no part in it"
 )
+FOLDS_NOTE = (
+    "verdicts come from a second flow with a cross-fitted threshold: an estimate over folds, no proof"
+)
 T = TypeVar("T")
 OnMap = Callable[[Sample, Heat, Prediction], None]
 
@@ -98,6 +101,7 @@ class Evaluation:
         """Return the figures as JSON types; NaN (a metric without both labels) becomes null."""
         test = self.dataset.test
         defective = sum(sample.is_defective for sample in test)
+        note = FOLDS_NOTE if self.config.decision.folds else THRESHOLD_NOTE
         lists = {name: [_plain(getattr(run, name)) for run in self.runs] for name in _FIGURES}
         return {
             "dataset": self.dataset.name,
@@ -113,7 +117,7 @@ class Evaluation:
             "score_seconds_per_image": metrics.mean(lists["score_seconds_per_image"]),
             "early": [None if run.early is None else _early_dict(run.early) for run in self.runs],
             "choice": [run.choice and run.choice.to_dict() | {"text": str(run.choice)} for run in self.runs],
-            "threshold": NO_THRESHOLD_NOTE if lists["recall"][0] is None else THRESHOLD_NOTE,
+            "threshold": NO_THRESHOLD_NOTE if lists["recall"][0] is None else note,
             "n_with_mask": sum(sample.mask is not None for sample in test),
             "config": self.config.to_dict(),
         }
