@@ -28,7 +28,7 @@ EVIL = "x'\"><script>alert(1)</script>.png"
 @pytest.fixture(scope="module")
 def banded(detector):
     again = copy.copy(detector)
-    again.calibrate([good_image(700 + i) for i in range(30)], rate=0.05, review_rate=0.4)
+    again.calibrate([good_image(700 + i) for i in range(30)], rate=0.05, review_rate=0.4, confidence=None)
     return again
 
 
@@ -108,7 +108,9 @@ def test_images_that_the_model_knows_are_left_out_of_the_figures(banded, labelle
     Image.fromarray(good_image(700)).save(root / "good" / "known.png")  # as a file it has another digest
     data, known = datasets.read_to_judge(root)
     again = copy.copy(banded)
-    again.calibrate(sorted((root / "good").iterdir()) + [good_image(800 + i) for i in range(20)])
+    again.calibrate(
+        sorted((root / "good").iterdir()) + [good_image(800 + i) for i in range(20)], confidence=None
+    )
     found = report.write(again, data, known, tmp_path / "r.html", maps=False)
     assert (found.seen, found.new) == (13, 7)
     assert found.alarms is None

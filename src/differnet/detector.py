@@ -241,9 +241,9 @@ class DifferNet:
     ) -> calibrate.Threshold:
         """Set the threshold anew from good images that were not used to fit; returns it with its promise.
 
-        ``rate``, ``confidence``, ``review_rate``: see :class:`differnet.config.Decision`. Without a confidence the promise
-        is on average; the others stay if not given, and a ``review_rate`` of 0 goes. ``views``: from now on score in so
-        many. ``groups``: of one part or shoot. Nothing changes when this fails: :class:`ConfigError`, as for too few.
+        ``rate``, ``confidence``, ``review_rate``: see :class:`differnet.config.Decision`. Without a confidence the
+        promise is on average; the others stay if not given, and a ``review_rate`` of 0 goes. ``views``: from now on
+        score in so many. ``groups``: of one part or shoot. :class:`ConfigError` for too few; then nothing changes.
         """
         asked = recalibrate.changes(rate, views, confidence, review_rate)
         scorer, shown = self._scorer, self._views(views)
