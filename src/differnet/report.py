@@ -198,9 +198,9 @@ def _outward(share: float, whole: Callable[[float], int]) -> float:
     if number <= 0:
         return share
     digits = 1 - math.floor(math.log10(number)) if number < 10 else 0 if number < 99 else 2
-    near = round(number * 10**digits)
-    step = near if abs(number * 10**digits - near) < 1e-9 * max(near, 1) else whole(number * 10**digits)
-    return step / 10**digits / 100
+    near = round(number * 10.0**digits)
+    step = near if abs(number * 10.0**digits - near) < 1e-9 * max(near, 1) else whole(number * 10.0**digits)
+    return step / 10.0**digits / 100
 
 
 def _context(
