@@ -11,6 +11,7 @@ import typer
 from differnet import __version__
 from differnet.console import bars, err, guarded, out, print_json, print_json_rows
 from differnet.telling import tell_demo, tell_evaluation, tell_fit, tell_model, tell_rows, tell_run
+from differnet.threads import use as use_threads
 
 app = typer.Typer(
     name="differnet",
@@ -47,8 +48,13 @@ def _common(
     version: Annotated[
         bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_show_version)
     ] = False,
+    threads: Annotated[
+        int | None, typer.Option(min=1, max=1024, help="Threads to compute with (default: all cores).")
+    ] = None,
 ) -> None:
     """Visual defect detection from good images alone (DifferNet, WACV 2021)."""
+    with guarded():
+        use_threads(threads)
 
 
 @app.command()

@@ -29,7 +29,7 @@ import tifffile
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from differnet.errors import ImageError
-from differnet.pixels import Pixels, check_size, from_array, from_pil, upright
+from differnet.pixels import MAX_PIXELS, Pixels, check_size, from_array, from_pil, upright
 
 KINDS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF")
 _MAGIC = (
@@ -46,6 +46,7 @@ _MAGIC = (
 _HEAD = 30  # bytes that say what a file is, and how large a WebP is
 _MOST_DEEP_BYTES = 2**31  # of a PNG with 16 bits a colour, which is read as a whole
 _ORIENTATION = 0x0112
+_CUT = "; the file is cut off or damaged"
 _NOT_REGULAR = (
     (stat.S_ISDIR, "a folder"),
     (stat.S_ISFIFO, "a pipe"),
@@ -66,7 +67,9 @@ def decode(path: Path, page: int = 1) -> Pixels:
         except ImageError:
             raise
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-            raise ImageError(f"{path}: is more than the pixels that are decoded: {error}") from error
+            raise ImageError(
+                f"{path}: more than the {MAX_PIXELS:,} pixels that are decoded ({error}); cut it into pieces first"
+            ) from error
         except UnidentifiedImageError as error:
             raise ImageError(f"{path}: cannot be decoded: its header is damaged") from error
         except Exception as error:  # decoders raise whatever they stumble over
@@ -80,12 +83,16 @@ def opened(path: Path) -> Iterator[BinaryIO]:
     Raises :class:`ImageError` that says what stands there instead.
     """
     try:
-        _check_regular(path, os.stat(path).st_mode)  # before it is opened, which may wait or act
-        file = open(path, "rb", opener=_open_at_once)  # noqa: PTH123, SIM115  closed below
+        mode = os.stat(path).st_mode
     except OSError as error:
         raise ImageError(f"{path}: {_absence(error)}; an image file was wanted") from error
     except ValueError as error:
         raise ImageError(f"{path}: no name of a file ({error})") from error
+    _check_regular(path, mode)  # before it is opened, which may wait or act
+    try:
+        file = open(path, "rb", opener=_open_at_once)  # noqa: SIM115  closed below
+    except OSError as error:
+        raise ImageError(f"{path}: {_absence(error)}; an image file was wanted") from error
     with file:
         found = os.fstat(file.fileno())
         _check_regular(path, found.st_mode)
@@ -205,7 +212,7 @@ def _turn_to(image: Image.Image, page: int, name: str) -> None:
     try:
         image.seek(page - 1)
     except EOFError as error:
-        raise ImageError(f"{name}: has no page {page}") from error
+        raise ImageError(f"{name}: has no page {page}{_CUT if page == 1 else ''}") from error
 
 
 def _decode_deep_tiff(file: BinaryIO, name: str, page: int) -> Pixels:
@@ -214,7 +221,7 @@ def _decode_deep_tiff(file: BinaryIO, name: str, page: int) -> Pixels:
         try:
             found: Any = tiff.pages[page - 1]
         except IndexError as error:
-            raise ImageError(f"{name}: has no page {page}") from error
+            raise ImageError(f"{name}: has no page {page}{_CUT if page == 1 else ''}") from error
         check_size(int(found.imagewidth), int(found.imagelength), name)
         if found.size > 4 * found.imagewidth * found.imagelength:
             raise ImageError(f"{name}: shape {found.shape}; (H, W), (H, W, 3) or (H, W, 4) was wanted")

@@ -6,7 +6,6 @@ import hashlib
 import importlib
 import sys
 import tempfile
-import threading
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from differnet import threads
 from differnet.backbone import MultiScale
 from differnet.errors import MissingExtraError, ModelFileError
 from differnet.runtime import GROUP, Precision, one_torch_thread
@@ -73,13 +73,12 @@ class OpenVinoRuntime:
         self.width = int(model.output(0).shape[1])
         self._model = model
         self._queues: dict[tuple[int, int], Any] = {}
-        self._lock = threading.Lock()
         self._queue(_TOGETHER, 2)
 
     def features(self, groups: Iterable[Tensor]) -> Tensor:
         """Map groups of views (B, 3, S, S) to features (V, D)."""
         rows: list[npt.NDArray[np.float32]] = []
-        with self._lock, one_torch_thread():
+        with one_torch_thread():
             try:
                 for views in groups:
                     streams = 1 if len(views) == 1 else 2
@@ -102,6 +101,8 @@ class OpenVinoRuntime:
             self._model.reshape([together, *list(self._model.input(0).shape)[1:]])
             floats = "bf16" if self.precision == "bf16" else "f32"
             options = {"NUM_STREAMS": str(streams), "INFERENCE_PRECISION_HINT": floats}
+            if (most := threads.limit()) is not None:
+                options["INFERENCE_NUM_THREADS"] = str(most)
             compiled = openvino.Core().compile_model(self._model, "CPU", options)
             self._queues[key] = openvino.AsyncInferQueue(compiled, streams)
             self._queues[key].set_callback(_store)
