@@ -58,7 +58,9 @@ def chunk(kind: bytes, content: bytes, check: int | None = None) -> bytes:
 def png(width: int, height: int, bits: int, colour: int, rows: bytes, *more: bytes) -> bytes:
     """Write a PNG by hand."""
     header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
-    parts = chunk(b"IHDR", header) + b"".join(more) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    parts = (
+        chunk(b"IHDR", header) + b"".join(more) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    )
     return b"\x89PNG\r\n\x1a\n" + parts
 
 
@@ -181,7 +183,9 @@ def _tiffs(root: Path) -> Iterator[Case]:
     yield Case(write("32-bit.tif", RAMP.astype(np.uint32) * 2**24), "")
     yield Case(write("signed.tif", RAMP.astype(np.int16) - 300), "pixels from -300")
     yield Case(write("complex.tif", grey.astype(np.complex64)), "")
-    yield Case(write("volume.tif", np.zeros((5, 8, 8, 7), np.uint8), photometric="minisblack"), shape=(8, 7, 3))
+    yield Case(
+        write("volume.tif", np.zeros((5, 8, 8, 7), np.uint8), photometric="minisblack"), shape=(8, 7, 3)
+    )
     yield Case(write("five-bands.tif", np.zeros((8, 8, 5), np.uint16), planarconfig="contig"), "")
 
 
@@ -290,7 +294,9 @@ def _broken(root: Path) -> Iterator[Case]:
     yield Case(_put(root, "no pixels.png", bytes(whole[:33]) + chunk(b"IEND", b"")), "")
     yield Case(_put(root, "short pixels.png", png(40, 48, 8, 2, bytes(100))), "")
     yield Case(_put(root, "bad bits.png", png(4, 4, 7, 2, bytes(100))), "")
-    yield Case(_put(root, "bad zlib.png", bytes(whole[:33]) + chunk(b"IDAT", b"x" * 50) + chunk(b"IEND", b"")), "")
+    yield Case(
+        _put(root, "bad zlib.png", bytes(whole[:33]) + chunk(b"IDAT", b"x" * 50) + chunk(b"IEND", b"")), ""
+    )
     yield Case(_put(root, "no palette.png", png(4, 4, 8, 3, bytes(20))), shape=(4, 4, 3))
     good = bytes(range(16))
     grey = np.repeat(np.arange(16, dtype=np.uint8).reshape(4, 4, 1), 3, axis=2)

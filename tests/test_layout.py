@@ -11,13 +11,14 @@ import pytest
 
 SOURCE = Path(__file__).parent.parent / "src" / "differnet"
 ORDER = [
-    "errors", "settings", "config", "seeds", "threads", "storage", "pixels", "decoding", "images", "frame", "datasets", "synthetic", "views", "weights",
+    "errors", "settings", "config", "seeds", "threads", "storage", "pixels", "decoding", "images",
+    "frame", "datasets", "synthetic", "views", "weights",
     "backbone", "runtime", "openvino_runtime", "onnx_runtime", "placement", "quantize", "reading", "gaussian",
     "flow", "score",
     "metrics", "calibrate", "anytime", "gate", "train", "features", "bank", "evidence",
     "choice", "trial", "localize", "formats", "artifact",
     "verdict", "scorer", "fitting", "conversion", "detector", "demo", "pictures", "evaluate", "evaluation_files",
-    "rows", "showcase", "console", "telling", "cli", "__main__",
+    "journal", "rows", "showcase", "console", "telling", "cli", "__main__",
 ]  # fmt: skip
 LEAVES = {
     "pixels",

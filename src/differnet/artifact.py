@@ -142,9 +142,7 @@ def load(path: str | Path) -> Model:
     header, tensors = storage.read_tensors(path)
     if header.get("kind") != _KIND:
         raise ModelFileError(f"{path}: holds a {header.get('kind', 'thing of no kind')}, not a {_KIND}")
-    if header.get("format") == 1:
-        header, tensors = formats.from_1(header, tensors)
-    if header.get("format") not in (2, FORMAT):
+    if header.get("format") not in (1, 2, FORMAT):
         raise ModelFileError(
             f"{path}: format {header.get('format')!r}; this version reads formats 1 to {FORMAT}, so install the "
             f"differnet that wrote it ({_writer(header)}) or fit again"
@@ -231,6 +229,8 @@ def versions() -> dict[str, str]:
 
 
 def _build(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Model:
+    if header["format"] == 1:
+        header, tensors = formats.from_1(header, tensors)
     if header["format"] == 2:
         header = formats.from_2(header)
     settings = config.Config.from_dict(header["config"])

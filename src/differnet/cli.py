@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import re
+import sys
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -33,7 +35,10 @@ Device = Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1, 
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line; names that the terminal cannot write are escaped."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     app()
 
 
@@ -45,7 +50,7 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def _common(
-    version: Annotated[
+    version: Annotated[  # noqa: ARG001  its callback has done it
         bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_show_version)
     ] = False,
     threads: Annotated[
@@ -114,35 +119,54 @@ def score(
         str | None,
         typer.Option(help="Views an image: a number, or auto to stop as soon as the verdict is certain."),
     ] = None,
+    on_error: Annotated[
+        str,
+        typer.Option(
+            help="What an image that cannot be judged does: fail, or skip with a row that says why."
+        ),
+    ] = "fail",
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a run to --out that was broken off.")
+    ] = False,
+    all_pages: Annotated[
+        bool, typer.Option("--all-pages", help="Judge every page of a TIFF, not the first.")
+    ] = False,
     fail_on_defect: Annotated[bool, typer.Option(help="Exit with 1 when an image was flagged.")] = False,
     weights: Weights = None,
     device: Device = "cpu",
     json: Json = False,
 ) -> None:
-    """Judge images: score, p-value, verdict, and heat maps on request."""
+    """Judge images: score, p-value, verdict, and heat maps on request. Exits with 3 when images were skipped."""
     with guarded():
         from differnet import rows
         from differnet.detector import DifferNet
         from differnet.errors import NotFittedError
         from differnet.verdict import threshold_for
 
+        if on_error not in get_args(rows.OnError):
+            raise typer.BadParameter(f"--on-error {on_error}: fail or skip was wanted")
+        if resume and table is None:
+            raise typer.BadParameter("--resume goes on with a table: name it with --out")
         rows.check_target(table)
         detector = DifferNet.load(model, weights, device)
         if fail_on_defect and detector.threshold is None:
             raise NotFittedError(f"--fail-on-defect: {model} has no threshold (it was fitted with holdout=0)")
         count = _count(views)
-        judged = rows.Spool()
-        with bars() as progress, rows.writing(table, maps is not None) as file:
-            for row in rows.judge_all(detector, paths, maps, progress, count):
+        found = rows.inputs(paths, on_error, all_pages)  # type: ignore[arg-type]
+        options = {"views": count, "maps": maps and str(maps), "on-error": on_error, "device": device}
+        with bars() as progress, rows.collecting(table, model, options, resume, maps is not None) as judged:
+            rows.check_done(judged, found)
+            for row in rows.judge_all(detector, found, maps, progress, count, on_error, judged.count):  # type: ignore[arg-type]
                 judged.add(row)
-                if file:
-                    file.add(row)
         promise = threshold_for(detector.model, None if count == "auto" else count)
         theta = None if promise is None else promise.value
         if json:
-            print_json_rows({"model": str(model), "threshold": theta}, "images", judged)
+            head = {"model": str(model), "threshold": theta, "skipped": judged.skipped}
+            print_json_rows(head, "images", judged)
         else:
             tell_rows(judged, theta)
+    if judged.skipped:
+        raise typer.Exit(3)
     if fail_on_defect and judged.flagged:
         raise typer.Exit(1)
 

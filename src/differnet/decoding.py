@@ -5,13 +5,13 @@
 | PNG | 1 to 16 bits, grey, colour, palette, with or without alpha | cut off, or with a wrong checksum |
 | JPEG (also MPO) | grey, YCbCr, CMYK; the first picture of an MPO | cut off |
 | BMP | what Pillow reads | cut off |
-| TIFF, BigTIFF | 1, 8, 16 bits, float; one page, the first unless another is asked for | cut off, NaN, integers above 65535 |
+| TIFF, BigTIFF | 1, 8, 16 bits, float; the first page unless another is asked for | cut off, NaN, above 65535 |
 | WebP, GIF | the first picture of an animation | cut off |
 
 All of them: EXIF orientation is applied, colour profiles are left alone, alpha is laid on black. No other kind is
 opened, whatever Pillow knows. More than ``MAX_PIXELS``, no pixels, empty files, folders, pipes, devices and
-loops of symbolic links are refused before anything is decoded. A JPEG whose middle was overwritten cannot be told from a
-picture of noise.
+loops of symbolic links are refused before anything is decoded. A JPEG or a BMP whose middle was overwritten
+cannot be told from a picture of noise.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def opened(path: Path) -> Iterator[BinaryIO]:
     Raises :class:`ImageError` that says what stands there instead.
     """
     try:
-        mode = os.stat(path).st_mode
+        mode = path.stat().st_mode
     except OSError as error:
         raise ImageError(f"{path}: {_absence(error)}; an image file was wanted") from error
     except ValueError as error:
@@ -196,7 +196,7 @@ def _decode_tiff(file: BinaryIO, name: str, page: int) -> Pixels:
         with Image.open(file, formats=("TIFF",)) as image:
             _turn_to(image, page, name)
             check_size(image.width, image.height, name)
-            tags: Any = image.tag_v2  # type: ignore[attr-defined]
+            tags: Any = image.tag_v2
             bits = tags.get(258, (1,))
             if max(bits) <= 8 or max(len(bits), tags.get(277, 1)) == 1:  # of deep colour Pillow keeps 8 bits
                 _check_segments(file, tags.get(273) or tags.get(324), tags.get(279) or tags.get(325), 1, name)

@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
+from differnet import threads
 from differnet.backbone import MultiScale
 from differnet.errors import ConfigError
 
@@ -32,6 +33,7 @@ class Runtime(Protocol):
 
 def check_device(device: str) -> str:
     """Return ``device`` if torch can use it here; raises :class:`ConfigError` if not."""
+    threads.use()
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:

@@ -41,13 +41,11 @@ def write_whole(path: str | Path, content: bytes) -> None:
 @contextmanager
 def growing(path: str | Path) -> Iterator[IO[str]]:
     """Open a text file that takes the place of ``path`` when the block ends well; until then that is as it was."""
-    with (
-        _replacing(Path(path)) as file,
-        io.TextIOWrapper(file, "utf-8", errors="surrogateescape", newline="") as text,
-    ):
+    with _replacing(Path(path)) as file:
+        text = io.TextIOWrapper(file, "utf-8", errors="surrogateescape", newline="")
         yield text
         text.flush()
-        os.fsync(file.fileno())
+        text.detach()
 
 
 @contextmanager
@@ -62,15 +60,18 @@ def _replacing(target: Path) -> Iterator[IO[bytes]]:
         descriptor, temporary = _open_temporary(target)
         with os.fdopen(descriptor, "wb") as file:
             yield file
-            if not file.closed:
-                file.flush()
-                os.fsync(file.fileno())
-                temporary = temporary or _link(file.fileno(), target)
+            file.flush()
+            os.fsync(file.fileno())
+            temporary = temporary or _link(file.fileno(), target)
         Path(temporary).chmod(0o666 & ~_umask())
         Path(temporary).replace(target)
         _sync_folder(target.parent)
     except OSError as error:
-        if error.filename not in (None, temporary, os.fspath(target.parent)):  # of other files, from inside the block
+        if error.filename not in (
+            None,
+            temporary,
+            os.fspath(target.parent),
+        ):  # of other files, from inside the block
             raise
         raise OSError(error.errno, f"cannot write {target}: {error.strerror}") from error
     finally:

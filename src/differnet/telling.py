@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from differnet.console import err, out, print_json
+from differnet.console import err, out, print_json, printable
 
 
 def tell_fit(detector: Any, model: Path, json: bool) -> None:
@@ -34,16 +34,21 @@ def tell_rows(judged: Any, threshold: float | None) -> None:
     """List the verdicts and count them."""
     views = 0
     for row in judged:
+        if row["error"] is not None:
+            out.print("[yellow]skipped  [/]               ", end="")
+            out.print(f"{printable(row['path'])}: {printable(row['error'])}", markup=False)
+            continue
         views += row["views"]
         verdict = {True: "[red]defective[/]", False: "[green]good     [/]", None: "-        "}[
             row["is_defective"]
         ]
         p = "" if row["p_value"] is None else f"  p {row['p_value']:.4f}"
         out.print(f"{verdict} {row['score']:>12.2f}{p}  ", end="")
-        out.print(row["path"], markup=False)
+        out.print(printable(row["path"]), markup=False)
     limit = "no threshold" if threshold is None else f"threshold {threshold:.2f}"
-    mean = f"{views / max(judged.count, 1):.1f} views an image"
-    err.print(f"{judged.count} images, {judged.flagged} defective, {limit}, {mean}")
+    mean = f"{views / max(judged.count - judged.skipped, 1):.1f} views an image"
+    skipped = f", {judged.skipped} skipped" if judged.skipped else ""
+    err.print(f"{judged.count} images, {judged.flagged} defective{skipped}, {limit}, {mean}")
 
 
 def tell_run(run: Any) -> None:
