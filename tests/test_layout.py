@@ -11,7 +11,7 @@ import pytest
 
 SOURCE = Path(__file__).parent.parent / "src" / "differnet"
 ORDER = [
-    "errors", "settings", "config", "seeds", "threads", "storage", "pixels", "decoding", "images",
+    "errors", "settings", "config", "seeds", "threads", "storage", "pixels", "deep_png", "decoding", "images",
     "frame", "datasets", "synthetic", "views", "weights",
     "backbone", "runtime", "openvino_runtime", "onnx_runtime", "placement", "quantize", "reading", "gaussian",
     "flow", "score",
@@ -21,6 +21,7 @@ ORDER = [
     "journal", "rows", "showcase", "console", "telling", "cli", "__main__",
 ]  # fmt: skip
 LEAVES = {
+    "deep_png",
     "pixels",
     "seeds",
     "threads",

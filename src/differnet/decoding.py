@@ -28,6 +28,7 @@ import numpy as np
 import tifffile
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from differnet import deep_png
 from differnet.errors import ImageError
 from differnet.pixels import MAX_PIXELS, Pixels, check_size, from_array, from_pil, upright
 
@@ -175,20 +176,8 @@ def _is_deep_colour(image: Image.Image) -> bool:
 
 
 def _decode_deep_png(file: BinaryIO, name: str, orientation: object) -> Pixels:
-    try:
-        import torch
-        from torchvision.io import ImageReadMode, decode_png
-    except ImportError as error:  # torchvision means to drop its decoders one day
-        raise ImageError(
-            f"{name}: a PNG with 16 bits a colour, which this torchvision no longer decodes; save it as TIFF"
-        ) from error
     file.seek(0)
-    content = bytearray(file.read(_MOST_DEEP_BYTES))
-    data = torch.frombuffer(content, dtype=torch.uint8)
-    channels = decode_png(data, ImageReadMode.UNCHANGED).permute(1, 2, 0).numpy()
-    if channels.shape[2] == 2:  # grey and alpha
-        channels = channels[..., [0, 0, 0, 1]]
-    return from_array(upright(channels, orientation), name)
+    return from_array(upright(deep_png.decode(file.read(_MOST_DEEP_BYTES)), orientation), name)
 
 
 def _decode_tiff(file: BinaryIO, name: str, page: int) -> Pixels:
