@@ -3,8 +3,8 @@
     python scripts/fuzz.py images|models WORK_FOLDER [-max_total_time=600] [other options of libFuzzer]
 
 Starts from the files kept in ``tests/fuzz`` and puts what it finds into WORK_FOLDER. A finding is any exception but the
-reader's own, a crash, more than 20 seconds, or more than 4 GB; it is written as ``crash-...`` and such. Mend it, then keep
-the file as ``tests/fuzz/images|models/found-...``, which the tests read.
+reader's own, a crash, more than 20 seconds, or more than 4 GB; it is written as ``crash-...`` and such. Mend it, then
+keep the file as ``tests/fuzz/images|models/found-...``, which the tests read.
 """
 
 from __future__ import annotations
@@ -35,9 +35,8 @@ def read_image(data: bytes) -> None:
             found = decoding.decode(_SCRATCH, page)
         except ImageError:
             continue
-        assert found.dtype == "uint8"
-        assert found.ndim == 3
-        assert found.shape[2] == 3
+        if found.dtype != "uint8" or found.ndim != 3 or found.shape[2] != 3:
+            raise TypeError(f"{found.dtype}, {found.shape}")
 
 
 def read_model(data: bytes) -> None:

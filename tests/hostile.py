@@ -24,6 +24,7 @@ from PIL import Image
 H, W = 16, 24
 RAMP = np.linspace(0, 255, H * W).reshape(H, W).round().astype(np.uint8)
 COLOUR = np.stack([RAMP, RAMP[::-1], RAMP[:, ::-1]], axis=2)
+_PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 NOISE = np.random.default_rng(0).integers(0, 256, (48, 40, 3), dtype=np.uint8)
 
 
@@ -40,7 +41,19 @@ class Case:
 def make(root: Path) -> list[Case]:
     """Write all cases below ``root``."""
     root.mkdir(parents=True, exist_ok=True)
-    makers = (_modes, _orientations, _tiffs, _sizes, _names, _cut_off, _foreign, _claims, _broken, _special)
+    makers = (
+        _modes,
+        _orientations,
+        _tiffs,
+        _deep,
+        _sizes,
+        _names,
+        _cut_off,
+        _foreign,
+        _claims,
+        _broken,
+        _special,
+    )
     return [case for maker in makers for case in maker(root)]
 
 
@@ -55,9 +68,9 @@ def chunk(kind: bytes, content: bytes, check: int | None = None) -> bytes:
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", check)
 
 
-def png(width: int, height: int, bits: int, colour: int, rows: bytes, *more: bytes) -> bytes:
+def png(width: int, height: int, bits: int, colour: int, rows: bytes, *more: bytes, woven: int = 0) -> bytes:
     """Write a PNG by hand."""
-    header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, woven)
     parts = (
         chunk(b"IHDR", header) + b"".join(more) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
     )
@@ -187,6 +200,31 @@ def _tiffs(root: Path) -> Iterator[Case]:
         write("volume.tif", np.zeros((5, 8, 8, 7), np.uint8), photometric="minisblack"), shape=(8, 7, 3)
     )
     yield Case(write("five-bands.tif", np.zeros((8, 8, 5), np.uint16), planarconfig="contig"), "")
+
+
+def _deep(root: Path) -> Iterator[Case]:
+    """PNG with 16 bits a colour, which another decoder reads; on damage that one would end the process."""
+    deep = COLOUR.astype(np.uint16) * 257
+    grey_alpha = np.dstack([RAMP, np.full_like(RAMP, 255)]).astype(np.uint16) * 257
+    grey = np.repeat(RAMP[..., None], 3, axis=2)
+    for name, colour, pixels, wanted in (("colour", 2, deep, COLOUR), ("grey alpha", 4, grey_alpha, grey)):
+        flat = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+        yield Case(_put(root, f"deep {name}.png", png(W, H, 16, colour, flat)), pixels=wanted)
+        woven = b"".join(
+            b"\0" + row.astype(">u2").tobytes()
+            for left, top, right, down in _PASSES
+            for row in pixels[top::down, left::right]
+        )
+        yield Case(_put(root, f"deep woven {name}.png", png(W, H, 16, colour, woven, woven=1)), pixels=wanted)
+        why = "cannot be decoded"
+        for fault, rows in {"short": flat[:-1], "long": flat + b"\0", "filter": b"\7" + flat[1:]}.items():
+            yield Case(_put(root, f"deep {name} {fault}.png", png(W, H, 16, colour, rows)), why)
+        whole = bytearray(png(W, H, 16, colour, flat))
+        for at in (20, 45, len(whole) // 2, len(whole) - 20, len(whole) - 5):
+            flipped = bytearray(whole)
+            flipped[at] ^= 1
+            yield Case(_put(root, f"deep {name} flipped {at}.png", bytes(flipped)), why)
+        yield Case(_put(root, f"deep {name} no end.png", bytes(whole[:-12])), why)
 
 
 def _sizes(root: Path) -> Iterator[Case]:
