@@ -13,7 +13,8 @@ SOURCE = Path(__file__).parent.parent / "src" / "differnet"
 ORDER = [
     "errors", "settings", "config", "seeds", "threads", "storage", "pixels", "deep_png", "decoding", "images",
     "frame", "datasets", "synthetic", "views", "weights",
-    "backbone", "runtime", "openvino_runtime", "onnx_runtime", "placement", "quantize", "reading", "gaussian",
+    "backbone", "runtime", "graph_check",
+    "openvino_runtime", "onnx_runtime", "placement", "quantize", "reading", "gaussian",
     "flow", "score",
     "metrics", "calibrate", "anytime", "gate", "train", "features", "bank", "evidence",
     "choice", "trial", "localize", "formats", "artifact",
@@ -32,6 +33,7 @@ LEAVES = {
     "calibrate",
     "anytime",
     "gate",
+    "graph_check",
     "gaussian",
 }
 

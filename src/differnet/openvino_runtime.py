@@ -20,6 +20,7 @@ from torch import Tensor
 from differnet import threads
 from differnet.backbone import MultiScale
 from differnet.errors import MissingExtraError, ModelFileError
+from differnet.graph_check import check_graph
 from differnet.runtime import GROUP, Precision, one_torch_thread
 
 _TOGETHER = GROUP // 2  # views in one request; two requests run at a time
@@ -137,6 +138,7 @@ def convert(module: MultiScale) -> Any:
 def run_graph(graph: Graph) -> OpenVinoRuntime:
     """Compile the bytes of an int8 graph; raises :class:`ModelFileError` when they are none."""
     openvino = import_openvino()
+    check_graph(graph.xml, len(graph.constants))
     try:
         model = openvino.Core().read_model(model=graph.xml, weights=graph.constants)
         return OpenVinoRuntime(model, "int8")
