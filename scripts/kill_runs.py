@@ -4,8 +4,9 @@
     python scripts/kill_runs.py fit --kills 30
 
 Each run is a process of its own, forked from one that has imported everything, so that kills meet the work and not the
-imports. It is killed with SIGKILL at a random moment, started again with ``--resume`` (or the same checkpoint), killed
-again, and so on until it ends; then its table (or its model file) is compared with that of a run that nobody killed.
+imports. It is killed with SIGKILL at a random moment, counted in changes of its folder so that a busy machine does not
+matter, and a random time after that; then it is started again with ``--resume`` (or the same checkpoint), killed
+again, and so on until it ends. Its table (or its model file) is compared with that of a run that nobody killed.
 After every kill the folder is looked at: what stands there under its own name must be whole.
 """
 
@@ -22,19 +23,22 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 
 TINY = {
     "backbone": "test_efficientnet", "rotation": "full", "stages": [2], "grid": 1, "read_stages": "all",
     "pooling": "whole", "start": "random", "noise": 0, "length": 1.0, "sizes": [64, 32], "precision": "f32",
     "hidden": 32, "depth": 1, "blocks": 3, "epochs": 30, "min_steps": 0, "batch": 16, "train_views": 8,
-    "score_views": 8, "map_views": 2,
+    "score_views": 4, "map_views": 2, "runtime": "torch",
 }  # fmt: skip
-IMAGES = 120
+IMAGES = 80
+_PAUSE = 0.0005  # seconds between two looks
 
 
 def main() -> None:
@@ -48,6 +52,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     warnings.simplefilter("ignore")
+    torch.set_num_threads(1)  # a process that forks must not have threads
     import differnet.cli
     import differnet.detector
     import differnet.rows  # noqa: F401
@@ -75,16 +80,18 @@ def kill_score(folder: Path, kills: int, draws: random.Random) -> dict[str, Any]
     def arguments(table: Path) -> list[str]:
         return ["score", str(model), str(pictures), "--out", str(table), "--on-error", "skip", "--resume"]
 
-    seconds, wanted = _uninterrupted(arguments, folder / "wanted.csv", {3})
+    (folder / "first").mkdir()
+    changes, wanted = _uninterrupted(arguments, folder / "first" / "wanted.csv", {3})
     found: Counter[str] = Counter(kills=0, tables=0, bad_tables=0, bad_half_files=0, bad_exits=0)
     places: Counter[str] = Counter()
     work = folder / "work"
     while found["kills"] < kills:
         work.mkdir(exist_ok=True)
         table = work / "rows.csv"
-        code = _until_killed(arguments(table), draws.uniform(0.1, 1.02) * seconds)
+        code = _until_killed(arguments(table), work, draws.uniform(-0.05, 1.0) * changes, draws)
         if code == -signal.SIGKILL:
             found["kills"] += 1
+            print(dict(found), flush=True)
             names = {path.name for path in work.iterdir()}
             places["no file yet" if not names else " and ".join(sorted(names))] += 1
             found["bad_half_files"] += bool(names - {"rows.csv", "rows.csv.partial"})
@@ -101,7 +108,6 @@ def kill_score(folder: Path, kills: int, draws: random.Random) -> dict[str, Any]
     return {
         **found,
         "images": IMAGES + 2,
-        "uninterrupted_seconds": seconds,
         "left_after_a_kill": dict(places),
     }
 
@@ -116,17 +122,18 @@ def kill_fit(folder: Path, kills: int, draws: random.Random) -> dict[str, Any]:
         return [*_fit_arguments(good, model), "--checkpoint", str(model.parent / "checkpoint")]
 
     (folder / "first").mkdir()
-    seconds, _ = _uninterrupted(arguments, folder / "first" / "model.safetensors", {0})
+    changes, _ = _uninterrupted(arguments, folder / "first" / "model.safetensors", {0})
     wanted = storage.read_tensors(folder / "first" / "model.safetensors")
     found: Counter[str] = Counter(kills=0, models=0, bad_models=0, bad_half_files=0, bad_exits=0)
     work = folder / "work"
     work.mkdir()
     model = work / "model.safetensors"
     while found["kills"] < kills or not model.exists():
-        late = 100 if found["kills"] >= kills else draws.uniform(0.1, 1.0)
-        code = _until_killed(arguments(model), late * seconds)
+        late = 1e9 if found["kills"] >= kills else draws.uniform(-0.1, 1.0)
+        code = _until_killed(arguments(model), work, late * changes, draws)
         if code == -signal.SIGKILL:
             found["kills"] += 1
+            print(dict(found), flush=True)
             found["bad_half_files"] += sum(path.name.startswith(".") for path in work.rglob("*"))
         else:
             found["bad_exits"] += code != 0
@@ -135,7 +142,7 @@ def kill_fit(folder: Path, kills: int, draws: random.Random) -> dict[str, Any]:
             found["bad_models"] += not _is_same(storage.read_tensors(model), wanted)
             if found["kills"] < kills:
                 _empty(work)
-    return {**found, "uninterrupted_seconds": seconds}
+    return dict(found)
 
 
 def _is_same(one: Any, other: Any) -> bool:
@@ -158,12 +165,40 @@ def _rows_lost(table: bytes, wanted: bytes) -> int:
 
 def _uninterrupted(
     arguments: Callable[[Path], list[str]], target: Path, codes: set[int]
-) -> tuple[float, bytes]:
-    started = time.monotonic()
-    code = _finish(_start(arguments(target)))
-    if code not in codes:
-        raise SystemExit(f"the run that nobody killed ended with {code}")
-    return time.monotonic() - started, target.read_bytes()
+) -> tuple[int, bytes]:
+    """Return how often the folder of ``target`` was seen to change, and what was written there."""
+    child, watch = _start(arguments(target)), Watch(target.parent)
+    while not (done := os.waitpid(child, os.WNOHANG))[0]:
+        watch.look()
+        time.sleep(_PAUSE)
+    if os.waitstatus_to_exitcode(done[1]) not in codes:
+        raise SystemExit(f"the run that nobody killed ended with {os.waitstatus_to_exitcode(done[1])}")
+    return watch.changes, target.read_bytes()
+
+
+class Watch:
+    """Counts how often a folder was seen to change."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = str(folder)
+        self._seen = self._look()
+        self.changes = 0
+
+    def look(self) -> int:
+        """Look once more; return the count."""
+        now = self._look()
+        self.changes += now != self._seen
+        self._seen = now
+        return self.changes
+
+    def _look(self) -> list[tuple[str, int, int]]:
+        found = []
+        for folder, _, names in os.walk(self._folder):
+            for name in names:
+                with suppress(OSError):
+                    state = Path(folder, name).stat()
+                    found.append((name, state.st_size, state.st_mtime_ns))
+        return found
 
 
 def _start(arguments: list[str]) -> int:
@@ -190,14 +225,20 @@ def _finish(child: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def _until_killed(arguments: list[str], seconds: float) -> int:
-    """Start, wait, kill; the exit code, or minus the number of the signal."""
-    child, end = _start(arguments), time.monotonic() + seconds
-    while time.monotonic() < end:
+def _until_killed(arguments: list[str], folder: Path, changes: float, draws: random.Random) -> int:
+    """Start, wait for so many changes and a little longer, kill; the exit code, or minus the number of the signal.
+
+    Below zero changes it is killed at once or soon, before the first.
+    """
+    watch = Watch(folder)
+    child = _start(arguments)
+    early = time.monotonic() + draws.uniform(0, 1)
+    while watch.look() <= changes if changes > 0 else time.monotonic() < early:
         found, status = os.waitpid(child, os.WNOHANG)
         if found:
             return os.waitstatus_to_exitcode(status)
-        time.sleep(0.0005)
+        time.sleep(_PAUSE)
+    time.sleep(draws.uniform(0, 0.02))
     os.kill(child, signal.SIGKILL)
     return _finish(child)
 

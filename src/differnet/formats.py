@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
 
+from differnet.errors import DifferNetWarning
+
 
 def from_1(
     header: Mapping[str, Any], tensors: Mapping[str, Tensor]
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Read what 0.1.0 wrote: features in floats, and of the held-out images one score each."""
+    """Read what 0.1.0 wrote: features in floats, and of the held-out images one score each.
+
+    Random views were drawn in another order then; a :class:`DifferNetWarning` says so where that matters.
+    """
+    if header["config"]["views"].get("score_rotations") == "random":
+        warnings.warn(
+            "the model file has format 1, whose random views were others of the same kind: scores differ a little from "
+            "those its threshold was found with; calibrate it on good images",
+            DifferNetWarning,
+            stacklevel=2,
+        )
     upgraded = dict(tensors)
     if "calibration" in upgraded:
         upgraded["view_scores"] = upgraded.pop("calibration")[:, None]
