@@ -7,7 +7,9 @@ import urllib.request
 
 def main() -> None:
     """Ask once."""
-    signal.alarm(10)  # looking up a name waits as long as it likes; the signal ends the process with a code above 0
+    signal.alarm(
+        10
+    )  # looking up a name waits as long as it likes; the signal ends the process with a code above 0
     try:
         urllib.request.urlopen("https://pypi.org/pypi/pip/json").close()
     except OSError:
