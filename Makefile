@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO_OUT ?= demo-output
 
-.PHONY: install demo test bench check audit fuzz kill format clean
+.PHONY: install browser demo test bench check audit fuzz kill format clean
 SECONDS ?= 600
 
 install: $(VENV)/.installed
@@ -18,8 +18,16 @@ $(VENV)/.installed: pyproject.toml
 demo: install
 	$(BIN)/differnet demo --out $(DEMO_OUT)
 
-test: install
+test: install browser
 	$(BIN)/python -m pytest
+
+# The report is tested in a browser: the system's Chromium, else Debian's, else the one that Playwright downloads.
+# Where none can be had, those tests say so and are skipped.
+browser: install
+	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || \
+	{ [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -q && \
+	  apt-get install -q -y --no-install-recommends chromium fonts-dejavu-core; } || \
+	$(BIN)/python -m playwright install chromium || echo "no browser: the tests of the report's page will be skipped"
 
 # The data are not ours to give: make bench MTD=folder SPLIT=file (docs/results/speed.md says which).
 bench: $(VENV)/.bench

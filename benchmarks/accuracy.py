@@ -25,13 +25,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.covariance import LedoitWolf
-from sklearn.decomposition import PCA
-from sklearn.neighbors import NearestNeighbors
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
-from differnet import DifferNet, datasets, demo
+from differnet import DifferNet, config, datasets, demo
+from differnet.baselines.catalogue import create
+from differnet.baselines.method import Method
 from differnet.datasets import Dataset
 from differnet.metrics import auroc
 from report import machine
@@ -40,6 +37,17 @@ SHOTS = 16
 FEW_ON = ("mtd", "mono")
 WANTED = {"mtd": 0.990, "mono": 0.955, "poly": 0.900} | dict.fromkeys(demo.TEXTURES, 0.99)
 WANTED_FEW = {"mtd": 0.82, "mono": 0.905}
+PAPERS_READING = config.resolve(
+    "default",
+    {
+        "stages": [5],
+        "grid": 1,
+        "rotation": "none",
+        "score_rotations": "even",
+        "read_stages": "all",
+        "pooling": "whole",
+    },
+)
 METHODS = ("differnet", "PaDiM", "PatchCore")
 FEW_METHODS = ("differnet", "Mahalanobis", "1-NN", "PaDiM", "PatchCore")
 Record = dict[str, Any]
@@ -81,38 +89,21 @@ def _ours(train: list[Path], seed: int) -> Callable[[Path], float]:
     return lambda path: float(detector.score(path)[0])
 
 
-def _peer(name: str) -> Callable[[list[Path], int], Callable[[Path], float]]:
+def _method(make: Callable[[], Method]) -> Callable[[list[Path], int], Callable[[Path], float]]:
     def fit(train: list[Path], seed: int) -> Callable[[Path], float]:
-        import peers
-
-        peer: Any = getattr(peers, name)(seed=seed)
-        peer.fit(train)
-        return lambda path: float(peer.score(path))
-
-    return fit
-
-
-def _classical(name: str) -> Callable[[list[Path], int], Callable[[Path], float]]:
-    def fit(train: list[Path], seed: int) -> Callable[[Path], float]:
-        settings = {"stages": [5], "grid": 1, "rotation": "none", "score_rotations": "even"}
-        plain = DifferNet("default", seed, **settings, read_stages="all", pooling="whole", length=1.0)
-        rows = np.concatenate([plain.describe(path).numpy() for path in train])
-        if name == "Mahalanobis":
-            gaussian = LedoitWolf().fit(rows)
-            return lambda path: float(gaussian.mahalanobis(plain.describe(path).numpy())[0])
-        reduce = make_pipeline(StandardScaler(), PCA(min(64, len(rows) - 1), random_state=seed))
-        index = NearestNeighbors(n_neighbors=1).fit(reduce.fit_transform(rows))
-        return lambda path: float(index.kneighbors(reduce.transform(plain.describe(path).numpy()))[0][0, 0])
+        method = make()
+        method.fit(train, seed)
+        return method.score
 
     return fit
 
 
 FITS: dict[str, Callable[[list[Path], int], Callable[[Path], float]]] = {
     "differnet": _ours,
-    "PaDiM": _peer("Padim"),
-    "PatchCore": _peer("Patchcore"),
-    "Mahalanobis": _classical("Mahalanobis"),
-    "1-NN": _classical("1-NN"),
+    "PaDiM": _method(lambda: create("padim")),
+    "PatchCore": _method(lambda: create("patchcore")),
+    "Mahalanobis": _method(lambda: create("mahalanobis", PAPERS_READING)),
+    "1-NN": _method(lambda: create("1nn", PAPERS_READING)),
 }
 
 

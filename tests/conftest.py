@@ -53,6 +53,14 @@ def defective_image(index: int, size: int = 64) -> tuple[np.ndarray, np.ndarray]
     return image, mask
 
 
+def touch(root, *names):
+    """Write small black images below ``root``."""
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (4, 4)).save(path)
+
+
 @pytest.fixture(scope="session")
 def good_images():
     return [good_image(i) for i in range(24)]

@@ -165,9 +165,12 @@ def test_evaluate_reports_what_it_must(mvtec_root, tmp_path):
     document = json.loads(done.stdout)
     assert len(document["image_auroc"]) == 2
     assert document["image_auroc_mean"] == pytest.approx(np.mean(document["image_auroc"]))
+    assert document["image_auroc_spread"] == pytest.approx(np.std(document["image_auroc"], ddof=1))
     assert document["image_auroc_mean"] > 0.9
     assert (document["n_train"], document["n_good"], document["n_defective"]) == (24, 8, 8)
     assert 0.5 < document["pixel_auroc_mean"] <= 1
+    assert 0 < document["pixel_aupro_mean"] <= 1
+    assert len(document["pixel_aupro"]) == 2
     assert document["fit_seconds"] > 0 < document["score_seconds_per_image"]
     assert 0 <= document["recall_without_false_alarms_mean"] <= 1
     assert document["recall_mean"] >= 0.8
@@ -190,7 +193,9 @@ def test_evaluate_shots_and_plain_output(mvtec_root):
     )
     assert done.exit_code == 0, done.output
     assert "image_auroc" in done.stdout
-    assert "pixel_auroc" not in done.stdout
+    assert "pixel_" not in done.stdout
+    assert "standard deviation over seeds" in done.stdout
+    assert [f"seed {seed}" in done.stderr for seed in range(4)] == [True, True, True, False]
 
 
 def test_evaluate_several_categories_and_plain_folders(mvtec_root, tmp_path):
@@ -210,6 +215,32 @@ def test_evaluate_several_categories_and_plain_folders(mvtec_root, tmp_path):
     assert (document["n_train"], document["n_good"], document["n_defective"]) == (19, 5, 8)
     no_good = RUN.invoke(app, ["evaluate", str(mvtec_root), "--shots", "1", "--no-maps", *TINY_OPTIONS])
     assert no_good.exit_code == 0, no_good.output
+
+
+def test_evaluate_holds_whole_groups_out_together(mvtec_root, tmp_path):
+    stripes, rows = mvtec_root / "stripes", ["path,split,label,defect,mask,group"]
+    for i in range(24):
+        rows.append(f"{stripes}/train/good/{i:03}.png,train,good,,,{i // 8}")
+    for i in range(8):
+        mask = f"{stripes}/ground_truth/square/{i:03}_mask.png"
+        rows.append(f"{stripes}/test/good/{i:03}.png,test,good,,,")
+        rows.append(f"{stripes}/test/square/{i:03}.png,test,defective,square,{mask},")
+
+    def evaluated(lines):
+        (tmp_path / "parts.csv").write_text("\n".join(lines))
+        options = ["--json", "--no-maps", *TINY_OPTIONS]
+        done = RUN.invoke(app, ["evaluate", str(tmp_path / "parts.csv"), *options])
+        assert done.exit_code == 0, done.output
+        return json.loads(done.stdout)
+
+    grouped = evaluated(rows)
+    assert (grouped["dataset"], grouped["n_train"], grouped["n_with_mask"]) == ("parts", 24, 8)
+    assert grouped["promised_false_alarm_rate"] == [pytest.approx(1 / 9)]  # a group of 8, not a fifth of 24
+    single = evaluated([row[:-1] + "0" if ",train," in row else row for row in rows])
+    assert single["recall"] == [None]  # of one group nothing can be held out
+    odd = RUN.invoke(app, ["evaluate", str(tmp_path / "parts.csv"), "--layout", "tables"])
+    assert odd.exit_code == 2
+    assert "mvtec-ad2" in odd.stderr
 
 
 def test_the_paper_preset_runs_with_fresh_views(mvtec_root):

@@ -6,15 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from differnet import datasets
+from conftest import touch
+from differnet import datasets, layouts
 from differnet.errors import LayoutError, MissingExtraError
-
-
-def touch(root, *names):
-    for name in names:
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("L", (4, 4)).save(path)
 
 
 @pytest.fixture
@@ -154,6 +148,6 @@ def test_solar_cells_that_are_not_there(cells, tmp_path, monkeypatch):
     with pytest.raises(LayoutError, match="a path, a probability and a kind"):
         datasets.read(cells, "elpv")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(datasets, "find_spec", lambda name: None)
+    monkeypatch.setattr(layouts, "find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"pip install 'differnet\[elpv\]'"):
         datasets.read("elpv")

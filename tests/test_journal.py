@@ -174,7 +174,9 @@ def _typed(table):
 
     with table.open(newline="") as file:
         for one in csv.DictReader(file):
-            numbers = {n: float(one[n]) if one[n] else None for n in ("score", "p_value", "threshold")}
+            numbers = {
+                n: float(one[n]) if one[n] else None for n in ("score", "p_value", "threshold", "percent")
+            }
             flag = {"True": True, "False": False, "": None}[one["is_defective"]]
             views = int(one["views"]) if one["views"] else None
             yield {
@@ -182,6 +184,7 @@ def _typed(table):
                 **numbers,
                 "is_defective": flag,
                 "views": views,
+                "verdict": one["verdict"] or None,
                 "error": one["error"] or None,
             }
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 import torch
 from torch import nn
 
 import reference
 from conftest import defective_image, good_image
-from differnet import localize
+from differnet import config, localize
 from differnet.backbone import Maps, MultiScale
+from differnet.errors import ConfigError
 from differnet.flow import Flow
 from differnet.pictures import overlay
 from differnet.reading import reading
@@ -53,6 +56,61 @@ def test_gradient_map_is_eq_7_by_finite_differences():
     read = reading((4,), sizes=2, grid=1, stages=(0,), pooling="whole")
     found = localize.gradient_maps(x, module, flow, read, 1.1)[0]
     np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-9)
+
+
+def test_contributions_share_out_the_score_by_a_literal_sum():
+    generator = torch.Generator().manual_seed(2)
+    network = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.Tanh())
+    settings = SimpleNamespace(sizes=(9,), grid=2)
+    module = MultiScale(Maps(network), settings, (127.0,) * 3, (64.0,) * 3).double()
+    flow = Flow(4, 2, 6, 1, seed=1, start="gaussian").double()
+    mean = torch.randn(4, generator=generator, dtype=torch.float64)
+    matrix = (
+        torch.eye(4, dtype=torch.float64) + torch.rand(4, 4, generator=generator, dtype=torch.float64).triu()
+    )
+    flow.whitening.set(mean, matrix)
+    for parameter in flow.parameters():  # no longer the identity
+        parameter.data += 0.1 * torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+    x = torch.rand(1, 3, 9, 9, generator=generator, dtype=torch.float64) * 255
+    cells = network((x - 127) / 64)[0].detach().numpy()
+
+    def norm(y):
+        with torch.no_grad():
+            return float(0.5 * flow(torch.from_numpy(y)[None])[0].square().sum())
+
+    wanted = np.zeros((9, 9))
+    for rows, columns in itertools.product((slice(0, 5), slice(4, 9)), repeat=2):  # four parts that overlap
+        y = cells[:, rows, columns].mean(axis=(1, 2))
+        slopes = np.array([(norm(y + step) - norm(y - step)) / 2e-5 for step in 1e-5 * np.eye(4)])
+        for i, j in itertools.product(range(rows.start, rows.stop), range(columns.start, columns.stop)):
+            wanted[i, j] += slopes @ (cells[:, i, j] - mean.numpy()) * 81 / 25
+    read = reading((4,), sizes=1, grid=2, stages=(0,), pooling="largest")
+    found = localize.contribution_maps(x, module, flow, read, 0.8)[0]
+    literal = reference.gaussian(np.maximum(wanted, 0), 0.8)
+    assert literal.max() > 1.5 * np.median(literal) > 0
+    np.testing.assert_allclose(found, literal, rtol=1e-5, atol=1e-7)
+
+
+def test_contributions_average_to_the_features_that_the_flow_knows():
+    module, flow = small()
+    flow = Flow(module.width, 2, 6, 1, seed=1, start="gaussian").double()
+    x = torch.rand(2, 3, 12, 12, generator=torch.Generator().manual_seed(1), dtype=torch.float64) * 255
+    read = reading((4,), sizes=2, grid=1, stages=(0,), pooling="whole")
+    exact = module(x)
+    plain = localize.contribution_maps(x, module, flow, read, 1.0)
+    torch.testing.assert_close(localize.contribution_maps(x, module, flow, read, 1.0, exact), plain)
+    assert not torch.allclose(localize.contribution_maps(x, module, flow, read, 1.0, 1.1 * exact), plain)
+
+
+def test_a_flow_without_a_mean_refuses_to_share_out():
+    module, flow = small()
+    read = reading((4,), sizes=2, grid=1, stages=(0,), pooling="whole")
+    with pytest.raises(ConfigError, match="pixels"):
+        localize.contribution_maps(torch.zeros(1, 3, 12, 12).double(), module, flow, read, 1.0)
+    with pytest.raises(ConfigError, match="gradient"):
+        config.resolve("paper", {"gradient": "features"})
+    assert (config.PAPER.gradient, config.PAPER.blur) == ("pixels", 4.0)
+    assert (config.DEFAULT.gradient, config.DEFAULT.blur) == ("features", 12.0)
 
 
 def test_heat_is_highest_in_the_defect(detector):

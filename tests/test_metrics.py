@@ -1,14 +1,14 @@
-"""Metrics against scikit-learn and by hand."""
+"""Metrics against scikit-learn, against a second implementation, and by hand."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from differnet.metrics import PixelAuroc, auroc, recall_without_false_alarms
+from differnet.metrics import PixelAupro, PixelAuroc, auroc, recall_without_false_alarms
 
 
 def test_recall_without_false_alarms_counts_ties_as_misses():
@@ -24,6 +24,7 @@ def test_one_kind_alone_has_no_metric():
     assert np.isnan(PixelAuroc().value())
 
 
+@settings(deadline=None)  # no matter how busy the machine
 @given(st.integers(0, 10_000))
 def test_pixel_auroc_is_scikit_learns(seed):
     rng = np.random.default_rng(seed)
@@ -44,3 +45,94 @@ def test_pixel_auroc_refuses_what_it_cannot_count():
         PixelAuroc().add(np.array([[np.nan]]), np.array([[True]]))
     with pytest.raises(ValueError, match="differ in shape"):
         PixelAuroc().add(np.zeros((2, 2)), np.zeros((2, 3), dtype=bool))
+
+
+def components(mask):
+    """Connected components by flood fill, diagonal neighbours included: a list of lists of pixels."""
+    left, found = {tuple(p) for p in np.argwhere(mask)}, []
+    while left:
+        region, edge = [], [left.pop()]
+        while edge:
+            row, column = edge.pop()
+            region.append((row, column))
+            near = {(row + i, column + j) for i in (-1, 0, 1) for j in (-1, 0, 1)} & left
+            left -= near
+            edge += near
+        found.append(region)
+    return found
+
+
+def exact_aupro(heats, masks, limit=0.3):
+    """The curve threshold by threshold, over every value that occurs, and trapezoids up to the limit."""
+    good = np.concatenate([heat[~mask] for heat, mask in zip(heats, masks, strict=True)])
+    regions = [
+        [heat[pixel] for pixel in region]
+        for heat, mask in zip(heats, masks, strict=True)
+        for region in components(mask)
+    ]
+    area, x0, y0 = 0.0, 0.0, 0.0
+    for threshold in sorted({float(v) for heat in heats for v in heat.flat}, reverse=True):
+        x1 = np.mean(good >= threshold)
+        y1 = np.mean([np.mean(np.array(region) >= threshold) for region in regions])
+        if x1 > limit:
+            y1 = y0 + (y1 - y0) * (limit - x0) / (x1 - x0)
+            return (area + (limit - x0) * (y0 + y1) / 2) / limit
+        area += (x1 - x0) * (y0 + y1) / 2
+        x0, y0 = x1, y1
+    raise AssertionError("the last threshold takes in every pixel")
+
+
+def aupro(heats, masks, **options):
+    counter = PixelAupro(**options)
+    for heat, mask in zip(heats, masks, strict=True):
+        counter.add(heat, mask)
+    return counter.value()
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10_000), st.floats(0.05, 0.9))
+def test_pixel_aupro_is_that_of_every_threshold(seed, limit):
+    rng = np.random.default_rng(seed)
+    masks = [rng.random((9, 11)) < share for share in (0.1, 0.3, 0.0)]
+    masks[0][4, 4] = True
+    fine = [(rng.gamma(1, 10 ** rng.uniform(-6, 6), m.shape) * (1 + m)).astype(np.float32) for m in masks]
+    assert aupro(fine, masks, limit=limit) == pytest.approx(exact_aupro(fine, masks, limit), abs=0.02)
+    coarse = [rng.integers(0, 6, m.shape).astype(np.float32) + m for m in masks]  # a bin each
+    assert aupro(coarse, masks, limit=limit) == pytest.approx(exact_aupro(coarse, masks, limit), abs=1e-12)
+
+
+def test_pixel_aupro_by_hand():
+    mask = np.zeros((10, 10), dtype=bool)
+    mask[0, 0] = mask[5:8, 5:8] = True  # two regions, of 1 and of 9 pixels
+    perfect = mask.astype(np.float32)
+    assert aupro([perfect], [mask]) == pytest.approx(1)
+    assert aupro([7 * perfect + 3], [mask]) == pytest.approx(1)
+    assert aupro([1 - perfect], [mask]) == 0
+    assert aupro([np.ones_like(perfect)], [mask]) == pytest.approx(0.15)  # the diagonal, up to 0.3
+    small_missed = perfect.copy()
+    small_missed[0, 0] = 0
+    # half of the regions at once, the rest along a straight line: 0.5 + 0.5 * 0.3 / 2
+    assert aupro([small_missed], [mask]) == pytest.approx(0.575)
+    assert aupro([small_missed], [mask], limit=1) == pytest.approx(0.75)
+
+
+def test_a_region_reaches_over_the_diagonal():
+    mask = np.zeros((20, 20), dtype=bool)
+    mask[3, 3] = mask[4, 4] = mask[5, 3] = mask[10, 10] = True  # a zigzag, and a pixel
+    heat = np.zeros(mask.shape)
+    heat[10, 10] = 1
+    assert aupro([heat], [mask]) == pytest.approx(0.575)  # one of two regions, not one of four
+
+
+def test_pixel_aupro_counts_over_images_and_needs_both_kinds():
+    defective, good = np.ones((2, 2), dtype=bool), np.zeros((2, 2), dtype=bool)
+    counter = PixelAupro()
+    assert np.isnan(counter.value())
+    counter.add(np.full((2, 2), 2.0), defective)
+    assert np.isnan(counter.value())
+    counter.add(np.full((2, 2), 1.0), good)
+    assert counter.value() == pytest.approx(1)
+    with pytest.raises(ValueError, match="finite and not negative"):
+        counter.add(np.array([[-1.0]]), np.array([[True]]))
+    with pytest.raises(ValueError, match="above 0, at most 1"):
+        PixelAupro(limit=30)

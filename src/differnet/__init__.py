@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from differnet.config import Config, resolve
     from differnet.detector import DifferNet
+    from differnet.drift import DriftMonitor
     from differnet.errors import DifferNetError, DifferNetWarning
     from differnet.flow import Flow
     from differnet.verdict import Prediction
@@ -25,6 +26,7 @@ __all__ = [
     "DifferNet",
     "DifferNetError",
     "DifferNetWarning",
+    "DriftMonitor",
     "Flow",
     "Prediction",
     "load",
@@ -35,6 +37,7 @@ _HOMES = {
     "Config": "config",
     "resolve": "config",
     "DifferNet": "detector",
+    "DriftMonitor": "drift",
     "Prediction": "verdict",
     "DifferNetError": "errors",
     "DifferNetWarning": "errors",

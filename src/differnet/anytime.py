@@ -15,7 +15,8 @@ quantile, over those images, of the largest (log tau - log m_k) / e_k that any k
 So for a new good image, exchangeable with the held-out ones, the chance that it is passed early although full scoring
 would flag it is at most ``error``, and so is the chance that it is flagged early although full scoring would pass it
 (up to the common spread, which is taken from the same images): false alarms are at most the promised rate plus
-``error``. For a defective part the bound holds as far as its views vary around their mean, in units of e_k, no
+``error``, which is on average over calibration sets, also where the rate is promised with a confidence. For a
+defective part the bound holds as far as its views vary around their mean, in units of e_k, no
 more than those of good parts.
 """
 

@@ -26,12 +26,13 @@ from torch import Tensor
 from differnet import backbone, config, formats, storage
 from differnet.anytime import EarlyStop, early_stop
 from differnet.backbone import MultiScale
-from differnet.calibrate import Threshold, choose_threshold
+from differnet.calibrate import Threshold, check_count, choose_threshold
 from differnet.choice import Choice
 from differnet.errors import ConfigError, ModelFileError, WeightsError
 from differnet.flow import Flow, Permutation
 from differnet.openvino_runtime import Graph
 from differnet.reading import Reading, settled_reading
+from differnet.record import CalibrationRecord, Sources, from_header
 from differnet.runtime import GROUP, Precision
 from differnet.train import Epoch
 from differnet.views import count_views
@@ -61,7 +62,8 @@ class Model:
     evidence; nothing when the settings left nothing open. ``map_scale``: the heat-map value that is drawn as 1.
     ``runtime``, ``precision``: what computed the features that the flow was fitted to. ``graph``: the 8-bit network
     they came from, ``probe`` (B, W) its features of :func:`differnet.runtime.probe` where it was made; nothing in
-    floats.
+    floats. ``calibrated_on``: which images those held out were; nothing where there were none, and in files of before.
+    ``fitted_on``: which were fitted to; nothing in files of before.
     """
 
     config: config.Config
@@ -78,6 +80,8 @@ class Model:
     graph: Graph | None = None
     probe: Tensor | None = None
     choice: Choice | None = None
+    calibrated_on: CalibrationRecord | None = None
+    fitted_on: Sources | None = None
     history: tuple[Epoch, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
 
@@ -127,6 +131,8 @@ def save(path: str | Path, model: Model) -> None:
         "map_scale": model.map_scale,
         "train_count": model.train_count,
         "choice": None if model.choice is None else model.choice.to_dict(),
+        "calibrated_on": None if model.calibrated_on is None else model.calibrated_on.to_dict(),
+        "fitted_on": None if model.fitted_on is None else asdict(model.fitted_on),
         "history": [asdict(epoch) for epoch in model.history],
         "versions": dict(model.versions),
     }
@@ -145,14 +151,14 @@ def load(path: str | Path) -> Model:
     if header.get("format") not in (1, 2, FORMAT):
         raise ModelFileError(
             f"{path}: format {header.get('format')!r}; this version reads formats 1 to {FORMAT}, so install the "
-            f"differnet that wrote it ({_writer(header)}) or fit again"
+            f"differnet that wrote it ({formats.writer(header)}) or fit again"
         )
     try:
         return _build(header, tensors)
     except KeyError as error:
         raise ModelFileError(
-            f"{path}: header and tensors do not fit together: {error} is missing; it was changed by hand or by another "
-            f"program since differnet {_writer(header)} wrote it: take the original, or fit again"
+            f"{path}: header and tensors do not fit together: {error} is missing; it was changed since differnet "
+            f"{formats.writer(header)} wrote it: take the original, or fit again"
         ) from error
     except (LookupError, TypeError, AttributeError, ArithmeticError, ValueError, RuntimeError) as error:
         raise ModelFileError(f"{path}: header and tensors do not fit together ({error})") from error
@@ -178,24 +184,31 @@ def backbone_of(model: Model, source: str | None) -> MultiScale:
     return module
 
 
-def threshold(model: Model, views: int | None = None) -> Threshold | None:
+def threshold(model: Model, views: int | None = None, rate: float | None = None) -> Threshold | None:
     """Return theta with its promise for the mean of the first ``views`` views, or of all.
 
-    Nothing when no good images were held out.
+    ``rate``: another than that of the settings. Nothing when no good images were held out.
     """
     if len(model.view_scores) == 0:
         return None
-    return choose_threshold(model.calibration(views), model.config.decision.rate)
+    decision, folds = model.config.decision, model.calibrated_on.folds if model.calibrated_on else 0
+    return choose_threshold(model.calibration(views), rate or decision.rate, decision.confidence, folds)
 
 
 def summarise(model: Model) -> dict[str, Any]:
     """Return what the model is and was made from, as JSON types."""
     promise = threshold(model)
+    review = model.config.decision.review_rate and threshold(model, rate=model.config.decision.review_rate)
+    record = model.calibrated_on
     return {
         "threshold": None if promise is None else promise.value,
         "promised_false_alarm_rate": None if promise is None else promise.promised,
+        "guarantee": None if promise is None else promise.guarantee,
+        "confidence": model.config.decision.confidence,
+        "review_threshold": review.value if review else None,
         "train_count": model.train_count,
         "calibration_count": len(model.view_scores),
+        "calibrated_on": None if record is None else record.summary(),
         "seed": model.seed,
         "features": model.flow.features,
         "flow_parameters": parameter_count(model.flow.features, model.config.flow),
@@ -210,11 +223,6 @@ def summarise(model: Model) -> dict[str, Any]:
         "versions": dict(model.versions),
         "config": model.config.to_dict(),
     }
-
-
-def _writer(header: Mapping[str, Any]) -> str:
-    found = header.get("versions")
-    return str(found.get("differnet", "unknown")) if isinstance(found, dict) else "unknown"
 
 
 def versions() -> dict[str, str]:
@@ -233,7 +241,8 @@ def _build(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Model:
         header, tensors = formats.from_1(header, tensors)
     if header["format"] == 2:
         header = formats.from_2(header)
-    settings = config.Config.from_dict(header["config"])
+    maps = {"gradient": "pixels", **header["config"]["maps"]}  # as it was before there was a choice
+    settings = config.Config.from_dict({**header["config"], "maps": maps})
     state = {name.removeprefix("flow."): value for name, value in tensors.items() if name.startswith("flow.")}
     features, shape = int(header["features"]), settings.flow
     wanted = parameter_count(features, shape)
@@ -256,6 +265,9 @@ def _build(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Model:
         raise ValueError("NaN or infinite numbers")
     if probe is not None and (probe.ndim != 2 or not bool(torch.isfinite(probe).all())):
         raise ValueError("the features of the probe are no table of finite numbers")
+    if len(view_scores):
+        folds = header["calibrated_on"]["folds"] if header.get("calibrated_on") else 0
+        check_count(len(view_scores), settings.decision.rate, settings.decision.confidence, int(folds))
     precision: Precision = header["precision"]
     if precision not in get_args(Precision) or (precision == "int8") != ("graph.xml" in tensors):
         raise ValueError(f"precision {precision!r} does not go with the tensors")
@@ -274,6 +286,8 @@ def _build(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Model:
         graph=Graph.from_tensors(tensors) if precision == "int8" else None,
         probe=probe,
         choice=None if header["choice"] is None else Choice.from_dict(header["choice"]),
+        calibrated_on=from_header(header.get("calibrated_on"), len(view_scores)),
+        fitted_on=Sources.from_dict(header["fitted_on"]) if header.get("fitted_on") else None,
         history=tuple(Epoch(**epoch) for epoch in header["history"]),
         versions=dict(header["versions"]),
     )

@@ -62,11 +62,18 @@ class MultiScale(nn.Module):
 
     def forward(self, views: Tensor) -> Tensor:
         """Describe views (B, 3, S, S), values 0..255, by features (B, W)."""
+        return self.pool(self.feature_maps(views))
+
+    def feature_maps(self, views: Tensor) -> list[Tensor]:
+        """Return what is pooled, maps (B, C, h, w): size after size, of each its stages."""
         normalised = (views - self.mean) / self.std
-        maps = [one for size in self.sizes for one in self.network(_shrink(normalised, size))]
+        return [one for size in self.sizes for one in self.network(_shrink(normalised, size))]
+
+    def pool(self, maps: list[Tensor]) -> Tensor:
+        """Pool :meth:`feature_maps` to features (B, W)."""
         if self.grid == 1:
             return torch.cat([one.mean(dim=(2, 3)) for one in maps], dim=1)
-        places = torch.cat([one.flatten(2) @ _averages(one, self.grid) for one in maps], dim=1)
+        places = torch.cat([one.flatten(2) @ averages(one, self.grid) for one in maps], dim=1)
         return places.transpose(1, 2).flatten(1)
 
     def __repr__(self) -> str:
@@ -214,14 +221,15 @@ def _create(name: str, stages: tuple[int, ...], options: dict[str, Any]) -> nn.M
     return network
 
 
-def _averages(maps: Tensor, grid: int) -> Tensor:
-    """Return weights (H * W, 1 + grid * grid): columns average over the whole map and over each of its parts.
+def averages(maps: Tensor, grid: int) -> Tensor:
+    """Return weights (h * w, P) for maps (B, C, h, w): columns average over the whole map and each of its parts.
 
-    Parts are as equal as can be; they overlap by a row or column where the map cannot be divided.
+    P is 1 + grid * grid, or 1 for a grid of 1. Parts are as equal as can be; they overlap by a row or column where
+    the map cannot be divided.
     """
     height, width = int(maps.shape[2]), int(maps.shape[3])
     weights = [torch.ones(height, width)]
-    for i, j in itertools.product(range(grid), range(grid)):
+    for i, j in itertools.product(range(grid), range(grid)) if grid > 1 else ():
         part = torch.zeros(height, width)
         rows = slice(i * height // grid, -(-(i + 1) * height // grid))
         columns = slice(j * width // grid, -(-(j + 1) * width // grid))

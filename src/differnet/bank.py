@@ -53,10 +53,15 @@ def digest_of(images: Sequence[ImageLike], rest: object) -> str:
     """Return a digest of images and of the ``repr`` of what else matters."""
     total = hashlib.sha256(repr(rest).encode())
     for image in images:
-        is_path = isinstance(image, (str, os.PathLike))
-        content = Path(image).read_bytes() if is_path else load(image).tobytes()  # type: ignore[arg-type]
-        total.update(hashlib.sha256(content).digest())
+        total.update(content_digest(image))
     return total.hexdigest()
+
+
+def content_digest(image: ImageLike) -> bytes:
+    """Return the SHA-256 of an image file, or of the pixels where there is no file."""
+    is_path = isinstance(image, (str, os.PathLike))
+    content = Path(image).read_bytes() if is_path else load(image).tobytes()  # type: ignore[arg-type]
+    return hashlib.sha256(content).digest()
 
 
 def kept_bank(

@@ -1,47 +1,85 @@
-"""From scores of good images to p-values and a threshold (split-conformal prediction).
+"""From scores of good images to p-values and a threshold, with the promise it keeps.
 
 With n calibration scores of good images that were *not* used to fit, and a new good image exchangeable
 with them, p = (1 + #{calibration scores >= s}) / (n + 1) is at most a with probability at most a
 (Vovk, Gammerman, Shafer, "Algorithmic Learning in a Random World", 2005, section 2).
+
+That promise is *marginal*: it holds on average over calibration sets, and the set at hand may be an unlucky one.
+The *conditional* promise holds for the set at hand, up to a stated chance of having drawn a bad one: with theta
+just above the (r + 1)-th largest score, the false-alarm rate of theta has the law Beta(r + 1, n - r) over calibration
+sets of independent images, or lies below it where scores tie. So it exceeds a with the probability of at most r
+successes in n trials of chance a (Wilks, "Determination of sample sizes for setting tolerance limits", Annals of
+Mathematical Statistics 12, 1941; Vovk, "Conditional validity of inductive conformal predictors", ACML 2012).
+
+*Cross-fitted* scores, each image's from a flow fitted to the other folds, use scarce images twice, and cost the promise
+its proof: new parts are scored by a flow fitted to all of them. The rate is then what would hold if that flow scored
+new parts as the flows of the folds scored theirs (Vovk, "Cross-conformal predictors", Annals of Mathematics and
+Artificial Intelligence 74, 2015, for what p-values from folds can be proven to keep).
 """
 
 from __future__ import annotations
 
+import bisect
 import math
 import warnings
 from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from scipy import special
 
 from differnet.errors import ConfigError, DifferNetWarning, NumericalError
+
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
 class Threshold:
     """theta of eq. 6: an image is defective when its score is at least ``value``.
 
-    ``rate`` was wanted; ``promised`` is what holds for a new good image, on average over calibration
-    sets; ``count`` good images were used. ``promised`` exceeds ``rate`` when they were too few.
+    ``rate`` was wanted, and ``count`` good images were used. ``promised`` is the false-alarm rate that holds for a
+    new good image: where ``confidence`` is nothing, on average over calibration sets, and more than ``rate`` when
+    they were too few; else for the calibration set at hand, with that confidence, and never more than ``rate``.
+    ``folds``: how many the scores were cross-fitted over, 0 for images that no flow was fitted to.
     """
 
     value: float
     rate: float
     promised: float
     count: int
+    confidence: float | None = None
+    folds: int = 0
+
+    def __str__(self) -> str:
+        """Say the promise in words."""
+        chance = f"a good part is rejected with a probability of at most {self.promised:.2%}"
+        if self.folds:
+            return f"{chance}, as estimated over {self.folds} folds (no proof: the flow that judges saw all images)"
+        if self.confidence is None:
+            return f"{chance}, on average over calibration sets"
+        return (
+            f"{chance}, with {100 * self.confidence:.4g}% confidence over the draw of the {self.count} images"
+        )
+
+    @property
+    def guarantee(self) -> Literal["marginal", "conditional", "cross-fitted"]:
+        """Which promise it is: on average over calibration sets, for the one at hand, or an estimate over folds."""
+        if self.folds:
+            return "cross-fitted"
+        return "marginal" if self.confidence is None else "conditional"
 
     @property
     def is_kept(self) -> bool:
         """Whether the wanted false-alarm rate can be promised."""
-        return self.promised <= self.rate * (1 + 1e-9)
+        return self.promised <= self.rate * (1 + _ROUNDING)
 
     @property
     def missing(self) -> int:
         """How many more good images are needed before the wanted rate can be promised."""
-        return max(0, math.ceil(1 / self.rate - 1e-9) - 1 - self.count)
+        return max(0, images_needed(self.rate, self.confidence) - self.count)
 
 
 def p_value(score: float, calibration: npt.NDArray[Any]) -> float:
@@ -53,25 +91,83 @@ def p_value(score: float, calibration: npt.NDArray[Any]) -> float:
     return (1 + int(np.count_nonzero(calibration >= score))) / (len(calibration) + 1)
 
 
-def choose_threshold(calibration: npt.NDArray[Any], rate: float) -> Threshold:
-    """Return the lowest theta for which ``score >= theta`` means a p-value of at most ``rate``.
+def images_needed(rate: float, confidence: float | None = None) -> int:
+    """Return how few good images can promise ``rate``: on average, or with ``confidence``.
 
-    With fewer than 1 / rate - 1 scores no p-value is that small; theta then lies just above the largest
-    score, and ``promised`` says the 1 / (n + 1) that is left. Raises :class:`NumericalError` on NaN.
+    Raises :class:`ConfigError` for a rate or confidence that is not between 0 and 1.
+
+    >>> images_needed(0.01), images_needed(0.01, confidence=0.95)
+    (99, 299)
+    """
+    _check_chance("rate", rate)
+    if confidence is None:
+        return math.ceil(1 / rate - _ROUNDING) - 1
+    _check_chance("confidence", confidence)
+    return math.ceil(math.log1p(-confidence) / math.log1p(-rate) - _ROUNDING)
+
+
+def check_count(count: int, rate: float, confidence: float | None, folds: int = 0) -> None:
+    """Refuse ``count`` good images where ``confidence`` is asked for and they are too few: :class:`ConfigError`.
+
+    So too where they are cross-fitted over ``folds``, for which no confidence is known.
+    """
+    if folds and confidence is not None:
+        raise ConfigError(
+            f"confidence = {confidence:.4g} with {folds} folds: cross-fitted scores depend on each other, and no such "
+            "promise is known for them; hold images out instead (folds=0), or calibrate on others"
+        )
+    needed = images_needed(rate, confidence)
+    if confidence is not None and count < needed:
+        raise ConfigError(
+            f"{count} good images to calibrate on: {needed} are needed to promise a false-alarm rate of {rate:.4g} "
+            f"with a confidence of {confidence:.4g}, {needed - count} more; give more images, a higher rate, a lower "
+            "confidence, or none for a promise on average over calibration sets"
+        )
+
+
+def choose_threshold(
+    calibration: npt.NDArray[Any], rate: float, confidence: float | None = None, folds: int = 0
+) -> Threshold:
+    """Return the lowest theta whose false-alarm rate, of ``score >= theta``, is promised to be at most ``rate``.
+
+    Without ``confidence`` the promise is marginal, and ``score >= theta`` means a p-value of at most ``rate``. With
+    fewer than 1 / rate - 1 scores no p-value is that small; theta then lies just above the largest score, and
+    ``promised`` says the 1 / (n + 1) that is left. With ``confidence`` the promise is conditional, for independent
+    images; too few of them are refused with a :class:`ConfigError`. How many scores may lie at theta or above is
+    settled before they are seen, so ties only make false alarms rarer. ``folds``: the scores are cross-fitted over that
+    many, for which no confidence is known: :class:`ConfigError`. Raises :class:`NumericalError` on NaN.
 
     >>> choose_threshold(np.arange(99.0), rate=0.01).value > 98.0
     True
     >>> choose_threshold(np.arange(9.0), rate=0.01).promised
     0.1
+    >>> choose_threshold(np.arange(473.0), rate=0.01, confidence=0.95).value < 472.0  # one may lie above
+    True
     """
     scores = np.sort(np.asarray(calibration, dtype=np.float64))
     if len(scores) == 0 or not np.isfinite(scores).all():
         raise NumericalError("a threshold needs at least one score, all of them finite")
     n = len(scores)
-    allowed = max(math.floor(rate * (n + 1) + 1e-9) - 1, 0)
-    value = float(np.nextafter(scores[n - 1 - min(allowed, n - 1)], np.inf))
-    promised = (1 + int(np.count_nonzero(scores >= value))) / (n + 1)
-    return Threshold(value, rate, promised, n)
+    check_count(n, rate, confidence, folds)
+    if confidence is None:
+        above = min(max(math.floor(rate * (n + 1) + _ROUNDING) - 1, 0), n - 1)
+        promised = (above + 1) / (n + 1)
+    else:
+        above = _most_above(n, rate, confidence)
+        promised = min(float(special.betaincinv(above + 1, n - above, confidence)), rate)
+    value = float(np.nextafter(scores[n - 1 - above], np.inf))
+    return Threshold(value, rate, promised, n, confidence, folds)
+
+
+def _most_above(n: int, rate: float, confidence: float) -> int:
+    """Return the largest r with P(Binomial(n, rate) <= r) <= 1 - confidence, 0 where that holds for none."""
+    limit = 1 - confidence + 1e-12
+    return max(bisect.bisect_right(range(n), limit, key=lambda r: float(special.bdtr(r, n, rate))) - 1, 0)
+
+
+def _check_chance(name: str, value: float) -> None:
+    if not 0 < value < 1:
+        raise ConfigError(f"{name} = {value!r}: a number above 0 and below 1 was wanted")
 
 
 def hold_out(groups: Sequence[Hashable], share: float, seed: int) -> tuple[list[int], list[int]]:
@@ -107,8 +203,36 @@ def hold_out(groups: Sequence[Hashable], share: float, seed: int) -> tuple[list[
     return [i for i, group in enumerate(groups) if group not in held_groups], held
 
 
-def warn_when_few(threshold: Threshold | None) -> None:
-    """Warn the caller's caller when there is no threshold, or when it promises less than was wanted."""
+def folds_of(groups: Sequence[Hashable], folds: int, seed: int) -> list[list[int]]:
+    """Split indices into ``folds`` parts of about equal size, keeping each group (same part, same shoot) in one.
+
+    Groups come largest first, in random order by ``seed`` among equals, each to the smallest part so far. Raises
+    :class:`ConfigError` when there are fewer groups than folds.
+
+    >>> [len(part) for part in folds_of(["a", "a", "b", "c", "d", "d"], folds=3, seed=0)]
+    [2, 2, 2]
+    """
+    names = list(dict.fromkeys(groups))
+    if not 2 <= folds <= len(names):
+        raise ConfigError(
+            f"{folds} folds of {len(groups)} images in {len(names)} group(s): from 2 folds to as many as there are "
+            "groups were wanted"
+        )
+    sizes, order = Counter(groups), np.random.default_rng(seed).permutation(len(names))
+    fold_of: dict[Hashable, int] = {}
+    counts = [0] * folds
+    for index in sorted(order, key=lambda index: -sizes[names[index]]):
+        fold_of[names[index]] = counts.index(min(counts))
+        counts[fold_of[names[index]]] += sizes[names[index]]
+    return [[i for i, group in enumerate(groups) if fold_of[group] == fold] for fold in range(folds)]
+
+
+def warn_when_few(threshold: Threshold | None, groups: int | None = None) -> None:
+    """Warn the caller's caller's caller when there is no threshold, or when it promises less than was wanted.
+
+    So too when it promises with a confidence that independent images would give, but the images are of fewer
+    ``groups`` (same part, same shoot).
+    """
     if threshold is None:
         message = "no good images were held out, so there is no threshold"
     elif not threshold.is_kept:
@@ -117,6 +241,12 @@ def warn_when_few(threshold: Threshold | None) -> None:
             f"{threshold.rate:.2%}: the threshold lies above all of them and promises "
             f"{threshold.promised:.2%}; {threshold.missing} more held-out images would do"
         )
+    elif threshold.confidence is not None and groups is not None and groups < threshold.count:
+        message = (
+            f"the {threshold.count} images to calibrate on are of {groups} groups, and a confidence of "
+            f"{threshold.confidence:.4g} counts each image as independent of the others: what holds is less; give more "
+            "groups of fewer images"
+        )
     else:
         return
-    warnings.warn(message, DifferNetWarning, stacklevel=3)
+    warnings.warn(message, DifferNetWarning, stacklevel=4)

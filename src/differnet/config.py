@@ -11,7 +11,7 @@ import dataclasses
 import difflib
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
@@ -52,6 +52,7 @@ AUTO_NOISE = 0.5
 UPRIGHT_VIEWS = 4  # to fit; views that are not turned differ in brightness and contrast alone
 _VIEWS_TO_FIT = {"auto": (UPRIGHT_VIEWS, 32), "few": (2, 8)}  # upright, turned
 _FLOW = {"blocks": (4, 8), "hidden": (128, 256)}
+_BLUR = {"features": 12.0, "pixels": 4.0}
 
 
 @dataclass(frozen=True, config=strict)
@@ -82,6 +83,8 @@ class Config:
             raise ValueError(f"pooling = {read.pooling!r} needs a grid of 2 or more")
         if self.training.noise not in (0, "auto") and self.flow.start != "gaussian":
             raise ValueError("noise needs start = 'gaussian'")
+        if self.maps.gradient == "features" and self.flow.start != "gaussian":
+            raise ValueError("gradient = 'features' needs start = 'gaussian'")
 
     @property
     def is_settled(self) -> bool:
@@ -97,6 +100,18 @@ class Config:
         if self.training.noise != "auto":
             return self.training.noise
         return AUTO_NOISE if self.flow.start == "gaussian" and self.views.rotation != "full" else 0.0
+
+    @property
+    def gradient(self) -> Literal["features", "pixels"]:
+        """By which gradient heat maps are made; ``"auto"`` is to the features where the flow knows their mean."""
+        if self.maps.gradient != "auto":
+            return self.maps.gradient
+        return "features" if self.flow.start == "gaussian" else "pixels"
+
+    @property
+    def blur(self) -> float:
+        """The blur of heat maps in pixels of the largest input."""
+        return _BLUR[self.gradient] if self.maps.blur == "auto" else self.maps.blur
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON types, section by section."""

@@ -20,24 +20,30 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 class Bars:
-    """One progress bar a stage on stderr, with the time left; call it as a progress function."""
+    """One progress bar a stage on stderr, with the time left; call it as a progress function.
 
-    def __init__(self, progress: Progress) -> None:
+    Bars of finished stages stay unless they are to ``replace`` one another.
+    """
+
+    def __init__(self, progress: Progress, replace: bool = False) -> None:
         self._progress = progress
+        self._replace = replace
         self._task: Any = None
         self._stage = ""
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         """Move the bar of ``stage`` to ``done`` of ``total``."""
         if stage != self._stage or self._task is None:
+            if self._replace and self._task is not None:
+                self._progress.remove_task(self._task)
             self._stage = stage
             self._task = self._progress.add_task(stage, total=total)
         self._progress.update(self._task, completed=done, total=total)
 
 
 @contextmanager
-def bars() -> Iterator[Bars]:
-    """Show progress bars while the block runs."""
+def bars(replace: bool = False) -> Iterator[Bars]:
+    """Show progress bars while the block runs: all of them, or each in place of the last."""
     columns = (
         TextColumn("{task.description:<28}"),
         BarColumn(bar_width=30),
@@ -45,7 +51,7 @@ def bars() -> Iterator[Bars]:
         TimeRemainingColumn(elapsed_when_finished=True),
     )
     with Progress(*columns, console=err) as progress:
-        yield Bars(progress)
+        yield Bars(progress, replace)
 
 
 @contextmanager

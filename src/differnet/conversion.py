@@ -11,9 +11,12 @@ from differnet.artifact import Model
 from differnet.backbone import MultiScale
 from differnet.errors import ConfigError, QuantizationError
 from differnet.features import Describer, Progress, describer_of_graph
-from differnet.fitting import map_scale, quantized
+from differnet.fitting import map_scale
 from differnet.images import ImageLike
+from differnet.preparing import quantized
 from differnet.quantize import IMAGES
+from differnet.recalibrate import way_of
+from differnet.record import check_unseen, record_of
 from differnet.scorer import Scorer, scoring_views
 from differnet.seeds import generator
 
@@ -23,14 +26,17 @@ def to_integers(
     module: MultiScale,
     describer: Describer,
     good: list[ImageLike],
+    device: str,
     progress: Progress,
 ) -> tuple[Model, Describer, gate.Gate]:
     """Return the model in integers, what describes for it, and the figures of the gate.
 
     Of the ``good`` images, which were not fitted to, some give the ranges of the integers; the others are what the
     gate looks at and what sets the threshold anew. Raises :class:`QuantizationError` when the gate refuses and
-    :class:`ConfigError` for a model in integers.
+    :class:`ConfigError` for a model in integers and away from the CPU.
     """
+    if device != "cpu":
+        raise ConfigError(f"device = {device!r}: 8-bit integers run on the CPU; load it there")
     if model.precision == "int8":
         raise ConfigError("this detector computes in 8-bit integers already")
     settings = config.resolve(model.config, {"precision": "int8", "runtime": "auto"})
@@ -39,6 +45,9 @@ def to_integers(
     count = min(IMAGES, len(good) // 2)
     ranges, others = [good[index] for index in order[:count]], [good[index] for index in order[count:]]
     gate.check_count(len(others), count)
+    decision = settings.decision
+    calibrate.check_count(len(others), decision.rate, decision.confidence)
+    check_unseen(others, model.fitted_on)
     graph = quantized(module, ranges, settings, model.seed, progress)
     small = describer_of_graph(graph, settings)
     floats = Scorer(model.flow, model.reading, describer, "cpu")
@@ -46,7 +55,7 @@ def to_integers(
     before = floats.table(others, shown, progress)
     after = replace(floats, describer=small).table(others, shown, progress)
     promise = artifact.threshold(model) or calibrate.choose_threshold(
-        before.mean(axis=1), settings.decision.rate
+        before.mean(axis=1), decision.rate, decision.confidence
     )
     found = gate.compare(before.mean(axis=1), after.mean(axis=1), promise.value, promise.promised)
     if not found.is_passed:
@@ -55,6 +64,7 @@ def to_integers(
         model,
         config=settings,
         view_scores=after,
+        calibrated_on=record_of(others, None, way_of(small, len(shown)), model.fitted_on, progress),
         map_scale=map_scale(model.flow, model.reading, module, small, settings, others, progress),
         runtime="openvino",
         precision="int8",

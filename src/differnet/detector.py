@@ -18,20 +18,23 @@ from differnet import (
     calibrate,
     config,
     conversion,
+    crossfit,
     fitting,
     frame,
     gate,
     localize,
+    preparing,
+    recalibrate,
     runtime,
     train,
     verdict,
 )
 from differnet.artifact import Model
+from differnet.drift import DriftMonitor
 from differnet.errors import ConfigError, NotFittedError, WeightsError
-from differnet.features import Describer, Progress, describer_of_module, name_of, silent
+from differnet.features import Describer, Progress, name_of, silent
 from differnet.images import ImageLike, Pixels, gather
 from differnet.images import load as load_image
-from differnet.runtime import GROUP
 from differnet.scorer import Count, Images, Scorer, scoring_views
 from differnet.verdict import Heat, Prediction, ViewScores
 from differnet.views import ViewSet, count_views
@@ -63,7 +66,7 @@ class DifferNet:
         self.device = runtime.check_device(device)
         self._weights = None if weights is None else os.fspath(weights)
         self._model: Model | None = None
-        self._prepared: fitting.Prepared | None = None
+        self._prepared: preparing.Prepared | None = None
         self._shown: dict[Count, ViewSet] = {}
 
     def __repr__(self) -> str:
@@ -100,13 +103,7 @@ class DifferNet:
     @cached_property
     def describer(self) -> Describer:
         """From images to features, in the runtime and precision of the configuration or of the model."""
-        if self._model:
-            return fitting.describer_of_model(self._model, self.config, lambda: self.module, self.device)
-        if not fitting.is_ready(self.config, self.device):
-            raise NotFittedError(
-                "what to look at, or the ranges of 8-bit integers, come from good images: call prepare(images) or fit"
-            )
-        return describer_of_module(self.module, self.config, self.device)
+        return preparing.describer_for(self._model, self.config, lambda: self.module, self.device)
 
     @property
     def scoring_views(self) -> ViewSet:
@@ -132,7 +129,7 @@ class DifferNet:
         ``fit`` does so by itself; this is for describing images before, or for many fits on one backbone.
         """
         asked, items = self._asked, gather(images)
-        ready = fitting.prepare(asked, self.module, items, groups, self.seed, self.device, progress)
+        ready = preparing.prepare(asked, self.module, items, groups, self.seed, self.device, progress)
         self._prepared = replace(ready, described={})  # a fit may be on others
         if self._model is None:
             self._settle(self._prepared)
@@ -152,30 +149,28 @@ class DifferNet:
 
         ``images``: a folder, paths, arrays (H, W, 3) or PIL images. A share of them (``holdout``), whole
         ``groups`` together, is kept out and sets the threshold at the false-alarm rate ``rate``; a warning
-        says when they are too few to promise it. ``checkpoint``: a folder from which a broken-off fit goes
-        on. ``bank``: features (N, V, W) of these images, when they were described before.
-        ``scale_maps=False`` saves the time of finding the scale of heat maps. Nothing of an earlier fit
-        changes when this one fails. Raises :class:`ImageError` for an unreadable one, :class:`ConfigError` for too few.
+        says when they are too few to promise it. With ``folds`` none is kept out (:mod:`differnet.crossfit`).
+        ``checkpoint``: a folder from which a broken-off fit goes on. ``bank``: features (N, V, W) of these images,
+        when they were described before. ``scale_maps=False`` saves the time of finding the scale of heat maps. Nothing
+        changes when a fit fails: :class:`ImageError` for an unreadable image, :class:`ConfigError` for too few.
         """
         items = gather(images)
-        chosen, held = fitting.split(items, groups, self.config.decision.holdout, self.seed)
-        fitted = [items[index] for index in chosen]
+        chosen, held = fitting.split(items, groups, self.config.decision, self.seed)
+        fitted, kept = fitting.part(items, groups, chosen), fitting.part(items, groups, held)
         folder = None if checkpoint is None else Path(checkpoint)
         ready = self._prepared
         if bank is not None:
             known = ready.config if ready else config.follow_rotation(self._asked)
-            fitting.check_bank(bank, len(items), known, bool(ready) or fitting.is_ready(known, self.device))
+            fitting.check_bank(bank, len(items), known, bool(ready) or preparing.is_ready(known, self.device))
         if ready is None:
-            of_fitted = None if groups is None else [groups[index] for index in chosen]
-            ready = fitting.prepare(
-                self._asked, self.module, fitted, of_fitted, self.seed, self.device, progress, folder
-            )
+            here = self.seed, self.device, progress, folder
+            ready = preparing.prepare(self._asked, self.module, fitted.images, fitted.groups, *here)
         shown = scoring_views(ready.config.views, self.seed)
         fitter = fitting.Fitter(ready.config, self.seed, self.device, self.module, ready, shown, progress)
         rows = bank if bank is None or not held else bank[chosen]
-        self._model = fitter.fit(fitted, [items[index] for index in held], folder, on_epoch, rows, scale_maps)
+        self._model = crossfit.fit(fitter, fitted, kept, folder, on_epoch, rows, scale_maps)
         self._settle(ready)
-        calibrate.warn_when_few(self.promise)
+        recalibrate.warn_when_weak(self.model)
         return self
 
     def score(self, images: Images, progress: Progress = silent, views: Count = None) -> ViewScores:
@@ -183,12 +178,11 @@ class DifferNet:
 
         ``views``: see :meth:`predict`; any number will do here.
         """
-        items = gather(images)
-        scores = np.empty(len(items))
-        for index, value in enumerate(self.score_iter(items, views)):
-            scores[index] = value
-            progress("scoring", index + 1, len(items))
-        return scores
+        items, scores = gather(images), []
+        for value in self.score_iter(items, views):
+            scores.append(value)
+            progress("scoring", len(scores), len(items))
+        return np.array(scores, dtype=np.float64)
 
     def score_iter(self, images: Images, views: Count = None) -> Iterator[float]:
         """Yield tau(x) of each image of a stream, in order and in constant memory; it is read two images ahead."""
@@ -211,6 +205,7 @@ class DifferNet:
         early = views == "auto"
         shown = self._views(None if early else views)
         verdict.threshold_for(self.model, len(shown))  # refuse at once
+        recalibrate.check_way(self.model, self.describer)
         if early:
             verdict.check_early(self.model)
         return self._scorer.predictions(
@@ -231,10 +226,7 @@ class DifferNet:
 
     def judge(self, view_scores: ViewScores, early: bool = False) -> Prediction:
         """Turn the scores of the scoring views into a prediction; ``early`` as ``views="auto"`` would."""
-        if not early:
-            return verdict.after_all(self.model, view_scores)
-        groups = np.split(view_scores, range(GROUP, len(view_scores), GROUP))
-        return verdict.as_soon_as_certain(self.model, groups)
+        return verdict.judge(self.model, view_scores, early)
 
     def calibrate(
         self,
@@ -242,19 +234,27 @@ class DifferNet:
         rate: float | None = None,
         progress: Progress = silent,
         views: int | None = None,
+        confidence: float | None = None,
+        review_rate: float | None = None,
+        groups: Sequence[Hashable] | None = None,
     ) -> calibrate.Threshold:
         """Set the threshold anew from good images that were not used to fit; returns it with its promise.
 
-        ``views``: from now on score in that many views.
+        ``rate``, ``confidence``, ``review_rate``: see :class:`differnet.config.Decision`; ``None`` keeps what the model
+        has, 0 takes the latter two away. ``views``: from now on score in that many views. ``groups``: which images
+        are of the same part or shoot, for the record. Nothing changes when this fails: :class:`ConfigError`.
         """
-        changes = {"rate": rate, "score_views": views}
-        settings = config.resolve(self.config, {k: v for k, v in changes.items() if v is not None})
-        scores = self._scorer.table(gather(good), self._views(views), progress)
-        promise = calibrate.choose_threshold(scores.mean(axis=1), settings.decision.rate)
-        self._asked = config.resolve(self._asked, {k: v for k, v in changes.items() if v is not None})
-        self._take(replace(self.model, view_scores=scores, config=settings))
-        calibrate.warn_when_few(self.promise)
+        asked = recalibrate.changes(rate, views, confidence, review_rate)
+        scorer, shown = self._scorer, self._views(views)
+        model, promise = recalibrate.anew(self.model, asked, gather(good), groups, scorer, shown, progress)
+        self._asked = config.resolve(self._asked, asked)
+        self._take(model)
+        recalibrate.warn_when_weak(model)
         return promise
+
+    def drift_monitor(self, alpha: float = 0.01) -> DriftMonitor:
+        """Return what watches a stream for a change against the calibration images (:mod:`differnet.drift`)."""
+        return recalibrate.monitor_of(self.model, alpha)
 
     def quantize(self, good: Images, progress: Progress = silent) -> gate.Gate:
         """Change a detector fitted in floats to 8-bit integers, if good images that were not fitted to allow it.
@@ -262,15 +262,13 @@ class DifferNet:
         They give the ranges, pass the gate (:mod:`differnet.gate`), and set the threshold anew. Returns the
         figures of the gate; raises :class:`QuantizationError` with them when it refuses, and nothing changes.
         """
-        if self.device != "cpu":
-            raise ConfigError(f"device = {self.device!r}: 8-bit integers run on the CPU; load it there")
         model, describer, found = conversion.to_integers(
-            self.model, self.module, self.describer, gather(good), progress
+            self.model, self.module, self.describer, gather(good), self.device, progress
         )
         self._asked, self._prepared = model.config, None
         self._take(model)
         self.describer = describer
-        calibrate.warn_when_few(self.promise)
+        recalibrate.warn_when_weak(self.model)
         return found
 
     def sibling(self, **settings: Any) -> DifferNet:
@@ -322,16 +320,16 @@ class DifferNet:
         self._model, self.config = model, model.config
         self._shown = {}
 
-    def _settle(self, ready: fitting.Prepared) -> None:
+    def _settle(self, ready: preparing.Prepared) -> None:
         """Go on with what was found out from good images."""
         self.config, self.describer, self._shown = ready.config, ready.describer, {}
 
-    def _known(self) -> fitting.Prepared | None:
+    def _known(self) -> preparing.Prepared | None:
         """What another fit on the same backbone can start from."""
         if self._model:
-            return fitting.Prepared(self.config, self.describer, self._model.graph, self._model.choice)
-        if self._prepared is None and fitting.is_ready(self.config, self.device):
-            return fitting.Prepared(self.config, self.describer, None, None)
+            return preparing.Prepared(self.config, self.describer, self._model.graph, self._model.choice)
+        if self._prepared is None and preparing.is_ready(self.config, self.device):
+            return preparing.Prepared(self.config, self.describer, None, None)
         return self._prepared
 
     @property

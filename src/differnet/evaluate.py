@@ -2,8 +2,8 @@
 
 The flow is fitted on the whole training split, as in the paper, and the last epoch counts. Verdicts need a
 threshold, and a threshold needs good images that no flow was fitted to: a second flow is fitted on
-the same features less the held-out images, gets its threshold from those, and gives the verdicts. The
-test images choose nothing.
+the same features less the held-out images (whole groups, where the data have them), gets its threshold from
+those, and gives the verdicts. The test images choose nothing.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,14 +20,14 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from differnet import config, fitting
+from differnet import config, fitting, metrics
 from differnet.bank import describe_all
 from differnet.choice import Choice
 from differnet.datasets import Dataset, Sample
 from differnet.detector import DifferNet
 from differnet.errors import DifferNetWarning, LayoutError
 from differnet.features import Progress, by_epoch, silent
-from differnet.metrics import PixelAuroc, auroc, recall_without_false_alarms
+from differnet.metrics import PixelAupro, PixelAuroc, PixelFigures, auroc, recall_without_false_alarms
 from differnet.verdict import Heat, Prediction, ViewScores
 
 NO_THRESHOLD_NOTE = (
@@ -68,6 +68,7 @@ class Run:
     image_auroc: float
     recall_without_false_alarms: float
     pixel_auroc: float | None
+    pixel_aupro: float | None
     false_alarm_rate: float | None
     recall: float | None
     promised_false_alarm_rate: float | None
@@ -78,6 +79,10 @@ class Run:
     choice: Choice | None
     scores: npt.NDArray[np.float64]
     is_defective: npt.NDArray[np.bool_]
+
+
+_NO_FIGURES = {"seed", "early", "choice", "scores", "is_defective"}
+_FIGURES = [field.name for field in fields(Run) if field.name not in _NO_FIGURES]
 
 
 @dataclass(frozen=True)
@@ -93,20 +98,7 @@ class Evaluation:
         """Return the figures as JSON types; NaN (a metric without both labels) becomes null."""
         test = self.dataset.test
         defective = sum(sample.is_defective for sample in test)
-        lists = {
-            name: [_plain(getattr(run, name)) for run in self.runs]
-            for name in (
-                "image_auroc",
-                "recall_without_false_alarms",
-                "pixel_auroc",
-                "false_alarm_rate",
-                "recall",
-                "promised_false_alarm_rate",
-                "fit_seconds",
-                "score_seconds_per_image",
-                "map_seconds_per_image",
-            )
-        }
+        lists = {name: [_plain(getattr(run, name)) for run in self.runs] for name in _FIGURES}
         return {
             "dataset": self.dataset.name,
             "seeds": [run.seed for run in self.runs],
@@ -115,9 +107,10 @@ class Evaluation:
             "n_good": len(test) - defective,
             "n_defective": defective,
             **lists,
-            **{f"{name}_mean": _mean(values) for name, values in lists.items()},
-            "fit_seconds": _mean(lists["fit_seconds"]),
-            "score_seconds_per_image": _mean(lists["score_seconds_per_image"]),
+            **{f"{name}_mean": metrics.mean(values) for name, values in lists.items()},
+            "image_auroc_spread": metrics.spread(lists["image_auroc"]),
+            "fit_seconds": metrics.mean(lists["fit_seconds"]),
+            "score_seconds_per_image": metrics.mean(lists["score_seconds_per_image"]),
             "early": [None if run.early is None else _early_dict(run.early) for run in self.runs],
             "choice": [run.choice and run.choice.to_dict() | {"text": str(run.choice)} for run in self.runs],
             "threshold": NO_THRESHOLD_NOTE if lists["recall"][0] is None else THRESHOLD_NOTE,
@@ -165,16 +158,17 @@ def _run(
     progress: Progress,
     on_map: OnMap | None,
 ) -> Run:
-    detector = DifferNet(config.resolve(settings, {"holdout": 0.0}), seed, weights, device)
-    paths, test = [sample.path for sample in dataset.train], dataset.test
-    bank, fit_seconds = _timed(lambda: _fit_whole(settings, detector, paths, maps, progress))
+    detector = DifferNet(config.resolve(settings, {"holdout": 0.0, "folds": 0}), seed, weights, device)
+    test = dataset.test
+    bank, fit_seconds = _timed(lambda: _fit_whole(settings, detector, dataset, maps, progress))
     (features, scores), score_seconds = _timed(lambda: _score(detector, test, progress))
-    judge = _calibrated(settings, detector, paths, bank, progress)
+    judge = _calibrated(settings, detector, dataset, bank, progress)
     view_scores = [(judge or detector).view_scores(part) for part in features]
     verdicts = [(judge or detector).judge(row) for row in view_scores]
     wanted = maps and any(sample.mask for sample in test)
+    seen = (lambda i, heat: on_map(test[i], heat, verdicts[i])) if on_map else None
     pixel, map_seconds = _timed(
-        lambda: _pixel_auroc(detector, test, verdicts, progress, on_map) if wanted else None
+        lambda: pixel_figures(detector.localize, test, progress, seen) if wanted else None
     )
     return run_of(
         detector,
@@ -199,7 +193,7 @@ def run_of(
     labels: npt.NDArray[np.bool_],
     fit_seconds: float,
     score_seconds_per_image: float,
-    pixel: float | None = None,
+    pixel: PixelFigures | None = None,
     map_seconds_per_image: float | None = None,
 ) -> Run:
     """Return the figures of one seed.
@@ -211,7 +205,8 @@ def run_of(
         seed=detector.seed,
         image_auroc=auroc(scores, labels),
         recall_without_false_alarms=recall_without_false_alarms(scores, labels),
-        pixel_auroc=pixel,
+        pixel_auroc=pixel and pixel.auroc,
+        pixel_aupro=pixel and pixel.aupro,
         false_alarm_rate=_flagged(verdicts, ~labels),
         recall=_flagged(verdicts, labels),
         promised_false_alarm_rate=judge.promise.promised if judge and judge.promise else None,
@@ -232,18 +227,22 @@ def _timed(work: Callable[[], T]) -> tuple[T, float]:
 
 
 def _fit_whole(
-    settings: config.Config, detector: DifferNet, paths: Sequence[Path], maps: bool, progress: Progress
+    settings: config.Config, detector: DifferNet, dataset: Dataset, maps: bool, progress: Progress
 ) -> Tensor | None:
     """Fit on all training images; return the bank of their features when views are cached."""
     if detector.config.views.fresh_views:
-        _fit(detector, paths, None, progress, scale_maps=maps)
+        _fit(detector, dataset, None, progress, scale_maps=maps)
         return None
-    share = settings.decision.holdout
-    chosen = fitting.split(paths, None, share, detector.seed)[0] if len(paths) > 1 else range(len(paths))
-    # the others set the second flow's threshold
-    detector.prepare([paths[index] for index in chosen], progress)
+    paths, groups = [sample.path for sample in dataset.train], dataset.groups
+    decision = settings.decision
+    if len(set(groups or paths)) < 2:
+        decision = replace(decision, holdout=0.0, folds=0)
+    # those that are not chosen set the second flow's threshold
+    chosen, _ = fitting.split(paths, groups, decision, detector.seed)
+    of_chosen = groups and [groups[index] for index in chosen]
+    detector.prepare([paths[index] for index in chosen], progress, of_chosen)
     bank = describe_all(detector.describer, paths, detector.seed, progress)
-    _fit(detector, paths, bank, progress, scale_maps=maps)
+    _fit(detector, dataset, bank, progress, scale_maps=maps)
     return bank
 
 
@@ -286,12 +285,13 @@ def _early_dict(figures: EarlyFigures) -> dict[str, Any]:
 
 
 def _fit(
-    detector: DifferNet, paths: Sequence[Path], bank: Tensor | None, progress: Progress, scale_maps: bool
+    detector: DifferNet, dataset: Dataset, bank: Tensor | None, progress: Progress, scale_maps: bool
 ) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DifferNetWarning)  # how far a threshold can be trusted is reported
         detector.fit(
-            paths,
+            [sample.path for sample in dataset.train],
+            groups=dataset.groups,
             progress=progress,
             on_epoch=by_epoch(progress),
             bank=bank,
@@ -302,36 +302,37 @@ def _fit(
 def _calibrated(
     settings: config.Config,
     detector: DifferNet,
-    paths: Sequence[Path],
+    dataset: Dataset,
     bank: Tensor | None,
     progress: Progress,
 ) -> DifferNet | None:
     """Fit the second flow; nothing without cached views, or when no image can be held out."""
-    if bank is None or len(paths) < 2 or settings.decision.holdout == 0:
+    if bank is None or len(set(dataset.groups or dataset.train)) < 2 or not settings.decision.is_calibrated:
         return None
-    judge = detector.sibling(holdout=settings.decision.holdout)
-    _fit(judge, paths, bank, progress, scale_maps=False)
+    judge = detector.sibling(holdout=settings.decision.holdout, folds=settings.decision.folds)
+    _fit(judge, dataset, bank, progress, scale_maps=False)
     return judge
 
 
-def _pixel_auroc(
-    detector: DifferNet,
+def pixel_figures(
+    localize: Callable[[Path], Heat],
     samples: Sequence[Sample],
-    verdicts: Sequence[Prediction],
     progress: Progress,
-    on_map: OnMap | None,
-) -> float:
-    """Pixel AUROC over all test images that are good or have a mask."""
-    total = PixelAuroc()
-    for index, (sample, verdict) in enumerate(zip(samples, verdicts, strict=True), 1):
+    on_heat: Callable[[int, Heat], None] | None,
+) -> PixelFigures:
+    """Measure heat maps over all images that are good or have a mask; ``on_heat`` sees each with its position."""
+    area, regions = PixelAuroc(), PixelAupro()
+    for index, sample in enumerate(samples):
         if sample.is_defective and sample.mask is None:
             continue
-        heat = detector.localize(sample.path)
-        total.add(heat, sample.true_mask(heat.shape))
-        if on_map:
-            on_map(sample, heat, verdict)
-        progress("drawing heat maps", index, len(samples))
-    return total.value()
+        heat = localize(sample.path)
+        mask = sample.true_mask(heat.shape)
+        area.add(heat, mask)
+        regions.add(heat, mask)
+        if on_heat:
+            on_heat(index, heat)
+        progress("drawing heat maps", index + 1, len(samples))
+    return PixelFigures(area.value(), regions.value())
 
 
 def _flagged(verdicts: Sequence[Prediction], chosen: npt.NDArray[np.bool_]) -> float | None:
@@ -343,8 +344,3 @@ def _flagged(verdicts: Sequence[Prediction], chosen: npt.NDArray[np.bool_]) -> f
 
 def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and math.isnan(value) else value
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return float(np.mean(known)) if known else None

@@ -15,7 +15,8 @@ from differnet import pictures
 from differnet.artifact import versions
 from differnet.datasets import Dataset, Sample
 from differnet.evaluate import Evaluation
-from differnet.images import load, load_mask
+from differnet.images import load
+from differnet.metrics import mean, spread
 from differnet.storage import write_whole
 from differnet.verdict import Heat, Prediction
 
@@ -35,7 +36,7 @@ class Files:
         panels = self._panels.setdefault(sample.defect, [])
         if self.directory is None or len(panels) >= _A_DEFECT:
             return
-        mask = load_mask(sample.mask) if sample.mask else None
+        mask = sample.true_mask(heat.shape) if sample.mask else None
         is_right = None if prediction.is_defective is None else prediction.is_defective == sample.is_defective
         panels.append(
             pictures.Panel(load(sample.path), heat, mask, panel_title(sample, prediction), is_right)
@@ -68,8 +69,7 @@ def combine(documents: Sequence[dict[str, Any]]) -> dict[str, Any]:
     means: dict[str, Any] = {}
     for key in documents[0]:
         if key.endswith("_mean") or key in {"fit_seconds", "score_seconds_per_image"}:
-            known = [document[key] for document in documents if document[key] is not None]
-            means[key] = float(np.mean(known)) if known else None
+            means[key] = mean(document[key] for document in documents)
     counts = {key: sum(d[key] for d in documents) for key in ("n_train", "n_good", "n_defective")}
     by_seed = [list(values) for values in zip(*(d["image_auroc"] for d in documents), strict=True)]
     image_auroc = [float(np.mean(v)) if None not in v else None for v in by_seed]
@@ -77,6 +77,7 @@ def combine(documents: Sequence[dict[str, Any]]) -> dict[str, Any]:
         **means,
         **counts,
         "image_auroc": image_auroc,
+        "image_auroc_spread": spread(image_auroc),
         "config": documents[0]["config"],
         "categories": {document["dataset"]: document for document in documents},
     }
@@ -84,9 +85,10 @@ def combine(documents: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def panel_title(sample: Sample, prediction: Prediction) -> str:
     """Say what an image is and what was said of it."""
-    verdict = {True: "defective", False: "good", None: "no verdict"}[prediction.is_defective]
+    verdict = prediction.verdict or "no verdict"
     p = "" if prediction.p_value is None else f", p {prediction.p_value:.3f}"
-    return f"{sample.defect}: judged {verdict}{p}"
+    percent = "" if prediction.percent is None else f", {prediction.percent:.0f} %"
+    return f"{sample.defect}: {verdict}{percent}{p}"
 
 
 def _score_table(result: Evaluation) -> bytes:

@@ -105,8 +105,11 @@ class Tables:
     def evidence(self, rotation: str) -> Evidence:
         """Describe training views and drawn defects for parts that lie like this."""
         rows = self._upright if rotation == "none" else self._training(rotation)
-        tests = [self._with_defects(i, rotation) for i in range(len(self._held_out))]
-        return Evidence(self.fitted, rows, torch.stack(tests), self._is_whole(rows, rotation))
+        first = self._with_defects(0, rotation)
+        tests = torch.empty(len(self.held), *first.shape)
+        for index in range(len(tests)):
+            tests[index] = self._with_defects(index, rotation) if index else first
+        return Evidence(self.fitted, rows, tests, self._is_whole(rows, rotation))
 
     def upright(self) -> Evidence:
         """Return the views that told how the parts lie, and no drawn defects."""

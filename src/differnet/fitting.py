@@ -1,9 +1,9 @@
-"""One fit: quantise if wanted, describe, train the flow, score the held-out images, scale the heat maps."""
+"""One fit: describe, train the flow, score the held-out images, scale the heat maps."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -11,31 +11,43 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from differnet import artifact, calibrate, config, gaussian, localize, placement, storage, train
+from differnet import artifact, calibrate, config, gaussian, localize, train
 from differnet.artifact import Model
 from differnet.backbone import MultiScale
-from differnet.bank import describe_all, digest_of, identity, kept_bank
-from differnet.choice import Choice, choose, keep_choice, kept_choice, settle
-from differnet.errors import ConfigError, ModelFileError
-from differnet.features import Describer, FreshViews, Progress, describer_of_graph, describer_of_module
+from differnet.bank import describe_all, identity, kept_bank
+from differnet.errors import ConfigError
+from differnet.features import Describer, FreshViews, Progress
 from differnet.flow import Flow
-from differnet.frame import cut, shown, to_square
+from differnet.frame import shown, to_square
+from differnet.heap import give_back
 from differnet.images import ImageLike
 from differnet.images import load as load_image
-from differnet.openvino_runtime import Graph
+from differnet.preparing import Prepared
 from differnet.reading import Reading, settled_reading
-from differnet.runtime import GROUP, Precision
+from differnet.record import Way, record_of, sources_of
 from differnet.scorer import stack_scores, view_scores
-from differnet.seeds import generator
-from differnet.trial import with_length
-from differnet.views import ViewSet, random_views, render
+from differnet.train import Epoch
+from differnet.views import ViewSet
 
+Watch = Callable[[Flow, int, int], None]
 _MAP_SCALE_IMAGES = 16
+
+
+def unwatched(flow: Flow, epoch: int, total: int) -> None:
+    """Look at nothing."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """Good images, and which of them belong together (same part, same shoot), if that is known."""
+
+    images: Sequence[ImageLike]
+    groups: Sequence[Hashable] | None = None
 
 
 @dataclass(frozen=True)
 class Fitter:
-    """All that a fit depends on besides the images."""
+    """All that a fit depends on besides the images, and what ``watch``es the flow after every epoch of so many."""
 
     config: config.Config
     seed: int
@@ -44,6 +56,7 @@ class Fitter:
     prepared: Prepared
     scoring_views: ViewSet
     progress: Progress
+    watch: Watch = unwatched
 
     @property
     def describer(self) -> Describer:
@@ -57,8 +70,8 @@ class Fitter:
 
     def fit(
         self,
-        fitted: Sequence[ImageLike],
-        held: Sequence[ImageLike],
+        fitted: Given,
+        held: Given,
         folder: Path | None,
         on_epoch: train.OnEpoch,
         bank: Tensor | None,
@@ -68,25 +81,11 @@ class Fitter:
 
         ``folder``: where a broken-off fit goes on. ``bank``: the features (N, V, D) of ``fitted`` if at hand.
         """
-        network = repr(self.module), self.config.backbone.tiles
-        key = identity(self.describer, fitted, (network, self.seed)) if folder else ""
-        features = self._describe_held_out(held)
-        flow = self._new_flow()
-        source = self._source(fitted, folder, key, bank)
-        if flow.whitening is not None:
-            flow.whitening.set(*gaussian.fit(source.sample(gaussian.MOST_ROWS), self.seed))
-        history = train.fit(
-            flow,
-            source,
-            self.config.training,
-            self.read.rows(torch.cat(features)) if features else None,
-            folder / "flow.safetensors" if folder else None,
-            f"{key} {self.config.reading}",
-            on_epoch,
-            self.config.noise,
-            self.seed,
+        features, sources = self.describe_held_out(held.images), sources_of(fitted.images, fitted.groups)
+        record = (
+            record_of(held.images, held.groups, self.way, sources, self.progress) if held.images else None
         )
-        flow.eval().requires_grad_(False)
+        flow, history = self.train_flow(fitted.images, features, folder, on_epoch, bank)
         return Model(
             config=self.config,
             seed=self.seed,
@@ -97,20 +96,74 @@ class Fitter:
             flow=flow,
             view_scores=stack_scores([view_scores(flow, self.read, part, self.device) for part in features]),
             map_scale=map_scale(
-                flow, self.read, self.module, self.describer, self.config, held or fitted, self.progress
+                flow,
+                self.read,
+                self.module,
+                self.describer,
+                self.config,
+                held.images or fitted.images,
+                self.progress,
             )
             if scale_maps
             else 1.0,
-            train_count=len(fitted),
+            train_count=len(fitted.images),
             precision=self.describer.runtime.precision,
             graph=self.prepared.graph,
             probe=None if self.prepared.graph is None else self.describer.probe(),
             choice=self.prepared.choice,
-            history=tuple(history),
+            calibrated_on=record,
+            fitted_on=sources,
+            history=history,
             versions=artifact.versions(),
         )
 
-    def _describe_held_out(self, held: Sequence[ImageLike]) -> list[Tensor]:
+    @property
+    def way(self) -> Way:
+        """How images are scored."""
+        runtime = self.describer.runtime
+        return Way(len(self.scoring_views), runtime.name, runtime.precision)
+
+    @property
+    def network(self) -> tuple[str, int]:
+        """What features depend on besides views and images."""
+        return repr(self.module), self.config.backbone.tiles
+
+    def train_flow(
+        self,
+        images: Sequence[ImageLike],
+        held: Sequence[Tensor],
+        folder: Path | None,
+        on_epoch: train.OnEpoch,
+        bank: Tensor | None,
+    ) -> tuple[Flow, tuple[Epoch, ...]]:
+        """Fit a new flow; ``held``: features (V, W) of images whose likelihood is noted on the way."""
+        key = identity(self.describer, images, (self.network, self.seed)) if folder else ""
+        flow = self._new_flow()
+        source = self._source(images, folder, key, bank)
+        if flow.whitening is not None:
+            flow.whitening.set(*gaussian.fit(source.sample(gaussian.MOST_ROWS), self.seed))
+            give_back()
+
+        def tell(epoch: Epoch, total: int) -> None:
+            self.watch(flow, epoch.epoch + 1, total)
+            on_epoch(epoch, total)
+
+        history = train.fit(
+            flow,
+            source,
+            self.config.training,
+            self.read.rows(torch.cat(list(held))) if held else None,
+            folder / "flow.safetensors" if folder else None,
+            f"{key} {self.config.reading}",
+            tell,
+            self.config.noise,
+            self.seed,
+        )
+        flow.eval().requires_grad_(False)
+        return flow, tuple(history)
+
+    def describe_held_out(self, held: Sequence[ImageLike]) -> list[Tensor]:
+        """Return the features (V, W) of each image in the scoring views."""
         features = []
         for described in self.describer.stream(held, self.scoring_views):
             features.append(described)
@@ -134,6 +187,8 @@ class Fitter:
                 if folder is None
                 else kept_bank(self.describer, images, self.seed, folder, key, self.progress, at_hand)
             )
+            at_hand.clear()  # the bank has them now
+            give_back()
         return train.Bank(bank.flatten(0, 1), training.batch, self.seed, self.read.rows)
 
 
@@ -159,19 +214,31 @@ def map_scale(
 
 
 def split(
-    images: Sequence[ImageLike], groups: Sequence[Hashable] | None, share: float, seed: int
+    images: Sequence[ImageLike], groups: Sequence[Hashable] | None, decision: config.Decision, seed: int
 ) -> tuple[list[int], list[int]]:
     """Return the positions of images to fit to and of those held out, whole groups together.
 
-    Raises :class:`ConfigError` for no images, too few groups, or groups that do not go with the images.
+    Raises :class:`ConfigError` for no images, too few groups, groups that do not go with the images, fewer held out
+    than the wanted confidence needs, and a confidence for cross-fitted scores.
     """
     if groups is not None and len(groups) != len(images):
         raise ConfigError(f"{len(groups)} groups for {len(images)} images; one each is needed")
     if not images:
         raise ConfigError("no images were given; good images are needed to fit")
-    if share == 0:
+    names = range(len(images)) if groups is None else groups
+    if decision.folds:
+        calibrate.check_count(len(images), decision.rate, decision.confidence, decision.folds)
+        calibrate.folds_of(names, decision.folds, seed)
+    if not decision.holdout or decision.folds:
         return list(range(len(images))), []
-    return calibrate.hold_out(range(len(images)) if groups is None else groups, share, seed)
+    chosen, held = calibrate.hold_out(names, decision.holdout, seed)
+    calibrate.check_count(len(held), decision.rate, decision.confidence)
+    return chosen, held
+
+
+def part(images: Sequence[ImageLike], groups: Sequence[Hashable] | None, chosen: Sequence[int]) -> Given:
+    """Return some of the images, with their groups."""
+    return Given([images[i] for i in chosen], None if groups is None else [groups[i] for i in chosen])
 
 
 def check_bank(bank: Tensor, count: int, settings: config.Config, is_fixed: bool) -> None:
@@ -186,139 +253,3 @@ def check_bank(bank: Tensor, count: int, settings: config.Config, is_fixed: bool
             "a bank, but what to look at or the ranges of 8-bit integers are open: call prepare(images) before "
             "describing and fitting"
         )
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A backbone made ready for one kind of part: settings that leave nothing open, and what describes by them.
-
-    ``described``: training features (V, W) that are at hand already, by the position of the image.
-    """
-
-    config: config.Config
-    describer: Describer
-    graph: Graph | None
-    choice: Choice | None
-    described: Mapping[int, Tensor] = field(default_factory=dict)
-
-
-def prepare(
-    settings: config.Config,
-    module: MultiScale,
-    images: Sequence[ImageLike],
-    groups: Sequence[Hashable] | None,
-    seed: int,
-    device: str,
-    progress: Progress,
-    folder: Path | None = None,
-) -> Prepared:
-    """Find out from good images what ``settings`` leave open, and take the ranges of 8-bit integers from them.
-
-    ``folder``: where the choice is kept and taken from, and :func:`quantized` networks.
-    """
-    if not images or (groups is not None and len(groups) != len(images)):
-        raise ConfigError(
-            f"{len(images)} good images and {'no' if groups is None else len(groups)} groups to prepare by"
-        )
-    settings = config.follow_rotation(settings)
-    placement.choose_precision(settings.backbone, device)  # refuse at once
-    choice = describer = evidence = None
-    if not settings.is_settled:
-        integers = settings.backbone.precision in ("auto", "int8")
-        floats = config.resolve(settings, {"precision": "f32"}) if integers else settings
-        describer = describer_of_module(module, floats, device)
-        file = folder / "choice.json" if folder else None
-        key = digest_of(images, (settings, repr(module), module.digest, groups, seed)) if file else ""
-        choice = kept_choice(file, key) if file else None
-        if choice is None:
-            choice, evidence = choose(settings, module.channels, describer, images, groups, seed, progress)
-            settled = settle(settings, choice)
-            if evidence is not None and settings.training.length == "auto":
-                read = settled_reading(settled, module.channels)
-                choice = with_length(choice, evidence, settled, read, seed, progress)
-            choice = replace(choice, length=float(settle(settings, choice).training.length))
-            if file:
-                keep_choice(file, key, choice)
-        settings = settle(settings, choice)
-        describer = describer.with_views(settings.views)
-    if numbers_for(settings, device) != "int8":
-        describer = describer or describer_of_module(module, settings, device)
-        at_hand = {} if evidence is None else evidence.for_bank()
-        return Prepared(settings, describer, None, choice, at_hand)
-    graph = quantized(module, images, settings, seed, progress, folder)
-    return Prepared(settings, describer_of_graph(graph, settings, device), graph, choice)
-
-
-def describer_of_model(
-    model: Model, settings: config.Config, module: Callable[[], MultiScale], device: str
-) -> Describer:
-    """Describe for a fitted model, where it is checked that the flow will see the numbers it was fitted to."""
-    if model.graph is not None:
-        describer = describer_of_graph(model.graph, settings, device)
-    else:
-        describer = describer_of_module(module(), settings, device)
-    describer.check_machine(model.runtime, model.probe)
-    return describer
-
-
-def is_ready(settings: config.Config, device: str) -> bool:
-    """Whether images can be described without any good image."""
-    return settings.is_settled and numbers_for(settings, device) != "int8"
-
-
-def numbers_for(settings: config.Config, device: str) -> Precision:
-    """Return the numbers that a new detector computes in; raises as :func:`differnet.placement.choose_precision`.
-
-    ``"auto"`` is 32-bit floats for parts that are not turned: one view is scored, and integers would gain it 2 ms,
-    but take a fit 20 seconds.
-    """
-    views = settings.views
-    if (
-        settings.backbone.precision == "auto"
-        and views.rotation != "full"
-        and views.score_rotations != "random"
-    ):
-        return "f32"
-    return placement.choose_precision(settings.backbone, device)
-
-
-def quantized(
-    module: MultiScale,
-    images: Sequence[ImageLike],
-    settings: config.Config,
-    seed: int,
-    progress: Progress,
-    folder: Path | None = None,
-) -> Graph:
-    """Return the backbone in 8-bit integers, with ranges from views of some of ``images``, of a tile of each.
-
-    With ``folder`` it is kept there and taken from there, so that a fit that goes on has the very same network.
-    """
-    from differnet.quantize import IMAGES, quantize
-
-    file = folder / "graph.safetensors" if folder else None
-    views, tiles = settings.views, settings.backbone.tiles
-    key = digest_of(images, (repr(module), module.digest, views, tiles, seed)) if file else ""
-    if file and file.exists():
-        header, tensors = storage.read_tensors(file)
-        if header.get("key") != key:
-            raise ModelFileError(
-                f"{folder}: a checkpoint of other images or settings; remove it to start anew"
-            )
-        return Graph.from_tensors(tensors)
-    order = torch.randperm(len(images), generator=generator(seed, "quantising"))[:IMAGES]
-    side = tiles * module.sizes[0]
-    squares = [
-        cut(to_square(load_image(images[index]), side, views), tiles)[position % tiles**2].clone()
-        for position, index in enumerate(order.tolist())
-    ]
-
-    def group(position: int) -> Tensor:
-        drawn = random_views(GROUP, views, generator(seed, "quantising", int(order[position])))
-        return render(squares[position], drawn, views.fill)
-
-    count = len(squares)
-    graph = quantize(module, group, count, lambda done: progress("measuring ranges for int8", done, count))
-    if file:
-        storage.write_tensors(file, graph.to_tensors(), {"kind": "graph", "key": key})
-    return graph

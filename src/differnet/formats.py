@@ -37,3 +37,9 @@ def from_2(header: Mapping[str, Any]) -> dict[str, Any]:
     settings["backbone"]["stages"] = [settings["backbone"].pop("stage")]
     channels = int(header["features"]) // len(settings["backbone"]["sizes"])
     return {**header, "format": 3, "config": settings, "channels": [channels], "choice": None}
+
+
+def writer(header: Mapping[str, Any]) -> str:
+    """Return the version of differnet that wrote a file, as far as it says."""
+    found = header.get("versions")
+    return str(found.get("differnet", "unknown")) if isinstance(found, dict) else "unknown"

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from scipy import linalg
-from sklearn.covariance import ledoit_wolf
+from sklearn.covariance import empirical_covariance, ledoit_wolf_shrinkage, shrunk_covariance
 from torch import Tensor
 
 from differnet.errors import NumericalError
@@ -36,7 +36,8 @@ def fit(rows: Tensor, seed: int) -> Gaussian:
         raise NumericalError("a Gaussian needs at least one row of features, all of them finite")
     mean = table.mean(axis=0)
     table -= mean
-    covariance, _ = ledoit_wolf(table, assume_centered=True)
+    shrinkage = ledoit_wolf_shrinkage(table, assume_centered=True)  # ledoit_wolf would copy the table
+    covariance = shrunk_covariance(empirical_covariance(table, assume_centered=True), shrinkage)
     scale = float(np.trace(covariance)) / len(mean)
     covariance[np.diag_indices_from(covariance)] += _FLOOR * scale if scale > 0 else 1.0
     lower = linalg.cholesky(covariance, lower=True)

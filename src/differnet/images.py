@@ -120,10 +120,9 @@ def resize_square(pixels: Pixels, size: int) -> Pixels:
     return square
 
 
-def load_mask(path: Path) -> npt.NDArray[np.bool_]:
-    """Read a ground-truth mask as booleans of shape (H, W): true where at least half as bright as white."""
-    pixels: npt.NDArray[np.bool_] = load(path)[..., 0] >= 128
-    return pixels
+def load_mask(path: Path, level: int = 128) -> npt.NDArray[np.bool_]:
+    """Read a ground-truth mask as booleans of shape (H, W): true where a channel has ``level`` of 255 or more."""
+    return np.asarray((load(path) >= level).any(axis=2))
 
 
 def _walk(root: Path, strict: bool) -> Iterator[Path]:

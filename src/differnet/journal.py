@@ -26,12 +26,12 @@ _IN_MEMORY = 8 * 2**20
 
 
 class Rows:
-    """Rows put aside one by one in constant memory; counts all, the ``flagged`` and the ``skipped``."""
+    """Rows put aside one by one in constant memory; counts them, by what was said of them."""
 
     def __init__(self, file: IO[bytes], start: int = 0) -> None:
         self._file = file
         self._start = start
-        self.count = self.flagged = self.skipped = 0
+        self.count = self.flagged = self.to_review = self.skipped = 0
 
     def add(self, row: Row) -> None:
         """Put one row aside."""
@@ -42,6 +42,7 @@ class Rows:
         """Count a row that is there."""
         self.count += 1
         self.flagged += bool(row["is_defective"])
+        self.to_review += row.get("verdict") == "review"
         self.skipped += row["error"] is not None
 
     def __iter__(self) -> Iterator[Row]:

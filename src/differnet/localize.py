@@ -1,4 +1,12 @@
-"""Where the defect is: the gradient of the likelihood with respect to the pixels (section 3.3, eq. 7)."""
+"""Where the defect is: by the gradient of the likelihood to the pixels, or of the score to the feature maps.
+
+The first is eq. 7 of the paper (section 3.3). The second shares the score out among the cells of the feature maps.
+With y the pooled features, mu their mean over good images, and a_i the weight of cell i in pooling, dL/dy . (y - mu)
+= sum over i of a_i dL/dy . (F_i - mu), where L = |z|^2 / 2 is what a view adds to the score (eq. 5). A cell's heat is
+its part of the sum where that raises the score. This is "gradient times input" (Shrikumar et al., Learning important
+features through propagating activation differences, ICML 2017), with the good mean as the reference, taken at the
+maps that are pooled, as class activation maps are (Zhou et al., CVPR 2016). No gradient passes through the network.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from differnet import config, score
-from differnet.backbone import MultiScale
-from differnet.errors import NumericalError
+from differnet.backbone import MultiScale, averages
+from differnet.errors import ConfigError, NumericalError
 from differnet.flow import Flow
 from differnet.frame import cut, to_picture, to_square
 from differnet.images import Pixels
@@ -47,11 +55,12 @@ def heat_map(
     settings: config.Config,
     runtime: Runtime | None = None,
 ) -> Tensor:
-    """Average the gradient maps of evenly spaced rotations in the image frame, tile by tile.
+    """Average the maps of evenly spaced rotations in the image frame, tile by tile.
 
     ``image``: (3, n * S, n * S), values 0..255, of n x n tiles. ``runtime``: what computed the features that the flow
-    was fitted to, when that is not ``module`` itself but its 8-bit form. Returns (n * S, n * S), not negative, in units
-    of the loss per grey level. Raises :class:`NumericalError` when it is not finite.
+    was fitted to, when that is not ``module`` itself but its 8-bit form. Returns (n * S, n * S), not negative, in
+    units of the loss per grey level (eq. 7) or of the score (shared out among features). Raises
+    :class:`NumericalError` when it is not finite.
     """
     tiles = settings.backbone.tiles
     maps = [_map_of_tile(tile, module, flow, read.of_tile, settings, runtime) for tile in cut(image, tiles)]
@@ -73,12 +82,11 @@ def _map_of_tile(
     device = next(flow.parameters()).device
     rendered = render(image, turned, settings.views.fill)
     features = None if runtime is None else runtime.features(rendered.split(GROUP))
+    make = gradient_maps if settings.gradient == "pixels" else contribution_maps
     parts = []
     for i in range(len(turned)):
         exact = None if features is None else features[i : i + 1].to(device)
-        parts.append(
-            gradient_maps(rendered[i : i + 1].to(device), module, flow, read, settings.maps.blur, exact)
-        )
+        parts.append(make(rendered[i : i + 1].to(device), module, flow, read, settings.blur, exact))
     return turn_back(torch.cat(parts).cpu(), turned.angles)
 
 
@@ -105,6 +113,43 @@ def gradient_maps(
         loss = score.negative_log_likelihood(*flow(read.rows(y))).sum()
         (gradient,) = torch.autograd.grad(loss, pixels)
     return gaussian_blur(gradient.contiguous(), blur).abs().sum(dim=1)
+
+
+def contribution_maps(
+    views: Tensor,
+    module: MultiScale,
+    flow: Flow,
+    read: Reading,
+    blur: float,
+    features: Tensor | None = None,
+) -> Tensor:
+    """Share the score of each view out among the cells of the feature maps, and enlarge the maps to the view.
+
+    Where several places of a view are mapped, their scores are added up. ``views``: (V, 3, S, S), values 0..255;
+    returns (V, S, S), not negative. ``features`` (V, W), where given, are what the flow was fitted to: the cells of
+    ``module`` are shifted so that they average to them. Raises :class:`ConfigError` for a flow that knows no mean.
+    """
+    if flow.whitening is None:
+        raise ConfigError("gradient = 'features' needs a flow that starts as a Gaussian; take 'pixels'")
+    with torch.no_grad():
+        maps = module.feature_maps(views)
+        y = module.pool(maps)
+    at = (y if features is None else features.to(y)).clone().requires_grad_(True)
+    with torch.enable_grad():
+        (gradient,) = torch.autograd.grad(score.latent_norm(flow(read.rows(at))[0]).sum(), at)
+    reference = read.in_row(flow.whitening.mean.to(y)) + y - at.detach()
+    places = 1 if module.grid == 1 else 1 + module.grid**2
+    by_place, reference = (row.view(len(views), places, -1) for row in (gradient, reference))
+    heat = y.new_zeros(len(views), 1, *views.shape[2:])
+    start = 0
+    for one in maps:
+        part = slice(start, start := start + one.shape[1])
+        slopes, cells = by_place[..., part], one.flatten(2)
+        excess = slopes @ cells - (slopes * reference[..., part]).sum(dim=2, keepdim=True)  # (V, P, h * w)
+        shares = (excess * averages(one, module.grid).T).sum(dim=1) * cells.shape[2]
+        plane = shares.view(len(views), 1, *one.shape[2:])
+        heat += F.interpolate(plane, size=heat.shape[2:], mode="bilinear", align_corners=False)
+    return gaussian_blur(heat.clamp_min(0), blur)[:, 0]
 
 
 def gaussian_blur(images: Tensor, sigma: float) -> Tensor:

@@ -40,11 +40,16 @@ def overlay(pixels: Pixels, heat: Array) -> Pixels:
 
     Nothing is drawn below 1, the peak of a typical good image; the colour is full at 3.
     """
-    strength = np.clip((heat - _CALM) / (_GLOWING - _CALM), 0, 1)
+    strength = strength_of(heat)
     colour = colormaps["inferno"](0.25 + 0.7 * strength)[..., :3] * 255
     alpha = (0.75 * np.sqrt(strength))[..., None]
     mixed: Pixels = np.rint((1 - alpha) * pixels + alpha * colour).astype(np.uint8)
     return mixed
+
+
+def strength_of(heat: Array) -> Array:
+    """Return how strongly a heat map is drawn, from 0 below the peak of a typical good image to 1."""
+    return np.clip((heat - _CALM) / (_GLOWING - _CALM), 0, 1)
 
 
 def save_overlay(path: Path, pixels: Pixels, heat: Array) -> None:
@@ -86,13 +91,43 @@ def histogram_picture(path: Path, scores: Array, is_defective: Array, title: str
     """Draw the scores of good and defective images as two histograms."""
     figure = Figure(figsize=(6, 3.8), dpi=110)
     axes = figure.subplots()
-    logs = np.log10(np.maximum(scores, 1e-12))
-    bins = np.linspace(logs.min(), logs.max(), 40)
+    logs, bins = logarithms(scores), score_bins(scores)
     for label, colour, name in ((False, _GOOD, "good"), (True, _DEFECTIVE, "defective")):
         chosen = logs[is_defective == label]
         axes.hist(chosen, bins=bins.tolist(), color=colour, alpha=0.6, label=f"{name} ({len(chosen)})")
     axes.set(xlabel="log10 of the score", ylabel="images", title=title)
     axes.legend()
+    figure.tight_layout()
+    _save_figure(path, figure)
+
+
+def logarithms(scores: Array) -> Array:
+    """Return log10 of scores, which a histogram counts."""
+    logs: Array = np.log10(np.maximum(scores, 1e-12))
+    return logs
+
+
+def score_bins(scores: Array) -> Array:
+    """Return the edges of the histogram's bins, in :func:`logarithms`."""
+    logs = logarithms(scores)
+    return np.linspace(logs.min(), logs.max(), 40)
+
+
+def count_picture(path: Path, points: Sequence[tuple[int, Sequence[float]]], title: str) -> None:
+    """Draw AUROC against the number of training images, from (number, one AUROC for each subset)."""
+    figure = Figure(figsize=(6, 3.8), dpi=110)
+    axes = figure.subplots()
+    counts = [count for count, _ in points]
+    axes.plot(counts, [float(np.mean(values)) for _, values in points], color=_GOOD, lw=1.4, label="mean")
+    for index, (count, values) in enumerate(points):
+        label = "a random subset" if index == 0 else None
+        axes.plot([count] * len(values), values, "o", color=_GOOD, alpha=0.45, ms=4, label=label)
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(counts, [str(count) for count in counts])
+    axes.minorticks_off()
+    axes.set(xlabel="training images", ylabel="AUROC", title=title)
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower right")
     figure.tight_layout()
     _save_figure(path, figure)
 

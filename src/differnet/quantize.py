@@ -8,8 +8,6 @@ clips what is unusual, which is what a detector looks for.
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import gc
 import io
 import logging
 from collections.abc import Callable
@@ -20,6 +18,7 @@ from torch import Tensor
 
 from differnet.backbone import MultiScale
 from differnet.errors import QuantizationError
+from differnet.heap import give_back
 from differnet.openvino_runtime import Graph, convert, import_openvino, run_graph
 from differnet.runtime import TorchRuntime
 
@@ -59,7 +58,7 @@ def quantize(
         )
     graph = Graph.of(quantized)
     del quantized, data
-    _give_back_memory()
+    give_back()
     first = [group(0)]
     cosine = alignment(run_graph(graph).features(first), TorchRuntime(module).features(first))
     if not cosine >= _LEAST_COSINE:
@@ -73,10 +72,3 @@ def quantize(
 def alignment(found: Tensor, wanted: Tensor) -> float:
     """Return the least cosine between rows (V, D) of two feature tables."""
     return float(torch.nn.functional.cosine_similarity(found, wanted, dim=1).min())
-
-
-def _give_back_memory() -> None:
-    """Hand freed memory back to the system, where the C library can: NNCF's leftovers are larger than a bank."""
-    gc.collect()
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)

@@ -57,6 +57,12 @@ class Reading:
             return features
         return features[:, self.columns.to(features.device)].flatten(0, 1)
 
+    def in_row(self, values: Tensor) -> Tensor:
+        """Return a row (W,) that has ``values`` (D,) at every place that is mapped, and 0 elsewhere."""
+        row = values.new_zeros(self.width)
+        row[self.columns.to(values.device)] = values
+        return row
+
     def of_view(self, norms: Tensor) -> Tensor:
         """Turn the norms (B * T * P,) of what :meth:`rows` gave into one score a view (B,)."""
         places = norms.view(-1, self.tiles, len(self.columns) // self.tiles)

@@ -10,7 +10,7 @@ import json
 import os
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,8 +30,10 @@ from differnet.storage import write_whole
 from differnet.verdict import Prediction
 
 OnError = Literal["fail", "skip"]
-COLUMNS = ("path", "score", "p_value", "threshold", "is_defective", "views", "error")
+COLUMNS = ("path", "score", "p_value", "threshold", "is_defective", "views", "verdict", "percent", "error")
 MAP_COLUMNS = ("overlay", "map")
+DRIFT_COLUMNS = ("drift",)
+See = Callable[[Path, Prediction], float]
 _LONGEST_NAME = 200  # bytes of the name of a map; file systems mostly take 255
 
 
@@ -70,11 +72,12 @@ def judge_all(
     views: Count = None,
     on_error: OnError = "fail",
     done: int = 0,
+    see: See | None = None,
 ) -> Iterator[Row]:
     """Yield the row of every input from the one at ``done`` on; nothing but the paths is held in memory.
 
     Overlays and raw maps go to ``maps`` if given. With ``on_error="skip"`` an image that cannot be read or
-    judged has a row with the reason; else it raises.
+    judged has a row with the reason; else it raises. ``see`` gives the number for ``drift`` (:mod:`differnet.watch`).
     """
     names = _map_names([one.path for one in found]) if maps else []
     rest = range(done, len(found))
@@ -88,6 +91,8 @@ def judge_all(
         row = _row(one.path, verdict)
         if maps and row["error"] is None:
             row |= {"overlay": f"{maps / names[index]}.png", "map": f"{maps / names[index]}.npy"}
+        if see and isinstance(verdict, Prediction):
+            row["drift"] = see(Path(one.path), verdict)
         progress("judging", index + 1, len(found))
         yield row
 
@@ -105,7 +110,7 @@ def check_done(rows: Rows, found: Sequence[Input]) -> None:
 
 @contextmanager
 def collecting(
-    table: Path | None, model: Path, options: dict[str, Any], resume: bool, has_maps: bool
+    table: Path | None, model: Path, options: dict[str, Any], resume: bool, extra: tuple[str, ...]
 ) -> Iterator[Rows]:
     """Collect rows that become ``table``, as a whole, when the block ends; in memory when there is none.
 
@@ -118,7 +123,7 @@ def collecting(
     with journal(table, made_with, resume) as rows:
         yield rows
         with storage.growing(table) as file:
-            _write(file, table.suffix.lower(), rows, has_maps)
+            _write(file, table.suffix.lower(), rows, extra)
 
 
 def check_target(table: Path | None) -> None:
@@ -129,9 +134,9 @@ def check_target(table: Path | None) -> None:
         storage.check_target(table)
 
 
-def _write(file: IO[str], suffix: str, rows: Iterable[Row], has_maps: bool) -> None:
+def _write(file: IO[str], suffix: str, rows: Iterable[Row], extra: tuple[str, ...]) -> None:
     if suffix == ".csv":
-        table = csv.DictWriter(file, COLUMNS + (MAP_COLUMNS if has_maps else ()))
+        table = csv.DictWriter(file, COLUMNS + extra)
         table.writeheader()
         table.writerows(rows)
     else:

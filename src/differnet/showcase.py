@@ -19,7 +19,7 @@ from differnet.images import load
 from differnet.metrics import PixelAuroc, auroc
 
 # The few tiles held out can promise one false alarm in ten; tiles of one cell overlap and stay together.
-SETTINGS: dict[str, Any] = {"rate": 0.1, "holdout": 0.3, "map_views": 2}
+SETTINGS: dict[str, Any] = {"rate": 0.1, "review_rate": 0.3, "holdout": 0.3, "map_views": 2}
 
 
 def run_demo(directory: Path, seed: int, progress: Progress) -> dict[str, Any]:

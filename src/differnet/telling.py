@@ -5,7 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from rich.table import Table
+
 from differnet.console import err, out, print_json, printable
+
+_COLOURED = {
+    "NG": "[red]NG    [/]",
+    "review": "[yellow]review[/]",
+    "OK": "[green]OK    [/]",
+    None: "-     ",
+}
 
 
 def tell_fit(detector: Any, model: Path, json: bool) -> None:
@@ -23,11 +32,67 @@ def tell_fit(detector: Any, model: Path, json: bool) -> None:
             "To overrule it: --set rotation=full, --set pooling=whole, --set read_stages=all, --set length=1."
         )
     if promise:
-        out.print(
-            f"Threshold {promise.value:.4g} from {promise.count} held-out good images: a good part is "
-            f"rejected with a probability of at most {promise.promised:.2%}."
-        )
+        held = "" if promise.folds else "held-out "
+        out.print(f"Threshold {promise.value:.4g} from {promise.count} {held}good images: {promise}.")
+        _tell_review(detector.model)
+        _tell_shoot(detector.model.calibrated_on)
     out.print(f"Model file: {model}\nNext: differnet score {model} IMAGES --maps maps", markup=False)
+
+
+def tell_calibration(detector: Any, model: Path, known: list[Any], json: bool) -> None:
+    """Say what the new threshold promises, what it was calibrated on, and how much of known defects is found."""
+    from differnet.artifact import summarise
+
+    promise, record = detector.promise, detector.model.calibrated_on
+    if json:
+        found = {"known_defects": [one.to_dict() for one in known]} if known else {}
+        print_json({"model": str(model), **summarise(detector.model), **found})
+        return
+    out.print(f"Threshold {promise.value:.4g} from {promise.count} good images: {promise}.")
+    _tell_review(detector.model)
+    out.print(
+        f"Calibrated on {record.count} images of {record.groups} groups, {record.date}, {record.digest[:12]}."
+    )
+    for one in known:
+        out.print(f"Known defects, {one}.", markup=False)
+        for name in one.missed if one.defect != "all defects" else ():
+            out.print(f"  missed: {name}", markup=False)
+    out.print(f"Model file: {model}", markup=False)
+
+
+def _tell_shoot(record: Any) -> None:
+    """Say so when the images that set the threshold may share their shoot with those fitted to."""
+    if record is not None and record.same_shoot:
+        out.print(
+            "The held-out images come from the folder that was fitted to: if all of them are of one shoot, the "
+            "promise is for that shoot. On parts of another day: differnet calibrate."
+        )
+
+
+def tell_report(found: Any, page: Path, json: bool) -> None:
+    """Say how many of each verdict there were, what was found of known defects, and what to open."""
+    alarms = found.alarms
+    if json:
+        document: dict[str, Any] = {"report": str(page), "counts": found.counts, "seen": found.seen}
+        document["false_alarm_rate"] = None if alarms is None else alarms.value
+        document["known_defects"] = [one.to_dict() for one in found.known]
+        print_json({**document, "image_auroc": found.auroc})
+        return
+    out.print(", ".join(f"{count} {name}" for name, count in sorted(found.counts.items())))
+    if alarms is not None:
+        out.print(f"False alarms: {alarms.count} of {alarms.total} good images.")
+    for one in found.known:
+        out.print(f"Known defects, {one}.", markup=False)
+    out.print(f"Open {page}", markup=False)
+
+
+def _tell_review(model: Any) -> None:
+    from differnet.verdict import review_threshold
+
+    limit = review_threshold(model)
+    if limit is not None:
+        rate = model.config.decision.review_rate
+        out.print(f"From {limit:.4g} on a person should look (false-alarm rate {rate:.4g}).")
 
 
 def tell_rows(judged: Any, threshold: float | None) -> None:
@@ -39,16 +104,16 @@ def tell_rows(judged: Any, threshold: float | None) -> None:
             out.print(f"{printable(row['path'])}: {printable(row['error'])}", markup=False)
             continue
         views += row["views"]
-        verdict = {True: "[red]defective[/]", False: "[green]good     [/]", None: "-        "}[
-            row["is_defective"]
-        ]
+        verdict = _COLOURED[row["verdict"]]
         p = "" if row["p_value"] is None else f"  p {row['p_value']:.4f}"
-        out.print(f"{verdict} {row['score']:>12.2f}{p}  ", end="")
+        percent = "" if row["percent"] is None else f" {int(row['percent']):>6}%"
+        out.print(f"{verdict} {row['score']:>12.2f}{percent}{p}  ", end="")
         out.print(printable(row["path"]), markup=False)
     limit = "no threshold" if threshold is None else f"threshold {threshold:.2f}"
     mean = f"{views / max(judged.count - judged.skipped, 1):.1f} views an image"
+    review = f", {judged.to_review} to review" if judged.to_review else ""
     skipped = f", {judged.skipped} skipped" if judged.skipped else ""
-    err.print(f"{judged.count} images, {judged.flagged} defective{skipped}, {limit}, {mean}")
+    err.print(f"{judged.count} images, {judged.flagged} defective{review}{skipped}, {limit}, {mean}")
 
 
 def tell_run(run: Any) -> None:
@@ -62,11 +127,13 @@ def tell_run(run: Any) -> None:
 def tell_evaluation(document: dict[str, Any]) -> None:
     """Say the figures of one data set."""
     out.print(f"[bold]{document['dataset']}[/]")
-    for name in ("image_auroc", "recall_without_false_alarms", "pixel_auroc"):
+    for name in ("image_auroc", "recall_without_false_alarms", "pixel_auroc", "pixel_aupro"):
         values = [value for value in document[name] if value is not None]
         if values:
             each = ", ".join(f"{value:.4f}" for value in values)
             out.print(f"  {name:<28} {sum(values) / len(values):.4f}   ({each})")
+    if document["image_auroc_spread"] is not None:
+        out.print(f"  {'standard deviation over seeds':<28} {document['image_auroc_spread']:.4f}")
     promised = document["promised_false_alarm_rate_mean"]
     if promised is not None:
         seen, recall = document["false_alarm_rate_mean"], document["recall_mean"]
@@ -128,3 +195,21 @@ def _short(value: Any) -> str:
     if isinstance(value, str) and value.startswith("png:"):
         return f"a mask of {len(value)} characters"
     return "none" if value is None else str(value)
+
+
+def tell_cell(cell: Any, was_kept: bool) -> None:
+    """Say on stderr how one cell of a table came out."""
+    how = "kept from before" if was_kept else f"fit {cell.fit_seconds:.0f} s"
+    which = f"{cell.dataset}, seed {cell.seed}, {cell.n_train} training images"
+    err.print(f"{which}: AUROC {cell.auroc:.4f} ({how})", markup=False)
+
+
+def tell_table(report: Any) -> None:
+    """Show the table of a report, and say what must be said of it."""
+    shown = Table(*report.table.columns, title=report.title)
+    for row in report.table.rows:
+        texts = [f"{value:.2f}" if isinstance(value, float) else str(value or "") for value in row]
+        shown.add_row(*texts)
+    out.print(shown)
+    for note in report.notes:
+        out.print(note, markup=False)

@@ -64,10 +64,15 @@ class Bank:
 
     def sample(self, most: int) -> Tensor:
         """Return what is read from so many random rows that it comes to about ``most``."""
-        each = len(self.read(self.rows[:1]))
+        first = self.read(self.rows[:1])
+        each = len(first)
         order = torch.randperm(len(self.rows), generator=generator(self.seed, "sample"))
         chosen = order[: max(1, most // each)].sort().values
-        return torch.cat([self.read(self.rows[part]) for part in chosen.split(self.batch)])
+        found = first.new_empty(each * len(chosen), first.shape[1])  # parts put together would be there twice
+        for start in range(0, len(chosen), self.batch):
+            part = self.read(self.rows[chosen[start : start + self.batch]])
+            found[each * start : each * start + len(part)] = part
+        return found
 
 
 @dataclass(frozen=True)

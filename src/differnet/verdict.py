@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -12,10 +13,13 @@ import numpy.typing as npt
 from differnet import anytime, artifact, calibrate
 from differnet.artifact import Model
 from differnet.errors import ConfigError, DifferNetWarning, NotFittedError
+from differnet.runtime import GROUP
 from differnet.views import count_views
 
 Heat = npt.NDArray[np.float32]
 ViewScores = npt.NDArray[np.float64]
+Verdict = Literal["OK", "review", "NG"]
+_TINY = 1e-100  # a threshold below is none to count percent of
 
 
 @dataclass(frozen=True)
@@ -24,11 +28,13 @@ class Prediction:
 
     ``score``: tau(x), eq. 5, the mean over ``views`` views. ``threshold``: theta, eq. 6; ``is_defective``: score >=
     threshold; both absent when no good images were held out. ``p_value``: the chance that a good image scores as
-    high or higher. ``heat_map``: (H, W) of the image, 1 is the peak of a typical good image; on request only.
+    high or higher. ``review_threshold``: that of the higher false-alarm rate ``review_rate``; nothing without one.
+    ``heat_map``: (H, W) of the image, 1 is the peak of a typical good image; on request only.
 
-    With ``views="auto"`` the verdict is that of all views, up to the error of stopping early
+    With ``views="auto"`` ``is_defective`` is that of all views, up to the error of stopping early
     (:mod:`differnet.anytime`); score and p-value are those of the views seen, and the p-value is not exact, since
-    the scores had a part in when to stop.
+    the scores had a part in when to stop. Between "OK" and "review" the score it stopped with decides, against the
+    review threshold of all views: nothing is promised of how often all views would have said otherwise.
     """
 
     score: float
@@ -36,7 +42,24 @@ class Prediction:
     is_defective: bool | None = None
     p_value: float | None = None
     views: int = 0
+    review_threshold: float | None = None
     heat_map: Heat | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """One of three answers: "NG" is defective, "review" is for a person to look at, "OK" is neither."""
+        if self.is_defective is None:
+            return None
+        if self.is_defective:
+            return "NG"
+        return "OK" if self.review_threshold is None or self.score < self.review_threshold else "review"
+
+    @property
+    def percent(self) -> float | None:
+        """The score of the views seen in percent of the threshold; defective from 100 on."""
+        if self.threshold is None or self.threshold < _TINY:
+            return None
+        return 100 * (self.score / self.threshold)
 
 
 def after_all(model: Model, scores: ViewScores) -> Prediction:
@@ -49,7 +72,8 @@ def after_all(model: Model, scores: ViewScores) -> Prediction:
     if promise is None:
         return Prediction(mean, views=len(scores))
     p = calibrate.p_value(mean, model.calibration(len(scores)))
-    return Prediction(mean, promise.value, mean >= promise.value, p, len(scores))
+    limit = review_threshold(model, len(scores))
+    return Prediction(mean, promise.value, mean >= promise.value, p, len(scores), limit)
 
 
 def as_soon_as_certain(model: Model, groups: Iterable[ViewScores]) -> Prediction:
@@ -57,7 +81,7 @@ def as_soon_as_certain(model: Model, groups: Iterable[ViewScores]) -> Prediction
 
     Raises :class:`NotFittedError` without held-out images, whose scores say what certain means.
     """
-    theta = _needed_threshold(model)
+    theta, limit = _needed_threshold(model), review_threshold(model)
     scores: ViewScores = np.empty(0)
     for group in groups:
         scores = np.concatenate((scores, group))
@@ -66,8 +90,15 @@ def as_soon_as_certain(model: Model, groups: Iterable[ViewScores]) -> Prediction
             continue
         mean = float(scores.mean())
         p = calibrate.p_value(mean, model.calibration(len(scores)))
-        return Prediction(mean, theta, verdict, p, len(scores))
+        return Prediction(mean, theta, verdict, p, len(scores), limit)
     raise ConfigError(f"{len(scores)} views of {model.usual_views} were given")
+
+
+def judge(model: Model, scores: ViewScores, early: bool) -> Prediction:
+    """Judge the scores (V,) of all views; ``early`` as ``views="auto"`` would, from as few of them as it takes."""
+    if not early:
+        return after_all(model, scores)
+    return as_soon_as_certain(model, np.split(scores, range(GROUP, len(scores), GROUP)))
 
 
 def check_early(model: Model) -> None:
@@ -92,8 +123,20 @@ def _needed_threshold(model: Model) -> float:
     return promise.value
 
 
-def threshold_for(model: Model, views: int | None = None) -> calibrate.Threshold | None:
-    """Return theta for the mean of ``views`` scoring views, or of the usual number.
+def review_threshold(model: Model, views: int | None = None) -> float | None:
+    """Return the score from which a person should look, for the mean of ``views`` views; never above theta.
+
+    Nothing without a ``review_rate`` or without held-out images.
+    """
+    rate = model.config.decision.review_rate
+    promise = None if rate is None else threshold_for(model, views, rate)
+    return None if promise is None else promise.value
+
+
+def threshold_for(
+    model: Model, views: int | None = None, rate: float | None = None
+) -> calibrate.Threshold | None:
+    """Return theta for the mean of ``views`` scoring views, or of the usual number, at ``rate`` or the usual one.
 
     Nothing when no images were held out; raises :class:`ConfigError` when they were not scored in ``views``.
     """
@@ -101,10 +144,10 @@ def threshold_for(model: Model, views: int | None = None) -> calibrate.Threshold
     usual = model.usual_views
     views = None if views is None else count_views(views, model.config.views)
     if len(model.view_scores) == 0 or views is None or views == usual:
-        return artifact.threshold(model)
+        return artifact.threshold(model, rate=rate)
     if views > known or known != usual or model.config.views.score_rotations != "random":
         raise ConfigError(
             f"views = {views}: the threshold is for {usual} views; for a verdict on another number, "
             f"calibrate(good_images, views={views}) first"
         )
-    return artifact.threshold(model, views)
+    return artifact.threshold(model, views, rate)

@@ -1,0 +1,127 @@
+"""Classical one-class methods on the very features and views that the detector reads.
+
+What to look at is found out from the good images as the detector does (:meth:`DifferNet.prepare`). Then each place of
+each scoring view is a row; the places of a view are pooled as the detector pools them, and the score of an image is
+the mean over its views.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from sklearn.decomposition import PCA
+from sklearn.neighbors import NearestNeighbors
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import OneClassSVM
+from torch import Tensor
+
+from differnet import config, gaussian
+from differnet.baselines.method import check_count, fitted
+from differnet.detector import DifferNet
+from differnet.features import Progress, silent
+from differnet.reading import Reading, settled_reading
+
+Table = npt.NDArray[np.float64]
+Distance = Callable[[Table], npt.NDArray[Any]]
+_REDUCED_WIDTH = 64
+
+
+class _Fitted(NamedTuple):
+    detector: DifferNet
+    read: Reading
+    distance: Distance
+
+
+@dataclass(repr=False)
+class OnFeatures(ABC):
+    """Learns rows (N, D) of features, of more than ``most_rows`` a random part, and tells how far others are."""
+
+    preset: str | config.Config = "default"
+    weights: str | None = None
+    most_rows: int = gaussian.MOST_ROWS
+    _fitted: _Fitted | None = field(default=None, init=False)
+
+    def __repr__(self) -> str:
+        name = type(self).__name__
+        return f"{name}({config.resolve(self.preset)}, weights={self.weights!r}, most_rows={self.most_rows})"
+
+    def fit(self, paths: Sequence[Path], seed: int, progress: Progress = silent) -> None:
+        """Find out what to look at, describe the images, and learn their features."""
+        check_count(paths, 2, self)
+        detector = DifferNet(
+            self.preset, seed, self.weights, length=1.0
+        )  # no flow: how long it trains is moot
+        detector.prepare(paths, progress)
+        read = settled_reading(detector.config, detector.module.channels)
+        rows = []
+        for described in detector.describer.stream(paths, detector.scoring_views):
+            rows.append(read.rows(described))
+            progress("describing images", len(rows), len(paths))
+        progress("learning features", 0, 1)
+        distance = self._learn(_some(torch.cat(rows), self.most_rows, seed), seed)
+        progress("learning features", 1, 1)
+        self._fitted = _Fitted(detector, read, distance)
+
+    def score(self, path: Path) -> float:
+        """Return the mean distance over the views of an image."""
+        detector, read, distance = fitted(self._fitted, self)
+        places = distance(read.rows(detector.describe(path)).double().numpy())
+        return float(read.of_view(torch.from_numpy(np.asarray(places, dtype=np.float64))).mean())
+
+    @abstractmethod
+    def _learn(self, rows: Table, seed: int) -> Distance:
+        """Return what maps rows (B, D) to distances (B,) from those learned."""
+
+
+class OneClassSvm(OnFeatures):
+    """The one-class support vector machine (Schölkopf et al., Neural Computation 2001), radial kernel, nu = 0.1.
+
+    Features are standardised and projected to 64 principal components first; the kernel's width is scikit-learn's
+    ``"scale"``.
+    """
+
+    def _learn(self, rows: Table, seed: int) -> Distance:
+        reduce, reduced = _reduce(rows, seed)
+        machine = OneClassSVM(kernel="rbf", gamma="scale", nu=0.1).fit(reduced)
+        return lambda others: -machine.decision_function(reduce(others))
+
+
+class NearestNeighbour(OnFeatures):
+    """Distance to the nearest training row, after standardising and a projection to 64 principal components."""
+
+    def _learn(self, rows: Table, seed: int) -> Distance:
+        reduce, reduced = _reduce(rows, seed)
+        index = NearestNeighbors(n_neighbors=1).fit(reduced)
+        return lambda others: index.kneighbors(reduce(others))[0][:, 0]
+
+
+class Mahalanobis(OnFeatures):
+    """Half the squared Mahalanobis distance, the covariance shrunk as by Ledoit and Wolf (2004)."""
+
+    def _learn(self, rows: Table, seed: int) -> Distance:
+        found = gaussian.fit(torch.from_numpy(rows), seed)
+        return lambda others: gaussian.norms(torch.from_numpy(others), found).numpy()
+
+
+def _reduce(rows: Table, seed: int) -> tuple[Callable[[Table], Table], Table]:
+    """Return what standardises rows (B, D) and projects them to (B, 64) or less, and what it makes of ``rows``."""
+    width = min(_REDUCED_WIDTH, len(rows) - 1, rows.shape[1])
+    steps = make_pipeline(StandardScaler(), PCA(width, random_state=seed))
+    reduced: Table = steps.fit_transform(rows)
+    return steps.transform, reduced
+
+
+def _some(rows: Tensor, most: int, seed: int) -> Table:
+    if len(rows) > most:
+        chosen = np.random.default_rng(seed).permutation(len(rows))[:most]
+        rows = rows[torch.from_numpy(np.sort(chosen))]
+    table: Table = rows.double().numpy()
+    return table

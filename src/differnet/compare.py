@@ -1,0 +1,218 @@
+"""Measure several methods on the same labelled data in one run: accuracy, time to fit, time to score.
+
+A finished cell (method, category, seed, shots) is kept with all that it depended on, and is not measured again while
+that is the same. A method that fails does not end the run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import traceback
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import sklearn
+
+from differnet import config
+from differnet.artifact import versions
+from differnet.baselines.catalogue import create
+from differnet.baselines.method import Localizer, Method
+from differnet.cells import Cell, Failure, Kept, Result, Times
+from differnet.datasets import Dataset
+from differnet.errors import ConfigError, DifferNetError, DifferNetWarning, LayoutError, NumericalError
+from differnet.evaluate import pixel_figures
+from differnet.features import Progress, silent
+from differnet.metrics import PixelFigures, auroc
+from differnet.stopwatch import Stopwatch, machine
+
+How = Literal["measured", "kept", "timed again"]
+OnResult = Callable[[Result, How], None]
+OnFailure = Callable[[Failure], None]
+_SAME_AUROC = 0.002  # of the same fit by another number of threads
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All cells of a run, in the order of ``categories``, ``methods`` and seeds, those that failed by themselves."""
+
+    categories: tuple[str, ...]
+    methods: tuple[str, ...]
+    results: tuple[Result, ...]
+    failures: tuple[Failure, ...] = ()
+
+
+def compare(
+    tables: Sequence[Dataset],
+    names: Sequence[str],
+    seeds: Sequence[int] = (0, 1, 2),
+    shots: int | None = None,
+    directory: Path | None = None,
+    preset: str | config.Config = "default",
+    weights: str | None = None,
+    retime: bool = False,
+    progress: Progress = silent,
+    on_result: OnResult = lambda result, how: None,
+    on_failure: OnFailure = lambda failure: None,
+) -> Comparison:
+    """Fit every method to the training images of every table once a seed, and score the test images.
+
+    ``directory``: where finished cells are kept. ``preset`` and ``weights``: see
+    :func:`differnet.baselines.catalogue.create`. ``retime``: take the times of finished cells again unless they were
+    taken on this machine while others left it alone. ``on_result`` and ``on_failure`` see every cell when it is there.
+    Raises :class:`ConfigError` for unknown methods, :class:`MissingExtraError` for those whose package is missing, and
+    :class:`LayoutError` for data that cannot be compared on, all before anything is measured.
+    """
+    _check(tables, names, seeds, shots)
+    methods = {name: create(name, preset, weights) for name in dict.fromkeys(names)}
+    kept = Kept(directory)
+    results: list[Result] = []
+    failures: list[Failure] = []
+    for table in tables:
+        data = digest_of(table, progress)
+        for name, method in methods.items():
+            depends = {"data": data, "settings": repr(method)} | _surroundings(weights)
+            for seed in seeds:
+                cell = Cell(name, table.name, seed, shots)
+                told = _named(progress, f"{name}, seed {seed}: ")
+                work = _Work(table, cell, depends, partial(create, name, preset, weights), told)
+                try:
+                    result, how = _finish(work, kept, retime)
+                except Exception as error:  # whatever a method may raise, the others are to be measured
+                    failures.append(_failure(cell, error))
+                    on_failure(failures[-1])
+                else:
+                    results.append(result)
+                    on_result(result, how)
+    return Comparison(tuple(table.name for table in tables), tuple(methods), tuple(results), tuple(failures))
+
+
+@dataclass(frozen=True)
+class _Work:
+    """A cell and what measures it; each fit has a new method, so that nothing of another stays in memory."""
+
+    table: Dataset
+    cell: Cell
+    depends: Mapping[str, str]
+    make: Callable[[], Method]
+    progress: Progress
+
+
+def _finish(work: _Work, kept: Kept, retime: bool) -> tuple[Result, How]:
+    """Return the result of a cell, on disk if it is new."""
+    known = kept.find(work.cell, work.depends)
+    if known is not None and (not retime or known.times.can_stand(machine())):
+        return known, "kept"
+    if known is None:
+        result = measure(work.make(), work.table, work.cell, work.depends, work.progress)
+    else:
+        result = _timed_again(known, work)
+    kept.add(result)
+    return result, "measured" if known is None else "timed again"
+
+
+def _timed_again(known: Result, work: _Work) -> Result:
+    times, found = _time(work.make(), work.table, work.cell, work.progress)
+    if known.image_auroc is not None and abs((found or 0.0) - known.image_auroc) > _SAME_AUROC:
+        warnings.warn(
+            f"{work.cell.method}, seed {work.cell.seed}: AUROC {found} when it was timed again, {known.image_auroc} "
+            f"before (by {known.times.machine}); the figure of before is kept",
+            DifferNetWarning,
+            stacklevel=4,
+        )
+    return replace(known, times=times)
+
+
+def measure(
+    method: Method, table: Dataset, cell: Cell, depends: Mapping[str, str], progress: Progress = silent
+) -> Result:
+    """Fit a method, score the test images one by one, and draw maps of those that are good or have a mask.
+
+    Raises :class:`NumericalError` for a score that is not finite.
+    """
+    times, found = _time(method, table, cell, progress)
+    pixels = _pixels(method, table, progress)
+    return Result(
+        cell=cell,
+        image_auroc=found,
+        pixel_auroc=_known(pixels.auroc),
+        pixel_aupro=_known(pixels.aupro),
+        train_count=len(table.train) if cell.shots is None else cell.shots,
+        times=times,
+        depends=dict(depends),
+    )
+
+
+def _time(method: Method, table: Dataset, cell: Cell, progress: Progress) -> tuple[Times, float | None]:
+    """Fit and score; return how long that took, and the AUROC."""
+    chosen = table if cell.shots is None else table.shots(cell.shots, cell.seed)
+    paths, test = [sample.path for sample in chosen.train], table.test
+    watch = Stopwatch()
+    method.fit(paths, cell.seed, progress)
+    fit_seconds = watch.seconds
+    scores = []
+    for sample in test:
+        scores.append(method.score(sample.path))
+        progress("scoring", len(scores), len(test))
+    milliseconds = 1000 * (watch.seconds - fit_seconds) / len(test)
+    times = Times(fit_seconds, milliseconds, watch.others(), machine())
+    for sample, value in zip(test, scores, strict=True):
+        if not math.isfinite(value):
+            raise NumericalError(f"{cell.method}, seed {cell.seed}: the score of {sample.path} is {value}")
+    return times, _known(auroc(np.array(scores), np.array([sample.is_defective for sample in test])))
+
+
+def digest_of(table: Dataset, progress: Progress = silent) -> str:
+    """Return the SHA-256 of the files of all images and masks, with what each is for."""
+    total = hashlib.sha256()
+    for index, sample in enumerate(table.samples, 1):
+        line = f"{sample.path.name} {sample.split} {sample.defect} {sample.mask_level}\n"
+        total.update(line.encode("utf-8", "surrogateescape"))
+        for path in (sample.path, sample.mask):
+            total.update(b"none" if path is None else hashlib.sha256(path.read_bytes()).digest())
+        progress(f"reading {table.name}", index, len(table.samples))
+    return total.hexdigest()
+
+
+def _check(tables: Sequence[Dataset], names: Sequence[str], seeds: Sequence[int], shots: int | None) -> None:
+    if not names or not seeds:
+        raise ConfigError(f"{len(names)} methods and {len(seeds)} seeds: at least one of each is needed")
+    for table in tables:
+        if not table.train or not table.test:
+            raise LayoutError(f"{table!r}: training and test images are both needed")
+        if shots is not None:
+            table.shots(shots, seeds[0])  # refuse at once
+
+
+def _surroundings(weights: str | None) -> dict[str, str]:
+    """Say what all methods of a run depend on besides data and settings."""
+    file = None if weights is None else Path(weights)
+    digest = hashlib.sha256(file.read_bytes()).hexdigest() if file and file.is_file() else str(weights)
+    known = versions() | {"scikit-learn": sklearn.__version__}
+    return {"weights": digest, "versions": ", ".join(f"{k} {v}" for k, v in known.items())}
+
+
+def _pixels(method: Method, table: Dataset, progress: Progress) -> PixelFigures:
+    if not isinstance(method, Localizer) or not any(sample.mask for sample in table.test):
+        return PixelFigures(math.nan, math.nan)
+    return pixel_figures(method.localize, table.test, progress, None)
+
+
+def _failure(cell: Cell, error: Exception) -> Failure:
+    lines = str(error).strip().splitlines() or [""]
+    if isinstance(error, DifferNetError | OSError):
+        return Failure(cell, " ".join(lines))
+    return Failure(cell, f"{type(error).__name__}: {lines[0]}", "".join(traceback.format_exception(error)))
+
+
+def _named(progress: Progress, name: str) -> Progress:
+    return lambda stage, done, total: progress(name + stage, done, total)
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value

@@ -1,0 +1,78 @@
+"""Which images belong together (same part, same shoot): told by their names, or by a column of a table."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from differnet.errors import ConfigError, LayoutError
+
+_NAMES = ("path", "image", "file", "filename")
+
+
+def by_pattern(paths: Sequence[Path], pattern: str) -> list[str]:
+    """Return for each path what ``pattern`` matches in it: its groups in brackets, or else the whole match.
+
+    Raises :class:`ConfigError` for what is no regular expression, and when it does not match every path.
+
+    >>> by_pattern([Path("part7-a.png"), Path("part7-b.png")], r"part\\d+")
+    ['part7', 'part7']
+    """
+    try:
+        expression = re.compile(pattern)
+    except re.error as error:
+        raise ConfigError(f"--group-pattern {pattern!r} is not a regular expression: {error}") from error
+    found = [expression.search(str(path)) for path in paths]
+    missing = [path for path, match in zip(paths, found, strict=True) if match is None]
+    if missing:
+        raise ConfigError(
+            f"--group-pattern {pattern!r} matches not in {len(missing)} paths, such as {missing[0]}"
+        )
+    return ["\0".join(match.groups("") or (match.group(),)) for match in found if match]
+
+
+def by_column(paths: Sequence[Path], table: Path, column: str) -> list[str]:
+    """Return for each path what stands in ``column`` of its row of a CSV table with a heading.
+
+    Images are named in the column ``path``, ``image``, ``file`` or ``filename``, as paths from the folder of the table,
+    or by file names that are not given twice. Raises :class:`LayoutError` for a table without such columns and for
+    images that it does not name, or names twice.
+    """
+    if not table.is_file():
+        raise LayoutError(f"{table}: no such table; a CSV file with a heading was wanted")
+    with table.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file)
+        heading = reader.fieldnames or []
+        key = next((name for name in _NAMES if name in heading), None)
+        if key is None or column not in heading:
+            raise LayoutError(
+                f"{table}: has the columns {list(heading)}; {column!r} and one of {list(_NAMES)} were wanted"
+            )
+        rows = [(row[key] or "", row[column] or "") for row in reader]
+    by_path: dict[Path, set[str]] = {}
+    by_name: dict[str, set[str]] = {}
+    for name, group in rows:
+        by_path.setdefault((table.parent / name).resolve(), set()).add(group)
+        by_name.setdefault(Path(name).name, set()).add(group)
+    found = [by_path.get(path.resolve()) or by_name.get(path.name, set()) for path in paths]
+    wrong = [(path, groups) for path, groups in zip(paths, found, strict=True) if len(groups) != 1]
+    if wrong:
+        path, groups = wrong[0]
+        said = f"{len(groups)} groups" if groups else "no row"
+        raise LayoutError(
+            f"{table}: {len(wrong)} of {len(paths)} images have no row or several groups, such as {path} ({said})"
+        )
+    return [next(iter(groups)) for groups in found]
+
+
+def of_paths(
+    paths: Sequence[Path], pattern: str | None, table: Path | None = None, column: str = "group"
+) -> list[str] | None:
+    """Return the groups by a pattern or by a table, nothing without either; :class:`ConfigError` for both."""
+    if pattern is not None and table is not None:
+        raise ConfigError("--group-pattern and --group-table: one of them was wanted")
+    if table is not None:
+        return by_column(paths, table, column)
+    return None if pattern is None else by_pattern(paths, pattern)

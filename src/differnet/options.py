@@ -1,0 +1,62 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, get_args
+
+import typer
+
+if TYPE_CHECKING:
+    from differnet.datasets import Layout
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
+Preset = Annotated[str, typer.Option(help="Settings to start from: default, fast, turned or paper.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="Replace one setting, e.g. epochs=20; repeatable."),
+]
+Weights = Annotated[
+    str | None, typer.Option(help="File of backbone weights (.pth or .safetensors), for use offline.")
+]
+Device = Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1, mps.")]
+GroupPattern = Annotated[
+    str | None,
+    typer.Option(
+        help="Regular expression over paths; images with equal matches belong together (same part)."
+    ),
+]
+GroupTable = Annotated[
+    Path | None, typer.Option(help="CSV table with the columns path and group, instead of a pattern.")
+]
+GroupColumn = Annotated[str, typer.Option(help="Column of --group-table that says what belongs together.")]
+Rate = Annotated[float | None, typer.Option(help="False-alarm rate wanted (fit: 0.01).")]
+Confidence = Annotated[
+    float | None,
+    typer.Option(help="Promise the rate with this confidence, e.g. 0.95, instead of on average."),
+]
+ReviewRate = Annotated[
+    float | None,
+    typer.Option(help="A higher false-alarm rate, from whose threshold on a person should look."),
+]
+Model = Annotated[Path, typer.Argument(help="Model file.")]
+LayoutName = Annotated[
+    str,
+    typer.Option(
+        help="auto, folder, table, mvtec, mvtec-ad2, mvtec-3d, btad, visa, mtd or elpv (auto tells them apart)."
+    ),
+]
+Category = Annotated[list[str] | None, typer.Option(help="Category, such as bottle, 01 or mono; repeatable.")]
+Split = Annotated[Path | None, typer.Option(help="File naming the training images (mtd).")]
+Shots = Annotated[int | None, typer.Option(min=1, help="Train on this many random images.")]
+
+
+def check_layout(name: str) -> Layout:
+    """Return the name of a layout; raises what the command line shows as a wrong option for any other text."""
+    from differnet import datasets
+
+    for layout in get_args(datasets.Layout):
+        if layout == name:
+            found: Layout = layout
+            return found
+    raise typer.BadParameter(f"{name!r} is not one of {', '.join(get_args(datasets.Layout))}")

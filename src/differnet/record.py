@@ -1,0 +1,190 @@
+"""What a model was fitted to and what its threshold was calibrated on, told from the model file alone."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from differnet import light
+from differnet.bank import content_digest
+from differnet.errors import ConfigError
+from differnet.features import Progress, silent
+from differnet.images import ImageLike, load
+
+_SHORT = 16  # hexadecimal digits: enough that two images of one factory never share them
+
+
+@dataclass(frozen=True)
+class Way:
+    """How images were scored: in how many views, and what computed their features, in which numbers.
+
+    A threshold is worth something for scores of the very same way alone.
+    """
+
+    views: int
+    runtime: str
+    precision: str
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where images come from, as short digests: which images, of which groups, in which folders.
+
+    ``images`` (N,) in order; ``groups`` empty where none were given; ``folders`` empty where no image is a file.
+    """
+
+    images: tuple[str, ...] = field(repr=False)
+    groups: tuple[str, ...]
+    folders: tuple[str, ...]
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Sources:
+        """Read back what :func:`dataclasses.asdict` gave, also after JSON."""
+        return cls(*(tuple(str(one) for one in values[name]) for name in ("images", "groups", "folders")))
+
+    def shares_shoot(self, other: Sources) -> bool:
+        """Whether some images of both are of one shoot, as far as is known: by groups, or else by folders."""
+        if self.groups and other.groups:
+            return bool(set(self.groups) & set(other.groups))
+        return bool(set(self.folders) & set(other.folders))
+
+
+@dataclass(frozen=True)
+class CalibrationRecord:
+    """The good images that set a threshold.
+
+    ``count`` images of ``groups`` groups (same part, same shoot; as many as images where none were given). ``date``:
+    when, ISO 8601 in UTC. ``digest``: SHA-256 over the sorted digests of files or pixels, the same for the same images
+    in any order. ``brightness``, ``sharpness`` (count,): see :mod:`differnet.light`. ``way``: how they were scored.
+    ``same_shoot``: whether some are known to be of a shoot that was fitted to, or of one folder with it where no
+    groups were given. ``folds``: how many they were cross-fitted over, 0 where none of them was fitted to.
+    """
+
+    count: int
+    groups: int
+    date: str
+    digest: str
+    brightness: tuple[float, ...] = field(repr=False)
+    sharpness: tuple[float, ...] = field(repr=False)
+    way: Way
+    sources: Sources = field(repr=False)
+    same_shoot: bool = False
+    folds: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON types."""
+        return asdict(self) | {"brightness": list(self.brightness), "sharpness": list(self.sharpness)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> CalibrationRecord:
+        """Undo :meth:`to_dict`, also after JSON; raises :class:`ValueError` for what does not fit together."""
+        brightness, sharpness = (
+            tuple(float(value) for value in values[name]) for name in ("brightness", "sharpness")
+        )
+        count, groups, folds = (int(values[name]) for name in ("count", "groups", "folds"))
+        sources, way = Sources.from_dict(values["sources"]), values["way"]
+        lengths = {len(one) for one in (brightness, sharpness, sources.images)}
+        if lengths != {count} or not 1 <= groups <= count or folds < 0:
+            raise ValueError(f"a record of {count} calibration images in {groups} groups and {folds} folds")
+        if not all(math.isfinite(value) for value in brightness + sharpness):
+            raise ValueError("a record of calibration images with NaN or infinite numbers")
+        scored = Way(int(way["views"]), str(way["runtime"]), str(way["precision"]))
+        date, digest, same = str(values["date"]), str(values["digest"]), bool(values["same_shoot"])
+        return cls(count, groups, date, digest, brightness, sharpness, scored, sources, same, folds)
+
+    def summary(self) -> dict[str, Any]:
+        """Return the record without what it says of each image."""
+        names = ("count", "groups", "date", "digest", "same_shoot", "folds")
+        return {name: getattr(self, name) for name in names} | {"way": asdict(self.way)}
+
+
+def from_header(found: Mapping[str, Any] | None, count: int) -> CalibrationRecord | None:
+    """Read the record of a model file that has the scores of ``count`` held-out images; nothing in older files.
+
+    Raises :class:`ValueError` for a record of another number of images.
+    """
+    record = None if found is None else CalibrationRecord.from_dict(found)
+    if record is not None and record.count != count:
+        raise ValueError(f"scores of {count} held-out images and a record of {record.count}")
+    return record
+
+
+def short_digest(image: ImageLike) -> str:
+    """Return the short digest by which a record knows an image."""
+    return content_digest(image).hex()[:_SHORT]
+
+
+def sources_of(images: Sequence[ImageLike], groups: Sequence[Hashable] | None = None) -> Sources:
+    """Note where images come from; raises :class:`ConfigError` when the groups do not go with them."""
+    _check_groups(images, groups)
+    folders = {str(Path(image).resolve().parent) for image in images if isinstance(image, (str, os.PathLike))}
+    return Sources(
+        images=tuple(short_digest(image) for image in images),
+        groups=_hidden(repr(group) for group in groups or ()),
+        folders=_hidden(folders),
+    )
+
+
+def record_of(
+    images: Sequence[ImageLike],
+    groups: Sequence[Hashable] | None,
+    way: Way,
+    fitted_on: Sources | None,
+    progress: Progress = silent,
+    folds: int = 0,
+) -> CalibrationRecord:
+    """Read the images once more and note what they are.
+
+    Raises :class:`ConfigError` when the groups do not go with the images, and for no images.
+    """
+    if not images:
+        raise ConfigError("no images were given; good images are needed to calibrate")
+    sources = sources_of(images, groups)
+    measured = []
+    for image in images:
+        measured.append(light.measure(load(image)))
+        progress("noting calibration images", len(measured), len(images))
+    return CalibrationRecord(
+        count=len(images),
+        groups=len(images if groups is None else set(groups)),
+        date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        digest=hashlib.sha256("".join(sorted(sources.images)).encode()).hexdigest(),
+        brightness=tuple(one.brightness for one in measured),
+        sharpness=tuple(one.sharpness for one in measured),
+        way=way,
+        sources=sources,
+        same_shoot=fitted_on is not None and not folds and sources.shares_shoot(fitted_on),
+        folds=folds,
+    )
+
+
+def check_unseen(images: Sequence[ImageLike], fitted_on: Sources | None) -> None:
+    """Refuse good images to calibrate on that were fitted to: :class:`ConfigError` with how many, and one of them."""
+    known = set(fitted_on.images) if fitted_on else set()
+    seen = [image for image in images if known and short_digest(image) in known]
+    if seen:
+        first = f", such as {seen[0]}" if isinstance(seen[0], (str, os.PathLike)) else ""
+        raise ConfigError(
+            f"{len(seen)} of {len(images)} images to calibrate on were fitted to{first}: a model scores what it was "
+            "fitted to lower than new parts, so the threshold would be too low; give others"
+        )
+
+
+def _check_groups(images: Sequence[ImageLike], groups: Sequence[Hashable] | None) -> None:
+    if groups is not None and len(groups) != len(images):
+        raise ConfigError(f"{len(groups)} groups for {len(images)} images; one each is needed")
+
+
+def _hidden(names: Any) -> tuple[str, ...]:
+    """Digests in place of names: a model file tells nobody the folders of a factory."""
+    return tuple(
+        sorted(
+            {hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:_SHORT] for name in names}
+        )
+    )

@@ -1,0 +1,213 @@
+"""The report: one page with every verdict, its picture, heat map and mask, and what the threshold promises.
+
+The page needs no network and asks nothing of one: styles, script and pictures are inside, and its content security
+policy forbids all else. Pictures are read from the page a table page at a time, so thousands of images do not
+freeze it.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import tempfile
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import IO, Any
+
+import jinja2
+import numpy as np
+import numpy.typing as npt
+from matplotlib import colormaps
+from PIL import Image
+
+from differnet import __version__, artifact, findings, storage
+from differnet.datasets import Dataset, Sample
+from differnet.detector import DifferNet
+from differnet.features import Progress, silent
+from differnet.findings import Findings, Judged
+from differnet.images import Pixels, load
+from differnet.light import measure
+from differnet.pictures import strength_of
+from differnet.record import short_digest
+from differnet.verdict import Heat, Prediction, review_threshold
+
+PAGE = 50  # rows of the table that are shown together; so many pictures are read at a time
+_SIDES = ((400, 256), (1500, 176), (10**9, 128))  # up to so many images, thumbnails of that many pixels
+_FOLDER = Path(__file__).parent / "page"
+
+
+def write(
+    detector: DifferNet,
+    data: Dataset,
+    labelled: bool,
+    target: Path,
+    maps: bool = True,
+    title: str | None = None,
+    progress: Progress = silent,
+) -> Findings:
+    """Judge ``data.test`` and write the page, whole or not at all; returns its figures.
+
+    ``labelled``: whether the labels of the samples mean anything. ``maps=False`` leaves heat maps out, which take
+    longer than the verdicts.
+    """
+    storage.check_target(target)
+    samples = data.test
+    seen = _seen(detector)
+    rows: list[Judged] = []
+    with tempfile.TemporaryFile("w+", encoding="utf-8", prefix="differnet-report-") as pictures:
+        side = next(side for most, side in _SIDES if len(samples) <= most)
+        predictions = detector.predict_iter([sample.path for sample in samples], maps)
+        for sample, prediction in zip(samples, predictions, strict=True):
+            pixels = load(sample.path)
+            rows.append(_judged(sample, prediction, pixels, labelled, short_digest(sample.path) in seen))
+            json.dump(_pictures(sample, pixels, prediction.heat_map, side), pictures)
+            pictures.write("\n")
+            progress("judging and drawing", len(rows), len(samples))
+        found = findings.find(detector.model, rows)
+        context = _context(detector, data, labelled, rows, found, maps, title)
+        pictures.seek(0)
+        with storage.growing(target) as file:
+            for part in _template().generate(context | {"chunks": _chunks(pictures)}):
+                file.write(part)
+    return found
+
+
+def _seen(detector: DifferNet) -> set[str]:
+    """Return the digests of all images that the model was fitted to or calibrated on."""
+    fitted, record = detector.model.fitted_on, detector.model.calibrated_on
+    return set(fitted.images if fitted else ()) | set(record.sources.images if record else ())
+
+
+def _judged(sample: Sample, prediction: Prediction, pixels: Pixels, labelled: bool, seen: bool) -> Judged:
+    name = "/".join(sample.path.parts[-2:])
+    return Judged(
+        name,
+        sample.defect if labelled else None,
+        prediction.verdict,
+        prediction.score,
+        prediction.percent,
+        prediction.p_value,
+        measure(pixels),
+        seen,
+    )
+
+
+def _pictures(sample: Sample, pixels: Pixels, heat: Heat | None, side: int) -> list[str]:
+    """Return image, heat map and mask as data addresses; empty for a map without heat and where there is no mask."""
+    size = _fitted(pixels.shape[1], pixels.shape[0], side)
+    grey = bool((pixels[..., :1] == pixels).all())
+    image = Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS)
+    found = [_address(image.convert("L") if grey else image, "jpeg", quality=82)]
+    found.append("" if heat is None else _heat_layer(heat, size))
+    if sample.mask is None:
+        return [*found, ""]
+    mask = Image.fromarray(sample.true_mask(pixels.shape[:2]).astype(np.uint8) * 255)
+    return [*found, _address(mask.resize(size, Image.Resampling.BOX).point(_visible), "png", optimize=True)]
+
+
+def _visible(value: int) -> int:
+    return 255 if value > 0 else 0  # a defect of few pixels stays to be seen
+
+
+def _heat_layer(heat: npt.NDArray[Any], size: tuple[int, int]) -> str:
+    """Return a heat map to lay over its image: clear below the peak of a typical good image."""
+    small = np.asarray(
+        Image.fromarray(heat.astype(np.float32)).resize(size, Image.Resampling.BOX), np.float32
+    )
+    strength = strength_of(small)
+    if not strength.any():
+        return ""
+    colour = np.rint(colormaps["inferno"](0.25 + 0.7 * strength) * 255).astype(np.uint8)
+    colour[..., 3] = np.rint(255 * 0.75 * np.sqrt(strength))
+    return _address(Image.fromarray(colour, "RGBA"), "webp", quality=60)
+
+
+def _fitted(width: int, height: int, side: int) -> tuple[int, int]:
+    scale = min(1.0, side / max(width, height))
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def _address(image: Image.Image, kind: str, **options: Any) -> str:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def _chunks(pictures: IO[str]) -> Iterator[list[list[str]]]:
+    """Yield the pictures of ``PAGE`` images at a time."""
+    chunk: list[list[str]] = []
+    for line in pictures:
+        chunk.append(json.loads(line))
+        if len(chunk) == PAGE:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
+
+
+def _template() -> jinja2.Template:
+    here = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_FOLDER),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    here.filters["percent"] = percent
+    return here.get_template("report.html")
+
+
+def percent(share: float) -> str:
+    """Write a share in percent with as many digits as it needs.
+
+    >>> percent(0.005), percent(0.37)
+    ('0.5 %', '37 %')
+    """
+    number = 100 * share
+    return f"{number:.2g} %" if number < 10 else f"{number:.0f} %" if number < 99 else f"{number:.4g} %"
+
+
+def _context(
+    detector: DifferNet,
+    data: Dataset,
+    labelled: bool,
+    rows: list[Judged],
+    found: Findings,
+    maps: bool,
+    title: str | None,
+) -> dict[str, Any]:
+    model = detector.model
+    style, script = ((_FOLDER / name).read_text() for name in ("report.css", "report.js"))
+    return {
+        "title": title or data.name,
+        "date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+        "version": __version__,
+        "style": style,
+        "script": script,
+        "style_hash": _hash(style),
+        "script_hash": _hash(script),
+        "labelled": labelled,
+        "maps": maps,
+        "has_masks": any(sample.mask is not None for sample in data.test),
+        "found": found,
+        "total": len(rows),
+        "promise": detector.promise,
+        "review": review_threshold(model),
+        "decision": model.config.decision,
+        "record": model.calibrated_on,
+        "model": artifact.summarise(model),
+        "choice": model.choice,
+        "views": model.usual_views,
+        "page": PAGE,
+        "rows": [
+            [row.name, row.defect, row.verdict, row.score, row.percent, row.p_value, int(row.seen)]
+            for row in rows
+        ],
+    }
+
+
+def _hash(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -1,0 +1,89 @@
+"""What a table or figure is asked for with and what it comes to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from differnet import config
+from differnet.datasets import Dataset
+from differnet.errors import LayoutError
+from differnet.metrics import mean, spread
+from differnet.reproduction import Cell, Plan
+
+Value = str | int | float | None
+
+BEST = "best epoch on the test images, % (chosen by them: not a result)"
+OWN, SPREAD, PUBLISHED = "own AUROC, %", "standard deviation", "published, %"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of values under columns; AUROC and rates in %."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Value, ...], ...]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a target comes to: a table, the cells behind it, what must be said, and what draws the picture."""
+
+    title: str
+    table: Table
+    cells: tuple[Cell, ...]
+    notes: tuple[str, ...] = ()
+    draw: Callable[[Path], None] | None = None
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is asked for: data, settings, seeds, few images, and how a cell is had."""
+
+    datasets: tuple[Dataset, ...]
+    settings: config.Config
+    seeds: Sequence[int]
+    shots: int
+    counts: tuple[int, ...]
+    run: Callable[[Plan], Cell]
+
+    @property
+    def dataset(self) -> Dataset:
+        """The data set; raises :class:`LayoutError` where there are several."""
+        if len(self.datasets) > 1:
+            names = ", ".join(dataset.name for dataset in self.datasets)
+            raise LayoutError(f"one category was wanted, found {names}: name one with --category")
+        return self.datasets[0]
+
+    def cells(
+        self,
+        dataset: Dataset,
+        shots: int | None = None,
+        settings: config.Config | None = None,
+        maps: bool = False,
+        view_counts: tuple[int, ...] = (),
+    ) -> list[Cell]:
+        """Return the cells of all seeds; ``shots`` of as many images as there are, or more, are all of them."""
+        few = None if shots is None or shots >= len(dataset.train) else shots
+        chosen = settings or self.settings
+        return [self.run(Plan(dataset, chosen, seed, few, maps, view_counts)) for seed in self.seeds]
+
+
+def own(cells: Sequence[Cell]) -> tuple[float | None, float | None]:
+    """Return mean and spread of the AUROC over seeds, in %."""
+    values = [100 * cell.auroc for cell in cells]
+    return mean(values), spread(values)
+
+
+def best(cells: Sequence[Cell]) -> float | None:
+    """Return the mean over seeds of the best epoch on the test images, in %."""
+    return mean(100 * cell.best_auroc for cell in cells)
+
+
+def over(categories: Sequence[Sequence[Cell]]) -> tuple[float | None, float | None]:
+    """Return mean and spread over seeds of the means over categories, in %."""
+    means = [100 * float(np.mean([cell.auroc for cell in seed])) for seed in zip(*categories, strict=True)]
+    return mean(means), spread(means)

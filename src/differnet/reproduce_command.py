@@ -1,0 +1,91 @@
+"""The command ``reproduce``: a table or figure of the paper, from one command."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from differnet.console import bars, err, guarded, out, print_json
+from differnet.options import Category, Device, Json, LayoutName, Set, Split, Weights, check_layout
+
+_TARGETS = "table1, table2, fig5, fig6, table3, fig7, fig8, multimodal or btad-report"
+
+
+def reproduce(
+    context: typer.Context,
+    target: Annotated[str, typer.Argument(help=f"{_TARGETS}.")],
+    data: Annotated[Path, typer.Argument(help="Data set: a folder or a table (.csv, .parquet).")],
+    directory: Annotated[
+        Path,
+        typer.Option(
+            "--out", "-o", help="Folder for table, page and picture; finished cells are kept there."
+        ),
+    ] = Path("reproduction"),
+    layout: LayoutName = "auto",
+    category: Category = None,
+    split: Split = None,
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds and random subsets: 0, 1, ...")] = 3,
+    shots: Annotated[int, typer.Option(min=1, help="How many images the few are (table1, table2).")] = 16,
+    count: Annotated[
+        list[int] | None, typer.Option(min=1, help="Number of training images (fig7); repeatable.")
+    ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            help="Settings to start from; if not given, paper with --weights, else default (table3: turned)."
+        ),
+    ] = None,
+    settings: Set = None,
+    weights: Weights = None,
+    device: Device = "cpu",
+    json: Json = False,
+) -> None:
+    """Make a table or figure of the paper: published figures beside own ones, by seed, of the last epoch.
+
+    A run that was stopped goes on where it was: finished cells are not computed again.
+    """
+    with guarded():
+        from differnet import config, datasets, reproduction_files, targets
+        from differnet.frame import with_mask_as_text
+        from differnet.reports import Order
+        from differnet.reproduction import Lab
+        from differnet.telling import tell_cell, tell_table
+
+        if target not in targets.TARGETS:
+            raise typer.BadParameter(f"{target!r} is not one of {_TARGETS}")
+        chosen = targets.TARGETS[target]
+        name = preset or ("paper" if weights not in (None, "random") else chosen.preset)
+        asked = with_mask_as_text(config.parse_assignments(settings or []))
+        resolved = config.resolve(config.resolve(name, chosen.settings), asked)
+        tables = datasets.read(data, check_layout(layout), category or (), split)
+        for table in tables:
+            err.print(repr(table), markup=False)
+        with bars() as progress:
+            lab = Lab(directory / "cells", weights, device, progress, tell_cell)
+            counts = tuple(sorted(set(count or targets.COUNTS)))
+            report = chosen.make(Order(tuple(tables), resolved, range(seeds), shots, counts, lab.run))
+        origin = reproduction_files.Origin(_command(context), name, resolved)
+        paths = reproduction_files.write(directory, target, report, origin)
+        if json:
+            print_json(reproduction_files.to_dict(target, report, origin))
+            return
+        tell_table(report)
+        for path in paths:
+            out.print(f"Look at {path}", markup=False)
+
+
+def _command(context: typer.Context) -> str:
+    """Return the command line again, of paths the name alone: a page is read on other machines."""
+    words = ["differnet", "reproduce"]
+    for parameter in context.command.params:
+        source = context.get_parameter_source(str(parameter.name))
+        if source is None or source.name != "COMMANDLINE" or parameter.name == "json":
+            continue
+        value: Any = context.params[str(parameter.name)]
+        for one in value if isinstance(value, (list, tuple)) else [value]:
+            text = Path(one).name if isinstance(one, Path) or parameter.name == "weights" else str(one)
+            words += [text] if parameter.param_type_name == "argument" else [parameter.opts[0], text]
+    return shlex.join(words)

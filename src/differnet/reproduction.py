@@ -1,0 +1,312 @@
+"""One fit and its test scores, kept in a file: the cells that the tables of the paper are made of.
+
+A cell is a fit to all training images, or to a random few, and the scores of the test images after the last epoch. No
+image is held out, and no threshold is set. The test images choose nothing; what they would have chosen among the
+epochs is recorded beside, as what it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from differnet import __version__, backbone, config, fitting, pictures, preparing
+from differnet.artifact import Model, versions
+from differnet.backbone import MultiScale
+from differnet.datasets import Dataset, Sample
+from differnet.errors import LayoutError, ModelFileError, WeightsError
+from differnet.evaluate import pixel_figures
+from differnet.features import Describer, Progress, by_epoch
+from differnet.flow import Flow
+from differnet.images import load
+from differnet.localize import map_of_image
+from differnet.metrics import PixelFigures, auroc, recall_without_false_alarms
+from differnet.reading import Reading, settled_reading
+from differnet.scorer import scoring_views, view_scores
+from differnet.storage import write_whole
+from differnet.verdict import Heat
+from differnet.views import ViewSet
+from differnet.weights import RANDOM
+
+_LOOKS = 24  # at most so many epochs are looked at on the test images, evenly spaced, the last one among them
+_PANELS = 4  # of each kind of defect
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a cell is computed from.
+
+    ``shots``: how many training images, drawn by the seed; nothing for all. ``maps``: whether heat maps are measured
+    and drawn. ``view_counts``: fewer scoring views, the first ones, that images are scored in as well.
+    """
+
+    dataset: Dataset
+    settings: config.Config
+    seed: int
+    shots: int | None = None
+    maps: bool = False
+    view_counts: tuple[int, ...] = ()
+
+    def key(self, weights: str) -> str:
+        """Return a digest of all that the cell depends on; of pictures name and size, not their content."""
+        samples = self.dataset.samples
+        root = os.path.commonpath([sample.path.parent for sample in samples])
+        files = [
+            (s.split, s.defect, s.group, os.path.relpath(s.path, root), s.path.stat().st_size, bool(s.mask))
+            for s in samples
+        ]
+        rest = (
+            self.dataset.name,
+            self.settings.to_dict(),
+            self.seed,
+            self.shots,
+            self.maps,
+            self.view_counts,
+        )
+        text = json.dumps([__version__, weights, *rest, files], sort_keys=True)
+        return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A finished cell. Scores and defects are in the order of ``Dataset.test``.
+
+    ``by_views``: the scores in fewer views; ``looks``: epoch and AUROC on the test images, which chose nothing;
+    ``fit_seconds``: without these looks; ``picture``: the gallery of heat maps.
+    """
+
+    dataset: str
+    seed: int
+    shots: int | None
+    n_train: int
+    defects: tuple[str, ...]
+    scores: npt.NDArray[np.float64]
+    by_views: dict[int, npt.NDArray[np.float64]]
+    looks: tuple[tuple[int, float], ...]
+    pixel_auroc: float | None
+    pixel_aupro: float | None
+    fit_seconds: float
+    score_seconds_per_image: float
+    choice: str | None
+    backbone: str
+    precision: str
+    versions: dict[str, str] = field(default_factory=dict)
+    picture: Path | None = None
+
+    @property
+    def is_defective(self) -> npt.NDArray[np.bool_]:
+        """The labels (N,) of the test images."""
+        return np.array([defect != "good" for defect in self.defects])
+
+    @property
+    def auroc(self) -> float:
+        """AUROC after the last epoch."""
+        return auroc(self.scores, self.is_defective)
+
+    @property
+    def best_auroc(self) -> float:
+        """The largest AUROC of the epochs looked at: chosen on the test images, so not a result."""
+        return max([value for _, value in self.looks] + [self.auroc])
+
+    @property
+    def recall(self) -> float:
+        """Share of the defective images above every good one."""
+        return recall_without_false_alarms(self.scores, self.is_defective)
+
+    def to_json(self) -> bytes:
+        """Return the cell as it is kept."""
+        values = {name: value for name, value in asdict(self).items() if name != "picture"}
+        values["scores"] = self.scores.tolist()
+        values["by_views"] = {str(count): scores.tolist() for count, scores in self.by_views.items()}
+        return json.dumps(values, indent=1, allow_nan=False).encode()
+
+    @classmethod
+    def from_json(cls, file: Path, picture: Path | None) -> Cell:
+        """Read what :meth:`to_json` gave; raises :class:`ModelFileError` for anything else."""
+        try:
+            values = json.loads(file.read_bytes())
+            values["scores"] = np.array(values["scores"], dtype=np.float64)
+            values["by_views"] = {int(count): np.array(s) for count, s in values["by_views"].items()}
+            values["looks"] = tuple((int(epoch), float(value)) for epoch, value in values["looks"])
+            values["defects"] = tuple(values["defects"])
+            if set(values) != {part.name for part in fields(cls)} - {"picture"}:
+                raise KeyError("other fields")
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ModelFileError(
+                f"{file}: not a finished cell of this version ({error}); remove it to have it computed again"
+            ) from error
+        return cls(**values, picture=picture)
+
+
+OnCell = Callable[[Cell, bool], None]
+
+
+class Lab:
+    """Computes cells, or takes them from ``folder`` where they are finished.
+
+    ``weights``: see :class:`differnet.detector.DifferNet`; ``on_cell`` sees every cell, and whether it was kept.
+    """
+
+    def __init__(
+        self, folder: Path, weights: str | None, device: str, progress: Progress, on_cell: OnCell
+    ) -> None:
+        self.folder = folder
+        self.weights = weights
+        self.device = device
+        self.progress = progress
+        self.on_cell = on_cell
+        self._modules: dict[config.Backbone, MultiScale] = {}
+        self._identity = _identify(weights)
+
+    def run(self, plan: Plan) -> Cell:
+        """Return the cell of ``plan``, which is kept as soon as it is finished.
+
+        Raises :class:`LayoutError` where the test images cannot say anything.
+        """
+        if len({sample.is_defective for sample in plan.dataset.test}) < 2 or not plan.dataset.train:
+            raise LayoutError(
+                f"{plan.dataset!r}: training images, and both good and defective test images, are needed"
+            )
+        file = self.folder / f"{plan.key(self._identity)}.json"
+        picture = file.with_suffix(".png") if plan.maps else None
+        was_kept = file.is_file() and (picture is None or picture.is_file())
+        if was_kept:
+            cell = Cell.from_json(file, picture)
+        else:
+            cell = _compute(plan, self._module(plan.settings.backbone), self.device, self.progress, picture)
+            write_whole(file, cell.to_json())
+        self.on_cell(cell, was_kept)
+        return cell
+
+    def _module(self, settings: config.Backbone) -> MultiScale:
+        if settings not in self._modules:
+            self._modules[settings] = backbone.build(settings, self.weights).to(self.device)
+        return self._modules[settings]
+
+
+class _Looks:
+    """Watches a flow while it is trained: the AUROC on the test images after some epochs, and the time this takes."""
+
+    def __init__(
+        self, features: Sequence[Tensor], labels: npt.NDArray[np.bool_], read: Reading, device: str
+    ) -> None:
+        self.features = features
+        self.labels = labels
+        self.read = read
+        self.device = device
+        self.found: list[tuple[int, float]] = []
+        self.seconds = 0.0
+
+    def __call__(self, flow: Flow, epoch: int, total: int) -> None:
+        started = time.perf_counter()
+        if epoch % math.ceil(total / _LOOKS) == 0 or epoch == total:
+            scores = [view_scores(flow, self.read, part, self.device).mean() for part in self.features]
+            self.found.append((epoch, auroc(np.array(scores), self.labels)))
+        self.seconds += time.perf_counter() - started
+
+
+def _compute(plan: Plan, module: MultiScale, device: str, progress: Progress, picture: Path | None) -> Cell:
+    drawn = plan.dataset if plan.shots is None else plan.dataset.shots(plan.shots, plan.seed)
+    paths, tests = [sample.path for sample in drawn.train], drawn.test
+    asked = config.resolve(plan.settings, {"holdout": 0.0, "folds": 0})
+    times = [time.perf_counter()]
+    ready = preparing.prepare(asked, module, paths, drawn.groups, plan.seed, device, progress)
+    shown = scoring_views(ready.config.views, plan.seed)
+    times.append(time.perf_counter())
+    features = _describe(ready.describer, tests, shown, progress)
+    times.append(time.perf_counter())
+    read = settled_reading(ready.config, module.channels)
+    looks = _Looks(features, np.array([s.is_defective for s in tests]), read, device)
+    fitter = fitting.Fitter(ready.config, plan.seed, device, module, ready, shown, progress, looks)
+    model = fitter.fit(
+        fitting.Given(paths, drawn.groups),
+        fitting.Given([]),
+        None,
+        by_epoch(progress),
+        None,
+        scale_maps=plan.maps,
+    )
+    times.append(time.perf_counter())
+    rows = np.stack([view_scores(model.flow, read, part, device) for part in features])
+    times.append(time.perf_counter())
+    prepared, described, fitted, scored = np.diff(times)
+    pixel = None
+    if picture is not None:
+        pixel = _draw_maps(picture, model, module, ready.describer, tests, drawn.name, progress)
+    return Cell(
+        dataset=drawn.name,
+        seed=plan.seed,
+        shots=plan.shots,
+        n_train=len(paths),
+        defects=tuple(sample.defect for sample in tests),
+        scores=rows.mean(axis=1),
+        by_views={count: rows[:, :count].mean(axis=1) for count in plan.view_counts},
+        looks=tuple(looks.found),
+        pixel_auroc=pixel and pixel.auroc,
+        pixel_aupro=pixel and pixel.aupro,
+        fit_seconds=float(prepared + fitted - looks.seconds),
+        score_seconds_per_image=float((described + scored) / len(tests)),
+        choice=str(model.choice) if model.choice else None,
+        backbone=f"{plan.settings.backbone.backbone}, weights: {model.backbone_origin}",
+        precision=model.precision,
+        versions=versions(),
+        picture=picture,
+    )
+
+
+def _describe(
+    describer: Describer, samples: Sequence[Sample], shown: ViewSet, progress: Progress
+) -> list[Tensor]:
+    features: list[Tensor] = []
+    for described in describer.stream([sample.path for sample in samples], shown):
+        features.append(described)
+        progress("describing test images", len(features), len(samples))
+    return features
+
+
+def _draw_maps(
+    picture: Path,
+    model: Model,
+    module: MultiScale,
+    describer: Describer,
+    samples: Sequence[Sample],
+    name: str,
+    progress: Progress,
+) -> PixelFigures:
+    """Measure the heat maps of all test images that are good or have a mask, and draw the first few of each kind."""
+    panels: dict[str, list[pictures.Panel]] = {}
+
+    def localize(path: Path) -> Heat:
+        numbers = describer.other_numbers
+        raw = map_of_image(load(path), module, model.flow, model.reading, model.config, numbers)
+        return np.asarray(raw / np.float32(model.map_scale))
+
+    def keep(index: int, heat: Heat) -> None:
+        sample = samples[index]
+        kind = panels.setdefault(sample.defect, [])
+        if len(kind) < _PANELS:
+            mask = sample.true_mask(heat.shape) if sample.mask else None
+            kind.append(pictures.Panel(load(sample.path), heat, mask, sample.defect))
+
+    found = pixel_figures(localize, samples, progress, keep)
+    drawn = [panel for kind in panels.values() for panel in kind]
+    pictures.contact_sheet(picture, drawn, f"{name}: image, heat map, true mask")
+    return found
+
+
+def _identify(weights: str | None) -> str:
+    if weights is None or weights == RANDOM:
+        return weights or ""
+    if not Path(weights).is_file():
+        raise WeightsError(f"{weights}: no such weights file")
+    return hashlib.sha256(Path(weights).read_bytes()).hexdigest()

@@ -1,0 +1,111 @@
+"""The table of samples that every layout is read into: which pictures, what for, and what is known of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from differnet.errors import LayoutError
+from differnet.images import SUFFIXES, load_mask
+
+Split = Literal["train", "test"]
+GOOD = "good"
+_SPLIT_SEED = 0
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One picture: where it is, what it is for, and what is known about it.
+
+    ``defect`` is ``"good"`` for good images; ``mask`` is the file of the true defect pixels, if any, and
+    ``mask_level`` the brightness from which on a pixel of it counts; ``group`` names what pictures of the same
+    part or the same shoot have in common.
+    """
+
+    path: Path
+    split: Split
+    defect: str = GOOD
+    mask: Path | None = None
+    mask_level: int = 128
+    group: str | None = None
+
+    @property
+    def is_defective(self) -> bool:
+        """Whether the label is anything but good."""
+        return self.defect != GOOD
+
+    def true_mask(self, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
+        """Return the defect pixels (H, W) of an image of ``shape``: none where there is no mask file.
+
+        Raises :class:`LayoutError` when the mask has another shape than the image.
+        """
+        if self.mask is None:
+            return np.zeros(shape, dtype=bool)
+        mask = load_mask(self.mask, self.mask_level)
+        if mask.shape != shape:
+            raise LayoutError(f"{self.mask}: mask of {mask.shape} for an image of {shape} pixels")
+        return mask
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A named table of samples; training samples are good by construction."""
+
+    name: str
+    samples: tuple[Sample, ...]
+
+    @property
+    def train(self) -> list[Sample]:
+        """The good images to fit on."""
+        return [sample for sample in self.samples if sample.split == "train"]
+
+    @property
+    def test(self) -> list[Sample]:
+        """The images to judge."""
+        return [sample for sample in self.samples if sample.split == "test"]
+
+    @property
+    def groups(self) -> list[str] | None:
+        """The group of each training image, one without is by itself; nothing where no image has a group."""
+        train = self.train
+        if all(sample.group is None for sample in train):
+            return None
+        return [str(sample.path) if sample.group is None else sample.group for sample in train]
+
+    def shots(self, count: int, seed: int) -> Dataset:
+        """Keep a random ``count`` of the training images; the test images stay."""
+        train = self.train
+        if not 1 <= count <= len(train):
+            raise LayoutError(f"{self.name}: {count} shots asked of {len(train)} training images")
+        chosen = np.random.default_rng(seed).choice(len(train), size=count, replace=False)
+        kept = [train[index] for index in sorted(chosen)]
+        return Dataset(self.name, (*kept, *self.test))
+
+    def __repr__(self) -> str:
+        test = self.test
+        defective = sum(sample.is_defective for sample in test)
+        return (
+            f"Dataset({self.name!r}, {len(self.train)} train, "
+            f"{len(test) - defective} good and {defective} defective test images)"
+        )
+
+
+def seeded_share(paths: list[Path], share: float = 0.8) -> set[Path]:
+    """Draw a share of the good images, the same each time, to train on where no split is published."""
+    count = min(max(1, round(share * len(paths))), len(paths))
+    order = np.random.default_rng(_SPLIT_SEED).permutation(len(paths))
+    return {paths[index] for index in order[:count]}
+
+
+def listing(root: Path, most: int = 8) -> str:
+    """Say what a folder holds, for errors: how many entries, and the first few of them."""
+    entries = sorted(path.name for path in root.iterdir())
+    kinds = Counter(Path(name).suffix.lower() for name in entries)
+    images = sum(kinds[suffix] for suffix in SUFFIXES)
+    shown = ", ".join(entries[:most]) + (", ..." if len(entries) > most else "")
+    return f"{len(entries)} entries ({images} images): {shown}" if entries else "an empty folder"

@@ -1,0 +1,152 @@
+"""A table of samples in CSV or Parquet: one row a picture."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import math
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from differnet.errors import LayoutError, MissingExtraError
+from differnet.samples import GOOD, Dataset, Sample, listing
+
+SUFFIXES = (".csv", ".parquet")
+_NEEDED = ("path", "split", "label")
+_OPTIONAL = ("defect", "mask", "group")
+_IS_DEFECTIVE = {"good": False, "normal": False, "0": False, "defective": True, "anomaly": True, "1": True}
+_LOOKS_LIKE = 0.6  # the likeness of names from which on a foreign column is taken for a slip
+
+Row = dict[str, str]
+
+
+def read_table(path: Path) -> Dataset:
+    """Read a table with the columns path, split and label and, where known, defect, mask and group.
+
+    ``split`` is train or test; ``label`` good or defective (or normal and anomaly, or 0 and 1); ``defect`` the
+    kind of defect; ``mask`` a picture of its pixels, white where defective; ``group`` what pictures of the same
+    part or shoot have in common. Paths are relative to the table's folder; other columns are not read.
+    Raises :class:`LayoutError` that names the row, and :class:`MissingExtraError` for Parquet without pyarrow.
+    """
+    if path.is_dir():
+        raise LayoutError(
+            f"{path}: a table in .csv or .parquet was wanted; found a folder of {listing(path)}"
+        )
+    if not path.is_file() or path.suffix.lower() not in SUFFIXES:
+        what = "another kind of file" if path.is_file() else "no such file"
+        raise LayoutError(f"{path}: {what}; a table in .csv or .parquet was wanted")
+    return Dataset(path.stem, samples_of(path, path.parent, read_rows(path, _NEEDED, _OPTIONAL)))
+
+
+def read_rows(path: Path, needed: Sequence[str], optional: Sequence[str] = ()) -> list[Row]:
+    """Read the columns of a CSV or Parquet file as texts, one dict a row; nothing is an empty text.
+
+    Raises :class:`LayoutError` for a column that is needed and missing, and for one whose name is nearly that of
+    an optional one that is missing.
+    """
+    wanted = (*needed, *optional)
+    names, rows = _parquet(path, wanted) if path.suffix.lower() == ".parquet" else _csv(path)
+    missing = [name for name in needed if name not in names]
+    if missing:
+        beside = f" and, where known, {', '.join(optional)}" if optional else ""
+        raise LayoutError(
+            f"{path}: no column {', '.join(missing)}; wanted {', '.join(needed)}{beside}; "
+            f"found {', '.join(names) or 'nothing'}"
+        )
+    twice = [name for name in wanted if names.count(name) > 1]
+    if twice:
+        raise LayoutError(f"{path}: the column {twice[0]!r} stands there twice; one was wanted")
+    absent = [name for name in optional if name not in names]
+    for name in names:
+        close = difflib.get_close_matches(name, absent, n=1, cutoff=_LOOKS_LIKE)
+        if close and name not in wanted:
+            raise LayoutError(f"{path}: there is no column {name!r}; did you mean {close[0]!r}?")
+    if not rows:
+        raise LayoutError(f"{path}: a header without rows; one row a picture was wanted")
+    return [{name: row.get(name, "") for name in wanted} for row in rows]
+
+
+def samples_of(table: Path, root: Path, rows: Sequence[Row], mask_level: int = 128) -> tuple[Sample, ...]:
+    """Turn rows (path, split, label and so on) into samples, whose files lie below ``root``, and check them.
+
+    ``table`` is what errors name; ``mask_level``: see :class:`~differnet.samples.Sample`.
+    """
+    samples = tuple(_sample(table, root, row, mask_level) for row in rows)
+    files = [path for sample in samples for path in (sample.path, sample.mask) if path is not None]
+    missing = [path for path in files if not path.is_file()]
+    if missing:
+        raise LayoutError(
+            f"{table}: {len(missing)} of {len(files)} files are not there, such as {missing[0]}; "
+            f"paths are relative to {root}"
+        )
+    twice = [path for path, count in Counter(sample.path for sample in samples).items() if count > 1]
+    if twice:
+        raise LayoutError(f"{table}: {len(twice)} images are in more than one row, such as {twice[0]}")
+    return samples
+
+
+def _sample(table: Path, root: Path, row: Row, mask_level: int) -> Sample:
+    where = f"{table}, row of {row['path']!r}"
+    split, label = row["split"].lower(), row["label"].lower()
+    if not row["path"]:
+        raise LayoutError(f"{table}: a row without a path")
+    if split not in ("train", "test"):
+        raise LayoutError(f"{where}: split {row['split']!r}; train or test was wanted")
+    if label not in _IS_DEFECTIVE:
+        raise LayoutError(f"{where}: label {row['label']!r}; one of {', '.join(_IS_DEFECTIVE)} was wanted")
+    is_defective = _IS_DEFECTIVE[label]
+    if is_defective and split == "train":
+        raise LayoutError(f"{where}: defective, but for training, which takes good images alone")
+    defect = row.get("defect") or ("defective" if is_defective else GOOD)
+    if is_defective != (defect != GOOD):
+        raise LayoutError(f"{where}: label {row['label']!r}, but defect {defect!r}; one of them is wrong")
+    return Sample(
+        root / row["path"],
+        "train" if split == "train" else "test",
+        defect,
+        root / row["mask"] if row.get("mask") else None,
+        mask_level,
+        row.get("group") or None,
+    )
+
+
+def _csv(path: Path) -> tuple[list[str], list[Row]]:
+    """Return the names of all columns, and the rows with all of them."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            lines = [[field.strip() for field in line] for line in csv.reader(file, strict=True) if line]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise LayoutError(f"{path}: not a CSV table in UTF-8 ({error})") from error
+    names = lines[0] if lines else []
+    for line in lines:
+        if len(line) != len(names):
+            raise LayoutError(f"{path}: {len(line)} fields under {len(names)} columns in {','.join(line)!r}")
+    return names, [dict(zip(names, line, strict=True)) for line in lines[1:]]
+
+
+def _parquet(path: Path, wanted: Sequence[str]) -> tuple[list[str], list[Row]]:
+    """Return the names of all columns, and the rows with those that are wanted."""
+    try:
+        from pyarrow import ArrowException, parquet
+    except ImportError as error:
+        raise MissingExtraError(
+            f"{path}: a Parquet table needs pyarrow: pip install 'differnet[parquet]'"
+        ) from error
+    try:
+        with parquet.ParquetFile(path) as file:
+            names = list(file.schema_arrow.names)
+            table = file.read(columns=[name for name in names if name in wanted])
+    except (ArrowException, OSError) as error:
+        raise LayoutError(f"{path}: not a Parquet table that can be read ({error})") from error
+    return names, [{name: _text(value) for name, value in row.items()} for row in table.to_pylist()]
+
+
+def _text(value: Any) -> str:
+    """Write a value of Parquet as CSV would have it: 1 for 1.0 and true, nothing for null and NaN."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, bool) or (isinstance(value, float) and value.is_integer()):
+        return str(int(value))
+    return str(value).strip()

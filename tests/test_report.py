@@ -1,0 +1,340 @@
+"""The report: its figures, what it must not leak or load, and the page itself in a real browser."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import re
+import shutil
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from conftest import defective_image, good_image
+from differnet import datasets, report
+from differnet.cli import app
+from differnet.errors import LayoutError
+from differnet.findings import Judged, _chance_of_outside, find
+from differnet.light import Light
+
+RUN = CliRunner()
+EVIL = "x'\"><script>alert(1)</script>.png"
+
+
+@pytest.fixture(scope="module")
+def banded(detector):
+    again = copy.copy(detector)
+    again.calibrate([good_image(700 + i) for i in range(30)], rate=0.05, review_rate=0.4)
+    return again
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory):
+    """Plain folders with labels, one name that no page may believe, and masks nowhere."""
+    root = tmp_path_factory.mktemp("labelled")
+    for kind, picture, count in (("good", good_image, 12), ("square", None, 6)):
+        (root / kind).mkdir()
+        for i in range(count):
+            pixels = picture(4000 + i) if picture else defective_image(i)[0]
+            Image.fromarray(pixels).save(root / kind / f"{i:02}.png")
+    evil = root / "square" / EVIL.replace("/", "_")
+    Image.fromarray(defective_image(9)[0]).save(evil)
+    return root
+
+
+@pytest.fixture(scope="module")
+def page(banded, mvtec_root, tmp_path_factory):
+    """A report of the miniature data set in the MVTec layout, with masks."""
+    target = tmp_path_factory.mktemp("page") / "report.html"
+    data, known = datasets.read_to_judge(mvtec_root, categories=["stripes"])
+    found = report.write(banded, data, known, target)
+    return target, found, data
+
+
+def embedded(text, name):
+    (content,) = re.findall(rf'<script type="application/json" id="{name}">(.*?)</script>', text, re.DOTALL)
+    return json.loads(content)
+
+
+def test_the_figures_are_those_of_the_verdicts(page, banded):
+    target, found, data = page
+    predictions = [banded.predict(sample.path) for sample in data.test]
+    flagged = [one.verdict == "NG" for one in predictions]
+    bad = [sample.is_defective for sample in data.test]
+    assert found.counts["NG"] == sum(flagged)
+    assert sum(found.counts.values()) == len(data.test)
+    assert found.alarms.count == sum(f and not b for f, b in zip(flagged, bad, strict=True))
+    assert (found.known[-1].found, found.known[-1].count) == (
+        sum(f and b for f, b in zip(flagged, bad, strict=True)),
+        8,
+    )
+    rows = embedded(target.read_text(), "rows")
+    assert [row[3] for row in rows] == pytest.approx([one.score for one in predictions])
+    assert [row[2] for row in rows] == [one.verdict for one in predictions]
+    assert found.roc.mark == pytest.approx((found.alarms.value, found.known[-1].found / 8))
+    at = {one.rate: one for one in found.at_rates}
+    assert at[0.001].threshold is None  # 30 images cannot promise it
+    assert at[0.05].alarms == found.alarms
+
+
+def test_the_page_loads_nothing_and_allows_nothing(page):
+    text = page[0].read_text()
+    assert "default-src 'none'" in text
+    outside = re.sub(r"data:[a-z/]+;base64,[A-Za-z0-9+/=]+", "", text)
+    assert re.findall(r"<[^>]+\s(?:src|href)=", outside) == ['<link rel="icon" href=']
+    assert "http" not in outside.replace("http-equiv", "")
+    assert not re.search(r"\son\w+=", outside)
+    assert not re.search(r"\sstyle=", outside)
+
+
+def test_names_are_text_and_never_code(banded, labelled, tmp_path):
+    target = tmp_path / "report.html"
+    data, known = datasets.read_to_judge(labelled)
+    report.write(banded, data, known, target, maps=False, title="<b>&")
+    text = target.read_text()
+    assert "<script>alert" not in text
+    assert "<h1>&lt;b&gt;&amp;</h1>" in text
+    names = [row[0] for row in embedded(text, "rows")]
+    assert any("<script>alert(1)<_script>" in name for name in names)
+
+
+def test_images_that_the_model_knows_are_left_out_of_the_figures(banded, labelled, tmp_path):
+    root = tmp_path / "data"
+    shutil.copytree(labelled, root)
+    Image.fromarray(good_image(700)).save(root / "good" / "known.png")  # as a file it has another digest
+    data, known = datasets.read_to_judge(root)
+    again = copy.copy(banded)
+    again.calibrate(sorted((root / "good").iterdir()) + [good_image(800 + i) for i in range(20)])
+    found = report.write(again, data, known, tmp_path / "r.html", maps=False)
+    assert (found.seen, found.new) == (13, 7)
+    assert found.alarms is None
+    assert found.roc is None
+    text = (tmp_path / "r.html").read_text()
+    assert "13 of these images were fitted to or calibrated on" in text
+    assert all(row[6] == (row[1] == "good") for row in embedded(text, "rows"))
+
+
+def test_without_labels_nothing_is_said_of_right_and_wrong(banded, tmp_path):
+    root = tmp_path / "images"
+    root.mkdir()
+    for i in range(5):
+        Image.fromarray(good_image(6000 + i)).save(root / f"{i}.png")
+    data, known = datasets.read_to_judge(root)
+    found = report.write(banded, data, known, tmp_path / "r.html")
+    assert not known
+    assert (found.alarms, found.known, found.auroc, found.roc) == (None, (), None, None)
+    assert "No labels are known here" in (tmp_path / "r.html").read_text()
+
+
+def test_a_model_without_a_threshold_still_has_a_page(labelled, good_images, tmp_path):
+    from test_detector import fit
+
+    bare = fit(good_images, settings={"holdout": 0.0, "epochs": 1})
+    data, known = datasets.read_to_judge(labelled)
+    found = report.write(bare, data, known, tmp_path / "r.html", maps=False)
+    assert found.counts == {"none": 19}
+    assert found.at_rates == ()
+    assert "no verdicts: the model has no threshold" in (tmp_path / "r.html").read_text()
+
+
+def test_light_beyond_chance_is_said(banded):
+    record = banded.model.calibrated_on
+    calm = [
+        Judged(f"{i}", None, "OK", 1.0, 1.0, 0.5, Light(np.median(record.brightness), 1.0)) for i in range(9)
+    ]
+    dark = [
+        Judged(f"{i}", None, "OK", 1.0, 1.0, 0.5, Light(1.0, np.median(record.sharpness))) for i in range(9)
+    ]
+    assert any("9 of 9 images are darker than all 30" in text for text in find(banded.model, dark).outside)
+    assert not any("darker" in text for text in find(banded.model, calm).outside)
+
+
+def test_the_chance_of_images_outside_is_that_of_a_simulation():
+    rng = np.random.default_rng(0)
+    draws = rng.normal(size=(20_000, 40))
+    outside = (draws[:, 30:] > draws[:, :30].max(axis=1, keepdims=True)).sum(axis=1)
+    for count in (1, 2, 3):
+        assert np.mean(outside >= count) == pytest.approx(_chance_of_outside(count, 10, 30), abs=0.01)
+
+
+def test_the_command_writes_it(detector, labelled, tmp_path):
+    model, target = tmp_path / "m.safetensors", tmp_path / "out" / "r.html"
+    detector.save(model)
+    done = RUN.invoke(app, ["report", str(model), str(labelled), "--out", str(target), "--no-maps", "--json"])
+    assert done.exit_code == 0, done.output
+    document = json.loads(done.stdout)
+    assert document["report"] == str(target)
+    assert document["known_defects"][0]["defect"] == "square"
+    assert "Inspection report" in target.read_text()
+    told = RUN.invoke(app, ["report", str(model), str(labelled), "--out", str(target), "--no-maps"])
+    assert "Known defects, square: " in told.stdout
+
+
+def test_what_cannot_be_judged_is_refused(mvtec_root, tmp_path):
+    shutil.copytree(mvtec_root, tmp_path / "two")
+    shutil.copytree(mvtec_root / "stripes", tmp_path / "two" / "other")
+    with pytest.raises(LayoutError, match="2 categories .other, stripes.*--category"):
+        datasets.read_to_judge(tmp_path / "two")
+    with pytest.raises(LayoutError, match="no split file"):
+        datasets.read_to_judge(mvtec_root / "stripes" / "test", split_file="names.txt")
+
+
+# --- in a browser ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A headless Chromium: the system's, or Playwright's own."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright, see make browser")
+    own = os.environ.get("DIFFERNET_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+    with playwright.sync_playwright() as start:
+        try:
+            found = start.chromium.launch(executable_path=own, args=flags)
+        except playwright.Error as error:
+            pytest.skip(f"no browser can be started here (make browser installs one): {error}")
+        yield found
+        found.close()
+
+
+@pytest.fixture
+def opened(browser):
+    """Open a page and keep what it says and asks for; at the end of the test both must be nothing."""
+    said, asked, pages = [], [], []
+
+    def visit(path, **options):
+        tab = browser.new_page(viewport={"width": 1240, "height": 900}, **options)
+        pages.append(tab)
+        tab.on("console", lambda message: said.append(message.text))
+        tab.on("pageerror", lambda error: said.append(str(error)))
+        tab.on("request", lambda request: asked.append(request.url))
+        tab.goto(path.as_uri())
+        return tab
+
+    yield visit
+    for tab in pages:
+        tab.close()
+    assert said == []
+    assert [url for url in asked if not url.startswith(("data:", "file:"))] == []
+    assert sum(url.startswith("file:") for url in asked) == len(pages)
+
+
+def column(tab, number):
+    return [text.strip() for text in tab.locator(f"#table tbody td:nth-child({number})").all_inner_texts()]
+
+
+def test_sorting(opened, page):
+    tab = opened(page[0])
+    scores = [float(text) for text in column(tab, 7)]
+    assert scores == sorted(scores, reverse=True)  # the worst first
+    tab.get_by_role("button", name="score").click()
+    assert [float(text) for text in column(tab, 7)] == sorted(scores)
+    assert tab.locator("th[aria-sort]").get_attribute("aria-sort") == "ascending"
+    tab.get_by_role("button", name="file").click()
+    assert column(tab, 5) == sorted(column(tab, 5))
+    tab.get_by_role("button", name="verdict").click()
+    rank = {"NG": 0, "review": 1, "OK": 2}
+    ranks = [rank[text] for text in column(tab, 4)]
+    assert ranks == sorted(ranks)
+
+
+def test_filtering(opened, page):
+    target, found, _ = page
+    tab = opened(target)
+    tab.locator(".chips button", has_text="NG").click()
+    assert column(tab, 4) == ["NG"] * found.counts["NG"]
+    tab.locator(".chips button", has_text="all").click()
+    tab.locator("#label").select_option("square")
+    assert column(tab, 6) == ["square"] * 8
+    tab.locator("#search").fill("SQUARE/003")
+    assert column(tab, 5) == ["square/003.png"]
+    tab.locator("#search").fill("nothing like it")
+    assert tab.get_by_text("No image is like that.").is_visible()
+    tab.locator("#search").fill("")
+    tab.locator("#label").select_option("")
+    tab.locator("#wrong").check()
+    wrong = found.alarms.count + len(found.known[-1].missed)
+    assert tab.locator("#where").inner_text().endswith(f"of {wrong}")
+
+
+def painted(tab, locator):
+    """Wait until an image is decoded, and return how many pixels of it are seen."""
+    locator.scroll_into_view_if_needed()
+    tab.wait_for_function("image => image.complete && image.naturalWidth > 0", arg=locator.element_handle())
+    box = locator.bounding_box()
+    return box["width"] * box["height"]
+
+
+def test_picture_heat_map_and_mask_are_to_be_seen(opened, page):
+    tab = opened(page[0])
+    tab.locator("#search").fill("square/002")
+    for kind in ("picture", "heat-layer", "mask"):
+        assert painted(tab, tab.locator(f"#table img.{kind}").first) > 50 * 50
+    tab.locator("#heat").uncheck()
+    assert not tab.locator("#table img.heat-layer").first.is_visible()
+    tab.locator("#table .stack").first.click()
+    large = tab.locator("#large img.picture").first
+    assert painted(tab, large) > 200 * 200
+    assert "label square" in tab.locator("#large figcaption").inner_text()
+    tab.keyboard.press("Escape")
+    assert not large.is_visible()
+    ink = tab.evaluate(
+        """() => { const image = document.querySelector("#table img.mask"), canvas = document.createElement("canvas");
+        canvas.width = image.naturalWidth; canvas.height = image.naturalHeight;
+        const brush = canvas.getContext("2d"); brush.drawImage(image, 0, 0);
+        const data = brush.getImageData(0, 0, canvas.width, canvas.height).data;
+        return data.filter((value, i) => i % 4 == 0 && value > 128).length }"""
+    )
+    assert ink == 14 * 14  # the square that was drawn
+
+
+def test_both_colour_schemes_can_be_read(opened, page):
+    for scheme in ("light", "dark"):
+        tab = opened(page[0], color_scheme=scheme)
+        colours = tab.evaluate(
+            "() => { const s = getComputedStyle(document.body); return [s.color, s.backgroundColor] }"
+        )
+        ink, paper = (np.mean([int(n) for n in re.findall(r"\d+", colour)[:3]]) for colour in colours)
+        assert abs(ink - paper) > 150
+        assert (ink < paper) == (scheme == "light")
+
+
+def test_names_of_files_are_harmless(opened, banded, labelled, tmp_path):
+    data, known = datasets.read_to_judge(labelled)
+    report.write(banded, data, known, tmp_path / "report.html", maps=False)
+    tab = opened(tmp_path / "report.html")
+    tab.locator("#search").fill("script")
+    assert column(tab, 4) != []
+    assert "<script>" in tab.locator("#table tbody td.file").inner_text()
+
+
+def test_thousands_of_images_do_not_freeze_it(opened, page, tmp_path):
+    """The page of a few images, with its rows and pictures repeated three hundred times."""
+    text, times = page[0].read_text(), 300
+    rows, pictures = embedded(text, "rows"), embedded(text, "pictures-0")
+    many = [[f"{i}-{row[0]}", *row[1:]] for i in range(times) for row in rows]
+    all_pictures = pictures * times
+    chunks = [all_pictures[i : i + report.PAGE] for i in range(0, len(all_pictures), report.PAGE)]
+    start = text.index('<script type="application/json" id="rows">')
+    stop = text.index("<script>", start)
+    setup = re.search(r'<script type="application/json" id="setup">.*?</script>', text).group()
+    parts = [f'<script type="application/json" id="rows">{json.dumps(many)}</script>', setup]
+    parts += [
+        f'<script type="application/json" id="pictures-{i}">{json.dumps(chunk)}</script>'
+        for i, chunk in enumerate(chunks)
+    ]
+    (tmp_path / "many.html").write_text(text[:start] + "\n".join(parts) + text[stop:])
+    begun = time.perf_counter()
+    tab = opened(tmp_path / "many.html")
+    assert tab.locator("#where").inner_text() == f"1 to 50 of {len(many)}"
+    tab.get_by_role("button", name="p-value").click()
+    for _ in range(3):
+        tab.get_by_role("button", name="next").click()
+    assert tab.locator("#where").inner_text().startswith("151 to 200")
+    assert tab.locator("#table tbody tr").count() == 50
+    assert painted(tab, tab.locator("#table img.picture").last) > 0
+    assert time.perf_counter() - begun < 60  # seconds, but for a machine that does ten other things

@@ -1,0 +1,78 @@
+"""Three answers: OK, review and NG never contradict each other, the score, or ``is_defective``."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from conftest import defective_image, good_image
+from differnet import DifferNetWarning, config
+from differnet.errors import ConfigError
+from differnet.verdict import Prediction, judge, review_threshold, threshold_for
+
+FRESH = [good_image(700 + i) for i in range(20)]
+POSITIVE = st.floats(1e-6, 1e6)
+
+
+@given(POSITIVE, POSITIVE, st.floats(0.01, 1))
+def test_the_answer_follows_from_the_score(score, threshold, share):
+    prediction = Prediction(score, threshold, score >= threshold, 0.5, 1, share * threshold)
+    assert (prediction.verdict == "NG") == prediction.is_defective == (prediction.percent >= 100)
+    assert (prediction.verdict == "OK") == (score < share * threshold)
+    two = Prediction(score, threshold, score >= threshold)
+    assert two.verdict == ("NG" if score >= threshold else "OK")
+
+
+def test_without_a_threshold_there_is_no_answer():
+    nothing = Prediction(3.0)
+    assert (nothing.verdict, nothing.percent) == (None, None)
+    assert Prediction(3.0, 5e-324, True).percent is None  # infinitely many percent
+
+
+@pytest.mark.parametrize(("rate", "review"), [(0.05, 0.05), (0.2, 0.1)])
+def test_the_review_rate_is_the_higher_one(rate, review):
+    with pytest.raises(ConfigError, match=f"review_rate = {review} must be above rate = {rate}"):
+        config.resolve("default", {"rate": rate, "review_rate": review})
+
+
+@pytest.fixture(scope="module")
+def banded(detector):
+    """The tiny detector with a review band."""
+    again = copy.copy(detector)
+    again.calibrate(FRESH, rate=0.05, review_rate=0.4)
+    return again
+
+
+def test_three_answers(banded):
+    answers = {banded.predict(image).verdict for image in FRESH}
+    assert answers == {"OK", "review"}
+    assert banded.predict(defective_image(0)[0]).verdict == "NG"
+    judged = [banded.predict(image) for image in FRESH]
+    assert sum(one.verdict != "OK" for one in judged) == 7  # 0.4 * 21 - 1, the threshold being among them
+    assert all(one.review_threshold == review_threshold(banded.model) < one.threshold for one in judged)
+    few = banded.predict(FRESH[0], views=3)
+    assert few.review_threshold == threshold_for(banded.model, 3, rate=0.4).value < few.threshold
+
+
+def test_stopping_early_never_contradicts(banded):
+    for image in FRESH + [defective_image(i)[0] for i in range(8)]:
+        scores = banded.view_scores(banded.describe(image))
+        early = judge(banded.model, scores, early=True)
+        assert (early.verdict == "NG") == early.is_defective
+        if not early.is_defective:
+            assert (early.verdict == "review") == (early.score >= review_threshold(banded.model))
+        if early.views == 8:
+            assert early == banded.judge(scores)
+
+
+def test_too_few_images_leave_no_band(detector):
+    """Both thresholds lie above all scores then."""
+    again = copy.copy(detector)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DifferNetWarning)
+        again.calibrate(FRESH[:5], rate=0.01, review_rate=0.02)
+    assert review_threshold(again.model) == again.threshold
