@@ -134,7 +134,10 @@ def kill_fit(folder: Path, kills: int, draws: random.Random) -> dict[str, Any]:
         if code == -signal.SIGKILL:
             found["kills"] += 1
             print(dict(found), flush=True)
-            found["bad_half_files"] += sum(path.name.startswith(".") for path in work.rglob("*"))
+            for path in work.rglob(".*"):  # killed between link and rename: whole, but under another name
+                found["left_names"] += 1
+                found["bad_half_files"] += not _is_whole(path)
+                path.unlink()
         else:
             found["bad_exits"] += code != 0
         if model.exists():
@@ -150,9 +153,25 @@ def _is_same(one: Any, other: Any) -> bool:
     headers = []
     for header in (dict(one[0]), dict(other[0])):
         losses = [(epoch["epoch"], epoch["loss"], epoch["held_out_loss"]) for epoch in header.pop("history")]
-        headers.append((losses, header))
+        record = {name: value for name, value in header.pop("calibrated_on").items() if name != "date"}
+        headers.append((losses, record, header))
     same_tensors = all(bool((one[1][name] == other[1][name]).all()) for name in other[1])
     return headers[0] == headers[1] and one[1].keys() == other[1].keys() and same_tensors
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a file of tensors or JSON can be read to its end."""
+    from differnet import storage
+    from differnet.errors import DifferNetError
+
+    try:
+        if path.read_bytes()[:1] == b"{":
+            json.loads(path.read_bytes())
+        else:
+            storage.read_tensors(path)
+    except (ValueError, DifferNetError):
+        return False
+    return True
 
 
 def _rows_lost(table: bytes, wanted: bytes) -> int:

@@ -52,7 +52,8 @@ def growing(path: str | Path) -> Iterator[IO[str]]:
 def _replacing(target: Path) -> Iterator[IO[bytes]]:
     """Open a file without a name, if the file system has such, and name it ``target`` when the block ends well.
 
-    A process that is killed meanwhile leaves nothing behind.
+    A process that is killed meanwhile leaves nothing behind; between the last two steps, the whole file by a hidden
+    name.
     """
     temporary = ""
     try:
