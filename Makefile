@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO_OUT ?= demo-output
 
-.PHONY: install browser demo test bench check audit fuzz kill format clean
+.PHONY: install browser demo test bench check lint audit fuzz kill format clean
 SECONDS ?= 600
 
 install: $(VENV)/.installed
@@ -37,7 +37,9 @@ $(VENV)/.bench: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --group bench
 	touch $@
 
-check: install audit
+check: lint audit
+
+lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
