@@ -490,7 +490,7 @@ def test_what_was_watched_is_kept_when_nobody_reads_the_output(file, folder, tmp
     def broken(*_):
         raise BrokenPipeError(32, "Broken pipe")
 
-    monkeypatch.setattr("differnet.cli.tell_rows", broken)
+    monkeypatch.setattr("differnet.score_command.tell_rows", broken)
     done = RUN.invoke(app, ["score", str(target), str(folder), "--drift", str(state)])
     assert done.exit_code == 2
     assert json.loads(state.read_text())["images"] == 30
