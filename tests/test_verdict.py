@@ -75,10 +75,10 @@ def test_stopping_early_never_contradicts(banded):
 
 
 def test_nobody_is_sent_past_a_review_before_that_is_certain(banded):
-    """A mean just below the review threshold after one group, far below the threshold: it is looked at again."""
-    limit, theta = review_threshold(banded.model), banded.threshold
+    """A mean just below the review threshold after one group, certain to be no NG: it is looked at again."""
+    limit = review_threshold(banded.model)
     start = np.full(4, limit * 0.999)
-    assert banded.model.early_stop.verdict(start, theta * 100) is False
+    assert banded.model.early_stop.verdict(start, banded.threshold) is False
     high = judge(banded.model, np.concatenate((start, np.full(4, limit * 1.01))), early=True)
     assert (high.views, high.verdict) == (8, "review")
 
