@@ -145,22 +145,26 @@ def _fitted(file: Path, preset: str, paths: list[Path]) -> DifferNet:
 
 
 def draw_demo(out: Path) -> None:
-    """Draw the same defects of the demo by eq. 7 and by features, each in units of what good tiles have."""
+    """Draw the same defects of the demo both ways; 1 is the median peak of good tiles that were not fitted to."""
     panels = []
     with tempfile.TemporaryDirectory() as folder:
         for texture in demo.write_demo_data(Path(folder)):
             data = datasets.read(folder, "mvtec", (texture,))[0]
-            train = [sample.path for sample in data.train]
-            fitted = DifferNet("default", 0).fit(train, [demo.cell_of(path) for path in train])
+            cells = sorted({demo.cell_of(sample.path) for sample in data.train})
+            train, held = (
+                [s.path for s in data.train if (demo.cell_of(s.path) in cells[-3:]) == is_held]
+                for is_held in (False, True)
+            )
+            fitted = DifferNet("default", 0, holdout=0.0).fit(train, [demo.cell_of(path) for path in train])
             module, model = fitted.module, fitted.model
-            for sample in [s for s in data.test if s.is_defective][::8]:
+            for sample in [s for s in data.test if s.is_defective][2::8]:
                 pixels = load(sample.path)
                 mask = sample.true_mask(pixels.shape[:2])
                 for gradient in ("pixels", "features"):
                     settings = differnet.resolve(fitted.config, {"gradient": gradient})
                     raw = [
                         map_of_image(load(path), module, model.flow, model.reading, settings)
-                        for path in (*train[:12:3], sample.path)
+                        for path in (*held[::3], sample.path)
                     ]
                     scale = np.median([one.max() for one in raw[:-1]])
                     panels.append(pictures.Panel(pixels, raw[-1] / scale, mask, f"{texture}: by {gradient}"))
@@ -203,7 +207,8 @@ cell i in pooling, dL/dy . (y - mu) = sum of a_i dL/dy . (F_i - mu): each cell o
 what makes the score high. It is the default (`gradient="features"`) where the flow starts as a Gaussian, since only
 then it knows mu; `--set gradient=pixels --set blur=4` is the paper's.
 
-Defects of the demo, drawn both ways; 1 is the peak of a typical good tile, below which nothing is drawn:
+Defects of the demo, drawn both ways; 1 is the peak of a typical good tile that the flow has not seen, below which
+nothing is drawn:
 
 ![maps](localization.png)
 
