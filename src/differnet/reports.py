@@ -12,7 +12,8 @@ from differnet import config
 from differnet.datasets import Dataset
 from differnet.errors import LayoutError
 from differnet.metrics import mean, spread
-from differnet.reproduction import Cell, Plan
+from differnet.plans import Plan
+from differnet.reproduction import Cell
 
 Value = str | int | float | None
 
