@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +17,15 @@ from sklearn.metrics import roc_auc_score
 from typer.testing import CliRunner
 
 from conftest import TINY, defective_image, good_image
-from differnet import DifferNet, config, published, reproduction, reproduction_files, targets
+from differnet import DifferNet, config, placement, published, reproduction, reproduction_files, targets
+from differnet import plans as plans_module
 from differnet.cli import app
 from differnet.datasets import Dataset, Sample, read
-from differnet.errors import LayoutError, ModelFileError
+from differnet.errors import DifferNetWarning, LayoutError, ModelFileError
 from differnet.metrics import auroc, recall_without_false_alarms
+from differnet.plans import Plan
 from differnet.reports import Order, Report, Table
-from differnet.reproduction import Cell, Lab, Plan
+from differnet.reproduction import Cell, Lab
 
 RUN = CliRunner()
 SMALL = TINY | {
@@ -87,8 +90,8 @@ def kept(out):
 
 
 def test_tiles_share_their_cells_between_table_2_and_figures_5_to_7(tiles, tmp_path):
-    split = ("--split", str(tiles / "split.txt"), "--seeds", "2", "--shots", "4")
-    document, rows, page = reproduce("table2", tiles, tmp_path, *split)
+    split = ("--split", str(tiles / "split.txt"), "--seeds", "2")
+    document, rows, page = reproduce("table2", tiles, tmp_path, *split, "--shots", "4")
     by_method = {row[0]: row for row in rows}
     assert by_method["GANomaly"][1:3] == ["76.6", ""]
     assert by_method["DifferNet, 10 images"][1] == "97.7"
@@ -101,6 +104,9 @@ def test_tiles_share_their_cells_between_table_2_and_figures_5_to_7(tiles, tmp_p
     assert "a stand-in for the paper's AlexNet" in page
     assert f"differnet reproduce table2 {tiles.name} --out" in page
     assert str(tiles) not in page
+    cell = json.loads(next((tmp_path / "cells").glob("*.json")).read_text())
+    assert cell["machine"].endswith("on cpu")
+    assert f"maybe shared with other work, on {cell['machine']}." in page
     first = kept(tmp_path)
     assert len(first) == 4
 
@@ -242,7 +248,11 @@ def test_btad_by_the_protocol_of_the_report(tmp_path):
     assert [row[:3] for row in rows[1:]] == [["01", "4", "95.53"], ["02", "4", "79.53"], ["mean", "", ""]]
     assert "student report" in page
     protocol = config.resolve("paper", targets.TARGETS["btad-report"].settings)
-    assert (protocol.backbone.sizes, protocol.training.epochs) == ((448, 224, 112), 40)
+    assert (protocol.backbone.sizes, protocol.training.epochs) == ((448,), 40)
+    assert (protocol.backbone.backbone, protocol.training.length) == ("alexnet", 1.0)
+    assert (
+        "Here: test_efficientnet, 32 pixels, 4 epochs." in page
+    )  # --set has the last word, and the page says so
 
 
 def test_the_paper_preset_runs_from_a_local_file_of_alexnet(categories, tmp_path):
@@ -285,21 +295,181 @@ def test_what_cannot_be_reproduced_is_said(categories, tiles, tmp_path):
     assert not (tmp_path / "cells").exists()
 
 
-def test_a_cell_depends_on_all_that_goes_into_it(categories, tmp_path):
+def test_a_cell_depends_on_all_that_goes_into_it(categories, tmp_path, monkeypatch):
+    def key(plan, weights="random", device="cpu"):
+        return Lab(tmp_path, weights, device, lambda *_: None, lambda *_: None).key(plan)
+
     bottle, screw = read(categories)
     settings = config.resolve("default", SMALL)
     plan = Plan(bottle, settings, 0)
-    other = config.resolve(settings, {"epochs": 5})
+    auto = Plan(bottle, config.resolve(settings, {"runtime": "auto", "precision": "auto"}), 0)
     plans = [
         plan,
+        auto,
         Plan(screw, settings, 0),
         Plan(bottle, settings, 1),
-        Plan(bottle, other, 0),
+        Plan(bottle, config.resolve(settings, {"epochs": 5}), 0),
         Plan(bottle, settings, 0, 3),
         Plan(bottle, settings, 0, maps=True),
+        Plan(bottle, settings, 0, view_counts=(1,)),
     ]
-    assert len({one.key("") for one in plans} | {plan.key("file")}) == 7
-    assert plan.key("") == Plan(read(categories)[0], settings, 0).key("")
+    keys = [key(one) for one in plans] + [key(plan, None), key(plan, device="meta")]
+    with monkeypatch.context() as patch:  # what "auto" comes to where the fast runtimes are not installed
+        patch.setattr(placement, "_is_installed", lambda package: False)
+        assert key(plan) == keys[0]
+        keys.append(key(auto))
+    monkeypatch.setattr(plans_module, "versions", lambda: {"torch": "0.1"})
+    keys.append(key(plan))
+    assert len(set(keys)) == 12
+    monkeypatch.undo()
+    shutil.copytree(categories / "bottle", tmp_path / "elsewhere" / "bottle")
+    assert key(Plan(read(tmp_path / "elsewhere")[0], settings, 0)) == keys[0]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda sample: {"mask_level": 1},
+        lambda sample: {"group": "a"},
+        lambda sample: {"defect": "cut"},
+        lambda sample: {"mask": None},
+        lambda sample: {"path": sample.path.with_name("1.png")},
+    ],
+)
+def test_a_cell_depends_on_each_sample_and_on_the_content_of_files(categories, tmp_path, change):
+    (data,) = read(categories, categories=["bottle"])
+    index = next(i for i, sample in enumerate(data.samples) if sample.mask)
+    sample = data.samples[index]
+
+    def content(changed):
+        return Dataset("bottle", (*data.samples[:index], changed, *data.samples[index + 1 :])).digest()
+
+    assert content(dataclasses.replace(sample, **change(sample))) != data.digest() == content(sample)
+    other = tmp_path / sample.mask.name
+    pixels = np.array(Image.open(sample.mask))
+    Image.fromarray(pixels).save(other)
+    assert content(dataclasses.replace(sample, mask=other)) == data.digest()
+    pixels[0, 0] ^= 255
+    Image.fromarray(pixels).save(other)
+    assert content(dataclasses.replace(sample, mask=other)) != data.digest()
+
+
+def test_maps_that_fail_do_not_lose_the_scores_of_a_fit(categories, tmp_path, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("no room\nfor a map")
+
+    told = []
+    lab = Lab(tmp_path, "random", "cpu", lambda *_: None, lambda _, was_kept: told.append(was_kept))
+    (data,) = read(categories, categories=["bottle"])
+    plan = Plan(data, config.resolve("default", SMALL), 0, maps=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(reproduction, "map_of_image", fail)
+        with pytest.warns(DifferNetWarning, match="heat maps could not be measured: RuntimeError: no room"):
+            cell = lab.run(plan)
+    assert (cell.pixel_auroc, cell.pixel_aupro, cell.picture) == (None, None, None)
+    assert cell.pixel_failure == "RuntimeError: no room"
+    again = lab.run(plan)
+    assert told == [False, True]
+    assert again.scores.tolist() == cell.scores.tolist()
+    order = Order((data,), plan.settings, (0,), None, (), lab.run)
+    report = targets.fig8(order)
+    assert report.table.rows[1][1:] == (None, None, None)
+    assert "Heat maps could not be measured: RuntimeError: no room" in report.notes
+
+
+def test_masks_that_do_not_fit_are_refused_before_a_fit(categories, tmp_path, monkeypatch):
+    monkeypatch.setattr(reproduction, "_compute", None)
+    (data,) = read(categories, categories=["bottle"])
+    lab = Lab(tmp_path, "random", "cpu", lambda *_: None, lambda *_: None)
+    for pixels, message in (
+        (np.ones((40, 40), np.uint8), "no pixel of the mask is as bright as 128 of 255, the brightest is 1"),
+        (np.full((40, 30), 255, np.uint8), r"mask of \(40, 30\) for an image of \(40, 40\) pixels"),
+    ):
+        save(tmp_path / "mask.png", pixels)
+        samples = tuple(
+            dataclasses.replace(sample, mask=tmp_path / "mask.png") if sample.mask else sample
+            for sample in data.samples
+        )
+        with pytest.raises(LayoutError, match=message):
+            lab.run(Plan(Dataset("bottle", samples), config.resolve("default", SMALL), 0, maps=True))
+
+
+def test_masks_without_a_defect_give_no_figures_of_pixels(categories, tmp_path):
+    (data,) = read(categories, categories=["bottle"])
+    save(tmp_path / "mask.png", np.zeros((40, 40), np.uint8))
+    samples = tuple(
+        dataclasses.replace(sample, mask=tmp_path / "mask.png") if sample.mask else sample
+        for sample in data.samples
+    )
+    lab = Lab(tmp_path / "cells", "random", "cpu", lambda *_: None, lambda *_: None)
+    quick = config.resolve("default", SMALL | {"epochs": 1})
+    cell = lab.run(Plan(Dataset("bottle", samples), quick, 0, maps=True))
+    assert (cell.pixel_auroc, cell.pixel_aupro, cell.pixel_failure) == (None, None, "")
+    assert cell.picture.is_file()
+
+
+def test_what_cannot_be_written_is_refused_before_a_fit(tiles, tmp_path, monkeypatch):
+    monkeypatch.setattr(reproduction, "_compute", None)
+    (tmp_path / "file").write_text("")
+    (tmp_path / "out" / "fig6.md").mkdir(parents=True)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "cells").write_text("")
+    for out, message in (("file", "cannot write"), ("out", "it is a folder"), ("other", "cannot write")):
+        done = RUN.invoke(app, ["reproduce", "fig6", str(tiles), "--out", str(tmp_path / out), *OPTIONS])
+        assert done.exit_code == 2, done.output
+        assert message in done.stderr
+
+
+def test_options_that_a_target_does_not_take_are_refused(tiles, tmp_path):
+    for target, option, message in (("fig7", "--shots", "--count"), ("fig5", "--count", "for fig7")):
+        done = RUN.invoke(app, ["reproduce", target, str(tiles), "--out", str(tmp_path), option, "4"])
+        assert done.exit_code == 2
+        assert message in done.stderr
+
+
+def order_of(names, layout="", shots=None, split_file=None, seeds=(0,)):
+    """Ask for something of data sets that are names alone; cells are made up, and kept in the list beside."""
+    samples = tuple(Sample(Path(f"{i}.png"), "train") for i in range(20))
+    samples += (Sample(Path("x.png"), "test"), Sample(Path("y.png"), "test", "dent"))
+    tables = tuple(Dataset(name, samples, layout, split_file) for name in names)
+    plans = []
+
+    def run(plan):
+        plans.append(plan)
+        scores = [1.0, 2.0] * (len(plan.dataset.test) // 2)
+        n_train = plan.shots or len(plan.dataset.train)
+        return dataclasses.replace(
+            cell_of(scores, [False, True] * (len(scores) // 2)), shots=plan.shots, n_train=n_train
+        )
+
+    return Order(tables, config.DEFAULT, seeds, shots, (), run), plans
+
+
+@pytest.mark.parametrize("name", [name for name, target in targets.TARGETS.items() if target.takes_shots])
+def test_every_target_draws_as_few_images_as_are_asked_for(name, monkeypatch):
+    monkeypatch.setattr(Sample, "mask", Path("m.png"))
+    names = ["a", "b"] if name == "multimodal" else ["a"]
+    order, plans = order_of(names, shots=4, seeds=(0, 1))
+    report = targets.TARGETS[name].make(order)
+    few = [plan for plan in plans if 4 in (plan.shots, len(plan.dataset.train) / len(names))]
+    if name in ("table1", "table2"):
+        assert len(few) == len(plans) / 2
+    else:
+        assert len(few) == len(plans)
+        assert any("Fitted to 4 training images, drawn by each seed" in note for note in report.notes)
+    if name == "fig6":
+        assert [plan.seed for plan in plans] == [0]  # the one that is drawn
+    if name == "multimodal":
+        assert plans[0].dataset.train != plans[1].dataset.train
+
+
+def test_categories_that_say_nothing_are_refused_before_a_fit():
+    order, plans = order_of(["a", "b"])
+    first, second = order.datasets
+    lame = dataclasses.replace(second, samples=second.samples[:-1])
+    with pytest.raises(LayoutError, match=r"'b', 20 train, 1 good and 0 defective.* are needed"):
+        targets.multimodal(dataclasses.replace(order, datasets=(first, lame)))
+    assert plans == []
 
 
 def test_a_damaged_cell_is_named_and_one_of_another_version_refused(categories, tmp_path):
@@ -374,21 +544,36 @@ def test_recall_at_a_rate_of_false_alarms_by_hand():
     assert cell.recall == recall_without_false_alarms(cell.scores, cell.is_defective)
 
 
-def test_published_means_stand_beside_the_data_they_are_of():
-    def order(names):
-        samples = (Sample(Path("0.png"), "train"), Sample(Path("1.png"), "test"))
-        tables = tuple(Dataset(name, samples) for name in names)
-        cell = cell_of([1.0, 2.0], [False, True])
-        return Order(
-            tables, config.DEFAULT, (0,), 16, (), lambda plan: dataclasses.replace(cell, shots=plan.shots)
-        )
+@pytest.mark.parametrize(
+    ("names", "layout", "shots", "wanted"),
+    [
+        (sorted(published.MVTEC), "mvtec", None, ("94.9", "87.3")),
+        (sorted(published.MVTEC), "mvtec", 8, ("94.9", None)),
+        (sorted(published.MVTEC), "folder", None, (None, None)),
+        ([f"other {i}" for i in range(15)], "mvtec", None, (None, None)),
+    ],
+)
+def test_published_means_stand_beside_the_data_they_are_of(names, layout, shots, wanted):
+    (*_, mean) = targets.table1(order_of(names, layout, shots)[0]).table.rows
+    assert (mean[2], mean[6]) == wanted
 
-    (*_, mean) = targets.table1(order(sorted(published.MVTEC))).table.rows
-    assert (mean[2], mean[6]) == ("94.9", "87.3")
-    (*_, mean) = targets.table1(dataclasses.replace(order(sorted(published.MVTEC)), shots=8)).table.rows
-    assert (mean[2], mean[6]) == ("94.9", None)
-    (*_, mean) = targets.table1(order([f"other {i}" for i in range(15)])).table.rows
-    assert (mean[2], mean[6]) == (None, None)
+
+def test_published_figures_of_tiles_and_btad_stand_beside_their_data_alone():
+    tiles = targets.table2(order_of(["magnetic tiles"], "mtd", split_file="names.txt")[0])
+    assert [row[1] for row in tiles.table.rows[-2:]] == ["97.7", None]
+    by_chance = targets.table2(order_of(["magnetic tiles"], "mtd")[0])
+    assert [row[1] for row in by_chance.table.rows] == [None, None]
+    assert "the paper's split" in by_chance.notes[-1]
+    table = targets.table2(order_of(["magnetic tiles"], "table")[0])
+    assert [row[1] for row in table.table.rows] == [None, None]
+    assert len(table.notes) == 1
+    assert targets.fig5(order_of(["magnetic tiles"], "mtd", split_file="n.txt")[0]).table.rows[0][1] == "97.7"
+    assert targets.fig5(order_of(["magnetic tiles"], "mtd", 4, "n.txt")[0]).table.rows[0][1] is None
+    for layout, shots, known in (("btad", None, "95.53"), ("btad", 4, None), ("mvtec", None, None)):
+        assert targets.btad_report(order_of(["01"], layout, shots)[0]).table.rows[0][2] == known
+    every = sorted(published.MVTEC)
+    for layout, shots, known in (("mvtec", None, "90.2"), ("mvtec", 4, None), ("table", None, None)):
+        assert targets.multimodal(order_of(every, layout, shots)[0]).table.rows[15][2] == known
 
 
 def test_the_best_epoch_is_at_least_the_last():

@@ -95,8 +95,8 @@ def notes(found: Comparison) -> list[str]:
     return [
         f"Fitted to {drawn} ({between}), seeds {', '.join(map(str, seeds))}; figures are means over seeds, with the "
         "standard deviation where there are several.",
-        "Images were scored one at a time, decoding included, without a map but where the note says with it; pixel AUROC "
-        "and AUPRO (to 30 % false-positive pixels) where there are maps and masks.",
+        "Images were scored one at a time, decoding included, without a map but where the note says with it; pixel "
+        "AUROC and AUPRO (to 30 % false-positive pixels) where there are maps and masks.",
         f"{'; '.join(machines)}. {'; '.join(versions)}.",
     ]
 
@@ -178,9 +178,7 @@ def _busy(results: Sequence[Result]) -> list[str]:
 def _failed(failures: Sequence[Failure], measured: int, what: str = "seeds") -> list[str]:
     if not failures:
         return []
-    return [
-        f"failed for {len(failures)} of {measured + len(failures)} {what}: {_short(failures[0].reason)}"
-    ]
+    return [f"failed for {len(failures)} of {measured + len(failures)} {what}: {_short(failures[0].reason)}"]
 
 
 def _short(reason: str) -> str:

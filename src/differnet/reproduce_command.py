@@ -28,7 +28,13 @@ def reproduce(
     category: Category = None,
     split: Split = None,
     seeds: Annotated[int, typer.Option(min=1, help="How many seeds and random subsets: 0, 1, ...")] = 3,
-    shots: Annotated[int, typer.Option(min=1, help="How many images the few are (table1, table2).")] = 16,
+    shots: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Train on so many images, drawn by each seed; in table1 and table2 beside all of them (16).",
+        ),
+    ] = None,
     count: Annotated[
         list[int] | None, typer.Option(min=1, help="Number of training images (fig7); repeatable.")
     ] = None,
@@ -48,23 +54,29 @@ def reproduce(
     A run that was stopped goes on where it was: finished cells are not computed again.
     """
     with guarded():
-        from differnet import config, datasets, reproduction_files, targets
+        from differnet import config, datasets, reproduction, reproduction_files, storage, targets
         from differnet.frame import with_mask_as_text
         from differnet.reports import Order
-        from differnet.reproduction import Lab
         from differnet.telling import tell_cell, tell_table
 
         if target not in targets.TARGETS:
             raise typer.BadParameter(f"{target!r} is not one of {_TARGETS}")
         chosen = targets.TARGETS[target]
+        if shots is not None and not chosen.takes_shots:
+            raise typer.BadParameter(f"{target} draws the numbers of --count; --shots is not for it")
+        if count and not chosen.takes_counts:
+            raise typer.BadParameter(f"--count is for fig7, not for {target}; --shots draws fewer images")
         name = preset or ("paper" if weights not in (None, "random") else chosen.preset)
         asked = with_mask_as_text(config.parse_assignments(settings or []))
         resolved = config.resolve(config.resolve(name, chosen.settings), asked)
         tables = datasets.read(data, check_layout(layout), category or (), split)
         for table in tables:
             err.print(repr(table), markup=False)
+            reproduction.check_kinds(table)
+        for suffix in (".csv", ".md", ".png"):
+            storage.check_target(directory / f"{target}{suffix}")
         with bars() as progress:
-            lab = Lab(directory / "cells", weights, device, progress, tell_cell)
+            lab = reproduction.Lab(directory / "cells", weights, device, progress, tell_cell)
             counts = tuple(sorted(set(count or targets.COUNTS)))
             report = chosen.make(Order(tuple(tables), resolved, range(seeds), shots, counts, lab.run))
         origin = reproduction_files.Origin(_command(context), name, resolved)

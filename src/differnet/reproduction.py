@@ -121,6 +121,14 @@ class Cell:
 OnCell = Callable[[Cell, bool], None]
 
 
+def check_kinds(dataset: Dataset) -> None:
+    """Raise :class:`LayoutError` for a data set whose test images cannot say anything of a fit."""
+    if len({sample.is_defective for sample in dataset.test}) < 2 or not dataset.train:
+        raise LayoutError(
+            f"{dataset!r}: training images, and both good and defective test images, are needed"
+        )
+
+
 class Lab:
     """Computes cells, or takes them from ``folder`` where they are finished.
 
@@ -145,10 +153,7 @@ class Lab:
         Raises :class:`LayoutError` where the test images cannot say anything, or masks do not fit their images, and
         :class:`OSError` where nothing can be written, both before anything is fitted.
         """
-        if len({sample.is_defective for sample in plan.dataset.test}) < 2 or not plan.dataset.train:
-            raise LayoutError(
-                f"{plan.dataset!r}: training images, and both good and defective test images, are needed"
-            )
+        check_kinds(plan.dataset)
         file = self.folder / f"{self.key(plan)}.json"
         picture = file.with_suffix(".png") if plan.maps else None
         cell = self._kept(file, picture)

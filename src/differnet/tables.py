@@ -30,7 +30,8 @@ def read_table(path: Path) -> Dataset:
     ``split`` is train or test; ``label`` good or defective (or normal and anomaly, or 0 and 1); ``defect`` the
     kind of defect; ``mask`` a picture of its pixels, white where defective; ``group`` what pictures of the same
     part or shoot have in common. Paths are relative to the table's folder, out of which ``..`` may lead, or absolute;
-    other columns are not read. Raises :class:`LayoutError` that names the row or for more than a million of them, and :class:`MissingExtraError` for Parquet without pyarrow.
+    other columns are not read. Raises :class:`LayoutError` that names the row, or for more than a million of them, and
+    :class:`MissingExtraError` for Parquet without pyarrow.
     """
     if path.is_dir():
         raise LayoutError(

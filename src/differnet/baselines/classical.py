@@ -54,7 +54,8 @@ class OnFeatures(ABC):
 
     def __repr__(self) -> str:
         name = type(self).__name__
-        return f"{name}({config.resolve(self.preset)}, weights={self.weights!r}, most_rows={self.most_rows}{self._steps})"
+        rest = f"weights={self.weights!r}, most_rows={self.most_rows}{self._steps}"
+        return f"{name}({config.resolve(self.preset)}, {rest})"
 
     def fit(
         self,
