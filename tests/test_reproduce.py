@@ -3,48 +3,24 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import json
-import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torchvision
 from PIL import Image
-from sklearn.metrics import roc_auc_score
 from typer.testing import CliRunner
 
-from conftest import TINY, defective_image, good_image
-from differnet import DifferNet, config, placement, published, reproduction, reproduction_files, targets
-from differnet import plans as plans_module
+from conftest import SMALL, defective_image, good_image, save
+from differnet import config, published, reproduction, targets
 from differnet.cli import app
-from differnet.datasets import Dataset, Sample, read
-from differnet.errors import DifferNetWarning, LayoutError, ModelFileError
-from differnet.metrics import auroc, recall_without_false_alarms
-from differnet.plans import Plan
-from differnet.reports import Order, Report, Table
-from differnet.reproduction import Cell, Lab
+from differnet.metrics import auroc
 
 RUN = CliRunner()
-SMALL = TINY | {
-    "sizes": [32],
-    "epochs": 4,
-    "train_views": 2,
-    "score_views": 4,
-    "blocks": 2,
-    "map_views": 1,
-    "runtime": "torch",
-}
 OPTIONS = ["--weights", "random"] + [
     x for name, value in SMALL.items() for x in ("--set", f"{name}={json.dumps(value)}")
 ]
-
-
-def save(path: Path, pixels: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(path)
 
 
 @pytest.fixture(scope="module")
@@ -59,21 +35,6 @@ def tiles(tmp_path_factory):
         save(root / f"MT_{kind}/Imgs/bad{i}.png", mask.astype(np.uint8) * 255)
     (root / "MT_Uneven/Imgs").mkdir(parents=True)
     (root / "split.txt").write_text("".join(f"good{i:02}.jpg\n" for i in range(10)))
-    return root
-
-
-@pytest.fixture(scope="module")
-def categories(tmp_path_factory):
-    """A miniature of MVTec AD with two categories."""
-    root = tmp_path_factory.mktemp("mvtec")
-    for number, name in enumerate(("bottle", "screw")):
-        for i in range(6):
-            save(root / name / f"train/good/{i}.png", good_image(100 * number + i, 40))
-        for i in range(3):
-            save(root / name / f"test/good/{i}.png", good_image(100 * number + 50 + i, 40))
-            pixels, mask = defective_image(10 * number + i, 40)
-            save(root / name / f"test/dent/{i}.png", pixels)
-            save(root / name / f"ground_truth/dent/{i}_mask.png", mask.astype(np.uint8) * 255)
     return root
 
 
@@ -189,22 +150,6 @@ def test_table_3_has_seven_rows_from_four_fits(tiles, tmp_path):
     assert "could not be checked" in page
 
 
-def test_rows_of_the_ablation_take_as_many_steps():
-    base = config.resolve("turned", {"score_views": 64})
-    plain, turned = (targets.ablated(base, (224,), is_turned) for is_turned in (False, True))
-    for settings in (plain, turned):
-        assert settings.is_settled
-        assert (settings.backbone.precision, settings.backbone.sizes) == ("f32", (224,))
-    assert (plain.views.rotation, plain.views.train_views, plain.views.brightness) == ("none", 1, (1.0, 1.0))
-    assert plain.training.epochs * 1 == turned.training.epochs * turned.views.train_views
-    paper = targets.ablated(config.resolve("paper"), (448,), False)
-    assert (paper.training.epochs, paper.views.train_views) == (192, 4)  # fresh views are drawn, all alike
-    assert (
-        targets.ablated(config.resolve("default"), (224,), True).flow
-        == config.resolve("default", {"blocks": 8, "hidden": 256}).flow
-    )
-
-
 def test_table_1_by_category_and_with_few_images(categories, tmp_path):
     options = ("--seeds", "2", "--shots", "3")
     _, rows, page = reproduce("table1", categories, tmp_path, *options)
@@ -295,119 +240,6 @@ def test_what_cannot_be_reproduced_is_said(categories, tiles, tmp_path):
     assert not (tmp_path / "cells").exists()
 
 
-def test_a_cell_depends_on_all_that_goes_into_it(categories, tmp_path, monkeypatch):
-    def key(plan, weights="random", device="cpu"):
-        return Lab(tmp_path, weights, device, lambda *_: None, lambda *_: None).key(plan)
-
-    bottle, screw = read(categories)
-    settings = config.resolve("default", SMALL)
-    plan = Plan(bottle, settings, 0)
-    auto = Plan(bottle, config.resolve(settings, {"runtime": "auto", "precision": "auto"}), 0)
-    plans = [
-        plan,
-        auto,
-        Plan(screw, settings, 0),
-        Plan(bottle, settings, 1),
-        Plan(bottle, config.resolve(settings, {"epochs": 5}), 0),
-        Plan(bottle, settings, 0, 3),
-        Plan(bottle, settings, 0, maps=True),
-        Plan(bottle, settings, 0, view_counts=(1,)),
-    ]
-    keys = [key(one) for one in plans] + [key(plan, None), key(plan, device="meta")]
-    with monkeypatch.context() as patch:  # what "auto" comes to where the fast runtimes are not installed
-        patch.setattr(placement, "_is_installed", lambda package: False)
-        assert key(plan) == keys[0]
-        keys.append(key(auto))
-    monkeypatch.setattr(plans_module, "versions", lambda: {"torch": "0.1"})
-    keys.append(key(plan))
-    assert len(set(keys)) == 12
-    monkeypatch.undo()
-    shutil.copytree(categories / "bottle", tmp_path / "elsewhere" / "bottle")
-    assert key(Plan(read(tmp_path / "elsewhere")[0], settings, 0)) == keys[0]
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda sample: {"mask_level": 1},
-        lambda sample: {"group": "a"},
-        lambda sample: {"defect": "cut"},
-        lambda sample: {"mask": None},
-        lambda sample: {"path": sample.path.with_name("1.png")},
-    ],
-)
-def test_a_cell_depends_on_each_sample_and_on_the_content_of_files(categories, tmp_path, change):
-    (data,) = read(categories, categories=["bottle"])
-    index = next(i for i, sample in enumerate(data.samples) if sample.mask)
-    sample = data.samples[index]
-
-    def content(changed):
-        return Dataset("bottle", (*data.samples[:index], changed, *data.samples[index + 1 :])).digest()
-
-    assert content(dataclasses.replace(sample, **change(sample))) != data.digest() == content(sample)
-    other = tmp_path / sample.mask.name
-    pixels = np.array(Image.open(sample.mask))
-    Image.fromarray(pixels).save(other)
-    assert content(dataclasses.replace(sample, mask=other)) == data.digest()
-    pixels[0, 0] ^= 255
-    Image.fromarray(pixels).save(other)
-    assert content(dataclasses.replace(sample, mask=other)) != data.digest()
-
-
-def test_maps_that_fail_do_not_lose_the_scores_of_a_fit(categories, tmp_path, monkeypatch):
-    def fail(*_):
-        raise RuntimeError("no room\nfor a map")
-
-    told = []
-    lab = Lab(tmp_path, "random", "cpu", lambda *_: None, lambda _, was_kept: told.append(was_kept))
-    (data,) = read(categories, categories=["bottle"])
-    plan = Plan(data, config.resolve("default", SMALL), 0, maps=True)
-    with monkeypatch.context() as patch:
-        patch.setattr(reproduction, "map_of_image", fail)
-        with pytest.warns(DifferNetWarning, match="heat maps could not be measured: RuntimeError: no room"):
-            cell = lab.run(plan)
-    assert (cell.pixel_auroc, cell.pixel_aupro, cell.picture) == (None, None, None)
-    assert cell.pixel_failure == "RuntimeError: no room"
-    again = lab.run(plan)
-    assert told == [False, True]
-    assert again.scores.tolist() == cell.scores.tolist()
-    order = Order((data,), plan.settings, (0,), None, (), lab.run)
-    report = targets.fig8(order)
-    assert report.table.rows[1][1:] == (None, None, None)
-    assert "Heat maps could not be measured: RuntimeError: no room" in report.notes
-
-
-def test_masks_that_do_not_fit_are_refused_before_a_fit(categories, tmp_path, monkeypatch):
-    monkeypatch.setattr(reproduction, "_compute", None)
-    (data,) = read(categories, categories=["bottle"])
-    lab = Lab(tmp_path, "random", "cpu", lambda *_: None, lambda *_: None)
-    for pixels, message in (
-        (np.ones((40, 40), np.uint8), "no pixel of the mask is as bright as 128 of 255, the brightest is 1"),
-        (np.full((40, 30), 255, np.uint8), r"mask of \(40, 30\) for an image of \(40, 40\) pixels"),
-    ):
-        save(tmp_path / "mask.png", pixels)
-        samples = tuple(
-            dataclasses.replace(sample, mask=tmp_path / "mask.png") if sample.mask else sample
-            for sample in data.samples
-        )
-        with pytest.raises(LayoutError, match=message):
-            lab.run(Plan(Dataset("bottle", samples), config.resolve("default", SMALL), 0, maps=True))
-
-
-def test_masks_without_a_defect_give_no_figures_of_pixels(categories, tmp_path):
-    (data,) = read(categories, categories=["bottle"])
-    save(tmp_path / "mask.png", np.zeros((40, 40), np.uint8))
-    samples = tuple(
-        dataclasses.replace(sample, mask=tmp_path / "mask.png") if sample.mask else sample
-        for sample in data.samples
-    )
-    lab = Lab(tmp_path / "cells", "random", "cpu", lambda *_: None, lambda *_: None)
-    quick = config.resolve("default", SMALL | {"epochs": 1})
-    cell = lab.run(Plan(Dataset("bottle", samples), quick, 0, maps=True))
-    assert (cell.pixel_auroc, cell.pixel_aupro, cell.pixel_failure) == (None, None, "")
-    assert cell.picture.is_file()
-
-
 def test_what_cannot_be_written_is_refused_before_a_fit(tiles, tmp_path, monkeypatch):
     monkeypatch.setattr(reproduction, "_compute", None)
     (tmp_path / "file").write_text("")
@@ -425,166 +257,3 @@ def test_options_that_a_target_does_not_take_are_refused(tiles, tmp_path):
         done = RUN.invoke(app, ["reproduce", target, str(tiles), "--out", str(tmp_path), option, "4"])
         assert done.exit_code == 2
         assert message in done.stderr
-
-
-def order_of(names, layout="", shots=None, split_file=None, seeds=(0,)):
-    """Ask for something of data sets that are names alone; cells are made up, and kept in the list beside."""
-    samples = tuple(Sample(Path(f"{i}.png"), "train") for i in range(20))
-    samples += (Sample(Path("x.png"), "test"), Sample(Path("y.png"), "test", "dent"))
-    tables = tuple(Dataset(name, samples, layout, split_file) for name in names)
-    plans = []
-
-    def run(plan):
-        plans.append(plan)
-        scores = [1.0, 2.0] * (len(plan.dataset.test) // 2)
-        n_train = plan.shots or len(plan.dataset.train)
-        return dataclasses.replace(
-            cell_of(scores, [False, True] * (len(scores) // 2)), shots=plan.shots, n_train=n_train
-        )
-
-    return Order(tables, config.DEFAULT, seeds, shots, (), run), plans
-
-
-@pytest.mark.parametrize("name", [name for name, target in targets.TARGETS.items() if target.takes_shots])
-def test_every_target_draws_as_few_images_as_are_asked_for(name, monkeypatch):
-    monkeypatch.setattr(Sample, "mask", Path("m.png"))
-    names = ["a", "b"] if name == "multimodal" else ["a"]
-    order, plans = order_of(names, shots=4, seeds=(0, 1))
-    report = targets.TARGETS[name].make(order)
-    few = [plan for plan in plans if 4 in (plan.shots, len(plan.dataset.train) / len(names))]
-    if name in ("table1", "table2"):
-        assert len(few) == len(plans) / 2
-    else:
-        assert len(few) == len(plans)
-        assert any("Fitted to 4 training images, drawn by each seed" in note for note in report.notes)
-    if name == "fig6":
-        assert [plan.seed for plan in plans] == [0]  # the one that is drawn
-    if name == "multimodal":
-        assert plans[0].dataset.train != plans[1].dataset.train
-
-
-def test_categories_that_say_nothing_are_refused_before_a_fit():
-    order, plans = order_of(["a", "b"])
-    first, second = order.datasets
-    lame = dataclasses.replace(second, samples=second.samples[:-1])
-    with pytest.raises(LayoutError, match=r"'b', 20 train, 1 good and 0 defective.* are needed"):
-        targets.multimodal(dataclasses.replace(order, datasets=(first, lame)))
-    assert plans == []
-
-
-def test_a_damaged_cell_is_named_and_one_of_another_version_refused(categories, tmp_path):
-    lab = Lab(tmp_path, "random", "cpu", lambda *_: None, lambda *_: None)
-    plan = Plan(read(categories)[0], config.resolve("default", SMALL), 0)
-    cell = lab.run(plan)
-    again = lab.run(plan)
-    assert cell.scores.tolist() == again.scores.tolist()
-    assert (cell.looks, cell.defects, cell.choice) == (again.looks, again.defects, again.choice)
-    assert [epoch for epoch, _ in cell.looks] == [1, 2, 3, 4]
-    assert cell.looks[-1][1] == pytest.approx(cell.auroc)  # the last look is at the result
-    assert cell.fit_seconds > 0 < cell.score_seconds_per_image
-    (file,) = tmp_path.glob("*.json")
-    whole = file.read_text()
-    for text in ("", "{}", whole.replace('"looks"', '"glances"'), whole[:-30]):
-        file.write_text(text)
-        with pytest.raises(ModelFileError, match="remove it to have it computed again"):
-            lab.run(plan)
-    empty = read(categories)[0]
-    with pytest.raises(LayoutError, match="are needed"):
-        lab.run(Plan(type(empty)("nothing", tuple(empty.train)), plan.settings, 0))
-
-
-def test_a_cell_is_what_the_detector_says(categories, tmp_path):
-    data, settings = read(categories)[1], config.resolve("default", SMALL | {"holdout": 0})
-    plan = Plan(data, settings, 1, shots=4, maps=True, view_counts=(1, 4))
-    cell = Lab(tmp_path, "random", "cpu", lambda *_: None, lambda *_: None).run(plan)
-    with pytest.warns(UserWarning, match="no good images were held out"):
-        detector = DifferNet(settings, 1, "random").fit([s.path for s in data.shots(4, seed=1).train])
-    tests = [sample.path for sample in data.test]
-    assert cell.scores == pytest.approx(detector.score(tests), rel=1e-6)
-    assert cell.by_views[4] == pytest.approx(cell.scores)
-    assert cell.by_views[1] == pytest.approx(detector.score(tests, views=1), rel=1e-6)
-    heats = [detector.localize(path).ravel() for path in tests]
-    masks = [sample.true_mask((40, 40)).ravel() for sample in data.test]
-    pixels = roc_auc_score(np.concatenate(masks), np.concatenate(heats))
-    assert cell.pixel_auroc == pytest.approx(pixels, abs=1e-3)
-
-
-def cell_of(scores, labels, looks=()):
-    defects = tuple("dent" if label else "good" for label in labels)
-    return Cell("x", 0, None, 1, defects, np.array(scores), {}, looks, None, None, 1.0, 1.0, None, "", "f32")
-
-
-def test_a_page_says_what_was_found_out_and_keeps_published_figures_as_printed(tmp_path):
-    cell = dataclasses.replace(cell_of([1.0, 2.0], [False, True]), choice="looked at upright", backbone="b")
-    table = Table(("a", "b"), (("x|y", 1 / 3), ("94.90", None), ("n", 7)))
-    report = Report("A title", table, (cell,), ("A note.",))
-    origin = reproduction_files.Origin("differnet reproduce x", "default", config.resolve("default"))
-    paths = reproduction_files.write(tmp_path, "t", report, origin)
-    assert [path.name for path in paths] == ["t.csv", "t.md"]
-    assert (tmp_path / "t.csv").read_bytes() == b"a,b\r\nx|y,0.3333\r\n94.90,\r\nn,7\r\n"
-    page = (tmp_path / "t.md").read_text()
-    assert "| a | b |\n| --- | --- |\n| x\\|y | 0.33 |\n| 94.90 |  |\n| n | 7 |\n" in page
-    assert "- A note.\n" in page
-    assert "- x, seed 0, 1 images: looked at upright\n" in page
-    assert "Fits: 1, of 1 to 1 s; 1000 to 1000 ms an image" in page
-    assert reproduction_files.to_dict("t", report, origin)["rows"] == [
-        ["x|y", 1 / 3],
-        ["94.90", None],
-        ["n", 7],
-    ]
-
-
-def test_recall_at_a_rate_of_false_alarms_by_hand():
-    scores = [*range(1, 11), 8.5, 9.5, 20.0]
-    cell = cell_of(scores, [False] * 10 + [True] * 3)
-    assert targets.recall_at(cell, 0.0) == pytest.approx(1 / 3) == cell.recall
-    assert targets.recall_at(cell, 0.09) == pytest.approx(1 / 3)
-    assert targets.recall_at(cell, 0.1) == pytest.approx(2 / 3)  # one of ten good ones may be rejected
-    assert targets.recall_at(cell, 0.2) == pytest.approx(1)
-    assert cell.recall == recall_without_false_alarms(cell.scores, cell.is_defective)
-
-
-@pytest.mark.parametrize(
-    ("names", "layout", "shots", "wanted"),
-    [
-        (sorted(published.MVTEC), "mvtec", None, ("94.9", "87.3")),
-        (sorted(published.MVTEC), "mvtec", 8, ("94.9", None)),
-        (sorted(published.MVTEC), "folder", None, (None, None)),
-        ([f"other {i}" for i in range(15)], "mvtec", None, (None, None)),
-    ],
-)
-def test_published_means_stand_beside_the_data_they_are_of(names, layout, shots, wanted):
-    (*_, mean) = targets.table1(order_of(names, layout, shots)[0]).table.rows
-    assert (mean[2], mean[6]) == wanted
-
-
-def test_published_figures_of_tiles_and_btad_stand_beside_their_data_alone():
-    tiles = targets.table2(order_of(["magnetic tiles"], "mtd", split_file="names.txt")[0])
-    assert [row[1] for row in tiles.table.rows[-2:]] == ["97.7", None]
-    by_chance = targets.table2(order_of(["magnetic tiles"], "mtd")[0])
-    assert [row[1] for row in by_chance.table.rows] == [None, None]
-    assert "the paper's split" in by_chance.notes[-1]
-    table = targets.table2(order_of(["magnetic tiles"], "table")[0])
-    assert [row[1] for row in table.table.rows] == [None, None]
-    assert len(table.notes) == 1
-    assert targets.fig5(order_of(["magnetic tiles"], "mtd", split_file="n.txt")[0]).table.rows[0][1] == "97.7"
-    assert targets.fig5(order_of(["magnetic tiles"], "mtd", 4, "n.txt")[0]).table.rows[0][1] is None
-    for layout, shots, known in (("btad", None, "95.53"), ("btad", 4, None), ("mvtec", None, None)):
-        assert targets.btad_report(order_of(["01"], layout, shots)[0]).table.rows[0][2] == known
-    every = sorted(published.MVTEC)
-    for layout, shots, known in (("mvtec", None, "90.2"), ("mvtec", 4, None), ("table", None, None)):
-        assert targets.multimodal(order_of(every, layout, shots)[0]).table.rows[15][2] == known
-
-
-def test_the_best_epoch_is_at_least_the_last():
-    labels = [False, False, True]
-    assert cell_of([1.0, 2.0, 3.0], labels, ((1, 0.5),)).best_auroc == 1.0
-    assert cell_of([1.0, 3.0, 2.0], labels, ((1, 0.9), (2, 0.5))).best_auroc == 0.9
-    assert cell_of([1.0, 3.0, 2.0], labels).best_auroc == 0.5
-
-
-def test_published_figures_have_a_source_and_differnet_leads_what_its_paper_compares():
-    paper = [float(figure.value) for figure in published.TABLE2 if figure.source == published.PAPER]
-    assert len(paper) == 6
-    assert max(paper) < float(published.TABLE2_DIFFERNET)
-    assert all(figure.source for figure in published.TABLE2)

@@ -206,7 +206,9 @@ def _cell(value: str | float | None) -> str:
 
 def tell_table(report: Any) -> None:
     """Show the table of a report, and say what must be said of it."""
-    shown = Table(*map(Text, report.table.columns), title=Text(report.title))
+    shown = Table(title=Text(report.title))
+    for column in report.table.columns:
+        shown.add_column(Text(column))
     for row in report.table.rows:
         shown.add_row(*(Text(_cell(value)) for value in row))
     out.print(shown)
