@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from differnet.console import bars, err, guarded, out, print_json
 from differnet.options import Category, Device, Json, LayoutName, Set, Split, Weights, check_layout
+
+if TYPE_CHECKING:
+    from differnet.targets import Target
 
 _TARGETS = "table1, table2, fig5, fig6, table3, fig7, fig8, multimodal or btad-report"
 
@@ -62,10 +65,7 @@ def reproduce(
         if target not in targets.TARGETS:
             raise typer.BadParameter(f"{target!r} is not one of {_TARGETS}")
         chosen = targets.TARGETS[target]
-        if shots is not None and not chosen.takes_shots:
-            raise typer.BadParameter(f"{target} draws the numbers of --count; --shots is not for it")
-        if count and not chosen.takes_counts:
-            raise typer.BadParameter(f"--count is for fig7, not for {target}; --shots draws fewer images")
+        _check_numbers(target, chosen, shots, count)
         name = preset or ("paper" if weights not in (None, "random") else chosen.preset)
         asked = with_mask_as_text(config.parse_assignments(settings or []))
         resolved = config.resolve(config.resolve(name, chosen.settings), asked)
@@ -87,6 +87,14 @@ def reproduce(
         tell_table(report)
         for path in paths:
             out.print(f"Look at {path}", markup=False)
+
+
+def _check_numbers(target: str, chosen: Target, shots: int | None, count: list[int] | None) -> None:
+    """Refuse numbers of images that a target would not look at."""
+    if shots is not None and not chosen.takes_shots:
+        raise typer.BadParameter(f"{target} draws the numbers of --count; --shots is not for it")
+    if count and not chosen.takes_counts:
+        raise typer.BadParameter(f"--count is for fig7, not for {target}; --shots draws fewer images")
 
 
 def _command(context: typer.Context) -> str:
