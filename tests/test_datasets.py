@@ -171,7 +171,11 @@ def test_masks_on_another_scale_are_refused_and_black_ones_taken_as_they_are(tmp
 def test_a_data_set_says_how_it_was_read(mtd, tmp_path):
     split = tmp_path / "split.txt"
     split.write_text("good1.jpg\n")
-    found = [datasets.read(mtd)[0], datasets.read(mtd, split_file=split)[0], datasets.read(mtd, "folder")[0]]
+    found = [
+        datasets.read(mtd)[0],
+        datasets.read(mtd, split_file=split)[0],
+        datasets.read(mtd / "MT_Free" / "Imgs", "folder")[0],
+    ]
     assert [(data.layout, data.split_file) for data in found] == [
         ("mtd", None),
         ("mtd", "split.txt"),

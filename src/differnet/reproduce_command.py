@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +13,7 @@ from differnet.console import bars, err, guarded, out, print_json
 from differnet.options import Category, Device, Json, LayoutName, Set, Split, Weights, check_layout
 
 if TYPE_CHECKING:
+    from differnet.datasets import Dataset
     from differnet.targets import Target
 
 _TARGETS = "table1, table2, fig5, fig6, table3, fig7, fig8, multimodal or btad-report"
@@ -57,7 +59,7 @@ def reproduce(
     A run that was stopped goes on where it was: finished cells are not computed again.
     """
     with guarded():
-        from differnet import config, datasets, reproduction, reproduction_files, storage, targets
+        from differnet import config, datasets, reproduction, reproduction_files, targets
         from differnet.frame import with_mask_as_text
         from differnet.reports import Order
         from differnet.telling import tell_cell, tell_table
@@ -70,11 +72,7 @@ def reproduce(
         asked = with_mask_as_text(config.parse_assignments(settings or []))
         resolved = config.resolve(config.resolve(name, chosen.settings), asked)
         tables = datasets.read(data, check_layout(layout), category or (), split)
-        for table in tables:
-            err.print(repr(table), markup=False)
-            reproduction.check_kinds(table)
-        for suffix in (".csv", ".md", ".png"):
-            storage.check_target(directory / f"{target}{suffix}")
+        _check_before_fits(tables, directory / target)
         with bars() as progress:
             lab = reproduction.Lab(directory / "cells", weights, device, progress, tell_cell)
             counts = tuple(sorted(set(count or targets.COUNTS)))
@@ -95,6 +93,18 @@ def _check_numbers(target: str, chosen: Target, shots: int | None, count: list[i
         raise typer.BadParameter(f"{target} draws the numbers of --count; --shots is not for it")
     if count and not chosen.takes_counts:
         raise typer.BadParameter(f"--count is for fig7, not for {target}; --shots draws fewer images")
+
+
+def _check_before_fits(tables: Sequence[Dataset], target: Path) -> None:
+    """Refuse what would be refused after hours: data that say nothing, and files that cannot be written."""
+    from differnet.reproduction import check_kinds
+    from differnet.storage import check_target
+
+    for table in tables:
+        err.print(repr(table), markup=False)
+        check_kinds(table)
+    for suffix in (".csv", ".md", ".png"):
+        check_target(target.with_name(target.name + suffix))
 
 
 def _command(context: typer.Context) -> str:
