@@ -211,14 +211,12 @@ def main() -> int:
     plan += [("full", name, method) for method in METHODS for name in WANTED]
     current = []
     for part, name, method in plan:
-        if part not in options.parts:
-            continue
         depends = depends_on(data_set(name, options.data, options.split, options.work), method)
         for seed in range(
             options.patchcore_seeds if (part, method) == ("full", "PatchCore") else options.seeds
         ):
             key = {"part": part, "data": name, "method": method, "seed": seed} | depends
-            if not _finished(kept, key):
+            if part in options.parts and not _finished(kept, key):
                 subprocess.run(
                     [sys.executable, *sys.argv, "--one", part, name, method, str(seed)], check=True
                 )
