@@ -16,6 +16,16 @@ if TYPE_CHECKING:
     from differnet.datasets import Dataset
     from differnet.targets import Target
 
+Few = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Train on so many images, drawn by each seed; in table1 and table2 beside all of them (16).",
+    ),
+]
+Counts = Annotated[
+    list[int] | None, typer.Option(min=1, help="Number of training images (fig7); repeatable.")
+]
 _TARGETS = "table1, table2, fig5, fig6, table3, fig7, fig8, multimodal or btad-report"
 
 
@@ -33,16 +43,8 @@ def reproduce(
     category: Category = None,
     split: Split = None,
     seeds: Annotated[int, typer.Option(min=1, help="How many seeds and random subsets: 0, 1, ...")] = 3,
-    shots: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Train on so many images, drawn by each seed; in table1 and table2 beside all of them (16).",
-        ),
-    ] = None,
-    count: Annotated[
-        list[int] | None, typer.Option(min=1, help="Number of training images (fig7); repeatable.")
-    ] = None,
+    shots: Few = None,
+    count: Counts = None,
     preset: Annotated[
         str | None,
         typer.Option(
