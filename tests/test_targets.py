@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from differnet import config, published, reproduction_files, targets
+from differnet import config, published, reproduction_files, targets, telling
 from differnet.datasets import Dataset, Sample
 from differnet.errors import LayoutError
 from differnet.metrics import recall_without_false_alarms
@@ -173,3 +173,15 @@ def test_published_figures_have_a_source_and_differnet_leads_what_its_paper_comp
         "97.7",
     )
     assert published.BTAD_REPORT == {"01": "95.53", "02": "79.53", "03": "92.40"}
+
+
+def test_what_is_shown_has_zeros_and_brackets(capsys):
+    table = Table(("bins [a]", "good"), ((0.0, 0), ("[b]", None)))
+    telling.tell_table(Report("Scores of parts[1]", table, ()))
+    shown = capsys.readouterr().out
+    assert "bins [a]" in shown
+    assert "Scores of parts[1]" in shown
+    assert [line.split("│")[1:3] for line in shown.splitlines() if line.startswith("│")] == [
+        [" 0.00     ", " 0    "],
+        [" [b]      ", "      "],
+    ]
