@@ -148,7 +148,8 @@ def test_thresholds_keep_what_they_promise(scores, rate):
     found = calibrate.choose_threshold(scores, rate)
     assert np.isfinite(found.value) or scores.max() >= 1e300
     rejected = (1 + np.count_nonzero(scores >= found.value)) / (len(scores) + 1)
-    assert rejected == found.promised
+    assert rejected <= found.promised  # less where scores tie
+    assert rejected == found.promised or len(set(scores)) < len(scores)
     assert found.promised <= max(rate + 1e-9, 1 / (len(scores) + 1))
     for score in scores:
         p = calibrate.p_value(float(score), scores)

@@ -9,7 +9,7 @@ from differnet.errors import ModelFileError
 
 _MOST_NUMBERS = 2**31  # in one layer's output
 _KNOWN = {
-    "Abs", "AdaptiveAvgPool", "AdaptiveMaxPool", "Add", "AvgPool", "BatchNormInference", "Broadcast",
+    "Abs", "AdaptiveAvgPool", "AdaptiveMaxPool", "Add", "AvgPool", "BatchNormInference", "Broadcast", "Ceiling",
     "Clamp", "Concat", "Const", "Convert", "ConvertLike", "Convolution", "DepthToSpace", "Divide", "Einsum",
     "Elu", "Equal", "Erf", "Exp", "FakeConvert", "FakeQuantize", "Floor", "Gather", "Gelu", "Greater",
     "GreaterEqual", "GroupConvolution", "GroupNormalization", "HSigmoid", "HSwish", "HardSigmoid",
