@@ -21,10 +21,10 @@ ORDER = [
     "record", "evidence", "choice", "trial", "localize", "formats", "artifact",
     "verdict", "scorer", "preparing", "fitting", "crossfit", "recalibrate", "conversion",
     "detector", "demo", "pictures", "charts", "findings", "report", "evaluate", "evaluation_files",
-    "published", "reproduction", "reports", "targets", "reproduction_files",
+    "stopwatch", "plans", "published", "reproduction", "reports", "targets", "reproduction_files",
     "baselines.method", "baselines.ours", "baselines.classical", "baselines.pixels", "baselines.geotrans",
     "baselines.ganomaly", "baselines.dsebm", "baselines.adgan", "baselines.peers", "baselines.peer_flows",
-    "baselines.catalogue", "cells", "stopwatch", "compare", "comparison_table",
+    "baselines.catalogue", "cells", "compare", "comparison_table",
     "journal", "rows", "showcase", "watch", "console", "telling", "options", "deciding", "reproduce_command",
     "compare_command", "score_command", "cli", "__main__",
 ]  # fmt: skip

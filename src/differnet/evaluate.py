@@ -28,6 +28,7 @@ from differnet.detector import DifferNet
 from differnet.errors import DifferNetWarning, LayoutError
 from differnet.features import Progress, by_epoch, silent
 from differnet.metrics import PixelAupro, PixelAuroc, PixelFigures, auroc, recall_without_false_alarms
+from differnet.samples import check_masks
 from differnet.verdict import Heat, Prediction, ViewScores
 
 NO_THRESHOLD_NOTE = (
@@ -139,10 +140,11 @@ def evaluate(
 
     ``on_map`` sees, for the first seed, each test image that is good or has a mask with its heat map;
     ``on_run`` sees every finished seed.
-    Raises :class:`LayoutError` when there is nothing to fit on or to judge.
+    Raises :class:`LayoutError` when there is nothing to fit on or to judge, or a mask does not fit its image.
     """
     if not dataset.train or not dataset.test:
         raise LayoutError(f"{dataset!r}: training and test images are both needed")
+    check_masks(dataset.test if maps else ())
     runs = []
     for seed in seeds:
         chosen = dataset if shots is None else dataset.shots(shots, seed)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from differnet.console import err, out, print_json, printable
 
@@ -123,7 +124,7 @@ def tell_run(run: Any) -> None:
 
 def tell_evaluation(document: dict[str, Any]) -> None:
     """Say the figures of one data set."""
-    out.print(f"[bold]{document['dataset']}[/]")
+    out.print(Text(document["dataset"], style="bold"))
     for name in ("image_auroc", "recall_without_false_alarms", "pixel_auroc", "pixel_aupro"):
         values = [value for value in document[name] if value is not None]
         if values:
@@ -205,12 +206,17 @@ def tell_cell(cell: Any, was_kept: bool) -> None:
     err.print(f"{which}: AUROC {cell.auroc:.4f} ({how})", markup=False)
 
 
+def _cell(value: str | float | None) -> str:
+    return "" if value is None else f"{value:.2f}" if isinstance(value, float) else str(value)
+
+
 def tell_table(report: Any) -> None:
     """Show the table of a report, and say what must be said of it."""
-    shown = Table(*report.table.columns, title=report.title)
+    shown = Table(title=Text(report.title))
+    for column in report.table.columns:
+        shown.add_column(Text(column))
     for row in report.table.rows:
-        texts = [f"{value:.2f}" if isinstance(value, float) else str(value or "") for value in row]
-        shown.add_row(*texts)
+        shown.add_row(*(Text(_cell(value)) for value in row))
     out.print(shown)
     for note in report.notes:
         out.print(note, markup=False)
