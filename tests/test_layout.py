@@ -20,7 +20,7 @@ ORDER = [
     "metrics", "known", "groups", "calibrate", "anytime", "gate", "light", "drift", "train", "features", "bank",
     "record", "evidence", "choice", "trial", "localize", "formats", "artifact",
     "verdict", "scorer", "preparing", "fitting", "crossfit", "recalibrate", "conversion",
-    "detector", "demo", "pictures", "charts", "findings", "report", "evaluate", "evaluation_files",
+    "detector", "demo", "pictures", "charts", "findings", "report", "maps", "evaluate", "evaluation_files",
     "stopwatch", "plans", "published", "reproduction", "reports", "targets", "reproduction_files",
     "baselines.method", "baselines.ours", "baselines.classical", "baselines.pixels", "baselines.geotrans",
     "baselines.ganomaly", "baselines.dsebm", "baselines.adgan", "baselines.peers", "baselines.peer_flows",

@@ -33,8 +33,8 @@ from differnet.errors import (
     NumericalError,
     in_a_line,
 )
-from differnet.evaluate import pixel_figures
 from differnet.features import Progress, silent
+from differnet.maps import pixel_figures
 from differnet.metrics import PixelFigures, auroc
 from differnet.samples import check_masks
 from differnet.stopwatch import Stopwatch, machine

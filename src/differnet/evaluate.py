@@ -13,7 +13,6 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -27,7 +26,8 @@ from differnet.datasets import Dataset, Sample
 from differnet.detector import DifferNet
 from differnet.errors import DifferNetWarning, LayoutError
 from differnet.features import Progress, by_epoch, silent
-from differnet.metrics import PixelAupro, PixelAuroc, PixelFigures, auroc, recall_without_false_alarms
+from differnet.maps import pixel_figures
+from differnet.metrics import PixelFigures, auroc, recall_without_false_alarms
 from differnet.samples import check_masks
 from differnet.verdict import Heat, Prediction, ViewScores
 
@@ -318,27 +318,6 @@ def _calibrated(
     judge = detector.sibling(holdout=settings.decision.holdout, folds=settings.decision.folds)
     _fit(judge, dataset, bank, progress, scale_maps=False)
     return judge
-
-
-def pixel_figures(
-    localize: Callable[[Path], Heat],
-    samples: Sequence[Sample],
-    progress: Progress,
-    on_heat: Callable[[int, Heat], None] | None,
-) -> PixelFigures:
-    """Measure heat maps over all images that are good or have a mask; ``on_heat`` sees each with its position."""
-    area, regions = PixelAuroc(), PixelAupro()
-    for index, sample in enumerate(samples):
-        if sample.is_defective and sample.mask is None:
-            continue
-        heat = localize(sample.path)
-        mask = sample.true_mask(heat.shape)
-        area.add(heat, mask)
-        regions.add(heat, mask)
-        if on_heat:
-            on_heat(index, heat)
-        progress("drawing heat maps", index + 1, len(samples))
-    return PixelFigures(area.value(), regions.value())
 
 
 def _flagged(verdicts: Sequence[Prediction], chosen: npt.NDArray[np.bool_]) -> float | None:

@@ -25,11 +25,11 @@ from differnet.artifact import Model, versions
 from differnet.backbone import MultiScale
 from differnet.datasets import Dataset, Sample
 from differnet.errors import DifferNetWarning, LayoutError, ModelFileError, in_a_line
-from differnet.evaluate import pixel_figures
 from differnet.features import Describer, Progress, by_epoch
 from differnet.flow import Flow
 from differnet.images import load
 from differnet.localize import map_of_image
+from differnet.maps import pixel_figures
 from differnet.metrics import PixelFigures, auroc, recall_without_false_alarms
 from differnet.plans import Plan, digest_of_weights, surroundings
 from differnet.reading import Reading, settled_reading
