@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import warnings
@@ -294,13 +295,13 @@ def tiny_disk(tmp_path):
     """A file system of 64 kB, where the system lets us mount one."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
+    mount = [shutil.which("mount") or "mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
     try:
         subprocess.run(mount, check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError) as error:
         pytest.skip(f"no tmpfs can be mounted here ({error})")
     yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    subprocess.run([shutil.which("umount") or "umount", str(folder)], check=True)
 
 
 def test_a_disk_that_is_really_full_leaves_the_old_file(tiny_disk):
