@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import resource
@@ -144,8 +145,11 @@ def test_a_resumed_table_equals_an_uninterrupted_one(scene, tmp_path, suffix):
     assert table.read_bytes() == wanted.read_bytes()
     table.unlink()
     made = {
-        "rows": 1,
+        "rows": 2,
+        "version": importlib.metadata.version("differnet"),
         "model": digest(scene / "model.safetensors"),
+        "runtime": "torch",
+        "precision": "f32",
         "views": None,
         "maps": None,
         "on-error": "skip",

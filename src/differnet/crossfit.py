@@ -10,7 +10,8 @@ from torch import Tensor
 
 from differnet import calibrate, train
 from differnet.artifact import Model
-from differnet.bank import describe_all, identity, kept_bank
+from differnet.bank import describe_all, identity, kept_bank, locked
+from differnet.features import name_of
 from differnet.fitting import Fitter, Given
 from differnet.record import record_of
 from differnet.scorer import view_scores
@@ -32,12 +33,23 @@ def fit(
     far to train and the ranges of 8-bit integers were found out from all of them. :func:`differnet.fitting.split`
     refused what cannot be done.
     """
-    decision = fitter.config.decision
-    if not decision.folds:
-        return fitter.fit(good, held, folder, on_epoch, bank, scale_maps)
+    with locked(folder):
+        if not fitter.config.decision.folds:
+            return fitter.fit(good, held, folder, on_epoch, bank, scale_maps)
+        return _cross_fit(fitter, good, folder, on_epoch, bank, scale_maps)
+
+
+def _cross_fit(
+    fitter: Fitter,
+    good: Given,
+    folder: Path | None,
+    on_epoch: train.OnEpoch,
+    bank: Tensor | None,
+    scale_maps: bool,
+) -> Model:
     count = len(good.images)
     names = range(count) if good.groups is None else good.groups
-    folds = calibrate.folds_of(names, decision.folds, fitter.seed)
+    folds = calibrate.folds_of(names, fitter.config.decision.folds, fitter.seed)
     if bank is None and not fitter.config.views.fresh_views:
         bank = _described(fitter, good, folder)
     features = fitter.describe_held_out(good.images)
@@ -49,7 +61,8 @@ def fit(
             [good.images[i] for i in others], [], None, lambda epoch, total: None, rows
         )
         for index in fold:
-            scores[index] = view_scores(flow, fitter.read, features[index], fitter.device)
+            name = name_of(good.images[index])
+            scores[index] = view_scores(flow, fitter.read, features[index], fitter.device, name)
         fitter.progress("cross-fitting", number, len(folds))
     model = fitter.fit(good, Given([]), folder, on_epoch, bank, scale_maps)
     record = record_of(good.images, good.groups, fitter.way, None, fitter.progress, len(folds))

@@ -16,7 +16,7 @@ from differnet.artifact import Model
 from differnet.backbone import MultiScale
 from differnet.bank import describe_all, identity, kept_bank
 from differnet.errors import ConfigError
-from differnet.features import Describer, FreshViews, Progress
+from differnet.features import Describer, FreshViews, Progress, name_of, naming
 from differnet.flow import Flow
 from differnet.frame import shown, to_square
 from differnet.heap import give_back
@@ -86,6 +86,10 @@ class Fitter:
             record_of(held.images, held.groups, self.way, sources, self.progress) if held.images else None
         )
         flow, history = self.train_flow(fitted.images, features, folder, on_epoch, bank)
+        scores = [
+            view_scores(flow, self.read, part, self.device, name_of(image))
+            for image, part in zip(held.images, features, strict=True)
+        ]
         return Model(
             config=self.config,
             seed=self.seed,
@@ -94,7 +98,7 @@ class Fitter:
             channels=self.module.channels,
             runtime=self.describer.runtime.name,
             flow=flow,
-            view_scores=stack_scores([view_scores(flow, self.read, part, self.device) for part in features]),
+            view_scores=stack_scores(scores),
             map_scale=map_scale(
                 flow,
                 self.read,
@@ -210,7 +214,8 @@ def map_scale(
     for index, item in enumerate(some, 1):
         pixels = load_image(item)
         square = to_square(pixels, describer.side, settings.views)
-        heat = localize.heat_map(square, module, flow, read, settings, describer.other_numbers)
+        with naming(item):
+            heat = localize.heat_map(square, module, flow, read, settings, describer.other_numbers)
         peaks.append(float(shown(heat, pixels.shape, settings.views).max()))
         progress("scaling heat maps", index, len(some))
     return max(float(np.median(peaks)), 1e-30)

@@ -20,7 +20,7 @@ from torch import Tensor
 from differnet import threads
 from differnet.backbone import MultiScale
 from differnet.errors import MissingExtraError, ModelFileError
-from differnet.graph_check import check_graph
+from differnet.graph_check import check_graph, check_shapes
 from differnet.runtime import GROUP, Precision, one_torch_thread
 
 _TOGETHER = GROUP // 2  # views in one request; two requests run at a time
@@ -141,6 +141,7 @@ def run_graph(graph: Graph) -> OpenVinoRuntime:
     check_graph(graph.xml, len(graph.constants))
     try:
         model = openvino.Core().read_model(model=graph.xml, weights=graph.constants)
+        check_shapes(model)
         return OpenVinoRuntime(model, "int8")
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]
