@@ -7,7 +7,6 @@ import errno
 import io
 import os
 import signal
-import sys
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
@@ -68,13 +67,6 @@ def not_for_ever():
     before = signal.signal(signal.SIGALRM, stop)
     yield
     signal.signal(signal.SIGALRM, before)
-
-
-def test_what_waits_is_noticed(tmp_path, monkeypatch):
-    os.mkfifo(tmp_path / "pipe")
-    monkeypatch.setattr(images, "decode", lambda path: path.read_bytes())
-    monkeypatch.setattr(sys.modules[__name__], "SLOW", 1)
-    assert complaint(hostile.Case(tmp_path / "pipe", "a pipe")) == "slow"
 
 
 def test_each_has_its_outcome(cases):

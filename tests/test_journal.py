@@ -20,7 +20,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from conftest import good_image
-from differnet import journal
+from differnet import journal, load
 from differnet.cli import app
 from differnet.errors import ConfigError, DifferNetWarning
 
@@ -148,7 +148,7 @@ def test_a_resumed_table_equals_an_uninterrupted_one(scene, tmp_path, suffix):
         "rows": 2,
         "version": importlib.metadata.version("differnet"),
         "model": digest(scene / "model.safetensors"),
-        "runtime": "torch",
+        "runtime": load(scene / "model.safetensors").describer.runtime.name,
         "precision": "f32",
         "views": None,
         "maps": None,

@@ -33,7 +33,7 @@ def model(tmp_path_factory, detector):
     detector.save(root / "fitted.safetensors")
     done = RUN.invoke(
         app,
-        ["calibrate", str(root / "fitted.safetensors"), str(root / "good"), "--rate", "0.1", "--out",
+        ["calibrate", str(root / "fitted.safetensors"), str(root / "good"), "--rate", "0.1", "--marginal", "--out",
          str(root / "model.safetensors")],
     )  # fmt: skip
     assert done.exit_code == 0, done.output

@@ -199,7 +199,11 @@ def _decode_tiff(file: BinaryIO, name: str, page: int) -> Pixels:
             bits = tags.get(258, (1,))
             if max(bits) <= 8 or max(len(bits), tags.get(277, 1)) == 1:  # of deep colour Pillow keeps 8 bits
                 places = tags.get(273) or tags.get(324), tags.get(279) or tags.get(325)
-                _check_segments(file, *places, _count_segments(tags, image.width, image.height), name)
+                sides = (
+                    int(tags.get(256, image.width)),
+                    int(tags.get(257, image.height)),
+                )  # as stored, not turned
+                _check_segments(file, *places, _count_segments(tags, *sides), name)
                 ImageOps.exif_transpose(image, in_place=True)
                 return from_pil(image, name)
     except UnidentifiedImageError:
