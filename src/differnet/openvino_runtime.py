@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib
 import sys
@@ -104,7 +105,7 @@ class OpenVinoRuntime:
             options = {"NUM_STREAMS": str(streams), "INFERENCE_PRECISION_HINT": floats}
             if (most := threads.limit()) is not None:
                 options["INFERENCE_NUM_THREADS"] = str(most)
-            compiled = openvino.Core().compile_model(self._model, "CPU", options)
+            compiled = core().compile_model(self._model, "CPU", options)
             self._queues[key] = openvino.AsyncInferQueue(compiled, streams)
             self._queues[key].set_callback(_store)
         return self._queues[key]
@@ -121,9 +122,21 @@ def import_openvino() -> Any:
         ) from error
 
 
+@functools.cache
+def core() -> Any:
+    """Return OpenVINO's Core, one for the process, with its CPU plugin loaded; it is never given up.
+
+    On processors with AMX each plugin sets a stack for signals and, when it ends, sets the one from before again. Where
+    plugins end in another order than they began, that one is gone, and the next Ctrl-C ends in a segmentation fault.
+    """
+    found = import_openvino().Core()
+    found.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return found
+
+
 def has_bf16() -> bool:
     """Whether this CPU computes in bfloat16 itself (AMX or AVX-512)."""
-    return "BF16" in import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def convert(module: MultiScale) -> Any:
@@ -137,10 +150,9 @@ def convert(module: MultiScale) -> Any:
 
 def run_graph(graph: Graph) -> OpenVinoRuntime:
     """Compile the bytes of an int8 graph; raises :class:`ModelFileError` when they are none."""
-    openvino = import_openvino()
     check_graph(graph.xml, len(graph.constants))
     try:
-        model = openvino.Core().read_model(model=graph.xml, weights=graph.constants)
+        model = core().read_model(model=graph.xml, weights=graph.constants)
         check_shapes(model)
         return OpenVinoRuntime(model, "int8")
     except RuntimeError as error:

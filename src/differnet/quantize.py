@@ -19,7 +19,7 @@ from torch import Tensor
 from differnet.backbone import MultiScale
 from differnet.errors import QuantizationError
 from differnet.heap import give_back
-from differnet.openvino_runtime import Graph, convert, import_openvino, run_graph
+from differnet.openvino_runtime import Graph, convert, core, run_graph
 from differnet.runtime import TorchRuntime
 
 IMAGES = 24  # good images that give the ranges, one group of views each
@@ -35,7 +35,7 @@ def quantize(
     told of each. Raises :class:`QuantizationError` when the new features point elsewhere than
     PyTorch's: a cosine below 0.9 on the first group.
     """
-    import_openvino()  # first, so that NNCF finds no telemetry either
+    core()  # first, so that NNCF finds no telemetry either, and that its own ends before
     import nncf
     from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 
