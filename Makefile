@@ -18,8 +18,9 @@ $(VENV)/.installed: pyproject.toml
 demo: install
 	$(BIN)/differnet demo --out $(DEMO_OUT)
 
+# Two at a time, each computing in one thread: more would wait for each other.
 test: install browser
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 # The report is tested in a browser: the system's Chromium, else Debian's, else the one that Playwright downloads.
 # Where none can be had, those tests say so and are skipped, or fail where DIFFERNET_NEEDS_BROWSER is set.
