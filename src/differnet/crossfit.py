@@ -10,7 +10,7 @@ from torch import Tensor
 
 from differnet import calibrate, train
 from differnet.artifact import Model
-from differnet.bank import describe_all, identity, kept_bank, locked
+from differnet.bank import locked
 from differnet.features import name_of
 from differnet.fitting import Fitter, Given
 from differnet.record import record_of
@@ -51,7 +51,7 @@ def _cross_fit(
     names = range(count) if good.groups is None else good.groups
     folds = calibrate.folds_of(names, fitter.config.decision.folds, fitter.seed)
     if bank is None and not fitter.config.views.fresh_views:
-        bank = _described(fitter, good, folder)
+        bank = fitter.describe_training(good.images, folder, fitter.key_of(good.images, folder))
     features = fitter.describe_held_out(good.images)
     scores: dict[int, ViewScores] = {}
     for number, fold in enumerate(folds, 1):
@@ -68,12 +68,3 @@ def _cross_fit(
     record = record_of(good.images, good.groups, fitter.way, None, fitter.progress, len(folds))
     table = np.stack([scores[index] for index in range(count)])
     return replace(model, view_scores=table, calibrated_on=record)
-
-
-def _described(fitter: Fitter, good: Given, folder: Path | None) -> Tensor:
-    """Describe all training views once, for every fold; kept in ``folder`` as an ordinary fit would."""
-    at_hand = fitter.prepared.described
-    if folder is None:
-        return describe_all(fitter.describer, good.images, fitter.seed, fitter.progress, at_hand)
-    key = identity(fitter.describer, good.images, (fitter.network, fitter.seed))
-    return kept_bank(fitter.describer, good.images, fitter.seed, folder, key, fitter.progress, at_hand)

@@ -144,7 +144,7 @@ class Fitter:
         bank: Tensor | None,
     ) -> tuple[Flow, tuple[Epoch, ...]]:
         """Fit a new flow; ``held``: features (V, W) of images whose likelihood is noted on the way."""
-        key = identity(self.describer, images, (self.network, self.seed)) if folder else ""
+        key = self.key_of(images, folder)
         flow = self._new_flow()
         source = self._source(images, folder, key, bank)
         if flow.whitening is not None:
@@ -177,6 +177,22 @@ class Fitter:
             self.progress("describing held-out images", len(features), len(held))
         return features
 
+    def describe_training(self, images: Sequence[ImageLike], folder: Path | None, key: str) -> Tensor:
+        """Describe the training views of all images: (N, V, W); kept in ``folder``, if any, under ``key``."""
+        at_hand = self.prepared.described
+        bank = (
+            describe_all(self.describer, images, self.seed, self.progress, at_hand)
+            if folder is None
+            else kept_bank(self.describer, images, self.seed, folder, key, self.progress, at_hand)
+        )
+        at_hand.clear()  # the bank has them now
+        give_back()
+        return bank
+
+    def key_of(self, images: Sequence[ImageLike], folder: Path | None) -> str:
+        """Return the digest of all that training features of ``images`` depend on; nothing is kept without a folder."""
+        return identity(self.describer, images, (self.network, self.seed)) if folder else ""
+
     def _new_flow(self) -> Flow:
         shape = self.config.flow
         flow = Flow(self.read.features, *shape.size, shape.depth, shape.clamp, self.seed, shape.start)
@@ -185,17 +201,11 @@ class Fitter:
     def _source(
         self, images: Sequence[ImageLike], folder: Path | None, key: str, bank: Tensor | None
     ) -> train.Source:
-        training, at_hand = self.config.training, self.prepared.described
+        training = self.config.training
         if self.config.views.fresh_views:
             return FreshViews(self.describer, images, training, self.seed, self.progress, self.read.rows)
         if bank is None:
-            bank = (
-                describe_all(self.describer, images, self.seed, self.progress, at_hand)
-                if folder is None
-                else kept_bank(self.describer, images, self.seed, folder, key, self.progress, at_hand)
-            )
-            at_hand.clear()  # the bank has them now
-            give_back()
+            bank = self.describe_training(images, folder, key)
         return train.Bank(bank.flatten(0, 1), training.batch, self.seed, self.read.rows)
 
 
