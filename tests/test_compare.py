@@ -24,7 +24,7 @@ from differnet.baselines import catalogue
 from differnet.baselines.dsebm import Dsebm
 from differnet.cli import app
 from differnet.compare import compare
-from differnet.errors import ConfigError, DifferNetWarning, LayoutError
+from differnet.errors import ConfigError, DifferNetWarning, ImageError, LayoutError
 from differnet.stopwatch import Stopwatch
 
 RUN = CliRunner()
@@ -303,7 +303,7 @@ def test_what_cannot_work_is_refused_before_anything_is_measured(tables, tmp_pat
     second = [datasets.Dataset("second", (*tables[0].samples, sample)) for sample in (ones, gone)]
     with pytest.raises(LayoutError, match="the brightest is 1"):
         measured([tables[0], second[0]], ["differnet"])
-    with pytest.raises(FileNotFoundError, match=r"gone\.png"):
+    with pytest.raises(ImageError, match=r"gone\.png: no such file"):
         measured([tables[0], second[1]], ["1nn"])
     no_test = datasets.Dataset("none", tuple(tables[0].train))
     with pytest.raises(LayoutError, match="training and test images are both needed"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shutil
 
 import numpy as np
@@ -14,7 +15,7 @@ from conftest import SMALL, save
 from differnet import DifferNet, config, placement, reproduction, targets
 from differnet import plans as plans_module
 from differnet.datasets import Dataset, read
-from differnet.errors import DifferNetWarning, LayoutError, ModelFileError
+from differnet.errors import DifferNetWarning, ImageError, LayoutError, ModelFileError
 from differnet.plans import Plan
 from differnet.reports import Order
 from differnet.reproduction import Lab
@@ -77,6 +78,15 @@ def test_a_cell_depends_on_each_sample_and_on_the_content_of_files(categories, t
     pixels[0, 0] ^= 255
     Image.fromarray(pixels).save(other)
     assert content(dataclasses.replace(sample, mask=other)) != data.digest()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_in_place_of_an_image_is_refused_and_not_waited_for(categories, tmp_path):
+    (data,) = read(categories, categories=["bottle"])
+    os.mkfifo(tmp_path / "pipe.png")
+    first = dataclasses.replace(data.samples[0], path=tmp_path / "pipe.png")
+    with pytest.raises(ImageError, match="pipe"):
+        Dataset("bottle", (first, *data.samples[1:])).digest()
 
 
 def test_maps_that_fail_do_not_lose_the_scores_of_a_fit(categories, tmp_path, monkeypatch):

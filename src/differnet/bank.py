@@ -17,15 +17,14 @@ import torch
 from torch import Tensor
 
 from differnet import storage
-from differnet.decoding import opened
-from differnet.errors import ConfigError, ImageError, ModelFileError
+from differnet.decoding import file_digest
+from differnet.errors import ConfigError, ModelFileError
 from differnet.features import Describer, Progress
 from differnet.images import ImageLike, Page, load
 from differnet.locks import TakenError, open_locked
 
 LARGE = 512 * 2**20  # bytes; a larger bank lives in a file that the system pages in and out
 _ROWS, _STATE = "bank.npy", "bank.json"
-_PART = 2**20  # bytes of a file at a time
 _LOCK = "lock"
 _OFTEN = 50  # images between two notes of how far a kept bank is
 
@@ -69,15 +68,7 @@ def content_digest(image: ImageLike) -> bytes:
     """
     if not isinstance(image, (str, os.PathLike)):
         return hashlib.sha256(load(image).tobytes()).digest()
-    total = hashlib.sha256(str(image.number).encode() if isinstance(image, Page) else b"")
-    path = Path(image)
-    with opened(path) as file:  # a pipe is not waited for, a device not read
-        try:
-            for part in iter(lambda: file.read(_PART), b""):
-                total.update(part)
-        except OSError as error:
-            raise ImageError(f"{path}: cannot be read: {error.strerror}") from error
-    return total.digest()
+    return file_digest(Path(image), str(image.number).encode() if isinstance(image, Page) else b"")
 
 
 @contextmanager

@@ -6,7 +6,6 @@ that is the same. A method that fails does not end the run.
 
 from __future__ import annotations
 
-import hashlib
 import math
 import traceback
 import warnings
@@ -36,6 +35,7 @@ from differnet.errors import (
 from differnet.features import Progress, silent
 from differnet.maps import pixel_figures
 from differnet.metrics import PixelFigures, auroc
+from differnet.plans import digest_of_weights
 from differnet.samples import check_masks
 from differnet.stopwatch import Stopwatch, machine
 
@@ -203,10 +203,11 @@ def _check(tables: Sequence[Dataset], names: Sequence[str], seeds: Sequence[int]
 
 def _surroundings(weights: str | None) -> dict[str, str]:
     """Say what all methods of a run depend on besides data and settings."""
-    file = None if weights is None else Path(weights)
-    digest = hashlib.sha256(file.read_bytes()).hexdigest() if file and file.is_file() else str(weights)
     known = versions() | {"scikit-learn": sklearn.__version__}
-    return {"weights": digest, "versions": ", ".join(f"{k} {v}" for k, v in known.items())}
+    return {
+        "weights": digest_of_weights(weights),
+        "versions": ", ".join(f"{k} {v}" for k, v in known.items()),
+    }
 
 
 def _pixels(method: Method, table: Dataset, progress: Progress) -> PixelFigures:

@@ -18,6 +18,7 @@ not deflate) needs the package ``imagecodecs`` and is refused without it.
 from __future__ import annotations
 
 import errno
+import hashlib
 import math
 import os
 import stat
@@ -50,6 +51,7 @@ _HEAD = 30  # bytes that say what a file is, and how large a WebP is
 _MOST_DEEP_BYTES = 2**31  # of a PNG with 16 bits a colour, which is read as a whole
 _ORIENTATION = 0x0112
 _CUT = "; the file is cut off or damaged"
+_PART = 2**20  # bytes of a file at a time
 _NOT_REGULAR = (
     (stat.S_ISDIR, "a folder"),
     (stat.S_ISFIFO, "a pipe"),
@@ -105,6 +107,21 @@ def opened(path: Path) -> Iterator[BinaryIO]:
         if found.st_size == 0:
             raise ImageError(f"{path}: the file is empty")
         yield file
+
+
+def file_digest(path: Path, start: bytes = b"") -> bytes:
+    """Return the SHA-256 of ``start`` and a file, read a part at a time.
+
+    Raises :class:`ImageError` for what is no regular file.
+    """
+    total = hashlib.sha256(start)
+    with opened(path) as file:
+        try:
+            for part in iter(lambda: file.read(_PART), b""):
+                total.update(part)
+        except OSError as error:
+            raise ImageError(f"{path}: cannot be read: {error.strerror}") from error
+    return total.digest()
 
 
 def _open_at_once(path: str, flags: int) -> int:

@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from differnet.decoding import file_digest
 from differnet.errors import LayoutError
 from differnet.images import SUFFIXES, load, load_mask
 
@@ -108,14 +109,17 @@ class Dataset:
         return replace(self, samples=(*kept, *self.test))
 
     def digest(self, on_file: Callable[[int, int], None] = lambda done, total: None) -> str:
-        """Return the SHA-256 of the files of all images and masks, with what each is for; ``on_file`` counts them."""
+        """Return the SHA-256 of the files of all images and masks, with what each is for; ``on_file`` counts them.
+
+        Raises :class:`ImageError` for what is no regular file.
+        """
         total = hashlib.sha256()
         for index, sample in enumerate(self.samples, 1):
             group = "" if sample.group is None else f" {sample.group!r}"
             line = f"{sample.path.name} {sample.split} {sample.defect} {sample.mask_level}{group}\n"
             total.update(line.encode("utf-8", "surrogateescape"))
             for path in (sample.path, sample.mask):
-                total.update(b"none" if path is None else hashlib.sha256(path.read_bytes()).digest())
+                total.update(b"none" if path is None else file_digest(path))
             on_file(index, len(self.samples))
         return total.hexdigest()
 
