@@ -152,7 +152,18 @@ TURNED = Config(
     flow=Flow(hidden=256, depth=2),
     training=Training(10, 100, batch=192, learning_rate=1e-3, schedule="one-cycle", eps=1e-6),
 )
-PRESETS: Mapping[str, Config] = {"default": DEFAULT, "fast": FAST, "turned": TURNED, "paper": PAPER}
+THOROUGH = dataclasses.replace(
+    DEFAULT,
+    views=dataclasses.replace(DEFAULT.views, rotation="full", score_views=64),
+    backbone=dataclasses.replace(DEFAULT.backbone, precision="f32"),
+)
+PRESETS: Mapping[str, Config] = {
+    "default": DEFAULT,
+    "fast": FAST,
+    "thorough": THOROUGH,
+    "turned": TURNED,
+    "paper": PAPER,
+}
 
 
 def names() -> dict[str, str]:
