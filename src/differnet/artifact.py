@@ -23,16 +23,17 @@ import torch
 from torch import Tensor
 
 from differnet import backbone, config, storage
-from differnet.anytime import EarlyStop, early_stop
+from differnet.anytime import EarlyStop
 from differnet.backbone import MultiScale
-from differnet.calibrate import Threshold, check_count, choose_threshold
+from differnet.calibrate import Threshold, check_count
 from differnet.choice import Choice
-from differnet.errors import ConfigError, ModelFileError, WeightsError
+from differnet.errors import ModelFileError, WeightsError
 from differnet.flow import Flow, Permutation
 from differnet.openvino_runtime import Graph
 from differnet.reading import Reading, settled_reading
 from differnet.record import CalibrationRecord, Sources, from_header
-from differnet.runtime import GROUP, Precision
+from differnet.runtime import Precision
+from differnet.standard import Standard
 from differnet.train import Epoch
 from differnet.views import count_views
 
@@ -86,8 +87,7 @@ class Model:
 
     def calibration(self, views: int | None = None) -> npt.NDArray[np.float64]:
         """Return the scores (M,) of the held-out images in their first ``views`` views, or in all."""
-        scores: npt.NDArray[np.float64] = self.view_scores[:, :views].mean(axis=1)
-        return scores
+        return self.standard.calibration(views)
 
     @cached_property
     def reading(self) -> Reading:
@@ -99,15 +99,25 @@ class Model:
         """How many views an image is scored in."""
         return count_views(self.config.views.score_views, self.config.views)
 
-    @cached_property
+    @property
     def early_stop(self) -> EarlyStop:
         """When it is certain before all views were seen; raises :class:`ConfigError` when that is not known."""
-        if self.view_scores.shape[1] != self.usual_views:
-            raise ConfigError(
-                "views = 'auto' needs the scores of held-out images in every scoring view, which this model "
-                "lacks: calibrate it on good images first"
-            )
-        return early_stop(self.view_scores, GROUP)
+        return self.standard.early_stop
+
+    @cached_property
+    def standard(self) -> Standard:
+        """What scores are judged by."""
+        views, decision = self.config.views, self.config.decision
+        upright = count_views(2, views) == 1
+        return Standard(
+            self.view_scores,
+            self.usual_views,
+            "upright" if upright else "even" if views.score_rotations == "even" else "random",
+            decision.rate,
+            decision.confidence,
+            decision.review_rate,
+            self.calibrated_on.folds if self.calibrated_on else 0,
+        )
 
 
 def save(path: str | Path, model: Model) -> None:
@@ -185,10 +195,7 @@ def threshold(model: Model, views: int | None = None, rate: float | None = None)
 
     ``rate``: another than that of the settings. Nothing when no good images were held out.
     """
-    if len(model.view_scores) == 0:
-        return None
-    decision, folds = model.config.decision, model.calibrated_on.folds if model.calibrated_on else 0
-    return choose_threshold(model.calibration(views), rate or decision.rate, decision.confidence, folds)
+    return model.standard.threshold(views, rate)
 
 
 def summarise(model: Model) -> dict[str, Any]:

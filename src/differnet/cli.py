@@ -10,6 +10,7 @@ import typer
 from differnet import __version__, deciding, options
 from differnet.compare_command import compare
 from differnet.console import bars, err, guarded, out, print_json, print_json_rows
+from differnet.export_command import export
 from differnet.heap import keep_large_tables_apart
 from differnet.reproduce_command import reproduce
 from differnet.telling import tell_demo, tell_evaluation, tell_fit, tell_model, tell_rows, tell_run
@@ -280,6 +281,7 @@ def info(
 
 app.command()(deciding.calibrate)
 app.command()(deciding.report)
+app.command()(export)
 
 
 def _watch(detector: Any, file: Path | None, views: Any) -> Any:

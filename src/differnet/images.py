@@ -16,7 +16,6 @@ from typing import Any, TypeAlias, Union
 
 import numpy as np
 import numpy.typing as npt
-import tifffile
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from differnet.errors import ImageError
@@ -158,9 +157,9 @@ def _is_deep_colour(image: Image.Image) -> bool:
 def _from_deep_png(path: Path) -> Pixels:
     try:
         from torchvision.io import ImageReadMode, decode_png, read_file
-    except ImportError as error:  # torchvision means to drop its decoders one day
+    except ImportError as error:  # an inspection station has none, and it means to drop its decoders one day
         raise ImageError(
-            f"{path}: a PNG with 16 bits a colour, which this torchvision no longer decodes; save it as TIFF"
+            f"{path}: a PNG with 16 bits a colour, and no torchvision here that decodes it; save it as TIFF"
         ) from error
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -172,6 +171,10 @@ def _from_deep_png(path: Path) -> Pixels:
 
 def _from_tiff(path: Path) -> Pixels:
     """Read what Pillow does not know, for instance 16-bit RGB, from the first page."""
+    try:
+        import tifffile  # here, since an inspection station may do without
+    except ImportError as error:
+        raise ImageError(f"{path}: this kind of TIFF needs tifffile: pip install tifffile") from error
     try:
         with tifffile.TiffFile(path) as tiff:
             page = tiff.pages[0]

@@ -136,18 +136,29 @@ def contribution_maps(
     at = (y if features is None else features.to(y)).clone().requires_grad_(True)
     with torch.enable_grad():
         (gradient,) = torch.autograd.grad(score.latent_norm(flow(read.rows(at))[0]).sum(), at)
-    reference = read.in_row(flow.whitening.mean.to(y)) + y - at.detach()
-    places = 1 if module.grid == 1 else 1 + module.grid**2
-    by_place, reference = (row.view(len(views), places, -1) for row in (gradient, reference))
-    heat = y.new_zeros(len(views), 1, *views.shape[2:])
+    mean = read.in_row(flow.whitening.mean.to(y))
+    return shared_out(maps, gradient, mean + y - at.detach(), module.grid, views.shape[-1], blur)
+
+
+def shared_out(
+    maps: list[Tensor], slopes: Tensor, reference: Tensor, grid: int, side: int, blur: float
+) -> Tensor:
+    """Share scores out among the cells of feature ``maps`` (V, C, h, w), pooled over parts of a ``grid``: (V, S, S).
+
+    ``slopes`` (V, W): of the scores with the pooled features; ``reference`` (V, W): what cells count against.
+    ``side``: S. Forward operations alone.
+    """
+    count, places = slopes.shape[0], 1 if grid == 1 else 1 + grid**2
+    by_place, against = (row.reshape(count, places, -1) for row in (slopes, reference))
+    heat = slopes.new_zeros(count, 1, side, side)
     start = 0
     for one in maps:
         part = slice(start, start := start + one.shape[1])
-        slopes, cells = by_place[..., part], one.flatten(2)
-        excess = slopes @ cells - (slopes * reference[..., part]).sum(dim=2, keepdim=True)  # (V, P, h * w)
-        shares = (excess * averages(one, module.grid).T).sum(dim=1) * cells.shape[2]
-        plane = shares.view(len(views), 1, *one.shape[2:])
-        heat += F.interpolate(plane, size=heat.shape[2:], mode="bilinear", align_corners=False)
+        rises, cells = by_place[..., part], one.flatten(2)
+        excess = rises @ cells - (rises * against[..., part]).sum(dim=2, keepdim=True)  # (V, P, h * w)
+        shares = (excess * averages(one, grid).T).sum(dim=1) * cells.shape[2]
+        plane = shares.view(count, 1, *one.shape[2:])
+        heat = heat + F.interpolate(plane, size=(side, side), mode="bilinear", align_corners=False)
     return gaussian_blur(heat.clamp_min(0), blur)[:, 0]
 
 

@@ -17,9 +17,10 @@ import torch
 from torch import Tensor
 
 from differnet.backbone import MultiScale
+from differnet.engines import import_openvino
 from differnet.errors import QuantizationError
 from differnet.heap import give_back
-from differnet.openvino_runtime import Graph, convert, import_openvino, run_graph
+from differnet.openvino_runtime import Graph, convert, run_graph
 from differnet.runtime import TorchRuntime
 
 IMAGES = 24  # good images that give the ranges, one group of views each

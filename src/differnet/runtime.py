@@ -9,10 +9,10 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
+from differnet.anytime import GROUP as GROUP
 from differnet.backbone import MultiScale
 from differnet.errors import ConfigError
 
-GROUP = 4  # views that go through the backbone together
 Precision = Literal["f32", "f16", "bf16", "int8"]
 
 

@@ -1,0 +1,319 @@
+"""The station: it judges as the detector does, without torch, and trusts no folder that it should not."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from conftest import TINY, defective_image, good_image
+from differnet import DifferNet, DifferNetWarning, Inspector, export, frame, localize
+from differnet.config import Views
+from differnet.engines import OnnxEngine, OpenVinoEngine
+from differnet.errors import ConfigError, ExportError, ImageError, ModelFileError, NumericalError
+from differnet.graphs import HeatMapping, Rendering
+from differnet.station import folder as folders
+from differnet.station.inspector import enlarge
+from differnet.views import even_views, random_views, render
+
+SMALL = TINY | {"epochs": 2, "hidden": 8, "blocks": 2, "runtime": "torch"}
+UPRIGHT = SMALL | {
+    "rotation": "none",
+    "score_rotations": "even",
+    "grid": 2,
+    "pooling": "largest",
+    "start": "gaussian",
+    "review_rate": 0.4,
+    "rate": 0.2,
+}
+TURNED = SMALL | {"start": "gaussian", "rate": 0.2, "fill": "zeros"}
+BLOCKED = ("torch", "torchvision", "timm", "scipy", "sklearn", "pydantic", "safetensors", "tifffile", "typer")
+
+
+def fit(images, **settings):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DifferNetWarning)
+        return DifferNet("default", seed=1, weights="random", **settings).fit(images)
+
+
+@pytest.fixture(scope="module")
+def upright(good_images):
+    return fit(good_images, **UPRIGHT)
+
+
+@pytest.fixture(scope="module")
+def turned(good_images):
+    return fit(good_images, **TURNED)
+
+
+@pytest.fixture(scope="module")
+def fixed(upright, tmp_path_factory):
+    """The folder of upright views in OpenVINO."""
+    place = tmp_path_factory.mktemp("stations") / "fixed"
+    export.export(upright, place, "openvino", images=[good_image(i) for i in range(3)])
+    return place
+
+
+@pytest.fixture(scope="module")
+def turning(turned, tmp_path_factory):
+    """The folder of turned views in OpenVINO."""
+    place = tmp_path_factory.mktemp("stations") / "turning"
+    export.export(turned, place, "openvino", images=[good_image(i) for i in range(3)])
+    return place
+
+
+@pytest.fixture
+def copied(fixed, tmp_path):
+    """A folder of its own, to spoil."""
+    shutil.copytree(fixed, tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+def pictures():
+    wide = np.random.default_rng(5).integers(0, 256, (40, 90, 3), dtype=np.uint8)
+    return [good_image(500), defective_image(3)[0], wide, good_image(501, 33)]
+
+
+def agree(found, wanted, heat=False):
+    assert found.score == pytest.approx(wanted.score, rel=1e-4)
+    assert (found.verdict, found.views, found.p_value) == (wanted.verdict, wanted.views, wanted.p_value)
+    assert found.threshold == pytest.approx(wanted.threshold, rel=1e-12)
+    assert found.percent == pytest.approx(wanted.percent, rel=1e-4)
+    if heat:
+        assert found.heat_map.shape == wanted.heat_map.shape
+        np.testing.assert_allclose(found.heat_map, wanted.heat_map, atol=1e-3 * wanted.heat_map.max())
+
+
+def test_a_folder_of_upright_views_judges_as_the_detector(upright, fixed):
+    inspector = Inspector(fixed)
+    for image in pictures():
+        agree(inspector.predict(image, heat_map=True), upright.predict(image, heat_map=True), heat=True)
+    assert (
+        inspector.predict(good_image(1)).review_threshold == upright.predict(good_image(1)).review_threshold
+    )
+
+
+def test_a_folder_of_turned_views_judges_as_the_detector(turned, turning):
+    inspector = Inspector(turning)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DifferNetWarning)  # few images: the promise of stopping early is weak
+        for image, views in zip(pictures(), (None, 3, "auto", "auto"), strict=True):
+            agree(inspector.predict(image, True, views), turned.predict(image, True, views), heat=True)
+    np.testing.assert_allclose(
+        inspector.view_scores(pictures()[2]),
+        turned.view_scores(turned.describe(pictures()[2])),
+        rtol=1e-4,
+    )
+
+
+def test_onnx_judges_as_the_detector(upright, tmp_path):
+    found = export.export(upright, tmp_path / "onnx", "onnx", images=pictures())
+    assert (found.images, found.synthetic, found.verdicts) == (4, False, 0)
+    inspector = Inspector(tmp_path / "onnx", threads=1)
+    assert {type(one) for one in inspector._engines.values()} == {OnnxEngine}
+    agree(inspector.predict(pictures()[1]), upright.predict(pictures()[1]))
+    assert sorted(path.name for path in (tmp_path / "onnx").iterdir()) == [
+        "calibration.json",
+        "manifest.json",
+        "map.onnx",
+        "score.onnx",
+    ]
+
+
+def test_tiles_and_frames_and_masks_come_along(good_images, tmp_path):
+    mask = np.zeros((64, 64), dtype=np.uint8)
+    mask[:20, :30] = 255
+    settings = UPRIGHT | {"frame": "pad", "tiles": 2, "ignore": mask, "sizes": [32, 16]}
+    detector = fit(good_images, **settings)
+    found = export.export(detector, tmp_path / "tiles", "openvino")
+    assert found.synthetic
+    inspector = Inspector(tmp_path / "tiles")
+    for image in pictures():
+        agree(inspector.predict(image, heat_map=True), detector.predict(image, heat_map=True), heat=True)
+
+
+def test_it_needs_no_torch(upright, fixed, tmp_path):
+    """In a process in which whatever a station has not cannot be imported."""
+    Image.fromarray(pictures()[1]).save(tmp_path / "part.png")
+    code = (
+        "import sys\n"
+        f"for name in {BLOCKED!r}: sys.modules[name] = None\n"
+        "import differnet\n"
+        f"found = differnet.Inspector({str(fixed)!r}).predict({str(tmp_path / 'part.png')!r}, heat_map=True)\n"
+        "print(repr(found.score), found.verdict, found.heat_map.shape)\n"
+        f"print([name for name in {BLOCKED!r} if sys.modules.get(name) is not None])\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    first, loaded = run.stdout.splitlines()
+    score, verdict, *shape = first.split(maxsplit=2)
+    wanted = upright.predict(pictures()[1])
+    assert float(score) == pytest.approx(wanted.score, rel=1e-4)
+    assert (verdict, shape, loaded) == (wanted.verdict, ["(64, 64)"], "[]")
+
+
+def test_a_stream_and_a_monitor(fixed):
+    inspector = Inspector(fixed)
+    found = list(inspector.predict_iter(iter(pictures())))
+    assert [one.score for one in found] == [inspector.predict(image).score for image in pictures()]
+    monitor = inspector.drift_monitor()
+    assert monitor.update(found[0].score, 128.0, 1.0).images == 1
+    assert "threshold" in repr(inspector)
+    assert inspector.promise.rate == 0.2
+
+
+def test_what_it_cannot_do_is_said(turning, fixed, tmp_path):
+    inspector = Inspector(turning)
+    for views in (0, 9, "many"):
+        with pytest.raises(ConfigError, match="8 random view"):
+            inspector.predict(good_image(1), views=views)
+    with pytest.raises(ImageError, match="no such file"):
+        Inspector(fixed).predict(tmp_path / "none.png")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda root: (root / "score.bin").unlink(), "missing"),
+        (lambda root: (root / "score.bin").write_bytes(b"short"), "5 bytes where"),
+        (lambda root: flip(root / "score.bin"), "digest is not the one"),
+        (lambda root: flip(root / "calibration.json"), "digest is not the one"),
+        (lambda root: (root / "manifest.json").unlink(), "has no manifest.json"),
+        (lambda root: (root / "manifest.json").write_text("{"), "not JSON"),
+        (lambda root: (root / "manifest.json").write_text("[1]"), "not the folder of a station"),
+        (lambda root: edit(root, kind="detector"), "not the folder of a station"),
+        (lambda root: edit(root, format=99), "format 99; this version reads format 1"),
+        (lambda root: edit(root, engine="pickle"), "engine 'pickle'"),
+        (lambda root: edit(root, files={"../../etc/passwd": {"bytes": 1, "sha256": ""}}), "were wanted"),
+        (lambda root: edit(root, views=[]), "0 views"),
+        (lambda root: edit(root, views=[[0, 1]]), "a table of shape"),
+        (lambda root: edit(root, maps=None), "heat maps without a graph"),
+        (lambda root: edit(root, views=[[1.0, 1, 1]]), "no graph that renders"),
+        (lambda root: edit(root, square=None), "does not fit together"),
+    ],
+)
+def test_folders_that_cannot_be_trusted_are_refused(copied, spoil, message):
+    spoil(copied)
+    with pytest.raises(ModelFileError, match=message):
+        Inspector(copied)
+
+
+def flip(path):
+    """Change one byte and leave the size as it is."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def edit(root, **changes):
+    path = root / folders.MANIFEST
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def resign(root):
+    """Write digests that fit, as somebody would who can write to the folder."""
+    names = [path.name for path in root.iterdir() if path.name != folders.MANIFEST]
+    edit(root, files=folders.describe_files({name: (root / name).read_bytes() for name in names}))
+
+
+def test_a_foreign_graph_is_refused_whatever_its_digest(copied):
+    (copied / "score.xml").write_bytes(b"<html></html>")
+    resign(copied)
+    with pytest.raises(ModelFileError, match="cannot read the graph"):
+        Inspector(copied)
+
+
+def test_a_machine_that_computes_otherwise_is_refused(copied):
+    path = copied / folders.CALIBRATION
+    values = json.loads(path.read_text())
+    values["probe"] = [1.1 * value for value in values["probe"]]
+    path.write_text(json.dumps(values))
+    resign(copied)
+    with pytest.raises(NumericalError, match="differ by 9.1%"):
+        Inspector(copied)
+
+
+def test_a_folder_that_judges_otherwise_is_not_kept(upright, tmp_path, monkeypatch):
+    """A graph that renders another flow: the figures are in the error, and nothing is left."""
+    other = fit([good_image(i) for i in range(50, 74)], **UPRIGHT)
+    original = export.write_graphs
+    monkeypatch.setattr(export, "write_graphs", lambda detector, *rest: original(other, *rest))
+    with pytest.raises(ExportError, match=r"scores differ by at most \d.*nothing was written"):
+        export.export(upright, tmp_path / "wrong", "openvino", images=pictures())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_cannot_be_exported_is_refused(upright, tmp_path):
+    with pytest.raises(ConfigError, match="differnet quantize"):
+        export.export(upright, tmp_path / "int8", "openvino", int8=True)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").write_text("mine")
+    with pytest.raises(ConfigError, match="is there already"):
+        export.export(upright, tmp_path / "full", "openvino")
+    assert [path.name for path in tmp_path.iterdir()] == ["full"]
+
+
+def test_maps_by_the_pixels_are_left_out_and_said(detector, tmp_path):
+    export.export(detector, tmp_path / "plain", "openvino", images=[good_image(1)])
+    inspector = Inspector(tmp_path / "plain")
+    assert inspector.predict(good_image(1)).heat_map is None
+    with pytest.raises(ConfigError, match="eq. 7"):
+        inspector.predict(good_image(1), heat_map=True)
+    with pytest.raises(ConfigError, match="eq. 7"):
+        inspector.localize(good_image(1))
+
+
+@pytest.mark.parametrize("fill", ["zeros", "reflection", "border"])
+def test_the_graph_renders_the_same_views(fill):
+    views = random_views(5, Views(), torch.Generator().manual_seed(0))
+    for channels in (1, 3):
+        square = 255 * torch.rand(channels, 24, 24, generator=torch.Generator().manual_seed(1)).expand(
+            3, -1, -1
+        )
+        wanted = render(square, views, fill)
+        found = Rendering(24, fill)(square[None], *views)
+        torch.testing.assert_close(found, wanted, atol=0.02, rtol=0)
+
+
+@pytest.mark.parametrize("name", ["upright", "turned"])
+def test_maps_without_a_gradient_are_the_detectors(name, request):
+    detector = request.getfixturevalue(name)
+    model, settings = detector.model, detector.config
+    turned = even_views(settings.maps.map_views, settings.views)
+    square = frame.to_square(pictures()[1], 64)
+    mapping = HeatMapping(detector.module, model.flow, model.reading, settings.blur, turned.angles)
+    views = render(square, turned, settings.views.fill)
+    wanted = localize.heat_map(square, detector.module, model.flow, model.reading, settings)
+    torch.testing.assert_close(mapping(views), wanted, rtol=1e-3, atol=1e-3 * float(wanted.max()))
+    exact = detector.module(views) * 1.01
+    other = localize.contribution_maps(
+        views, detector.module, model.flow, model.reading, settings.blur, exact
+    )
+    if len(turned) == 1:
+        torch.testing.assert_close(mapping(views, exact), other[0], rtol=1e-3, atol=1e-3 * float(other.max()))
+
+
+def test_maps_are_enlarged_as_torch_does():
+    part = np.random.default_rng(0).random((7, 5), dtype=np.float32)
+    for shape in ((7, 5), (31, 40), (3, 4), (1, 9)):
+        wanted = torch.nn.functional.interpolate(
+            torch.from_numpy(part)[None, None], size=shape, mode="bilinear", align_corners=False
+        )
+        np.testing.assert_allclose(enlarge(part, shape), wanted[0, 0], atol=1e-6)
+
+
+def test_openvino_takes_any_number_of_views(fixed):
+    engine = OpenVinoEngine(*((fixed / name).read_bytes() for name in folders.names_of("score", "openvino")))
+    views = np.random.default_rng(0).uniform(0, 255, (3, 3, 64, 64)).astype(np.float32)
+    together = engine.run({"views": views})
+    one_by_one = [engine.run({"views": views[i : i + 1]})["norms"][0] for i in range(3)]
+    np.testing.assert_allclose(together["norms"], one_by_one, rtol=1e-5)
+    with pytest.raises(ModelFileError, match="does not take these inputs"):
+        engine.run({"pictures": views})
