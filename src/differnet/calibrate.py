@@ -25,6 +25,7 @@ import warnings
 from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -170,12 +171,14 @@ def at_most(successes: int, trials: int, chance: float) -> float:
     return min(float(np.exp(logs).sum()), 1.0)
 
 
+@lru_cache(maxsize=256)
 def _most_above(n: int, rate: float, confidence: float) -> int:
     """Return the largest r with P(Binomial(n, rate) <= r) <= 1 - confidence, 0 where that holds for none."""
     limit = 1 - confidence + 1e-12
     return max(bisect.bisect_right(range(n), limit, key=lambda r: at_most(r, n, rate)) - 1, 0)
 
 
+@lru_cache(maxsize=256)
 def _rate_exceeded(n: int, above: int, chance: float) -> float:
     """Return the false-alarm rate that is exceeded with ``chance`` alone: of the law Beta(above + 1, n - above)."""
     low, high = 0.0, 1.0

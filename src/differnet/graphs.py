@@ -81,6 +81,7 @@ class HeatMapping(nn.Module):
 
     reference: Tensor
     places: Tensor
+    kernel: Tensor
     grid: Tensor
 
     def __init__(self, module: MultiScale, flow: Flow, read: Reading, blur: float, angles: Tensor) -> None:
@@ -89,10 +90,10 @@ class HeatMapping(nn.Module):
             raise ConfigError("heat maps without a gradient need a flow that starts as a Gaussian")
         self.module = module
         self.head = Head(flow, read)
-        self.blur = blur
         self.angles = angles
         self.register_buffer("reference", self.head.read.in_row(flow.whitening.mean))
         self.register_buffer("places", _inverse(self.head.columns, self.head.read.width))
+        self.register_buffer("kernel", localize.gaussian_kernel(blur, module.sizes[0]).float())
         self.register_buffer("grid", sampling_grid(-angles, module.sizes[0]))
 
     def forward(self, views: Tensor, features: Tensor | None = None) -> Tensor:
@@ -104,7 +105,8 @@ class HeatMapping(nn.Module):
         nothing = rows.new_zeros(views.shape[0], 1)
         slopes = torch.cat((rows, nothing), dim=1)[:, self.places]
         reference = self.reference + pooled - at
-        heat = localize.shared_out(maps, slopes, reference, self.module.grid, views.shape[-1], self.blur)
+        heat = localize.shared_out(maps, slopes, reference, self.module.grid, self.module.sizes[0])
+        heat = localize.blurred(heat, self.kernel)[:, 0]
         return heat[0] if len(self.angles) == 1 else turn_back(heat, self.angles, self.grid)
 
 

@@ -137,13 +137,12 @@ def contribution_maps(
     with torch.enable_grad():
         (gradient,) = torch.autograd.grad(score.latent_norm(flow(read.rows(at))[0]).sum(), at)
     mean = read.in_row(flow.whitening.mean.to(y))
-    return shared_out(maps, gradient, mean + y - at.detach(), module.grid, views.shape[-1], blur)
+    heat = shared_out(maps, gradient, mean + y - at.detach(), module.grid, views.shape[-1])
+    return gaussian_blur(heat, blur)[:, 0]
 
 
-def shared_out(
-    maps: list[Tensor], slopes: Tensor, reference: Tensor, grid: int, side: int, blur: float
-) -> Tensor:
-    """Share scores out among the cells of feature ``maps`` (V, C, h, w), pooled over parts of a ``grid``: (V, S, S).
+def shared_out(maps: list[Tensor], slopes: Tensor, reference: Tensor, grid: int, side: int) -> Tensor:
+    """Share scores out among the cells of feature ``maps`` (V, C, h, w), pooled over parts of a ``grid``: (V, 1, S, S).
 
     ``slopes`` (V, W): of the scores with the pooled features; ``reference`` (V, W): what cells count against.
     ``side``: S. Forward operations alone.
@@ -159,15 +158,25 @@ def shared_out(
         shares = (excess * averages(one, grid).T).sum(dim=1) * cells.shape[2]
         plane = shares.view(count, 1, *one.shape[2:])
         heat = heat + F.interpolate(plane, size=(side, side), mode="bilinear", align_corners=False)
-    return gaussian_blur(heat.clamp_min(0), blur)[:, 0]
+    return heat.clamp_min(0)
 
 
 def gaussian_blur(images: Tensor, sigma: float) -> Tensor:
     """Blur (V, C, H, W) by a Gaussian cut off at 3 sigma, mirrored at the rim; the shape stays."""
-    radius = min(max(1, round(3 * sigma)), min(images.shape[-2:]) - 1)
-    offsets = torch.arange(-radius, radius + 1, dtype=images.dtype, device=images.device)
+    return blurred(images, gaussian_kernel(sigma, min(images.shape[-2:])).to(images))
+
+
+def gaussian_kernel(sigma: float, side: int) -> Tensor:
+    """Return the weights (K,), float64, of a Gaussian cut off at 3 sigma, for images of at least ``side`` pixels."""
+    radius = min(max(1, round(3 * sigma)), side - 1)
+    offsets = torch.arange(-radius, radius + 1, dtype=torch.float64)
     kernel = torch.exp(-0.5 * (offsets / sigma) ** 2)
-    kernel = kernel / kernel.sum()
+    return kernel / kernel.sum()
+
+
+def blurred(images: Tensor, kernel: Tensor) -> Tensor:
+    """Blur (V, C, H, W) by weights (K,), mirrored at the rim; the shape stays."""
+    radius = int(kernel.shape[0]) // 2
     planes = images.flatten(0, 1).unsqueeze(1)
     planes = F.conv2d(F.pad(planes, (radius, radius, 0, 0), mode="reflect"), kernel.view(1, 1, 1, -1))
     planes = F.conv2d(F.pad(planes, (0, 0, radius, radius), mode="reflect"), kernel.view(1, 1, -1, 1))

@@ -96,5 +96,8 @@ def _through_subnet(net: Subnet, x: Tensor, at_s: Tensor, at_t: Tensor) -> Tenso
     h, _ = x.chunk(2, dim=1)
     slope = torch.cat((at_s * (2 / math.pi) / (1 + (h / net.clamp).square()), at_t), dim=1)
     for layer, came in zip(reversed(layers), reversed(passed), strict=True):
-        slope = slope @ layer.weight if isinstance(layer, nn.Linear) else slope * (came > 0)
+        if isinstance(layer, nn.Linear):
+            slope = slope @ layer.weight
+        else:  # written as a product with (came > 0), OpenVINO 2026.4 crashes when it compiles the graph
+            slope = torch.where(came > 0, slope, torch.zeros_like(slope))
     return slope
