@@ -317,3 +317,60 @@ def test_openvino_takes_any_number_of_views(fixed):
     np.testing.assert_allclose(together["norms"], one_by_one, rtol=1e-5)
     with pytest.raises(ModelFileError, match="does not take these inputs"):
         engine.run({"pictures": views})
+
+
+def test_images_that_set_the_threshold_are_ties(upright, good_images, tmp_path):
+    """A held-out image lies just below the threshold that it set, in one arithmetic; rounding decides in another."""
+    found = export.export(upright, tmp_path / "held", "openvino", images=good_images)
+    assert (found.images, found.verdicts) == (24, 0)
+    assert found.ties <= 2  # one at the threshold, one at that of the review
+
+
+@pytest.mark.slow
+def test_integers_come_along(good_images, tmp_path):
+    """With the maps of the network in floats at the features in integers, as the detector's."""
+    settings = TURNED | {
+        "backbone": "efficientnet_lite0",
+        "stages": [3],
+        "precision": "int8",
+        "runtime": "auto",
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DifferNetWarning)
+        detector = DifferNet("default", seed=1, **settings).fit(good_images, scale_maps=False)
+    for int8, form, message in ((False, "openvino", "give --int8"), (True, "onnx", "--format openvino")):
+        with pytest.raises(ConfigError, match=message):
+            export.export(detector, tmp_path / "no", form, int8)
+    export.export(detector, tmp_path / "int8", "openvino", int8=True, images=pictures())
+    inspector = Inspector(tmp_path / "int8")
+    for image in pictures():
+        assert inspector.predict(image).score == pytest.approx(detector.predict(image).score, rel=1e-3)
+    wanted = detector.localize(pictures()[1])
+    np.testing.assert_allclose(inspector.localize(pictures()[1]), wanted, atol=1e-2 * wanted.max())
+
+
+def test_the_command(upright, tmp_path):
+    from typer.testing import CliRunner
+
+    from differnet.cli import app
+
+    upright.save(tmp_path / "model.safetensors")
+    Image.fromarray(good_image(700)).save(tmp_path / "part.png")
+    command = [
+        "export",
+        str(tmp_path / "model.safetensors"),
+        "--to",
+        str(tmp_path / "out"),
+        "--format",
+        "openvino",
+    ]
+    run = CliRunner().invoke(app, [*command, "--check", str(tmp_path / "part.png"), "--json"])
+    assert run.exit_code == 0, run.output
+    document = json.loads(run.stdout)
+    assert (document["images"], document["synthetic"], document["verdicts"]) == (1, False, 0)
+    about = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert about["agreement"]["score"] == document["score"]
+    again = CliRunner().invoke(app, command)
+    assert again.exit_code == 2
+    other = CliRunner().invoke(app, [*command[:-1], "coreml"])
+    assert other.exit_code == 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
@@ -86,6 +86,15 @@ class OpenVinoEngine:
             compiled = self._core.compile_model(self._model, "CPU", self._options)
             self._requests[key] = compiled.create_infer_request()
         return self._requests[key]
+
+
+def open_graph(engine: EngineName, files: Sequence[bytes], threads: int | None = None) -> Engine:
+    """Make a graph ready to run: one file of ONNX, or the two of OpenVINO."""
+    if engine == "onnxruntime":
+        (content,) = files
+        return OnnxEngine(content, threads)
+    xml, constants = files
+    return OpenVinoEngine(xml, constants, threads)
 
 
 def import_onnxruntime() -> Any:

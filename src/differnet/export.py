@@ -39,6 +39,7 @@ from differnet.views import even_views
 Format = Literal["onnx", "openvino"]
 ENGINES: Mapping[Format, EngineName] = {"onnx": "onnxruntime", "openvino": "openvino"}
 SCORE_BOUND = 1e-3  # of a score
+TIE = 1e-5  # of a threshold: what rounding moves
 MAP_BOUND = 1e-2  # of the peak of a map
 _MAPS = 3  # images whose maps are compared
 _SYNTHETIC = 8
@@ -50,7 +51,8 @@ class Agreement:
 
     ``images`` were judged by both, ``synthetic`` ones where no others were given. ``score``: the largest relative
     difference of a score; ``heat_map``: the largest difference of heat, in units of its peak, nothing without maps.
-    ``verdicts``: how many differed, after all views and, where there are several, stopping early.
+    ``verdicts``: how many differed, after all views and, where there are several, stopping early; ``ties``: how many
+    more did whose score lies at a threshold up to rounding, as that of a held-out image does which set it.
     """
 
     images: int
@@ -58,6 +60,7 @@ class Agreement:
     score: float
     heat_map: float | None
     verdicts: int
+    ties: int = 0
 
     @property
     def is_close(self) -> bool:
@@ -70,12 +73,13 @@ class Agreement:
 
     def __str__(self) -> str:
         kind = "synthetic " if self.synthetic else ""
+        ties = f", beside {self.ties} of scores at a threshold" if self.ties else ""
         maps = (
             "" if self.heat_map is None else f", heat maps by {self.heat_map:.1e} (at most {MAP_BOUND:.0e})"
         )
         return (
             f"on {self.images} {kind}images scores differ by at most {self.score:.1e} of themselves (at most "
-            f"{SCORE_BOUND:.0e} is let pass){maps}, and {self.verdicts} verdicts differ"
+            f"{SCORE_BOUND:.0e} is let pass){maps}, and {self.verdicts} verdicts differ{ties}"
         )
 
 
@@ -110,9 +114,21 @@ def export(
     return found
 
 
+def format_of(name: str) -> Format:
+    """Return the format of a name; raises :class:`ConfigError` for another."""
+    for form in ENGINES:
+        if form == name:
+            return form
+    raise ConfigError(f"--format {name!r} is not one of {', '.join(ENGINES)}")
+
+
 def check_precision(detector: DifferNet, form: Format, int8: bool) -> None:
     """Refuse numbers that the model was not fitted in: its flow knows no other features."""
     precision = detector.model.precision
+    if detector.device != "cpu":
+        raise ConfigError(
+            f"device = {detector.device!r}: a station runs on the CPU; load the model there to export it"
+        )
     if int8 and precision != "int8":
         raise ConfigError(
             f"--int8: the model computes in {precision} and has no 8-bit network; fit it with precision = 'int8', or "
@@ -138,19 +154,26 @@ def compare(
     shown = list(images) or synthetic_images(detector.describer.side)
     model = detector.model
     early = len(model.view_scores) > 0 and model.view_scores.shape[1] == model.usual_views
-    with_maps, largest, heat, others = inspector.station.maps is not None, 0.0, 0.0, 0
+    with_maps, largest, heat = inspector.station.maps is not None, 0.0, 0.0
+    others = ties = 0
     for index, image in enumerate(shown):
         wanted = detector.view_scores(detector.describe(image))
         found = inspector.view_scores(image)
         largest = max(largest, abs(found.mean() / max(wanted.mean(), 1e-12) - 1))
         for stops in (False, True) if early else (False,):
             ours = verdict.judge(model, wanted, stops)
-            others += ours.verdict != verdict.judge(inspector.station, found, stops).verdict
+            if ours.verdict != verdict.judge(inspector.station, found, stops).verdict:
+                ties, others = (ties + 1, others) if _is_tie(ours) else (ties, others + 1)
         if with_maps and index < _MAPS:
             ours_map, theirs = detector.localize(image), inspector.localize(image)
             heat = max(heat, float(np.abs(theirs - ours_map).max() / max(float(ours_map.max()), 1e-6)))
         progress("comparing", index + 1, len(shown))
-    return Agreement(len(shown), not images, float(largest), heat if with_maps else None, others)
+    return Agreement(len(shown), not images, float(largest), heat if with_maps else None, others, ties)
+
+
+def _is_tie(found: verdict.Prediction) -> bool:
+    limits = [limit for limit in (found.threshold, found.review_threshold) if limit is not None]
+    return any(abs(found.score - limit) <= TIE * limit for limit in limits)
 
 
 def synthetic_images(side: int) -> list[ImageLike]:
@@ -216,7 +239,7 @@ def write_graphs(
 ) -> None:
     """Write the graph of each role into ``folder``."""
     model, size = detector.model, detector.describer.size
-    flow, read, count = model.flow.cpu(), model.reading, len(maps["angles"]) if maps else 0
+    flow, read, count = model.flow, model.reading, len(maps["angles"]) if maps else 0
     views = torch.zeros(GROUP, 3, size, size)
     if model.graph is not None:
         head = Head(flow, read)
@@ -225,7 +248,7 @@ def write_graphs(
             folder, "score", Graph.of(stacked(model.graph, to_openvino(head, rows, ("norms",), tuple(rows))))
         )
     else:
-        scoring = Scoring(detector.module.cpu(), flow, read)
+        scoring = Scoring(detector.module, flow, read)
         _convert(folder, "score", form, scoring, {"views": views}, ("norms", "features"), ("views",))
     if render:
         each = {name: torch.ones(GROUP) for name in ("angles", "brightness", "contrast")}
@@ -233,7 +256,7 @@ def write_graphs(
         _convert(folder, "render", form, rendering, {"square": views[:1], **each}, ("views",), tuple(each))
     if maps:
         angles = torch.tensor(maps["angles"])
-        mapping = HeatMapping(detector.module.cpu(), flow, read, detector.config.blur, angles)
+        mapping = HeatMapping(detector.module, flow, read, detector.config.blur, angles)
         inputs = {"views": torch.zeros(count, 3, size, size)}
         if maps["takes_features"]:
             inputs["features"] = torch.zeros(count, read.of_tile.width)
@@ -290,13 +313,12 @@ def _appearing(target: Path) -> Iterator[Path]:
         raise OSError(error.errno, f"cannot write {target}: {error.strerror}") from error
     try:
         yield temporary
-        for path in (*temporary.iterdir(), temporary):
-            descriptor = os.open(path, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+        for path in temporary.iterdir():
+            with path.open("rb+") as file:
+                os.fsync(file.fileno())
         temporary.chmod(0o755)
-        temporary.replace(target)  # an empty folder gives way
+        if target.exists():
+            target.rmdir()  # which is empty
+        temporary.rename(target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -37,12 +37,11 @@ def export(
         from differnet.detector import DifferNet
         from differnet.images import find
 
-        if form not in exporting.ENGINES:
-            raise typer.BadParameter(f"--format {form!r} is not one of {', '.join(exporting.ENGINES)}")
+        wanted = exporting.format_of(form)
         images = [] if check is None else find(check)
         detector = DifferNet.load(model, weights)
         with bars() as progress:
-            found = exporting.export(detector, target, form, int8, images, progress)
+            found = exporting.export(detector, target, wanted, int8, images, progress)
         if json:
             print_json({"model": str(model), "folder": str(target), "format": form, **asdict(found)})
             return

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,10 +18,10 @@ from differnet import squares, verdict
 from differnet.anytime import GROUP
 from differnet.calibrate import Threshold
 from differnet.drift import DriftMonitor
-from differnet.engines import Engine, OnnxEngine, OpenVinoEngine
+from differnet.engines import Engine, open_graph
 from differnet.errors import ConfigError, ModelFileError, NumericalError
 from differnet.images import ImageLike, Pixels, load, stream
-from differnet.standard import ViewScores
+from differnet.standard import Standard, ViewScores
 from differnet.station import folder as folders
 from differnet.verdict import Heat, Prediction
 
@@ -43,10 +43,8 @@ class Inspector:
         self.folder = os.fspath(folder)
         self.station = folders.read(self.folder)
         self._engines: dict[str, Engine] = {
-            role: OnnxEngine(*content, threads=threads)
-            if self.station.engine == "onnxruntime"
-            else OpenVinoEngine(*content, threads=threads)
-            for role, content in self.station.graphs.items()
+            role: open_graph(self.station.engine, files, threads)
+            for role, files in self.station.graphs.items()
         }
         self._check_machine()
 
@@ -59,7 +57,7 @@ class Inspector:
         )
 
     @property
-    def standard(self) -> Any:
+    def standard(self) -> Standard:
         """What scores are judged by."""
         return self.station.standard
 
@@ -128,13 +126,12 @@ class Inspector:
     def _count(self, views: int | None) -> int:
         """Return how many scoring views are meant; raises :class:`ConfigError` for what the folder has not."""
         known, order = len(self.station.views), self.station.standard.order
-        if views is None or (order == "upright" and views >= 1):
+        if views is None:
             return known
-        if (
-            not isinstance(views, (int, np.integer))
-            or not 1 <= views <= known
-            or (order != "random" and views != known)
-        ):
+        is_number = isinstance(views, (int, np.integer)) and views >= 1
+        if is_number and order == "upright":
+            return known
+        if not is_number or views > known or (order == "even" and views != known):
             raise ConfigError(f"views = {views!r}: the folder was exported with {known} {order} view(s)")
         return int(views)
 
