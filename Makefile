@@ -4,7 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO_OUT ?= demo-output
 
-.PHONY: install browser demo test bench check format clean
+.PHONY: install browser demo test bench check lint audit fuzz kill format clean
+SECONDS ?= 600
 
 install: $(VENV)/.installed
 
@@ -36,14 +37,35 @@ $(VENV)/.bench: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --group bench
 	touch $@
 
-check: install
+check: lint audit
+
+lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Known holes in what is installed; without a network it says that nothing was looked up, and `make check` goes on.
+audit: install
+	@if $(BIN)/python scripts/can_reach_pypi.py; then $(BIN)/pip-audit --local --skip-editable --progress-spinner off; \
+	else echo "pip-audit: pypi.org cannot be reached, so no known holes were looked up"; fi
+
+# Ten minutes on each reader of untrusted files, from the inputs kept in tests/fuzz.
+fuzz: $(VENV)/.fuzz
+	$(BIN)/python scripts/fuzz.py images fuzz-output/images -max_total_time=$(SECONDS)
+	$(BIN)/python scripts/fuzz.py models fuzz-output/models -max_total_time=$(SECONDS)
+
+$(VENV)/.fuzz: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --group fuzz
+	touch $@
+
+# Kill score and fit at random moments, and count what was lost.
+kill: install
+	$(BIN)/python scripts/kill_runs.py score --kills 200
+	$(BIN)/python scripts/kill_runs.py fit --kills 30
 
 format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) $(DEMO_OUT) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(DEMO_OUT) fuzz-output .pytest_cache .mypy_cache .ruff_cache .hypothesis

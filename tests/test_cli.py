@@ -102,7 +102,10 @@ def test_a_table_that_breaks_off_leaves_the_old_one(model, mvtec_root, tmp_path)
     assert done.exit_code == 2
     assert "zz.png" in done.stderr
     assert table.read_text() == "old"
-    assert sorted(tmp_path.iterdir()) == [images, table]
+    partial = tmp_path / "rows.csv.partial"  # what was judged is kept
+    assert sorted(tmp_path.iterdir()) == [images, table, partial]
+    assert len(partial.read_text().splitlines()) == 1 + 2
+    assert "--resume goes on from there" in done.stderr
 
 
 def test_quantize_passes_or_refuses_with_figures(model, mvtec_root, tmp_path, monkeypatch):

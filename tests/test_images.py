@@ -10,7 +10,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from differnet import images
+from differnet import images, pixels
 from differnet.errors import ImageError
 
 RAMP = np.linspace(0, 255, 16 * 24).reshape(16, 24).round().astype(np.uint8)
@@ -144,7 +144,7 @@ def test_a_truncated_file_is_refused(tmp_path):
 
 def test_size_is_checked_before_decoding(tmp_path, monkeypatch):
     path = save(tmp_path, Image.fromarray(COLOUR))
-    monkeypatch.setattr(images, "MAX_PIXELS", 100)
+    monkeypatch.setattr(pixels, "MAX_PIXELS", 100)
     monkeypatch.setattr(Image.Image, "load", lambda self: pytest.fail("decoded"))
     with pytest.raises(ImageError, match="24 x 16 is more than"):
         images.load(path)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import itertools
+import math
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -22,7 +23,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from differnet import backbone, config, storage
+from differnet import backbone, config, formats, storage
 from differnet.anytime import EarlyStop
 from differnet.backbone import MultiScale
 from differnet.calibrate import Threshold, check_count
@@ -157,15 +158,18 @@ def load(path: str | Path) -> Model:
     header, tensors = storage.read_tensors(path)
     if header.get("kind") != _KIND:
         raise ModelFileError(f"{path}: holds a {header.get('kind', 'thing of no kind')}, not a {_KIND}")
-    if header.get("format") == 1:
-        header, tensors = _from_format_1(header, tensors)
-    if header.get("format") not in (2, FORMAT):
+    if header.get("format") not in (1, 2, FORMAT):
         raise ModelFileError(
             f"{path}: format {header.get('format')!r}; this version reads formats 1 to {FORMAT}, so install the "
-            f"differnet that wrote it ({_writer(header)}) or fit again"
+            f"differnet that wrote it ({formats.writer(header)}) or fit again"
         )
     try:
         return _build(header, tensors)
+    except KeyError as error:
+        raise ModelFileError(
+            f"{path}: header and tensors do not fit together: {error} is missing; it was changed since differnet "
+            f"{formats.writer(header)} wrote it: take the original, or fit again"
+        ) from error
     except (LookupError, TypeError, AttributeError, ArithmeticError, ValueError, RuntimeError) as error:
         raise ModelFileError(f"{path}: header and tensors do not fit together ({error})") from error
 
@@ -228,29 +232,6 @@ def summarise(model: Model) -> dict[str, Any]:
     }
 
 
-def _from_format_1(
-    header: Mapping[str, Any], tensors: Mapping[str, Tensor]
-) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Read what 0.1.0 wrote: features in floats, and of the held-out images one score each."""
-    upgraded = dict(tensors)
-    if "calibration" in upgraded:
-        upgraded["view_scores"] = upgraded.pop("calibration")[:, None]
-    return {**header, "format": 2, "precision": "f32"}, upgraded
-
-
-def _from_format_2(header: Mapping[str, Any]) -> dict[str, Any]:
-    """Read what came before features of several stages and places: one stage, pooled over the whole image."""
-    settings = {name: dict(section) for name, section in header["config"].items()}
-    settings["backbone"]["stages"] = [settings["backbone"].pop("stage")]
-    channels = int(header["features"]) // len(settings["backbone"]["sizes"])
-    return {**header, "format": FORMAT, "config": settings, "channels": [channels], "choice": None}
-
-
-def _writer(header: Mapping[str, Any]) -> str:
-    found = header.get("versions")
-    return str(found.get("differnet", "unknown")) if isinstance(found, dict) else "unknown"
-
-
 def versions() -> dict[str, str]:
     """Return the versions of Python and the packages that a score depends on."""
     found = {"python": platform.python_version()}
@@ -263,16 +244,19 @@ def versions() -> dict[str, str]:
 
 
 def _build(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Model:
+    if header["format"] == 1:
+        header, tensors = formats.from_1(header, tensors)
     if header["format"] == 2:
-        header = _from_format_2(header)
+        header = formats.from_2(header)
     maps = {"gradient": "pixels", **header["config"]["maps"]}  # as it was before there was a choice
     settings = config.Config.from_dict({**header["config"], "maps": maps})
     state = {name.removeprefix("flow."): value for name, value in tensors.items() if name.startswith("flow.")}
     features, shape = int(header["features"]), settings.flow
     wanted = parameter_count(features, shape)
-    found = sum(value.numel() for value in state.values() if value.is_floating_point())
-    if found != wanted:
+    found = sum(value.numel() for value in state.values() if value.dtype == torch.float32)
+    if found != wanted or features < 2:
         raise ValueError(f"{found} parameters found, {wanted} wanted")
+    _check_numbers(header)
     channels = tuple(int(count) for count in header["channels"])
     _check_channels(settings, channels, features)
     flow = Flow(features, *shape.size, shape.depth, shape.clamp, 0, shape.start)
@@ -282,9 +266,12 @@ def _build(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Model:
         raise ValueError("the whitening of the flow cannot be undone")
     flow.eval().requires_grad_(False)
     view_scores = tensors["view_scores"].to(torch.float64).numpy()
+    probe = tensors["graph.probe"] if header["precision"] == "int8" else None
     finite = all(bool(torch.isfinite(value).all()) for value in state.values())
     if view_scores.ndim != 2 or not np.isfinite(view_scores).all() or not finite:
         raise ValueError("NaN or infinite numbers")
+    if probe is not None and (probe.ndim != 2 or not bool(torch.isfinite(probe).all())):
+        raise ValueError("the features of the probe are no table of finite numbers")
     if len(view_scores):
         folds = header["calibrated_on"]["folds"] if header.get("calibrated_on") else 0
         check_count(len(view_scores), settings.decision.rate, settings.decision.confidence, int(folds))
@@ -304,13 +291,25 @@ def _build(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Model:
         train_count=int(header["train_count"]),
         precision=precision,
         graph=Graph.from_tensors(tensors) if precision == "int8" else None,
-        probe=tensors["graph.probe"] if precision == "int8" else None,
+        probe=probe,
         choice=None if header["choice"] is None else Choice.from_dict(header["choice"]),
         calibrated_on=from_header(header.get("calibrated_on"), len(view_scores)),
         fitted_on=Sources.from_dict(header["fitted_on"]) if header.get("fitted_on") else None,
         history=tuple(Epoch(**epoch) for epoch in header["history"]),
         versions=dict(header["versions"]),
     )
+
+
+def _check_numbers(header: Mapping[str, Any]) -> None:
+    """Refuse single numbers that no fit gives."""
+    if not 0 <= int(header["seed"]) < 2**64:
+        raise ValueError(f"seed = {header['seed']}: a whole number from 0 was wanted")
+    if not (0 < float(header["map_scale"]) < math.inf and int(header["train_count"]) >= 0):
+        raise ValueError(f"map_scale = {header['map_scale']}, train_count = {header['train_count']}")
+    for epoch in header["history"]:
+        losses = (epoch["loss"], epoch["held_out_loss"], epoch["seconds"])
+        if not all(value is None or math.isfinite(value) for value in losses):
+            raise ValueError(f"the history of training has {losses}")
 
 
 def _check_channels(settings: config.Config, channels: tuple[int, ...], features: int) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,11 +11,13 @@ import typer
 
 from differnet import __version__, deciding, options
 from differnet.compare_command import compare
-from differnet.console import bars, err, guarded, out, print_json, print_json_rows
+from differnet.console import bars, err, guarded, out, print_json
 from differnet.export_command import export
 from differnet.heap import keep_large_tables_apart
 from differnet.reproduce_command import reproduce
-from differnet.telling import tell_demo, tell_evaluation, tell_fit, tell_model, tell_rows, tell_run
+from differnet.score_command import score
+from differnet.telling import tell_demo, tell_evaluation, tell_fit, tell_model, tell_run
+from differnet.threads import use as use_threads
 
 app = typer.Typer(
     name="differnet",
@@ -24,7 +28,10 @@ app = typer.Typer(
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line; names that the terminal cannot write are escaped."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     keep_large_tables_apart()
     app()
 
@@ -37,11 +44,16 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def _common(
-    version: Annotated[
+    version: Annotated[  # noqa: ARG001  its callback has done it
         bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_show_version)
     ] = False,
+    threads: Annotated[
+        int | None, typer.Option(min=1, max=1024, help="Threads to compute with (default: all cores).")
+    ] = None,
 ) -> None:
     """Visual defect detection from good images alone (DifferNet, WACV 2021)."""
+    with guarded():
+        use_threads(threads)
 
 
 @app.command()
@@ -101,58 +113,7 @@ def fit(
         tell_fit(detector, model, json)
 
 
-@app.command()
-def score(
-    model: options.Model,
-    paths: Annotated[list[Path], typer.Argument(help="Images or folders.")],
-    table: Annotated[Path | None, typer.Option("--out", "-o", help="Write rows to .csv or .jsonl.")] = None,
-    maps: Annotated[Path | None, typer.Option(help="Folder for overlays (PNG) and raw maps (NPY).")] = None,
-    views: Annotated[
-        str | None,
-        typer.Option(help="Views an image: a number, or auto to stop as soon as the verdict is certain."),
-    ] = None,
-    drift: Annotated[
-        Path | None,
-        typer.Option(help="File of a drift monitor: made if missing, gone on from, and written back."),
-    ] = None,
-    fail_on_defect: Annotated[bool, typer.Option(help="Exit with 1 when an image was NG.")] = False,
-    weights: options.Weights = None,
-    device: options.Device = "cpu",
-    json: options.Json = False,
-) -> None:
-    """Judge images: OK, review or NG, score, p-value, and heat maps on request."""
-    with guarded():
-        from differnet import rows
-        from differnet.detector import DifferNet
-        from differnet.errors import NotFittedError
-        from differnet.verdict import review_threshold, threshold_for
-
-        rows.check_target(table)
-        detector = DifferNet.load(model, weights, device)
-        if fail_on_defect and detector.threshold is None:
-            raise NotFittedError(f"--fail-on-defect: {model} has no threshold (it was fitted with holdout=0)")
-        count, judged = _count(views), rows.Spool()
-        watch = _watch(detector, drift, count)
-        extra = (rows.MAP_COLUMNS if maps else ()) + (rows.DRIFT_COLUMNS if watch else ())
-        with bars() as progress, rows.writing(table, extra) as file:
-            for row in rows.judge_all(detector, paths, maps, progress, count, watch and watch.see):
-                judged.add(row)
-                if file:
-                    file.add(row)
-        number = None if count == "auto" else count
-        promise, review = threshold_for(detector.model, number), review_threshold(detector.model, number)
-        theta = None if promise is None else promise.value
-        if json:
-            head = {"model": str(model), "threshold": theta, "review_threshold": review}
-            head |= {"drift": watch.to_dict()} if watch else {}
-            print_json_rows(head, "images", judged)
-        else:
-            tell_rows(judged, theta)
-        if watch:
-            watch.save()
-            err.print(str(watch), markup=False)
-    if fail_on_defect and judged.flagged:
-        raise typer.Exit(1)
+app.command()(score)
 
 
 @app.command()
@@ -282,22 +243,3 @@ def info(
 app.command()(deciding.calibrate)
 app.command()(deciding.report)
 app.command()(export)
-
-
-def _watch(detector: Any, file: Path | None, views: Any) -> Any:
-    """Return what ``--drift`` wants, refusing what it cannot watch."""
-    from differnet.errors import ConfigError
-    from differnet.watch import Watch
-
-    if file is not None and views is not None:
-        raise ConfigError(f"--drift with --views {views}: scores of other views than the calibration's drift")
-    return None if file is None else Watch(detector, file)
-
-
-def _count(views: str | None) -> Any:
-    """Read ``--views``: nothing, a number, or auto."""
-    if views is None or views == "auto":
-        return views
-    if not views.isdecimal() or int(views) < 1:
-        raise typer.BadParameter(f"--views {views}: a number from 1, or auto, was wanted")
-    return int(views)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -59,6 +60,11 @@ def guarded() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("always", DifferNetWarning)
         warnings.showwarning = _show_warning
+        for name in (
+            "tifffile",
+            "PIL",
+        ):  # what they log of a bad file is in the reason for which it is refused
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         try:
             yield
         except (DifferNetError, OSError) as error:
@@ -73,6 +79,15 @@ def guarded() -> Iterator[None]:
             err.print_exception()
             err.print("[bold red]error:[/] this is a defect of differnet; please report the lines above")
             raise typer.Exit(2) from error
+
+
+def printable(text: str) -> str:
+    """Write what would move the cursor, or cannot be written, as Python would: names of files hold anything.
+
+    >>> printable("a\\nb")
+    'a\\\\nb'
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def print_json(document: Any) -> None:
@@ -95,4 +110,4 @@ def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__
 
 
 def _escape(text: str) -> str:
-    return text.replace("[", r"\[")
+    return printable(text).replace("[", r"\[")

@@ -23,7 +23,7 @@ from differnet.flow import Flow
 from differnet.frame import cut, to_picture, to_square
 from differnet.images import Pixels
 from differnet.reading import Reading
-from differnet.runtime import GROUP, Runtime
+from differnet.runtime import GROUP, Runtime, in_turn
 from differnet.views import even_views, render, turn_back
 
 
@@ -41,7 +41,8 @@ def map_of_image(
     """
     side = settings.backbone.tiles * module.sizes[0]
     square = to_square(pixels, side, settings.views)
-    heat = heat_map(square, module, flow, read, settings, runtime)
+    with in_turn():
+        heat = heat_map(square, module, flow, read, settings, runtime)
     height, width = pixels.shape[:2]
     return to_picture(heat, (height, width), settings.views)
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from differnet import threads
 from differnet.backbone import MultiScale
 from differnet.errors import MissingExtraError
 from differnet.runtime import GROUP, Precision
@@ -27,6 +28,7 @@ class OnnxRuntime:
 
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
+        options.intra_op_num_threads = threads.limit() or 0  # 0: as many as it likes
         self._session = onnxruntime.InferenceSession(
             export(module), options, providers=["CPUExecutionProvider"]
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-import threading
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,9 +15,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from differnet import threads
 from differnet.backbone import MultiScale
 from differnet.engines import import_openvino
 from differnet.errors import ModelFileError
+from differnet.graph_check import check_graph
 from differnet.runtime import GROUP, Precision, one_torch_thread
 
 _TOGETHER = GROUP // 2  # views in one request; two requests run at a time
@@ -72,13 +73,12 @@ class OpenVinoRuntime:
         self.width = int(model.output(0).shape[1])
         self._model = model
         self._queues: dict[tuple[int, int], Any] = {}
-        self._lock = threading.Lock()
         self._queue(_TOGETHER, 2)
 
     def features(self, groups: Iterable[Tensor]) -> Tensor:
         """Map groups of views (B, 3, S, S) to features (V, D)."""
         rows: list[npt.NDArray[np.float32]] = []
-        with self._lock, one_torch_thread():
+        with one_torch_thread():
             try:
                 for views in groups:
                     streams = 1 if len(views) == 1 else 2
@@ -101,6 +101,8 @@ class OpenVinoRuntime:
             self._model.reshape([together, *list(self._model.input(0).shape)[1:]])
             floats = "bf16" if self.precision == "bf16" else "f32"
             options = {"NUM_STREAMS": str(streams), "INFERENCE_PRECISION_HINT": floats}
+            if (most := threads.limit()) is not None:
+                options["INFERENCE_NUM_THREADS"] = str(most)
             compiled = openvino.Core().compile_model(self._model, "CPU", options)
             self._queues[key] = openvino.AsyncInferQueue(compiled, streams)
             self._queues[key].set_callback(_store)
@@ -160,6 +162,7 @@ def stacked(graph: Graph, head: Any) -> Any:
 def run_graph(graph: Graph) -> OpenVinoRuntime:
     """Compile the bytes of an int8 graph; raises :class:`ModelFileError` when they are none."""
     openvino = import_openvino()
+    check_graph(graph.xml, len(graph.constants))
     try:
         model = openvino.Core().read_model(model=graph.xml, weights=graph.constants)
         return OpenVinoRuntime(model, "int8")

@@ -1,74 +1,129 @@
-"""Judge a stream of images into rows, and write the rows as CSV or JSON lines as they come."""
+"""Judge images into rows, one for every input and in a stable order, and write them as CSV or JSON lines."""
 
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
+import itertools
 import json
-import tempfile
+import os
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 import numpy as np
 
 from differnet import storage
 from differnet.detector import DifferNet
-from differnet.errors import ConfigError
+from differnet.errors import ConfigError, DifferNetWarning, ImageError, NumericalError
 from differnet.features import Progress
-from differnet.images import find, load
+from differnet.images import Page, find, load, pages
+from differnet.journal import Row, Rows, journal, spool
 from differnet.pictures import save_overlay
 from differnet.scorer import Count
 from differnet.storage import write_whole
 from differnet.verdict import Prediction
 
-Row = dict[str, Any]
-See = Callable[[Path, Prediction], float]
-COLUMNS = ("path", "score", "p_value", "threshold", "is_defective", "views", "verdict", "percent")
-_IN_MEMORY = 8 * 2**20
+OnError = Literal["fail", "skip"]
+COLUMNS = ("path", "score", "p_value", "threshold", "is_defective", "views", "verdict", "percent", "error")
 MAP_COLUMNS = ("overlay", "map")
 DRIFT_COLUMNS = ("drift",)
+See = Callable[[Path, Prediction], float]
+_LONGEST_NAME = 200  # bytes of the name of a map; file systems mostly take 255
+
+
+@dataclass(frozen=True)
+class Input:
+    """Something that gets a row: an image to judge, or a path at which there is none, and the ``reason``."""
+
+    path: Path | Page
+    reason: str | None = None
+
+
+def inputs(paths: Iterable[Path], on_error: OnError = "fail", all_pages: bool = False) -> list[Input]:
+    """List what is at or below ``paths``, in a stable order; ``all_pages``: every page of a TIFF.
+
+    Raises :class:`ImageError` for a path where nothing can be found, or says so in its place, as ``on_error`` is.
+    """
+    found = []
+    for path in paths:
+        try:
+            images = find(path, strict=on_error == "fail")
+        except ImageError as error:
+            if on_error == "fail":
+                raise
+            found.append(Input(path, str(error)))
+            continue
+        each = (pages(image) if all_pages else [image] for image in images)
+        found += [Input(image) for image in itertools.chain.from_iterable(each)]
+    return found
 
 
 def judge_all(
     detector: DifferNet,
-    paths: Iterable[Path],
+    found: Sequence[Input],
     maps: Path | None,
     progress: Progress,
     views: Count = None,
+    on_error: OnError = "fail",
+    done: int = 0,
     see: See | None = None,
 ) -> Iterator[Row]:
-    """Yield a row for every image at or below ``paths``, in order; nothing but the paths is held in memory.
+    """Yield the row of every input from the one at ``done`` on; nothing but the paths is held in memory.
 
-    Overlays and raw maps go to ``maps`` if given. ``see`` gives the number for ``drift`` (:mod:`differnet.watch`).
+    Overlays and raw maps go to ``maps`` if given. With ``on_error="skip"`` an image that cannot be read or
+    judged has a row with the reason; else it raises. ``see`` gives the number for ``drift`` (:mod:`differnet.watch`).
     """
-    found = [image for path in paths for image in find(path)]
-    names = _map_names(found) if maps else []
-    predictions = detector.predict_iter(found, maps is not None, views)
-    for index, (path, prediction) in enumerate(zip(found, predictions, strict=True)):
-        row: Row = {
-            "path": str(path),
-            "score": prediction.score,
-            "p_value": prediction.p_value,
-            "threshold": prediction.threshold,
-            "is_defective": prediction.is_defective,
-            "views": prediction.views,
-            "verdict": prediction.verdict,
-            "percent": prediction.percent,
-        }
-        if see:
-            row["drift"] = see(path, prediction)
-        if maps and prediction.heat_map is not None:
-            row["overlay"] = str(maps / f"{names[index]}.png")
-            row["map"] = str(maps / f"{names[index]}.npy")
-            save_overlay(maps / f"{names[index]}.png", load(path), prediction.heat_map)
-            buffer = io.BytesIO()
-            np.save(buffer, prediction.heat_map)
-            write_whole(maps / f"{names[index]}.npy", buffer.getvalue())
+    names = _map_names([one.path for one in found]) if maps else []
+    rest = range(done, len(found))
+    readable = [found[index].path for index in rest if found[index].reason is None]
+    verdicts = _verdicts(detector, readable, maps is not None, views, on_error)
+    for index in rest:
+        one = found[index]
+        verdict = next(verdicts) if one.reason is None else one.reason
+        if maps and isinstance(verdict, Prediction):
+            verdict = _with_maps(one.path, maps / names[index], verdict, on_error)
+        row = _row(one.path, verdict)
+        if maps and row["error"] is None:
+            row |= {"overlay": f"{maps / names[index]}.png", "map": f"{maps / names[index]}.npy"}
+        if see and isinstance(verdict, Prediction):
+            row["drift"] = see(Path(one.path), verdict)
         progress("judging", index + 1, len(found))
         yield row
+
+
+def check_done(rows: Rows, found: Sequence[Input]) -> None:
+    """Refuse to go on when the rows that are there are not those of the first inputs."""
+    for index, row in enumerate(rows):
+        now = str(found[index].path) if index < len(found) else "nothing"
+        if row["path"] != now:
+            raise ConfigError(
+                f"row {index + 1} of the run that was broken off is {row['path']}, but the inputs have {now} there; "
+                "give the same inputs, or remove the file of rows to start anew"
+            )
+
+
+@contextmanager
+def collecting(
+    table: Path | None, model: Path, options: dict[str, Any], resume: bool, extra: tuple[str, ...]
+) -> Iterator[Rows]:
+    """Collect rows that become ``table``, as a whole, when the block ends; in memory when there is none.
+
+    ``resume`` goes on with those of a run of the same ``model`` and ``options`` that was broken off.
+    """
+    if table is None:
+        yield spool()
+        return
+    made_with = {"rows": 1, "model": hashlib.sha256(model.read_bytes()).hexdigest(), **options}
+    with journal(table, made_with, resume) as rows:
+        yield rows
+        with storage.growing(table) as file:
+            _write(file, table.suffix.lower(), rows, extra)
 
 
 def check_target(table: Path | None) -> None:
@@ -79,58 +134,71 @@ def check_target(table: Path | None) -> None:
         storage.check_target(table)
 
 
-class Table:
-    """Rows on their way to a file, as CSV or JSON lines by its suffix."""
-
-    def __init__(self, file: IO[str], suffix: str, extra: tuple[str, ...]) -> None:
-        self._file = file
-        self._csv = None
-        if suffix == ".csv":
-            self._csv = csv.DictWriter(file, COLUMNS + extra)
-            self._csv.writeheader()
-
-    def add(self, row: Row) -> None:
-        """Write one row."""
-        if self._csv:
-            self._csv.writerow(row)
-        else:
-            self._file.write(json.dumps(row, allow_nan=False) + "\n")
+def _write(file: IO[str], suffix: str, rows: Iterable[Row], extra: tuple[str, ...]) -> None:
+    if suffix == ".csv":
+        table = csv.DictWriter(file, COLUMNS + extra)
+        table.writeheader()
+        table.writerows(rows)
+    else:
+        file.writelines(json.dumps(row, allow_nan=False) + "\n" for row in rows)
 
 
-@contextmanager
-def writing(table: Path | None, extra: tuple[str, ...] = ()) -> Iterator[Table | None]:
-    """Open ``table`` for rows with ``extra`` columns; it appears whole when the block ends, or not at all."""
-    if table is None:
-        yield None
-        return
-    with storage.growing(table) as file:
-        yield Table(file, table.suffix.lower(), extra)
+def _verdicts(
+    detector: DifferNet, items: Sequence[Path | Page], with_maps: bool, views: Count, on_error: OnError
+) -> Iterator[Prediction | str]:
+    """Yield what is said of each image, or why nothing can be."""
+    done = 0
+    while done < len(items):
+        with warnings.catch_warnings():
+            if done:  # it was said before
+                warnings.simplefilter("ignore", DifferNetWarning)
+            predictions = detector.predict_iter(items[done:], with_maps, views)
+        try:
+            for prediction in predictions:
+                done += 1
+                yield prediction
+        except (ImageError, NumericalError) as error:
+            if on_error == "fail":
+                raise
+            done += 1
+            yield str(error)
 
 
-class Spool:
-    """Rows put aside in constant memory (on disk when they are many) until all of them are there."""
+def _with_maps(
+    image: Path | Page, target: Path, prediction: Prediction, on_error: OnError
+) -> Prediction | str:
+    """Draw the map of a prediction; the reason when the image cannot be read a second time."""
+    heat = prediction.heat_map
+    try:
+        pixels = load(image)
+        if heat is None or heat.shape != pixels.shape[:2]:
+            raise ImageError(f"{image}: changed while it was judged")
+    except ImageError as error:
+        if on_error == "fail":
+            raise
+        return str(error)
+    save_overlay(target.with_name(target.name + ".png"), pixels, heat)
+    buffer = io.BytesIO()
+    np.save(buffer, heat)
+    write_whole(target.with_name(target.name + ".npy"), buffer.getvalue())
+    return prediction
 
-    def __init__(self) -> None:
-        self._file = tempfile.SpooledTemporaryFile(_IN_MEMORY, "w+", encoding="utf-8")  # noqa: SIM115
-        self.count = 0
-        self.flagged = 0
-        self.to_review = 0
 
-    def add(self, row: Row) -> None:
-        """Put one row aside and count it."""
-        self._file.write(json.dumps(row, allow_nan=False) + "\n")
-        self.count += 1
-        self.flagged += bool(row["is_defective"])
-        self.to_review += row["verdict"] == "review"
-
-    def __iter__(self) -> Iterator[Row]:
-        self._file.seek(0)
-        return (json.loads(line) for line in self._file)
+def _row(path: Path | Page, verdict: Prediction | str) -> Row:
+    said = isinstance(verdict, Prediction)
+    values = {name: getattr(verdict, name) if said else None for name in COLUMNS[1:-1]}
+    return {"path": str(path), **values, "error": None if said else verdict}
 
 
-def _map_names(paths: Sequence[Path]) -> list[str]:
-    """Name maps after the images, each with its number in front if any two share a stem."""
-    stems = [path.stem for path in paths]
+def _map_names(paths: Sequence[Path | Page]) -> list[str]:
+    """Name maps after the images, each with its number in front if any two would share a name."""
+    stems = [_stem(path) for path in paths]
     if max(Counter(stems).values(), default=1) == 1:
         return stems
     return [f"{index:05}-{stem}" for index, stem in enumerate(stems)]
+
+
+def _stem(path: Path | Page) -> str:
+    page = f"-page{path.number}" if isinstance(path, Page) else ""
+    stem = path.path.stem if isinstance(path, Page) else path.stem
+    return os.fsdecode(os.fsencode(stem)[:_LONGEST_NAME]) + page

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Literal, Protocol
@@ -9,6 +10,7 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
+from differnet import threads
 from differnet.anytime import GROUP as GROUP
 from differnet.backbone import MultiScale
 from differnet.errors import ConfigError
@@ -31,6 +33,7 @@ class Runtime(Protocol):
 
 def check_device(device: str) -> str:
     """Return ``device`` if torch can use it here; raises :class:`ConfigError` if not."""
+    threads.use()
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
@@ -49,15 +52,30 @@ def difference(found: Tensor, wanted: Tensor) -> float:
     return float((found - wanted).abs().max() / wanted.abs().max().clamp(min=1e-12))
 
 
+_TURN = threading.RLock()
+
+
+@contextmanager
+def in_turn() -> Iterator[None]:
+    """Let one thread of the process compute at a time.
+
+    Torch's number of threads is the process's, and a sum split otherwise ends in other last digits: with turns, scores
+    do not depend on what other threads do. Decoding goes on meanwhile.
+    """
+    with _TURN:
+        yield
+
+
 @contextmanager
 def one_torch_thread() -> Iterator[None]:
-    """Keep torch to one thread: its idle ones wait in a loop, on cores that OpenVINO needs."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+    """Keep torch to one thread, in turn: its idle ones wait in a loop, on cores that OpenVINO needs."""
+    with in_turn():
+        before = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
 
 
 class TorchRuntime:
@@ -74,7 +92,7 @@ class TorchRuntime:
         """Map groups of views (B, 3, S, S) to features (V, D) on the CPU."""
         kind, is_half = torch.device(self.device).type, self.precision == "f16"
         parts = []
-        with torch.inference_mode(), torch.autocast(kind, torch.float16, enabled=is_half):
+        with in_turn(), torch.inference_mode(), torch.autocast(kind, torch.float16, enabled=is_half):
             for views in groups:
                 parts.append(self.module(views.to(self.device, non_blocking=True)).float())
         return torch.cat(parts).cpu()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -45,16 +46,18 @@ def scoring_views(settings: config.Views, seed: int, count: int | None = None) -
 
 
 @torch.inference_mode()
-def view_scores(flow: Flow, read: Reading, features: Tensor, device: str) -> ViewScores:
+def view_scores(
+    flow: Flow, read: Reading, features: Tensor, device: str, name: str = "an image"
+) -> ViewScores:
     """Return the score of every view (V,) from features (V, W): its latent norm, eq. 5 before the mean.
 
-    Raises :class:`NumericalError` when one is not finite.
+    Raises :class:`NumericalError`, which names the image, when one is not finite.
     """
     with one_torch_thread():
         z, _ = flow(read.rows(features.to(device)))
     values: ViewScores = read.of_view(score.latent_norm(z.cpu().double())).numpy()
     if not np.isfinite(values).all():
-        raise NumericalError("the score of a view is not finite: the flow gave no finite latent")
+        raise NumericalError(f"{name}: the score of a view is not finite: the flow gave no finite latent")
     return values
 
 
@@ -74,7 +77,9 @@ class Scorer:
 
     def rows(self, images: Images, shown: ViewSet) -> Iterator[ViewScores]:
         """Yield the scores (V,) of each image of a stream in the views ``shown``, reading two images ahead."""
-        return map(self.of_features, self.describer.stream(stream(images), shown))
+        names: deque[str] = deque()
+        for features in self.describer.stream(_noting(stream(images), names), shown):
+            yield self.of_features(features, names.popleft())
 
     def table(self, images: list[ImageLike], shown: ViewSet, progress: Progress) -> ViewScores:
         """Return the scores (M, V) of held-out images; raises :class:`ConfigError` for none."""
@@ -86,9 +91,9 @@ class Scorer:
             progress("scoring good images", len(rows), len(images))
         return stack_scores(rows)
 
-    def of_features(self, features: Tensor) -> ViewScores:
-        """Score features (V, W) view by view."""
-        return view_scores(self.flow, self.read, features, self.device)
+    def of_features(self, features: Tensor, name: str = "an image") -> ViewScores:
+        """Score features (V, W) of the image of that ``name`` view by view."""
+        return view_scores(self.flow, self.read, features, self.device, name)
 
     def predictions(
         self,
@@ -105,13 +110,21 @@ class Scorer:
         decode = partial(_decode, describer=self.describer, keep=heat_map is not None)
         self.describer.keep_grids(shown)
         for image, (pixels, square) in look_ahead(decode, stream(images)):
+            name = name_of(image)
             if early:
-                groups = self.describer.features_by_group(square, shown, name_of(image))
-                prediction = verdict.as_soon_as_certain(model, map(self.of_features, groups))
+                groups = self.describer.features_by_group(square, shown, name)
+                scores = map(partial(self.of_features, name=name), groups)
+                prediction = verdict.as_soon_as_certain(model, scores)
             else:
-                features = self.describer.features(square, shown, name_of(image))
-                prediction = verdict.after_all(model, self.of_features(features))
+                features = self.describer.features(square, shown, name)
+                prediction = verdict.after_all(model, self.of_features(features, name))
             yield replace(prediction, heat_map=heat_map(pixels) if heat_map and pixels is not None else None)
+
+
+def _noting(images: Iterable[ImageLike], names: deque[str]) -> Iterator[ImageLike]:
+    for image in images:
+        names.append(name_of(image))
+        yield image
 
 
 def _decode(image: ImageLike, describer: Describer, keep: bool) -> tuple[Pixels | None, Tensor]:

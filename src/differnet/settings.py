@@ -13,6 +13,7 @@ strict = ConfigDict(extra="forbid", allow_inf_nan=False)
 RuntimeName = Literal["auto", "torch", "openvino", "onnxruntime"]
 PrecisionName = Literal["auto", "f32", "f16", "bf16", "int8"]
 Positive = Annotated[int, Field(ge=1, le=1_000_000)]
+LARGEST_SQUARE = 8192  # pixels of the side that a picture is brought to; in memory that is 800 MB
 Factors = Annotated[tuple[float, float], Field(description="lowest and highest factor")]
 
 
@@ -42,7 +43,7 @@ class Views:
     fill: Literal["zeros", "reflection", "border"] = "zeros"
     fresh_views: bool = False
     train_views: Literal["auto", "few"] | Positive = 32
-    score_views: Positive = 16
+    score_views: Annotated[int, Field(ge=1, le=10_000)] = 16
     score_rotations: Literal["auto", "random", "even"] = "random"
     frame: Literal["squash", "pad"] = "squash"
     ignore: Annotated[str, Field(pattern="^png:", max_length=200_000)] | None = None
@@ -88,6 +89,10 @@ class Backbone:
     def __post_init__(self) -> None:
         if list(self.sizes) != sorted(set(self.sizes), reverse=True):
             raise ValueError(f"sizes must be different and largest first, not {self.sizes}")
+        if self.tiles * self.sizes[0] > LARGEST_SQUARE:
+            raise ValueError(
+                f"tiles * sizes[0] = {self.tiles * self.sizes[0]}: at most {LARGEST_SQUARE} pixels"
+            )
         if list(self.stages) != sorted(set(self.stages)):
             raise ValueError(f"stages must be different and in order, not {self.stages}")
 
@@ -165,7 +170,7 @@ class Maps:
     pixels of the largest input; ``"auto"`` is 4 for pixels, as there are, and 12 for features, which are coarser.
     """
 
-    map_views: Positive = 4
+    map_views: Annotated[int, Field(ge=1, le=1_000)] = 4
     blur: Literal["auto"] | Annotated[float, Field(gt=0)] = "auto"
     gradient: Literal["auto", "features", "pixels"] = "auto"
 

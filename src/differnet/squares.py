@@ -39,11 +39,12 @@ def ignored_part(text: str, side: int, box: Box) -> npt.NDArray[np.bool_]:
     Raises :class:`ConfigError` for what is no mask.
     """
     try:
-        with Image.open(io.BytesIO(base64.b64decode(text.removeprefix(PREFIX), validate=True))) as opened:
-            if opened.format != "PNG" or opened.mode != "1" or max(opened.size) > LONGEST:
-                raise ValueError(f"{opened.format}, mode {opened.mode}, {opened.size}")
+        content = io.BytesIO(base64.b64decode(text.removeprefix(PREFIX), validate=True))
+        with Image.open(content, formats=("PNG",)) as opened:
+            if opened.mode != "1" or max(opened.size) > LONGEST:
+                raise ValueError(f"mode {opened.mode}, {opened.size}")
             white = np.asarray(opened.convert("L"))
-    except (ValueError, OSError, SyntaxError) as error:
+    except (ValueError, OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ConfigError(f"ignore: not a mask that differnet.frame.encode made ({error})") from error
     top, left, height, width = box
     mask = np.zeros((side, side), dtype=bool)

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from differnet.console import err, out, print_json
+from differnet.console import err, out, print_json, printable
 
 _COLOURED = {
     "NG": "[red]NG    [/]",
@@ -99,16 +99,21 @@ def tell_rows(judged: Any, threshold: float | None) -> None:
     """List the verdicts and count them."""
     views = 0
     for row in judged:
+        if row["error"] is not None:
+            out.print("[yellow]skipped  [/]               ", end="")
+            out.print(f"{printable(row['path'])}: {printable(row['error'])}", markup=False)
+            continue
         views += row["views"]
         verdict = _COLOURED[row["verdict"]]
         p = "" if row["p_value"] is None else f"  p {row['p_value']:.4f}"
         percent = "" if row["percent"] is None else f" {int(row['percent']):>6}%"
         out.print(f"{verdict} {row['score']:>12.2f}{percent}{p}  ", end="")
-        out.print(row["path"], markup=False)
+        out.print(printable(row["path"]), markup=False)
     limit = "no threshold" if threshold is None else f"threshold {threshold:.2f}"
-    mean = f"{views / max(judged.count, 1):.1f} views an image"
+    mean = f"{views / max(judged.count - judged.skipped, 1):.1f} views an image"
     review = f", {judged.to_review} to review" if judged.to_review else ""
-    err.print(f"{judged.count} images, {judged.flagged} defective{review}, {limit}, {mean}")
+    skipped = f", {judged.skipped} skipped" if judged.skipped else ""
+    err.print(f"{judged.count} images, {judged.flagged} defective{review}{skipped}, {limit}, {mean}")
 
 
 def tell_run(run: Any) -> None:

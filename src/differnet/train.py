@@ -20,6 +20,7 @@ from differnet.seeds import generator
 _WARM_UP = 0.3
 _START_DIVISOR = 25.0
 _END_DIVISOR = 1e4
+_CALMER = "lower learning_rate or clamp"
 
 
 class Source(Protocol):
@@ -137,7 +138,9 @@ def fit(
                 f"the training loss became {loss} in epoch {epoch + 1}; lower learning_rate "
                 f"(now {settings.learning_rate:g}) or clamp"
             )
-        history.append(Epoch(epoch, loss, _held_out_loss(flow, held_out), time.perf_counter() - started))
+        unseen = _held_out_loss(flow, held_out)
+        _check_finite(flow, unseen, epoch)
+        history.append(Epoch(epoch, loss, unseen, time.perf_counter() - started))
         if checkpoint:
             _save(checkpoint, flow, optimizer, history, run)
         on_epoch(history[-1], epochs)
@@ -187,6 +190,19 @@ def _step(
     loss.backward()
     optimizer.step()
     return loss.detach()
+
+
+def _check_finite(flow: Flow, held_out_loss: float | None, epoch: int) -> None:
+    """Refuse what the last step of an epoch, or an image that was held out, made of the flow."""
+    if held_out_loss is not None and not math.isfinite(held_out_loss):
+        raise NumericalError(
+            f"the loss on held-out images became {held_out_loss} in epoch {epoch + 1}; {_CALMER}"
+        )
+    for name, value in flow.state_dict().items():
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise NumericalError(
+                f"{name} of the flow has NaN or infinite numbers after epoch {epoch + 1}; {_CALMER}"
+            )
 
 
 @torch.inference_mode()

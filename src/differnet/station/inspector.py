@@ -23,6 +23,7 @@ from differnet.errors import ConfigError, ModelFileError, NumericalError
 from differnet.images import ImageLike, Pixels, load, stream
 from differnet.standard import Standard, ViewScores
 from differnet.station import folder as folders
+from differnet.threads import limit as thread_limit
 from differnet.verdict import Heat, Prediction
 
 _SAME_MACHINE = 0.02  # of the largest feature
@@ -33,7 +34,8 @@ Numbers = npt.NDArray[np.float32]
 class Inspector:
     """A detector that was exported: ``Inspector("station").predict("part.png")``.
 
-    ``folder``: what ``differnet export`` wrote; ``threads``: how many a graph may use, all cores where nothing. One
+    ``folder``: what ``differnet export`` wrote; ``threads``: how many a graph may use, where nothing what
+    :mod:`differnet.threads` says. One
     object can be used by many threads. Raises :class:`ModelFileError` for a folder that cannot be trusted or
     understood, :class:`MissingExtraError` without the package that runs its graphs, and :class:`NumericalError` when
     they give other features here than where they were made.
@@ -43,7 +45,7 @@ class Inspector:
         self.folder = os.fspath(folder)
         self.station = folders.read(self.folder)
         self._engines: dict[str, Engine] = {
-            role: open_graph(self.station.engine, files, threads)
+            role: open_graph(self.station.engine, files, threads or thread_limit())
             for role, files in self.station.graphs.items()
         }
         self._check_machine()

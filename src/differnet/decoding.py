@@ -1,0 +1,236 @@
+"""Image files to pixels: the content of a file decides what it is, and everything is checked before it is decoded.
+
+| kind | what is read | what is refused |
+|---|---|---|
+| PNG | 1 to 16 bits, grey, colour, palette, with or without alpha | cut off, or with a wrong checksum |
+| JPEG (also MPO) | grey, YCbCr, CMYK; the first picture of an MPO | cut off |
+| BMP | what Pillow reads | cut off |
+| TIFF, BigTIFF | 1, 8, 16 bits, float; the first page unless another is asked for | cut off, NaN, above 65535 |
+| WebP, GIF | the first picture of an animation | cut off |
+
+All of them: EXIF orientation is applied, colour profiles are left alone, alpha is laid on black. No other kind is
+opened, whatever Pillow knows. More than ``MAX_PIXELS``, no pixels, empty files, folders, pipes, devices and
+loops of symbolic links are refused before anything is decoded. A JPEG or a BMP whose middle was overwritten
+cannot be told from a picture of noise.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from differnet import deep_png
+from differnet.errors import ImageError
+from differnet.pixels import MAX_PIXELS, Pixels, check_size, from_array, from_pil, upright
+
+KINDS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF")
+_MAGIC = (
+    (b"\x89PNG\r\n\x1a\n", "PNG"),
+    (b"\xff\xd8\xff", "JPEG"),
+    (b"BM", "BMP"),
+    (b"II*\0", "TIFF"),
+    (b"MM\0*", "TIFF"),
+    (b"II+\0", "TIFF"),
+    (b"MM\0+", "TIFF"),
+    (b"GIF87a", "GIF"),
+    (b"GIF89a", "GIF"),
+)
+_HEAD = 30  # bytes that say what a file is, and how large a WebP is
+_MOST_DEEP_BYTES = 2**31  # of a PNG with 16 bits a colour, which is read as a whole
+_ORIENTATION = 0x0112
+_CUT = "; the file is cut off or damaged"
+_NOT_REGULAR = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
+
+def decode(path: Path, page: int = 1) -> Pixels:
+    """Decode one file, or one page of a TIFF, to uint8 RGB (H, W, 3).
+
+    Raises :class:`ImageError` whose message starts with the path, and nothing else.
+    """
+    with opened(path) as file:
+        try:
+            return _decode(file, str(path), page)
+        except ImageError:
+            raise
+        except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+            raise ImageError(
+                f"{path}: more than the {MAX_PIXELS:,} pixels that are decoded ({error}); cut it into pieces first"
+            ) from error
+        except UnidentifiedImageError as error:
+            raise ImageError(f"{path}: cannot be decoded: its header is damaged") from error
+        except Exception as error:  # decoders raise whatever they stumble over
+            raise ImageError(f"{path}: cannot be decoded: {_reason(error)}") from error
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[BinaryIO]:
+    """Open a regular file that is not empty; a pipe is not waited for, a device not touched.
+
+    Raises :class:`ImageError` that says what stands there instead.
+    """
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        raise ImageError(f"{path}: {_absence(error)}; an image file was wanted") from error
+    except ValueError as error:
+        raise ImageError(f"{path}: no name of a file ({error})") from error
+    _check_regular(path, mode)  # before it is opened, which may wait or act
+    try:
+        file = open(path, "rb", opener=_open_at_once)  # noqa: SIM115  closed below
+    except OSError as error:
+        raise ImageError(f"{path}: {_absence(error)}; an image file was wanted") from error
+    with file:
+        found = os.fstat(file.fileno())
+        _check_regular(path, found.st_mode)
+        if found.st_size == 0:
+            raise ImageError(f"{path}: the file is empty")
+        yield file
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _check_regular(path: Path, mode: int) -> None:
+    for is_such, what in _NOT_REGULAR:
+        if is_such(mode):
+            raise ImageError(f"{path}: not a regular file but {what}; an image file was wanted")
+
+
+def _absence(error: OSError) -> str:
+    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+        return "no such file"
+    if error.errno == errno.ELOOP:
+        return "a loop of symbolic links"
+    return f"cannot be opened: {error.strerror}"
+
+
+def _reason(error: Exception) -> str:
+    text = str(error).strip().partition("\n")[0]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _decode(file: BinaryIO, name: str, page: int) -> Pixels:
+    head = file.read(_HEAD)
+    file.seek(0)
+    kind = _kind(head)
+    if kind is None:
+        size = os.fstat(file.fileno()).st_size
+        raise ImageError(
+            f"{name}: not an image that can be read ({size} bytes of something else); {', '.join(KINDS)} are"
+        )
+    if page != 1 and kind != "TIFF":
+        raise ImageError(f"{name}: page {page} was wanted, but only a TIFF has pages, and this is a {kind}")
+    if kind == "WEBP":
+        check_size(*_webp_size(head), name)  # Pillow makes room for it when it opens it
+    if kind == "TIFF":
+        return _decode_tiff(file, name, page)
+    with Image.open(file, formats=(kind,)) as image:
+        check_size(image.width, image.height, name)
+        if kind == "PNG" and _is_deep_colour(image):
+            return _decode_deep_png(file, name, image.getexif().get(_ORIENTATION))
+        ImageOps.exif_transpose(image, in_place=True)  # no copy: the image is large and nobody else's
+        return from_pil(image, name)
+
+
+def _kind(head: bytes) -> str | None:
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "WEBP"
+    return next((kind for magic, kind in _MAGIC if head.startswith(magic)), None)
+
+
+def _webp_size(head: bytes) -> tuple[int, int]:
+    """Return width and height from the first 30 bytes of a WebP file; raises ValueError for no WebP."""
+    kind, known = head[12:16], len(head) == _HEAD
+    if known and kind == b"VP8X":
+        return 1 + int.from_bytes(head[24:27], "little"), 1 + int.from_bytes(head[27:30], "little")
+    if known and kind == b"VP8 ":
+        width, height = (int.from_bytes(head[at : at + 2], "little") & 0x3FFF for at in (26, 28))
+        return width, height
+    if known and kind == b"VP8L":
+        both = int.from_bytes(head[21:25], "little")
+        return 1 + (both & 0x3FFF), 1 + (both >> 14 & 0x3FFF)
+    raise ValueError("the header of the WebP is damaged")
+
+
+def _is_deep_colour(image: Image.Image) -> bool:
+    """Whether the file has 16 bits a channel, of which Pillow would keep the upper eight."""
+    tiles = getattr(image, "tile", None)
+    rawmode = str(tiles[0][3]) if tiles else ""
+    return ";16" in rawmode and image.mode in {"RGB", "RGBA", "LA"}
+
+
+def _decode_deep_png(file: BinaryIO, name: str, orientation: object) -> Pixels:
+    file.seek(0)
+    return from_array(upright(deep_png.decode(file.read(_MOST_DEEP_BYTES)), orientation), name)
+
+
+def _decode_tiff(file: BinaryIO, name: str, page: int) -> Pixels:
+    try:
+        with Image.open(file, formats=("TIFF",)) as image:
+            _turn_to(image, page, name)
+            check_size(image.width, image.height, name)
+            tags: Any = image.tag_v2
+            bits = tags.get(258, (1,))
+            if max(bits) <= 8 or max(len(bits), tags.get(277, 1)) == 1:  # of deep colour Pillow keeps 8 bits
+                _check_segments(file, tags.get(273) or tags.get(324), tags.get(279) or tags.get(325), 1, name)
+                ImageOps.exif_transpose(image, in_place=True)
+                return from_pil(image, name)
+    except UnidentifiedImageError:
+        pass  # tifffile knows more kinds
+    file.seek(0)
+    return _decode_deep_tiff(file, name, page)
+
+
+def _turn_to(image: Image.Image, page: int, name: str) -> None:
+    try:
+        image.seek(page - 1)
+    except EOFError as error:
+        raise ImageError(f"{name}: has no page {page}{_CUT if page == 1 else ''}") from error
+
+
+def _decode_deep_tiff(file: BinaryIO, name: str, page: int) -> Pixels:
+    """Read what Pillow does not know, for instance 16-bit RGB."""
+    try:
+        import tifffile  # here, since a station may do without
+    except ImportError as error:
+        raise ImageError(f"{name}: this kind of TIFF needs tifffile: pip install tifffile") from error
+    with tifffile.TiffFile(file) as tiff:
+        try:
+            found: Any = tiff.pages[page - 1]
+        except IndexError as error:
+            raise ImageError(f"{name}: has no page {page}{_CUT if page == 1 else ''}") from error
+        check_size(int(found.imagewidth), int(found.imagelength), name)
+        if found.size > 4 * found.imagewidth * found.imagelength:
+            raise ImageError(f"{name}: shape {found.shape}; (H, W), (H, W, 3) or (H, W, 4) was wanted")
+        wanted = int(np.prod(found.chunked))
+        _check_segments(file, found.dataoffsets, found.databytecounts, wanted, name)
+        orientation = found.tags.get(274)
+        array = np.asarray(found.asarray())
+        if array.ndim == 3 and int(found.planarconfig or 1) == 2:  # one plane a colour
+            array = np.moveaxis(array, 0, -1)
+        return from_array(upright(array, orientation and int(orientation.value)), name)
+
+
+def _check_segments(
+    file: BinaryIO, offsets: Sequence[int] | None, counts: Sequence[int] | None, wanted: int, name: str
+) -> None:
+    """Refuse a TIFF whose pixels lie beyond its end: decoders would fill them with black."""
+    size = os.fstat(file.fileno()).st_size
+    places = list(zip(offsets or (), counts or (), strict=False))
+    if len(places) < wanted or any(count < 1 or at + count > size for at, count in places):
+        raise ImageError(f"{name}: cannot be decoded: the file is cut off, or lacks part of its pixels")

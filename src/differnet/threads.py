@@ -1,0 +1,41 @@
+"""How many threads everything underneath may use: one number for torch, OpenVINO, ONNX Runtime and BLAS.
+
+``differnet --threads N`` or the environment variable ``DIFFERNET_THREADS`` sets it for a process; differnet starts no
+worker processes, so nothing multiplies it. Beside these threads one more decodes images.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from differnet.errors import ConfigError
+
+VARIABLE = "DIFFERNET_THREADS"
+_OTHERS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+
+
+def limit() -> int | None:
+    """Return how many threads may be used, nothing when that is left to the libraries.
+
+    Raises :class:`ConfigError` when the variable holds no number from 1.
+    """
+    text = os.environ.get(VARIABLE, "")
+    if not text:
+        return None
+    if not (text.isascii() and text.isdecimal() and 1 <= int(text[:6]) <= 1024 and len(text) <= 4):
+        raise ConfigError(f"{VARIABLE} = {text!r}: a number from 1 to 1024 was wanted")
+    return int(text)
+
+
+def use(count: int | None = None) -> None:
+    """Keep every library underneath to ``count`` threads, or to what the variable says; best called first of all."""
+    if count is not None:
+        os.environ[VARIABLE] = str(count)
+    most = limit()
+    if most is None:
+        return
+    for name in _OTHERS:
+        os.environ[name] = str(most)
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(most)
