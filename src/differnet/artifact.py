@@ -24,7 +24,6 @@ import torch
 from torch import Tensor
 
 from differnet import backbone, config, formats, storage
-from differnet.anytime import EarlyStop
 from differnet.backbone import MultiScale
 from differnet.calibrate import Threshold, check_count
 from differnet.choice import Choice
@@ -99,11 +98,6 @@ class Model:
     def usual_views(self) -> int:
         """How many views an image is scored in."""
         return count_views(self.config.views.score_views, self.config.views)
-
-    @property
-    def early_stop(self) -> EarlyStop:
-        """When it is certain before all views were seen; raises :class:`ConfigError` when that is not known."""
-        return self.standard.early_stop
 
     @cached_property
     def standard(self) -> Standard:
