@@ -192,7 +192,7 @@ def test_what_it_cannot_do_is_said(turning, fixed, tmp_path):
         (lambda root: edit(root, format=99), "format 99; this version reads format 1"),
         (lambda root: edit(root, engine="pickle"), "engine 'pickle'"),
         (lambda root: edit(root, files={"../../etc/passwd": {"bytes": 1, "sha256": ""}}), "were wanted"),
-        (lambda root: edit(root, views=[]), "0 views"),
+        (lambda root: edit(root, views=[]), "an empty table"),
         (lambda root: edit(root, views=[[0, 1]]), "a table of shape"),
         (lambda root: edit(root, maps=None), "heat maps without a graph"),
         (lambda root: edit(root, views=[[1.0, 1, 1]]), "no graph that renders"),

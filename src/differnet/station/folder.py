@@ -175,8 +175,8 @@ def _build(
     square, decision, maps = about["square"], about["decision"], about["maps"]
     views = _numbers(about["views"], 3).astype(np.float32)
     size, tiles = int(square["size"]), int(square["tiles"])
-    if len(views) == 0 or not 16 <= size <= 4096 or not 1 <= tiles <= 8:
-        raise ValueError(f"{len(views)} views of {size} pixels in {tiles} x {tiles} tiles")
+    if not 16 <= size <= 4096 or not 1 <= tiles <= 8:
+        raise ValueError(f"views of {size} pixels in {tiles} x {tiles} tiles")
     if square["frame"] not in ("squash", "pad") or decision["order"] not in get_args(Order):
         raise ValueError(f"frame {square['frame']!r}, views in order {decision['order']!r}")
     if (maps is None) != ("map" not in graphs):
@@ -236,6 +236,8 @@ def _drift(values: Mapping[str, Any] | None, count: int) -> Drift | None:
 
 def _numbers(rows: Any, width: int) -> npt.NDArray[np.float64]:
     """Return a table (N, width) of finite numbers; raises :class:`ValueError` for anything else."""
+    if not rows:
+        raise ValueError("an empty table")
     table = np.array(rows, dtype=np.float64).reshape(len(rows), -1)
     if table.shape != (len(rows), width) or not np.isfinite(table).all():
         raise ValueError(
