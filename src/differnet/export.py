@@ -153,7 +153,7 @@ def compare(
     """Judge ``images``, or synthetic ones where there are none, by both."""
     shown = list(images) or synthetic_images(detector.describer.side)
     model = detector.model
-    early = len(model.view_scores) > 0 and model.view_scores.shape[1] == model.usual_views
+    early = len(model.view_scores) > 0 and 1 < model.usual_views == model.view_scores.shape[1]
     with_maps, largest, heat = inspector.station.maps is not None, 0.0, 0.0
     others = ties = 0
     for index, image in enumerate(shown):
