@@ -18,7 +18,8 @@ from differnet import DifferNet, DifferNetWarning, Inspector, export, frame, loc
 from differnet.config import Views
 from differnet.engines import OnnxEngine, OpenVinoEngine
 from differnet.errors import ConfigError, ExportError, ImageError, ModelFileError, NumericalError
-from differnet.graphs import HeatMapping, Rendering
+from differnet.graphs import Head, HeatMapping, Rendering, Scoring
+from differnet.openvino_runtime import Graph, convert, stacked, to_openvino
 from differnet.station import folder as folders
 from differnet.station.inspector import enlarge
 from differnet.views import even_views, random_views, render
@@ -324,6 +325,19 @@ def test_images_that_set_the_threshold_are_ties(upright, good_images, tmp_path):
     found = export.export(upright, tmp_path / "held", "openvino", images=good_images)
     assert (found.images, found.verdicts) == (24, 0)
     assert found.ties <= 2  # one at the threshold, one at that of the review
+
+
+def test_a_head_is_put_on_a_network(upright):
+    """As with the 8-bit network of a model, here with one in floats."""
+    model, views = upright.model, torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 255
+    head = Head(model.flow, model.reading)
+    rows = {"features": torch.zeros(4, head.read.width)}
+    below = Graph.of(convert(upright.module))
+    graph = Graph.of(stacked(below, to_openvino(head, rows, ("norms",), tuple(rows))))
+    found = OpenVinoEngine(graph.xml, graph.constants).run({"views": views.numpy()})
+    norms, features = Scoring(upright.module, model.flow, model.reading)(views)
+    np.testing.assert_allclose(found["norms"], norms, rtol=1e-4)
+    np.testing.assert_allclose(found["features"], features, atol=1e-4 * float(features.max()))
 
 
 @pytest.mark.slow

@@ -153,8 +153,8 @@ def stacked(graph: Graph, head: Any) -> Any:
     source = below.outputs[0].get_node().input_value(0)
     for place in head.inputs[0].get_target_inputs():
         place.replace_source_output(source)
-    results = [one.get_node() for one in (*head.outputs, *below.outputs)]
-    model = openvino.Model(results, [one.get_node() for one in below.inputs], "scoring")
+    results = [*head.get_results(), *below.get_results()]
+    model = openvino.Model(results, below.get_parameters(), "scoring")
     model.outputs[-1].get_tensor().set_names({"features"})
     return model
 
