@@ -22,7 +22,7 @@ test: install browser
 	$(BIN)/python -m pytest
 
 # The report is tested in a browser: the system's Chromium, else Debian's, else the one that Playwright downloads.
-# Where none can be had, those tests say so and are skipped.
+# Where none can be had, those tests say so and are skipped, or fail where the variable CI is set.
 browser: install
 	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || \
 	{ [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -q && \

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -32,6 +34,16 @@ TINY = {
     "blur": 2.0,
 }
 
+SMALL = TINY | {
+    "sizes": [32],
+    "epochs": 4,
+    "train_views": 2,
+    "score_views": 4,
+    "blocks": 2,
+    "map_views": 1,
+    "runtime": "torch",
+}
+
 
 def good_image(index: int, size: int = 64) -> np.ndarray:
     """Grey stripes of a random phase with a little noise: (size, size, 3) uint8."""
@@ -51,6 +63,12 @@ def defective_image(index: int, size: int = 64) -> tuple[np.ndarray, np.ndarray]
     mask[row : row + 14, column : column + 14] = True
     image[mask] = 250
     return image, mask
+
+
+def save(path: Path, pixels: np.ndarray) -> None:
+    """Write an image, and the folders that it needs."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
 
 
 def touch(root, *names):
@@ -92,4 +110,19 @@ def mvtec_root(tmp_path_factory):
         Image.fromarray(mask.astype(np.uint8) * 255).save(
             category / "ground_truth" / "square" / f"{i:03}_mask.png"
         )
+    return root
+
+
+@pytest.fixture(scope="module")
+def categories(tmp_path_factory):
+    """A miniature of MVTec AD with two categories."""
+    root = tmp_path_factory.mktemp("mvtec")
+    for number, name in enumerate(("bottle", "screw")):
+        for i in range(6):
+            save(root / name / f"train/good/{i}.png", good_image(100 * number + i, 40))
+        for i in range(3):
+            save(root / name / f"test/good/{i}.png", good_image(100 * number + 50 + i, 40))
+            pixels, mask = defective_image(10 * number + i, 40)
+            save(root / name / f"test/dent/{i}.png", pixels)
+            save(root / name / f"ground_truth/dent/{i}_mask.png", mask.astype(np.uint8) * 255)
     return root

@@ -129,7 +129,7 @@ def test_a_number_of_views_without_a_threshold_is_refused_until_calibrated(detec
         detector.predict(good_image(0), views=12)
     assert np.isfinite(detector.score([good_image(0)], views=12)).all()
     again = copy.copy(detector)
-    again.calibrate([good_image(800 + i) for i in range(20)], rate=0.1, views=12)
+    again.calibrate([good_image(800 + i) for i in range(20)], rate=0.1, views=12, confidence=None)
     assert again.config.views.score_views == 12
     assert again.predict(good_image(0)).views == 12
     assert detector.config.views.score_views == 8

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import safetensors.torch
+import timm
 import torch
 from PIL import Image
 from scipy.special import digamma
 from sklearn.covariance import LedoitWolf
 
 from conftest import TINY, defective_image, good_image
-from differnet import config
+from differnet import DifferNet, config
 from differnet.baselines import classical, geotrans, peer_flows, peers
 from differnet.baselines.adgan import AdGan
 from differnet.baselines.catalogue import METHODS, create
@@ -20,7 +22,7 @@ from differnet.baselines.geotrans import GeoTrans
 from differnet.baselines.method import Localizer
 from differnet.baselines.ours import Ours
 from differnet.baselines.pixels import decoder, encoder, read
-from differnet.errors import ConfigError, MissingExtraError, NotFittedError
+from differnet.errors import ConfigError, MissingExtraError, NotFittedError, WeightsError
 from differnet.metrics import PixelAuroc, auroc
 
 QUICK = config.resolve("default", TINY)
@@ -243,3 +245,40 @@ def test_a_side_that_cannot_be_halved_is_refused():
 
 def test_every_method_is_tested_here():
     assert set(METHODS) == {"differnet", "ocsvm", "1nn", "mahalanobis", *ON_PIXELS, *PEERS}
+
+
+def test_features_are_projected_and_then_standardised():
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(200, 80)) * np.linspace(1, 9, 80) + 5
+    reduce, reduced = classical._reduce(rows, 0)
+    assert reduced.shape == (200, 64)
+    np.testing.assert_allclose(reduced.mean(axis=0), 0, atol=1e-9)
+    np.testing.assert_allclose(reduced.std(axis=0), 1, rtol=1e-9)
+    centred = rows - rows.mean(axis=0)
+    first = centred @ np.linalg.svd(centred)[2][0]  # of the rows as they are
+    assert abs(np.corrcoef(first, reduced[:, 0])[0, 1]) == pytest.approx(1, abs=1e-6)
+    np.testing.assert_allclose(reduce(rows[:3]), reduced[:3], atol=1e-9)
+
+
+def test_ours_holds_no_image_out_and_knows_the_groups(good, monkeypatch):
+    def fit(self, paths, groups, **_):
+        seen.append((self.config.decision.holdout, self.config.decision.folds, groups))
+
+    seen = []
+    monkeypatch.setattr(DifferNet, "fit", fit)
+    folded = config.resolve(QUICK, {"holdout": 0.0, "folds": 3})
+    Ours(folded, "random").fit(good[:4], 0, groups=["a", "a", "b", "b"])
+    assert seen == [(0.0, 0, ["a", "a", "b", "b"])]
+
+
+def test_weights_of_another_network_are_put_aside_and_said(tmp_path):
+    file = tmp_path / "other.safetensors"
+    safetensors.torch.save_file({"a": torch.zeros(2)}, file)
+    first, wanted = (timm.create_model(peers.BACKBONE, pretrained=False) for _ in range(2))
+    remark = peers.give_weights(first, peers.STRIDE_8, str(file))
+    assert remark == "other.safetensors is not for EfficientNet-Lite0: ImageNet weights instead"
+    assert peers.give_weights(wanted, peers.STRIDE_8, None) == ""
+    torch.testing.assert_close(first.state_dict(), wanted.state_dict())
+    file.write_bytes(b"no weights")
+    with pytest.raises(WeightsError, match="not readable as weights"):
+        peers.give_weights(wanted, peers.STRIDE_8, str(file))

@@ -11,7 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from differnet.calibrate import at_most, choose_threshold, hold_out, images_needed, p_value, warn_when_few
+from differnet.calibrate import (
+    Threshold,
+    at_most,
+    choose_threshold,
+    hold_out,
+    images_needed,
+    p_value,
+    warn_when_few,
+)
 from differnet.errors import ConfigError, DifferNetWarning, NumericalError
 
 SCORES = st.lists(st.integers(0, 20).map(float), min_size=1, max_size=60)
@@ -154,14 +162,26 @@ def test_what_is_no_chance_is_refused():
             choose_threshold(np.arange(9.0), rate, confidence)
 
 
-def test_groups_make_a_confidence_weak():
+def test_groups_make_both_promises_weak():
     threshold = choose_threshold(np.arange(59.0), 0.05, 0.95)
-    with pytest.warns(DifferNetWarning, match="the 59 images to calibrate on are of 12 groups"):
+    with pytest.warns(
+        DifferNetWarning, match="the 59 images to calibrate on are of 12 groups, and a confidence of"
+    ):
         warn_when_few(threshold, 12)
+    with pytest.warns(DifferNetWarning, match="are of 12 groups, and the promise on average"):
+        warn_when_few(choose_threshold(np.arange(59.0), 0.05), 12)
+    with pytest.warns(DifferNetWarning) as said:
+        warn_when_few(choose_threshold(np.arange(59.0), 0.01), 12)
+    assert len(said) == 2  # too few, and in groups besides
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warn_when_few(threshold, 59)
-        warn_when_few(choose_threshold(np.arange(59.0), 0.05), 12)
+        warn_when_few(choose_threshold(np.arange(59.0), 0.05), 59)
+
+
+@pytest.mark.parametrize(("promised", "said"), [(0.003344, "0.34%"), (0.05, "5.00%"), (1 / 21, "4.77%")])
+def test_a_promise_is_never_rounded_down(promised, said):
+    assert f"at most {said}" in str(Threshold(1.0, 0.05, promised, 20))
 
 
 @pytest.mark.parametrize(("n", "rate", "confidence"), [(59, 0.05, 0.95), (473, 0.01, 0.9), (5000, 0.2, 0.99)])

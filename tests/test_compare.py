@@ -22,9 +22,8 @@ from differnet import compare as module
 from differnet import comparison_table, config, datasets
 from differnet.baselines import catalogue
 from differnet.baselines.dsebm import Dsebm
-from differnet.cells import Cell, Failure, Result, Times
 from differnet.cli import app
-from differnet.compare import Comparison, compare
+from differnet.compare import compare
 from differnet.errors import ConfigError, DifferNetWarning, LayoutError
 from differnet.stopwatch import Stopwatch
 
@@ -113,7 +112,7 @@ class Broken:
     def __init__(self, error=None):
         self.error = error
 
-    def fit(self, paths, seed, progress):  # noqa: ARG002
+    def fit(self, paths, seed, progress, groups):  # noqa: ARG002
         if self.error and seed == 1:
             raise self.error
 
@@ -127,8 +126,17 @@ class Broken:
 class Mended(Broken):
     """The same, in order again."""
 
-    def fit(self, paths, seed, progress):
+    def fit(self, paths, seed, progress, groups):
         pass
+
+
+class Lost(Mended):
+    """A method whose maps fail."""
+
+    remark = "a remark"
+
+    def localize(self, path):
+        raise MemoryError(f"no room\nfor {path}")
 
 
 def test_a_method_that_fails_does_not_lose_the_others(tables, tmp_path, monkeypatch):
@@ -155,6 +163,36 @@ def test_a_method_that_fails_does_not_lose_the_others(tables, tmp_path, monkeypa
         tables, ["broken", "dsebm"], [0, 1], None, tmp_path, QUICK, on_result=lambda _, how: told.append(how)
     )
     assert told == ["kept", "measured", "kept", "kept"]
+
+
+def test_a_map_that_fails_does_not_lose_the_scores(tables, tmp_path, monkeypatch):
+    lost = {"lost": lambda *_: Lost(ValueError())}
+    monkeypatch.setattr(catalogue, "METHODS", dict(catalogue.METHODS) | lost)
+    found, how = measured(tables, ["lost"], tmp_path, seeds=[0])
+    assert (found.failures, how) == ((), ["measured"])
+    assert (found.results[0].image_auroc, found.results[0].pixel_auroc) == (0.5, None)
+    (row,) = comparison_table.rows(found)
+    assert row.note.startswith("a remark; no figures of pixels: MemoryError: no room")
+    assert measured(tables, ["lost"], tmp_path, seeds=[0]) == (found, ["kept"])
+
+
+def test_groups_reach_the_methods(tables, monkeypatch):
+    class Grouped(Mended):
+        def fit(self, paths, seed, progress, groups):  # noqa: ARG002
+            seen.append(groups)
+
+    seen = []
+    grouped = {"grouped": lambda *_: Grouped(ValueError())}
+    monkeypatch.setattr(catalogue, "METHODS", dict(catalogue.METHODS) | grouped)
+    measured(tables, ["grouped"], seeds=[0])
+    samples = tuple(
+        dataclasses.replace(sample, group=f"g{i // 2}") for i, sample in enumerate(tables[0].samples)
+    )
+    of_groups = dataclasses.replace(tables[0], samples=samples)
+    measured([of_groups], ["grouped"], seeds=[0])
+    measured([of_groups], ["grouped"], seeds=[0], shots=5)
+    assert seen == [None, of_groups.groups, of_groups.shots(5, 0).groups]
+    assert module.digest_of(of_groups) != module.digest_of(tables[0])
 
 
 def test_times_of_a_busy_machine_are_marked_and_taken_again(tables, tmp_path, monkeypatch):
@@ -248,36 +286,7 @@ def test_scores_are_reproducible_and_shots_are_drawn_by_the_seed(tables):
     assert "5 training images, drawn by each seed" in comparison_table.notes(first)[0]
 
 
-def test_several_categories_have_a_mean():
-    def result(category, seed, value):
-        times = Times(1.0 + seed, 10.0, 0.0, "m")
-        return Result(Cell("1nn", category, seed, None), value, None, None, 4, times, {"versions": "v"})
-
-    found = Comparison(
-        ("a", "b"),
-        ("1nn",),
-        (result("a", 0, 0.8), result("a", 1, 1.0), result("b", 0, 0.6), result("b", 1, None)),
-    )
-    table = comparison_table.rows(found)
-    assert [(row.data, row.seeds, row.auroc) for row in table] == [
-        ("a", 2, pytest.approx(0.9)),
-        ("b", 2, pytest.approx(0.6)),
-        ("mean", 2, pytest.approx(0.75)),
-    ]
-    assert table[1].auroc_spread is None
-    assert table[2].auroc_spread == pytest.approx(np.std([0.7, 1.0], ddof=1))
-    assert table[2].fit_seconds == pytest.approx(1.5)
-    assert table[1].cells() == ("b", "1nn", "0.6000", "", "", "1.5", "10.0", "")
-    assert table[0].cells()[2] == "0.9000 ± 0.1414"
-    broken = Comparison(("a", "b"), ("1nn",), found.results[:2], (Failure(found.results[2].cell, "why"),))
-    assert [(row.data, row.seeds, row.note) for row in comparison_table.rows(broken)] == [
-        ("a", 2, ""),
-        ("b", 0, "failed for 1 of 1 seeds: why"),
-        ("mean", 0, "no mean: failed on 1 of 2"),
-    ]
-
-
-def test_what_cannot_work_is_refused_before_anything_is_measured(tables, monkeypatch):
+def test_what_cannot_work_is_refused_before_anything_is_measured(tables, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "measure", None)
     with pytest.raises(ConfigError, match="no method 'svm'; there are: differnet, ocsvm, 1nn"):
         measured(tables, ["mahalanobis", "svm"])
@@ -285,6 +294,17 @@ def test_what_cannot_work_is_refused_before_anything_is_measured(tables, monkeyp
         measured(tables, [])
     with pytest.raises(LayoutError, match="99 shots asked of 24 training images"):
         measured(tables, ["1nn"], shots=99)
+    bad = next(sample for sample in tables[0].test if sample.mask)
+    Image.fromarray(np.ones((64, 64), np.uint8)).save(tmp_path / "mask.png")
+    Image.fromarray(good_image(5)).save(tmp_path / "gone.png")
+    ones = dataclasses.replace(bad, mask=tmp_path / "mask.png")
+    gone = dataclasses.replace(bad, path=tmp_path / "gone.png", mask=None)
+    (tmp_path / "gone.png").unlink()
+    second = [datasets.Dataset("second", (*tables[0].samples, sample)) for sample in (ones, gone)]
+    with pytest.raises(LayoutError, match="the brightest is 1"):
+        measured([tables[0], second[0]], ["differnet"])
+    with pytest.raises(FileNotFoundError, match=r"gone\.png"):
+        measured([tables[0], second[1]], ["1nn"])
     no_test = datasets.Dataset("none", tuple(tables[0].train))
     with pytest.raises(LayoutError, match="training and test images are both needed"):
         measured([no_test], ["1nn"])

@@ -45,7 +45,11 @@ def test_folds_are_of_one_size():
 def crossed():
     images = [good_image(i) for i in range(24)]
     groups = [i // 2 for i in range(24)]
-    return images, groups, DifferNet("default", 1, "random", **SETTINGS).fit(images, groups)
+    with pytest.warns(
+        DifferNetWarning, match="24 images .* of 12 groups, and the estimate over folds counts"
+    ):
+        detector = DifferNet("default", 1, "random", **SETTINGS).fit(images, groups)
+    return images, groups, detector
 
 
 def test_each_image_has_the_score_of_a_flow_fitted_to_the_other_folds(crossed):
@@ -88,7 +92,22 @@ def test_the_promise_is_named_an_estimate_and_travels(crossed, tmp_path):
     assert loaded.promise == promise
     assert loaded.model.calibrated_on == record
     fresh = [good_image(900 + i) for i in range(12)]
-    assert loaded.calibrate(fresh, rate=0.1).guarantee == "marginal"
+    assert loaded.calibrate(fresh, rate=0.1, confidence=None).guarantee == "marginal"
+
+
+def test_what_folds_leave_unproven_is_said(crossed):
+    images, _, detector = crossed
+    with pytest.raises(ConfigError, match="cross-fitted, by the flows of 4 folds"):
+        detector.drift_monitor()
+    with pytest.warns(DifferNetWarning, match="an estimate from 24 cross-fitted images over 4 folds"):
+        detector.predict(images[0], views="auto")
+    with pytest.warns(DifferNetWarning, match="6 cross-fitted good images are too few .*no proof") as said:
+        DifferNet("default", 1, "random", **SETTINGS | {"folds": 2, "epochs": 1}).fit(
+            [*images[:5], images[4]]
+        )
+    (copies,) = [str(one.message) for one in said if "copies" in str(one.message)]
+    assert copies.startswith("1 of the 6 images")
+    assert "its copy was fitted to" in copies
 
 
 def test_what_folds_cannot_do_is_refused_before_anything_is_looked_at(tmp_path):

@@ -151,3 +151,34 @@ def test_solar_cells_that_are_not_there(cells, tmp_path, monkeypatch):
     monkeypatch.setattr(layouts, "find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"pip install 'differnet\[elpv\]'"):
         datasets.read("elpv")
+
+
+def test_masks_on_another_scale_are_refused_and_black_ones_taken_as_they_are(tmp_path):
+    pixels = np.zeros((4, 4), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "black.png")
+    pixels[1, 2] = 1
+    Image.fromarray(pixels).save(tmp_path / "ones.png")
+    image, ones = tmp_path / "image.png", tmp_path / "ones.png"
+    with pytest.raises(
+        LayoutError, match=r"ones.png: no pixel .* as bright as 128 of 255, the brightest is 1; .*white"
+    ):
+        datasets.Sample(image, "test", "dent", ones).true_mask((4, 4))
+    assert datasets.Sample(image, "test", "dent", ones, 1).true_mask((4, 4)).sum() == 1
+    assert not datasets.Sample(image, "test", "dent", tmp_path / "black.png").true_mask((4, 4)).any()
+    assert not datasets.Sample(image, "test", "good", ones).true_mask((4, 4)).any()
+
+
+def test_a_data_set_says_how_it_was_read(mtd, tmp_path):
+    split = tmp_path / "split.txt"
+    split.write_text("good1.jpg\n")
+    found = [
+        datasets.read(mtd)[0],
+        datasets.read(mtd, split_file=split)[0],
+        datasets.read(mtd / "MT_Free" / "Imgs", "folder")[0],
+    ]
+    assert [(data.layout, data.split_file) for data in found] == [
+        ("mtd", None),
+        ("mtd", "split.txt"),
+        ("folder", None),
+    ]
+    assert found[1].shots(1, 0).split_file == "split.txt"

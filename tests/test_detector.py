@@ -128,7 +128,7 @@ def test_held_out_images_are_not_fitted_to_and_groups_stay_together(good_images)
 def test_calibrating_again_needs_no_training(detector):
     again = copy.copy(detector)
     fresh = [good_image(700 + i) for i in range(20)]
-    promise = again.calibrate(fresh, rate=0.1)
+    promise = again.calibrate(fresh, rate=0.1, confidence=None)
     assert promise.is_kept
     assert promise.count == 20
     assert again.threshold == promise.value != detector.threshold

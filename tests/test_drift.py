@@ -78,6 +78,24 @@ def test_scores_that_moved_with_the_light_are_not_said_to_be_the_parts():
     assert str(states[-1]) == "after 60 images: pictures are darker and scores are higher"
 
 
+def test_the_parts_are_blamed_only_where_little_speaks_for_the_light():
+    """Scores alarm first, and the light has won something by then: it may be the cause."""
+    told = set()
+    for seed in range(20):
+        rng = np.random.default_rng((9, seed))
+        monitor = DriftMonitor(*rng.normal(size=(3, 200)), seed=seed)
+        state = monitor.update(*rng.normal([2, -1, 0]))
+        while not state.is_alarm:
+            state = monitor.update(*rng.normal([2, -1, 0]))
+        told.add(state.causes)
+        if state.causes == ("unclear",):
+            assert state.brightness.strength >= 0.5 or state.sharpness.strength >= 0.5
+            assert str(state).endswith("scores are higher, perhaps by light or focus")
+        if state.causes == ("parts",):
+            assert max(state.brightness.strength, state.sharpness.strength) < 0.5
+    assert ("unclear",) in told
+
+
 def test_an_alarm_stays_until_the_reset():
     rng = np.random.default_rng(4)
     monitor = DriftMonitor(rng.normal(size=100))

@@ -20,6 +20,16 @@ def test_a_bracket_that_matched_nothing_is_no_group_of_its_own():
     assert by_pattern([Path("x7.png"), Path("7.png")], r"(x)?(\d)") == ["x\x007", "\x007"]
 
 
+def test_a_pattern_looks_below_the_folder_alone():
+    root = Path("/data/part9/good")
+    paths = [root / "part1-x.png", root / "day2" / "part2-x.png"]
+    assert by_pattern(paths, r"part\d", root) == of_paths(paths, r"part\d", root=root) == ["part1", "part2"]
+    assert by_pattern(paths, r"part\d") == ["part9", "part9"]
+    assert by_pattern([paths[0]], r"part\d", paths[0]) == ["part1"]
+    with pytest.raises(ConfigError, match="matches not in 2"):
+        by_pattern(paths, "data", root)
+
+
 @pytest.mark.parametrize(
     ("pattern", "message"), [("part(", "is not a regular"), (r"part\d", "matches not in 1")]
 )
@@ -44,6 +54,28 @@ def test_a_column_groups_by_paths_or_names(table, tmp_path):
     by_name = table("\ufefffile,group\nb.png,x\na.png,y\n")
     assert of_paths(paths[1:], None, by_name) == ["y", "x"]
     assert of_paths(paths, None) is None
+
+
+def test_a_row_of_another_folder_names_no_image_here(table, tmp_path):
+    other = table("path,group\nday1/a.png,x\n")
+    assert by_column([tmp_path / "day1" / "a.png"], other, "group") == ["x"]
+    with pytest.raises(LayoutError, match="no row"):
+        by_column([tmp_path / "day2" / "a.png"], other, "group")
+
+
+def test_a_row_without_a_group_is_one_of_its_own(table, tmp_path):
+    paths = [tmp_path / name for name in ("a.png", "b.png", "c.png")]
+    groups = by_column(paths, table("path,group\na.png,\nb.png,\nc.png,x\n"), "group")
+    assert len(set(groups)) == 3
+    assert groups[2] == "x"
+
+
+def test_tables_that_cannot_be_read(tmp_path):
+    (tmp_path / "latin.csv").write_bytes("path,group\nä.png,1\n".encode("latin-1"))
+    (tmp_path / "long.csv").write_text(f"path,group\na.png,{'x' * 140_000}\n")
+    for name in ("latin.csv", "long.csv"):
+        with pytest.raises(LayoutError, match=f"{name}: not a CSV file in UTF-8"):
+            by_column([tmp_path / "a.png"], tmp_path / name, "group")
 
 
 def test_tables_that_cannot_be_used(table, tmp_path):

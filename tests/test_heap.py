@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import platform
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from differnet.heap import give_back
+from differnet.heap import give_back, keep_large_tables_apart
 
 HOLES = """
 import numpy as np
@@ -38,11 +39,43 @@ def test_holes_between_small_tables_are_handed_back():
     assert after < full - 120e6
 
 
-def test_giving_back_works_everywhere(monkeypatch):
-    import ctypes
+@pytest.mark.parametrize("error", [OSError, AttributeError, TypeError])
+@pytest.mark.parametrize("call", [give_back, keep_large_tables_apart])
+def test_other_systems_are_left_alone(monkeypatch, call, error):
+    """Windows says TypeError for a library of no name, macOS has the library without the function."""
 
     def missing(name):
-        raise OSError("no such library")
+        raise error("no such library")
 
     monkeypatch.setattr(ctypes, "CDLL", missing)
-    give_back()
+    call()
+
+
+FREED = """
+import numpy as np
+from differnet.heap import keep_large_tables_apart
+
+def resident():
+    return 4096 * int(open('/proc/self/statm').read().split()[1])
+
+if {apart}:
+    keep_large_tables_apart()
+np.ones(2**22 - 4096)  # 32 MB: freed at once, which raises the limit of glibc
+start = resident()
+kept = [np.ones(2**20), np.ones(8)]
+kept = [np.ones(2**20), np.ones(100), np.ones(2**20), np.ones(100), *kept]
+kept = kept[1::2]
+print(resident() - start)
+"""
+
+
+@pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc" or not Path("/proc/self/statm").exists(),
+    reason="only glibc on Linux learns to keep large blocks",
+)
+def test_large_tables_go_back_when_they_are_freed():
+    held = {
+        apart: int(subprocess.check_output([sys.executable, "-c", FREED.format(apart=apart)], text=True))
+        for apart in (True, False)
+    }
+    assert held[True] < 4e6 < held[False]

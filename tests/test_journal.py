@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import warnings
@@ -285,6 +286,36 @@ def test_a_full_disk_is_said_with_the_path_and_leaves_the_old_file(tmp_path):
     assert (tmp_path / "old.txt").read_text() == "old"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["old.txt", "rows.csv.partial"]
     with journal.journal(tmp_path / "rows.csv", {}, resume=True) as kept:
+        assert kept.count > 100
+        assert [one["path"] for one in kept] == [str(index) for index in range(kept.count)]
+
+
+@pytest.fixture
+def tiny_disk(tmp_path):
+    """A file system of 64 kB, where the system lets us mount one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = [shutil.which("mount") or "mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
+    try:
+        subprocess.run(mount, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"no tmpfs can be mounted here ({error})")
+    yield folder
+    subprocess.run([shutil.which("umount") or "umount", str(folder)], check=True)
+
+
+def test_a_disk_that_is_really_full_leaves_the_old_file(tiny_disk):
+    (tiny_disk / "old.txt").write_text("old")
+    run = subprocess.run(
+        [sys.executable, "-c", MANY + SMALL_FILES, str(tiny_disk)],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    whole, rows = run.stdout.splitlines()
+    assert f"cannot write {tiny_disk / 'old.txt'}: No space left on device" in whole
+    assert f"cannot write {tiny_disk / 'rows.csv.partial'}: No space left on device" in rows
+    assert (tiny_disk / "old.txt").read_text() == "old"
+    assert sorted(path.name for path in tiny_disk.iterdir()) == ["old.txt", "rows.csv.partial"]
+    with journal.journal(tiny_disk / "rows.csv", {}, resume=True) as kept:
         assert kept.count > 100
         assert [one["path"] for one in kept] == [str(index) for index in range(kept.count)]
 

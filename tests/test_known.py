@@ -34,7 +34,7 @@ def test_recalls_are_by_type_and_of_all():
     assert (total.defect, total.count, total.found, total.review) == ("all defects", 5, 2, 1)
     assert total.missed == ("2", "5")
     assert (total.low, total.high) == interval(2, 5)
-    assert str(dent) == "dent: 2 of 3 found (67%; 95% interval 9% to 99%), 1 missed"
+    assert str(dent) == "dent: 2 of 3 found (67%; 95% interval 9% to 100%), 1 missed"
     assert total.to_dict()["recall"] == 0.4
 
 

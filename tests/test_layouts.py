@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from conftest import touch
 from differnet import datasets
-from differnet.errors import LayoutError
+from differnet.errors import DifferNetWarning, LayoutError
 
 
 def ad2(root):
@@ -188,3 +190,41 @@ def test_masks_of_ones_count_as_masks(tmp_path, make, folder, defect):
     masked = [sample for sample in data.test if sample.mask]
     assert [sample.defect for sample in masked] == [defect]
     assert np.argwhere(masked[0].true_mask((4, 4))).tolist() == [[1, 2]]
+
+
+def test_kinds_of_defects_without_masks_are_said_and_read_all_the_same(tmp_path):
+    touch(tmp_path / "nut", "train/good/0.png", "test/good/0.png", "test/cut/0.png", "test/bent/0.png")
+    touch(tmp_path / "nut", "ground_truth/cut/0.png")  # without _mask
+    with pytest.warns(
+        DifferNetWarning, match=r"nut: no masks for bent, cut; .*Expected train/good, .*_mask.png"
+    ):
+        (data,) = datasets.read(tmp_path)
+    assert [sample.mask for sample in data.test] == [None] * 3
+    touch(tmp_path / "nut", "ground_truth/cut/0_mask.png")
+    with pytest.warns(DifferNetWarning, match=r"no masks for bent; .*; found 3 entries \(0 images\)"):
+        datasets.read(tmp_path)
+    touch(tmp_path / "nut", "ground_truth/bent/0_mask.png")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(datasets.read(tmp_path)[0].test) == 3
+
+
+@pytest.mark.parametrize("name", ["../../evil", "..", ".", "", "a/b", "a\\b"])
+def test_names_of_data_sets_are_no_paths(tmp_path, name):
+    visa(tmp_path)
+    table = tmp_path / "split_csv" / "1cls.csv"
+    table.write_text(table.read_text().replace("pcb1,test,anomaly", f"{name},test,anomaly"))
+    with pytest.raises(
+        LayoutError, match=r"1cls.csv, row of 'pcb1.*000.JPG': object .*; a name without / and"
+    ):
+        datasets.read(tmp_path)
+    with pytest.raises(LayoutError, match="not a name for a data set"):
+        datasets.Dataset(name, ())
+
+
+def test_a_folder_named_from_inside_has_its_name(tmp_path, monkeypatch):
+    touch(tmp_path / "parts", "0.png", "1.png", "sub/train/good/0.png")
+    monkeypatch.chdir(tmp_path / "parts")
+    assert datasets.read(".", "folder")[0].name == "parts"
+    monkeypatch.chdir(tmp_path / "parts" / "sub")
+    assert datasets.read("..", "folder")[0].name == "parts"

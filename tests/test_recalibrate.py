@@ -60,7 +60,7 @@ def test_a_confidence_is_kept_by_the_model_and_can_be_taken_away(again, tmp_path
     with pytest.raises(ConfigError, match="20 good images to calibrate on: 299 are needed"):
         loaded.calibrate(FRESH, rate=0.01, confidence=0.95)
     assert loaded.promise == promise
-    marginal = loaded.calibrate(FRESH, confidence=0, review_rate=0)
+    marginal = loaded.calibrate(FRESH, confidence=None, review_rate=0)
     assert (marginal.guarantee, marginal.rate) == ("marginal", 0.2)
     assert loaded.predict(FRESH[0]).review_threshold is None
 
@@ -85,7 +85,7 @@ def test_a_fit_can_promise_with_confidence_and_notes_what_it_held_out(good_image
 
 def test_the_record_says_what_when_and_how_bright(again):
     before = datetime.now(timezone.utc) - timedelta(seconds=2)
-    again.calibrate(FRESH, rate=0.1, groups=[i // 2 for i in range(20)])
+    again.calibrate(FRESH, rate=0.1, groups=[i // 2 for i in range(20)], confidence=None)
     record = again.model.calibrated_on
     assert (record.count, record.groups) == (20, 10)
     assert before <= datetime.fromisoformat(record.date) <= datetime.now(timezone.utc)
@@ -110,7 +110,7 @@ def test_the_digest_is_of_the_images_in_any_order(folder):
 def test_groups_that_do_not_go_with_the_images_are_refused(again):
     for groups in ([], ["a"] * 19):
         with pytest.raises(ConfigError, match="groups for 20 images"):
-            again.calibrate(FRESH, rate=0.1, groups=groups)
+            again.calibrate(FRESH, rate=0.1, groups=groups, confidence=None)
         with pytest.raises(ConfigError, match="groups for 20 images"):
             record_of(FRESH, groups, WAY, None)
 
@@ -134,7 +134,7 @@ def test_files_of_before_have_no_record(detector, file):
     assert old.threshold == detector.threshold
     with pytest.raises(ConfigError, match="calibrate it on good images first"):
         old.drift_monitor()
-    old.calibrate(FRESH, rate=0.1)
+    old.calibrate(FRESH, rate=0.1, confidence=None)
     assert old.drift_monitor().update(old.score([FRESH[0]])[0], *measure(FRESH[0])).images == 1
 
 
@@ -143,6 +143,7 @@ def test_files_of_before_have_no_record(detector, file):
     [
         lambda h: h["calibrated_on"].update(count=4),
         lambda h: h["calibrated_on"].update(groups=0),
+        lambda h: h["calibrated_on"]["way"].update(views=7),
         lambda h: h["calibrated_on"].update(brightness=[1.0]),
         lambda h: h.update(calibrated_on={}),
         lambda h: h.update(calibrated_on=record_of(FRESH, None, WAY, None).to_dict()),
@@ -162,7 +163,7 @@ def test_a_record_goes_through_json():
 
 
 def test_the_monitor_sees_the_light_go(again):
-    again.calibrate(FRESH, rate=0.1)
+    again.calibrate(FRESH, rate=0.1, confidence=None)
     monitor = again.drift_monitor(alpha=0.05)
     state = None
     for i in range(80):
@@ -201,7 +202,7 @@ def test_the_command_calibrates_anew(file, folder, tmp_path):
 
 def test_rows_have_the_three_answers(file, folder, tmp_path):
     target, table = tmp_path / "new.safetensors", tmp_path / "rows.csv"
-    options = ["--rate", "0.1", "--review-rate", "0.6"]
+    options = ["--rate", "0.1", "--review-rate", "0.6", "--marginal"]
     RUN.invoke(app, ["calibrate", str(file), str(folder), "--out", str(target), *options])
     done = RUN.invoke(app, ["score", str(target), str(folder), "--json", "--out", str(table)])
     document = json.loads(done.stdout)
@@ -223,7 +224,7 @@ def test_what_cannot_be_calibrated_leaves_no_file(file, folder, tmp_path):
     for options, message in (
         (["--rate", "0.01", "--confidence", "0.95"], "30 good images to calibrate on: 299 are needed"),
         (["--rate", "0.1", "--review-rate", "0.05"], "review_rate = 0.05 must be above rate = 0.1"),
-        (["--rate", "0"], "greater than 0"),
+        (["--rate", "0", "--marginal"], "greater than 0"),
         (["--group-pattern", "nothing"], "matches not in 30 paths"),
     ):
         done = RUN.invoke(app, [*start, *options])
@@ -234,7 +235,7 @@ def test_what_cannot_be_calibrated_leaves_no_file(file, folder, tmp_path):
 
 def test_nothing_to_calibrate_on(again):
     with pytest.raises(DifferNetError, match="no images were given"):
-        again.calibrate([], rate=0.1)
+        again.calibrate([], rate=0.1, confidence=None)
 
 
 def test_images_that_were_fitted_to_are_refused(again, good_images):
@@ -243,9 +244,70 @@ def test_images_that_were_fitted_to_are_refused(again, good_images):
     seen = sum(short_digest(image) in known for image in mixed)
     assert len(known) == again.model.train_count
     with pytest.raises(ConfigError, match=f"{seen} of 22 images to calibrate on were fitted to.*give others"):
-        again.calibrate(mixed, rate=0.1)
+        again.calibrate(mixed, rate=0.1, confidence=None)
     with pytest.raises(ConfigError, match="were fitted to"):
-        again.calibrate(good_images, rate=0.1)
+        again.calibrate(good_images, rate=0.1, confidence=None)
+
+
+def test_an_image_is_known_by_its_pixels_from_whatever_it_is_read(folder, tmp_path):
+    paths = sorted(folder.iterdir())
+    detector = fit_files(paths[:24])
+    held = set(detector.model.calibrated_on.sources.images)
+    fitted = next(path for path in paths[:24] if short_digest(path) not in held)
+    picture = Image.open(fitted)
+    picture.save(tmp_path / "same.bmp")
+    for same in (np.asarray(picture), picture, tmp_path / "same.bmp"):
+        with pytest.raises(ConfigError, match="1 of 7 images to calibrate on were fitted to"):
+            detector.calibrate([*paths[24:], same], rate=0.3, confidence=None)
+    tall, wide = np.zeros((8, 4, 3), np.uint8), np.zeros((4, 8, 3), np.uint8)
+    assert short_digest(tall) != short_digest(wide)
+
+
+def test_copies_among_calibration_images_are_told(again):
+    with pytest.warns(DifferNetWarning, match="4 of the 24 images to calibrate on are copies of others"):
+        again.calibrate([*FRESH, *FRESH[:4]], rate=0.1, confidence=None)
+    assert again.model.calibrated_on.copies == 4
+    with pytest.warns(
+        DifferNetWarning, match="24 calibration images come to 20 groups or different pictures"
+    ):
+        again.drift_monitor()
+
+
+def test_groups_weaken_the_monitor_and_the_promise_on_average(again):
+    with pytest.warns(DifferNetWarning, match="are of 5 groups, and the promise on average"):
+        again.calibrate(FRESH, rate=0.1, groups=[i // 4 for i in range(20)], confidence=None)
+    with pytest.warns(DifferNetWarning, match="20 calibration images come to 5 groups"):
+        again.drift_monitor()
+    again.calibrate(FRESH, rate=0.1, confidence=None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        again.drift_monitor()
+
+
+def test_calibrating_promises_with_confidence_unless_told_otherwise(again, file, folder, tmp_path):
+    with pytest.raises(
+        ConfigError, match="20 good images to calibrate on: 29 are needed .* 9 more.*--marginal"
+    ):
+        again.calibrate(FRESH, rate=0.1)
+    assert again.calibrate(FRESH, rate=0.2).confidence == 0.95
+    target = tmp_path / "new.safetensors"
+    start = ["calibrate", str(file), str(folder), "--out", str(target), "--json"]
+    done = RUN.invoke(app, start)
+    assert done.exit_code == 2
+    assert "30 good images to calibrate on: 299 are needed" in " ".join(done.stderr.split())
+    assert not target.exists()
+    sure = json.loads(RUN.invoke(app, [*start, "--rate", "0.1"]).stdout)
+    assert (sure["guarantee"], sure["confidence"]) == ("conditional", 0.95)
+    average = json.loads(RUN.invoke(app, [*start, "--rate", "0.1", "--marginal"]).stdout)
+    assert (average["guarantee"], average["confidence"]) == ("marginal", None)
+
+
+def test_a_review_rate_that_cannot_be_promised_is_told(again):
+    with pytest.warns(DifferNetWarning, match="5 good images are too few for a review rate of 2.00% as well"):
+        again.calibrate(FRESH[:5], rate=0.01, review_rate=0.02, confidence=None)
+    with pytest.warns(DifferNetWarning) as said:
+        again.calibrate(FRESH[:5], rate=0.1, review_rate=0.2, confidence=None)
+    assert not any("review rate" in str(one.message) for one in said)  # 1 in 6 is kept
 
 
 def fit_files(paths, **options):
@@ -257,15 +319,17 @@ def test_a_shoot_that_was_fitted_to_is_told_by_its_groups(folder):
     paths = sorted(folder.iterdir())
     shoots = [path.name.partition("-")[0] for path in paths]
     detector = fit_files(paths[:24], groups=shoots[:24])
-    assert not detector.model.calibrated_on.same_shoot  # groups are kept apart
+    known = detector.model.calibrated_on.sources, detector.model.fitted_on
+    assert not known[0].shares_group(known[1])  # groups are kept apart
+    assert detector.model.calibrated_on.same_shoot  # but parts of one folder may be of one shoot
     fresh = [good_image(1200 + i) for i in range(6)]
     fitted = {shoots[i] for i in range(24)} - {shoots[i] for i in held_positions(detector, paths[:24])}
     with pytest.warns(DifferNetWarning, match="the shoot that was fitted to .by their groups"):
-        detector.calibrate(fresh, groups=[sorted(fitted)[0], "b", "c", "d", "e", "f"])
+        detector.calibrate(fresh, groups=[sorted(fitted)[0], "b", "c", "d", "e", "f"], confidence=None)
     assert detector.model.calibrated_on.same_shoot
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        detector.calibrate(fresh, rate=0.3, groups=list("abcdef"))
+        detector.calibrate(fresh, rate=0.3, groups=list("abcdef"), confidence=None)
     assert not detector.model.calibrated_on.same_shoot
 
 
@@ -276,14 +340,15 @@ def held_positions(detector, paths):
 
 def test_without_groups_a_shoot_is_told_by_its_folder(folder, tmp_path):
     paths = sorted(folder.iterdir())
-    detector = fit_files(paths[:24])
+    with pytest.warns(DifferNetWarning, match="lie in a folder that was fitted to.*another day"):
+        detector = fit_files(paths[:24])
     assert detector.model.calibrated_on.same_shoot  # held out of the same folder
-    with pytest.warns(DifferNetWarning, match="by their folder"):
-        detector.calibrate(paths[24:], rate=0.3)
+    with pytest.warns(DifferNetWarning, match="lie in a folder that was fitted to"):
+        detector.calibrate(paths[24:], rate=0.3, confidence=None)
     elsewhere = [tmp_path / path.name for path in paths[24:]]
     for old, new in zip(paths[24:], elsewhere, strict=True):
         new.write_bytes(old.read_bytes())
-    detector.calibrate(elsewhere, rate=0.3)
+    detector.calibrate(elsewhere, rate=0.3, confidence=None)
     assert not detector.model.calibrated_on.same_shoot
     text = json.dumps(artifact.summarise(detector.model)) + repr(detector.model.fitted_on)
     assert str(folder) not in text
@@ -293,12 +358,12 @@ def test_copies_among_fitted_and_held_out_images_are_told(folder, tmp_path):
     for i in range(12):
         for copy_of in ("a", "b"):
             (tmp_path / f"{copy_of}{i}.png").write_bytes((folder / f"part{i // 3}-{i % 3}.png").read_bytes())
-    with pytest.warns(DifferNetWarning, match="byte for byte among those fitted to"):
+    with pytest.warns(DifferNetWarning, match="pixel for pixel among those fitted to"):
         fit_files(sorted(tmp_path.iterdir()))
 
 
 def test_a_threshold_is_for_one_way_of_scoring(again, file):
-    again.calibrate(FRESH, rate=0.1)
+    again.calibrate(FRESH, rate=0.1, confidence=None)
     way = again.model.calibrated_on.way
     assert (way.views, way.runtime, way.precision) == (
         8,
@@ -316,7 +381,11 @@ def test_a_threshold_is_for_one_way_of_scoring(again, file):
         ConfigError, match="calibrated on scores computed by onnxruntime in f32, and here .*calibrate"
     ):
         moved.predict(FRESH[0])
-    moved.calibrate(FRESH, rate=0.1)
+    with pytest.raises(ConfigError, match="calibrated on scores computed by onnxruntime"):
+        moved.judge(again.model.view_scores[0])
+    with pytest.raises(ConfigError, match="calibrated on scores computed by onnxruntime"):
+        moved.drift_monitor()
+    moved.calibrate(FRESH, rate=0.1, confidence=None)
     assert moved.predict(FRESH[0]) == again.predict(FRESH[0])
 
 
@@ -327,7 +396,7 @@ def test_known_defects_are_counted_and_move_nothing(file, folder, tmp_path):
             picture = defective_image(i)[0] if kind == "dent" else good_image(5000 + i)
             Image.fromarray(picture).save(tmp_path / "known" / kind / f"{i}.png")
     plain, counted = tmp_path / "plain.safetensors", tmp_path / "counted.safetensors"
-    start = ["calibrate", str(file), str(folder), "--rate", "0.05", "--out"]
+    start = ["calibrate", str(file), str(folder), "--rate", "0.05", "--marginal", "--out"]
     RUN.invoke(app, [*start, str(plain)])
     done = RUN.invoke(app, [*start, str(counted), "--defects", str(tmp_path / "known"), "--json"])
     document = json.loads(done.stdout)
@@ -341,11 +410,43 @@ def test_known_defects_are_counted_and_move_nothing(file, folder, tmp_path):
     assert "missed: " in said
 
 
+def test_known_defects_that_cannot_be_counted(file, folder, tmp_path):
+    root, target = tmp_path / "known", tmp_path / "m.safetensors"
+    start = [
+        "calibrate",
+        str(file),
+        str(folder),
+        "--rate",
+        "0.1",
+        "--marginal",
+        "--json",
+        "--out",
+        str(target),
+    ]
+    for kind in ("good", "dent"):
+        (root / kind).mkdir(parents=True)
+        Image.fromarray(defective_image(3)[0]).save(root / kind / "1.png")
+    done = RUN.invoke(app, [*start, "--defects", str(root)])
+    assert done.exit_code == 2
+    assert "has images in a folder 'good'" in " ".join(done.stderr.split())
+    assert not target.exists()
+    single = json.loads(RUN.invoke(app, [*start, "--defects", str(root / "dent" / "1.png")]).stdout)
+    assert [one["defect"] for one in single["known_defects"]] == ["dent"]
+    target.unlink()
+    (root / "dent" / "2.png").write_bytes(b"no image")
+    done = RUN.invoke(app, [*start, "--defects", str(root / "dent")])
+    assert done.exit_code == 2
+    assert "2.png" in " ".join(done.stderr.split())
+    assert (
+        differnet.load(target).threshold == json.loads(done.stdout)["threshold"]
+    )  # what was calibrated is kept
+
+
 def test_groups_can_come_from_a_table(file, folder, tmp_path):
     table = tmp_path / "groups.csv"
     rows = [f"{path.name},{path.name[:5]}" for path in sorted(folder.iterdir())]
     table.write_text("\n".join(["file,lot", *rows]))
-    options = ["--group-table", str(table), "--group-column", "lot", "--rate", "0.1", "--json"]
+    options = ["--group-table", str(table), "--group-column", "lot", "--rate", "0.1", "--marginal", "--json"]
     done = RUN.invoke(
         app, ["calibrate", str(file), str(folder), "--out", str(tmp_path / "m.safetensors"), *options]
     )
@@ -354,7 +455,9 @@ def test_groups_can_come_from_a_table(file, folder, tmp_path):
 
 def test_the_command_watches_for_drift_over_runs(file, folder, tmp_path):
     target, state, table = tmp_path / "m.safetensors", tmp_path / "state.json", tmp_path / "rows.csv"
-    RUN.invoke(app, ["calibrate", str(file), str(folder), "--out", str(target), "--rate", "0.1"])
+    RUN.invoke(
+        app, ["calibrate", str(file), str(folder), "--out", str(target), "--rate", "0.1", "--marginal"]
+    )
     dim = tmp_path / "dim"
     dim.mkdir()
     for i in range(60):
@@ -371,5 +474,23 @@ def test_the_command_watches_for_drift_over_runs(file, folder, tmp_path):
     other = RUN.invoke(app, ["score", str(file), str(dim), "--drift", str(state)])
     assert other.exit_code == 2
     assert "of another calibration" in " ".join(other.stderr.split())
+    state.write_bytes(b"\xff\xfe")
+    broken = RUN.invoke(app, ["score", str(target), str(dim), "--drift", str(state)])
+    assert broken.exit_code == 2
+    assert "state.json: " in " ".join(broken.stderr.split())
     early = RUN.invoke(app, ["score", str(target), str(dim), "--drift", str(state), "--views", "auto"])
     assert early.exit_code == 2
+
+
+def test_what_was_watched_is_kept_when_nobody_reads_the_output(file, folder, tmp_path, monkeypatch):
+    target, state = tmp_path / "m.safetensors", tmp_path / "state.json"
+    start = ["calibrate", str(file), str(folder), "--out", str(target), "--rate", "0.1", "--marginal"]
+    assert RUN.invoke(app, start).exit_code == 0
+
+    def broken(*_):
+        raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setattr("differnet.score_command.tell_rows", broken)
+    done = RUN.invoke(app, ["score", str(target), str(folder), "--drift", str(state)])
+    assert done.exit_code == 2
+    assert json.loads(state.read_text())["images"] == 30

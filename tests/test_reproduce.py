@@ -3,45 +3,24 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torchvision
 from PIL import Image
-from sklearn.metrics import roc_auc_score
 from typer.testing import CliRunner
 
-from conftest import TINY, defective_image, good_image
-from differnet import DifferNet, config, published, reproduction, reproduction_files, targets
+from conftest import SMALL, defective_image, good_image, save
+from differnet import config, published, reproduction, targets
 from differnet.cli import app
-from differnet.datasets import Dataset, Sample, read
-from differnet.errors import LayoutError, ModelFileError
-from differnet.metrics import auroc, recall_without_false_alarms
-from differnet.reports import Order, Report, Table
-from differnet.reproduction import Cell, Lab, Plan
+from differnet.metrics import auroc
 
 RUN = CliRunner()
-SMALL = TINY | {
-    "sizes": [32],
-    "epochs": 4,
-    "train_views": 2,
-    "score_views": 4,
-    "blocks": 2,
-    "map_views": 1,
-    "runtime": "torch",
-}
 OPTIONS = ["--weights", "random"] + [
     x for name, value in SMALL.items() for x in ("--set", f"{name}={json.dumps(value)}")
 ]
-
-
-def save(path: Path, pixels: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(path)
 
 
 @pytest.fixture(scope="module")
@@ -59,21 +38,6 @@ def tiles(tmp_path_factory):
     return root
 
 
-@pytest.fixture(scope="module")
-def categories(tmp_path_factory):
-    """A miniature of MVTec AD with two categories."""
-    root = tmp_path_factory.mktemp("mvtec")
-    for number, name in enumerate(("bottle", "screw")):
-        for i in range(6):
-            save(root / name / f"train/good/{i}.png", good_image(100 * number + i, 40))
-        for i in range(3):
-            save(root / name / f"test/good/{i}.png", good_image(100 * number + 50 + i, 40))
-            pixels, mask = defective_image(10 * number + i, 40)
-            save(root / name / f"test/dent/{i}.png", pixels)
-            save(root / name / f"ground_truth/dent/{i}_mask.png", mask.astype(np.uint8) * 255)
-    return root
-
-
 def reproduce(target, data, out, *options):
     done = RUN.invoke(app, ["reproduce", target, str(data), "--out", str(out), "--json", *OPTIONS, *options])
     assert done.exit_code == 0, done.output
@@ -87,8 +51,8 @@ def kept(out):
 
 
 def test_tiles_share_their_cells_between_table_2_and_figures_5_to_7(tiles, tmp_path):
-    split = ("--split", str(tiles / "split.txt"), "--seeds", "2", "--shots", "4")
-    document, rows, page = reproduce("table2", tiles, tmp_path, *split)
+    split = ("--split", str(tiles / "split.txt"), "--seeds", "2")
+    document, rows, page = reproduce("table2", tiles, tmp_path, *split, "--shots", "4")
     by_method = {row[0]: row for row in rows}
     assert by_method["GANomaly"][1:3] == ["76.6", ""]
     assert by_method["DifferNet, 10 images"][1] == "97.7"
@@ -101,6 +65,9 @@ def test_tiles_share_their_cells_between_table_2_and_figures_5_to_7(tiles, tmp_p
     assert "a stand-in for the paper's AlexNet" in page
     assert f"differnet reproduce table2 {tiles.name} --out" in page
     assert str(tiles) not in page
+    cell = json.loads(next((tmp_path / "cells").glob("*.json")).read_text())
+    assert cell["machine"].endswith("on cpu")
+    assert f"maybe shared with other work, on {cell['machine']}." in page
     first = kept(tmp_path)
     assert len(first) == 4
 
@@ -183,22 +150,6 @@ def test_table_3_has_seven_rows_from_four_fits(tiles, tmp_path):
     assert "could not be checked" in page
 
 
-def test_rows_of_the_ablation_take_as_many_steps():
-    base = config.resolve("turned", {"score_views": 64})
-    plain, turned = (targets.ablated(base, (224,), is_turned) for is_turned in (False, True))
-    for settings in (plain, turned):
-        assert settings.is_settled
-        assert (settings.backbone.precision, settings.backbone.sizes) == ("f32", (224,))
-    assert (plain.views.rotation, plain.views.train_views, plain.views.brightness) == ("none", 1, (1.0, 1.0))
-    assert plain.training.epochs * 1 == turned.training.epochs * turned.views.train_views
-    paper = targets.ablated(config.resolve("paper"), (448,), False)
-    assert (paper.training.epochs, paper.views.train_views) == (192, 4)  # fresh views are drawn, all alike
-    assert (
-        targets.ablated(config.resolve("default"), (224,), True).flow
-        == config.resolve("default", {"blocks": 8, "hidden": 256}).flow
-    )
-
-
 def test_table_1_by_category_and_with_few_images(categories, tmp_path):
     options = ("--seeds", "2", "--shots", "3")
     _, rows, page = reproduce("table1", categories, tmp_path, *options)
@@ -242,7 +193,11 @@ def test_btad_by_the_protocol_of_the_report(tmp_path):
     assert [row[:3] for row in rows[1:]] == [["01", "4", "95.53"], ["02", "4", "79.53"], ["mean", "", ""]]
     assert "student report" in page
     protocol = config.resolve("paper", targets.TARGETS["btad-report"].settings)
-    assert (protocol.backbone.sizes, protocol.training.epochs) == ((448, 224, 112), 40)
+    assert (protocol.backbone.sizes, protocol.training.epochs) == ((448,), 40)
+    assert (protocol.backbone.backbone, protocol.training.length) == ("alexnet", 1.0)
+    assert (
+        "Here: test_efficientnet, 32 pixels, 4 epochs." in page
+    )  # --set has the last word, and the page says so
 
 
 def test_the_paper_preset_runs_from_a_local_file_of_alexnet(categories, tmp_path):
@@ -285,121 +240,20 @@ def test_what_cannot_be_reproduced_is_said(categories, tiles, tmp_path):
     assert not (tmp_path / "cells").exists()
 
 
-def test_a_cell_depends_on_all_that_goes_into_it(categories, tmp_path):
-    bottle, screw = read(categories)
-    settings = config.resolve("default", SMALL)
-    plan = Plan(bottle, settings, 0)
-    other = config.resolve(settings, {"epochs": 5})
-    plans = [
-        plan,
-        Plan(screw, settings, 0),
-        Plan(bottle, settings, 1),
-        Plan(bottle, other, 0),
-        Plan(bottle, settings, 0, 3),
-        Plan(bottle, settings, 0, maps=True),
-    ]
-    assert len({one.key("") for one in plans} | {plan.key("file")}) == 7
-    assert plan.key("") == Plan(read(categories)[0], settings, 0).key("")
+def test_what_cannot_be_written_is_refused_before_a_fit(tiles, tmp_path, monkeypatch):
+    monkeypatch.setattr(reproduction, "_compute", None)
+    (tmp_path / "file").write_text("")
+    (tmp_path / "out" / "fig6.md").mkdir(parents=True)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "cells").write_text("")
+    for out, message in (("file", "cannot write"), ("out", "it is a folder"), ("other", "cannot write")):
+        done = RUN.invoke(app, ["reproduce", "fig6", str(tiles), "--out", str(tmp_path / out), *OPTIONS])
+        assert done.exit_code == 2, done.output
+        assert message in done.stderr
 
 
-def test_a_damaged_cell_is_named_and_one_of_another_version_refused(categories, tmp_path):
-    lab = Lab(tmp_path, "random", "cpu", lambda *_: None, lambda *_: None)
-    plan = Plan(read(categories)[0], config.resolve("default", SMALL), 0)
-    cell = lab.run(plan)
-    again = lab.run(plan)
-    assert cell.scores.tolist() == again.scores.tolist()
-    assert (cell.looks, cell.defects, cell.choice) == (again.looks, again.defects, again.choice)
-    assert [epoch for epoch, _ in cell.looks] == [1, 2, 3, 4]
-    assert cell.looks[-1][1] == pytest.approx(cell.auroc)  # the last look is at the result
-    assert cell.fit_seconds > 0 < cell.score_seconds_per_image
-    (file,) = tmp_path.glob("*.json")
-    whole = file.read_text()
-    for text in ("", "{}", whole.replace('"looks"', '"glances"'), whole[:-30]):
-        file.write_text(text)
-        with pytest.raises(ModelFileError, match="remove it to have it computed again"):
-            lab.run(plan)
-    empty = read(categories)[0]
-    with pytest.raises(LayoutError, match="are needed"):
-        lab.run(Plan(type(empty)("nothing", tuple(empty.train)), plan.settings, 0))
-
-
-def test_a_cell_is_what_the_detector_says(categories, tmp_path):
-    data, settings = read(categories)[1], config.resolve("default", SMALL | {"holdout": 0})
-    plan = Plan(data, settings, 1, shots=4, maps=True, view_counts=(1, 4))
-    cell = Lab(tmp_path, "random", "cpu", lambda *_: None, lambda *_: None).run(plan)
-    with pytest.warns(UserWarning, match="no good images were held out"):
-        detector = DifferNet(settings, 1, "random").fit([s.path for s in data.shots(4, seed=1).train])
-    tests = [sample.path for sample in data.test]
-    assert cell.scores == pytest.approx(detector.score(tests), rel=1e-6)
-    assert cell.by_views[4] == pytest.approx(cell.scores)
-    assert cell.by_views[1] == pytest.approx(detector.score(tests, views=1), rel=1e-6)
-    heats = [detector.localize(path).ravel() for path in tests]
-    masks = [sample.true_mask((40, 40)).ravel() for sample in data.test]
-    pixels = roc_auc_score(np.concatenate(masks), np.concatenate(heats))
-    assert cell.pixel_auroc == pytest.approx(pixels, abs=1e-3)
-
-
-def cell_of(scores, labels, looks=()):
-    defects = tuple("dent" if label else "good" for label in labels)
-    return Cell("x", 0, None, 1, defects, np.array(scores), {}, looks, None, None, 1.0, 1.0, None, "", "f32")
-
-
-def test_a_page_says_what_was_found_out_and_keeps_published_figures_as_printed(tmp_path):
-    cell = dataclasses.replace(cell_of([1.0, 2.0], [False, True]), choice="looked at upright", backbone="b")
-    table = Table(("a", "b"), (("x|y", 1 / 3), ("94.90", None), ("n", 7)))
-    report = Report("A title", table, (cell,), ("A note.",))
-    origin = reproduction_files.Origin("differnet reproduce x", "default", config.resolve("default"))
-    paths = reproduction_files.write(tmp_path, "t", report, origin)
-    assert [path.name for path in paths] == ["t.csv", "t.md"]
-    assert (tmp_path / "t.csv").read_bytes() == b"a,b\r\nx|y,0.3333\r\n94.90,\r\nn,7\r\n"
-    page = (tmp_path / "t.md").read_text()
-    assert "| a | b |\n| --- | --- |\n| x\\|y | 0.33 |\n| 94.90 |  |\n| n | 7 |\n" in page
-    assert "- A note.\n" in page
-    assert "- x, seed 0, 1 images: looked at upright\n" in page
-    assert "Fits: 1, of 1 to 1 s; 1000 to 1000 ms an image" in page
-    assert reproduction_files.to_dict("t", report, origin)["rows"] == [
-        ["x|y", 1 / 3],
-        ["94.90", None],
-        ["n", 7],
-    ]
-
-
-def test_recall_at_a_rate_of_false_alarms_by_hand():
-    scores = [*range(1, 11), 8.5, 9.5, 20.0]
-    cell = cell_of(scores, [False] * 10 + [True] * 3)
-    assert targets.recall_at(cell, 0.0) == pytest.approx(1 / 3) == cell.recall
-    assert targets.recall_at(cell, 0.09) == pytest.approx(1 / 3)
-    assert targets.recall_at(cell, 0.1) == pytest.approx(2 / 3)  # one of ten good ones may be rejected
-    assert targets.recall_at(cell, 0.2) == pytest.approx(1)
-    assert cell.recall == recall_without_false_alarms(cell.scores, cell.is_defective)
-
-
-def test_published_means_stand_beside_the_data_they_are_of():
-    def order(names):
-        samples = (Sample(Path("0.png"), "train"), Sample(Path("1.png"), "test"))
-        tables = tuple(Dataset(name, samples) for name in names)
-        cell = cell_of([1.0, 2.0], [False, True])
-        return Order(
-            tables, config.DEFAULT, (0,), 16, (), lambda plan: dataclasses.replace(cell, shots=plan.shots)
-        )
-
-    (*_, mean) = targets.table1(order(sorted(published.MVTEC))).table.rows
-    assert (mean[2], mean[6]) == ("94.9", "87.3")
-    (*_, mean) = targets.table1(dataclasses.replace(order(sorted(published.MVTEC)), shots=8)).table.rows
-    assert (mean[2], mean[6]) == ("94.9", None)
-    (*_, mean) = targets.table1(order([f"other {i}" for i in range(15)])).table.rows
-    assert (mean[2], mean[6]) == (None, None)
-
-
-def test_the_best_epoch_is_at_least_the_last():
-    labels = [False, False, True]
-    assert cell_of([1.0, 2.0, 3.0], labels, ((1, 0.5),)).best_auroc == 1.0
-    assert cell_of([1.0, 3.0, 2.0], labels, ((1, 0.9), (2, 0.5))).best_auroc == 0.9
-    assert cell_of([1.0, 3.0, 2.0], labels).best_auroc == 0.5
-
-
-def test_published_figures_have_a_source_and_differnet_leads_what_its_paper_compares():
-    paper = [float(figure.value) for figure in published.TABLE2 if figure.source == published.PAPER]
-    assert len(paper) == 6
-    assert max(paper) < float(published.TABLE2_DIFFERNET)
-    assert all(figure.source for figure in published.TABLE2)
+def test_options_that_a_target_does_not_take_are_refused(tiles, tmp_path):
+    for target, option, message in (("fig7", "--shots", "--count"), ("fig5", "--count", "for fig7")):
+        done = RUN.invoke(app, ["reproduce", target, str(tiles), "--out", str(tmp_path), option, "4"])
+        assert done.exit_code == 2
+        assert message in done.stderr

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from conftest import touch
-from differnet import datasets
+from differnet import datasets, tables
 from differnet.errors import LayoutError, MissingExtraError
 
 HEADER = "path,split,label,defect,mask,group\n"
@@ -135,3 +135,28 @@ def test_parquet_without_pyarrow_names_the_command(root, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'differnet\[parquet\]'"):
         datasets.read(write(root, "", "parts.parquet"))
+
+
+def test_paths_may_be_absolute_or_lead_out_of_the_folder(root):
+    (root / "tables").mkdir()
+    text = f"path,split,label\n../images/0.png,train,good\n{root / 'images/1.png'},test,good\n"
+    (data,) = datasets.read(write(root, text, "tables/parts.csv"))
+    assert [sample.path.resolve() for sample in data.samples] == [
+        root / "images/0.png",
+        root / "images/1.png",
+    ]
+
+
+def test_tables_that_are_too_long_are_refused(root, monkeypatch):
+    monkeypatch.setattr(tables, "_MOST_ROWS", 2)
+    rows = "".join(f"images/{i}.png,train,good,,,\n" for i in range(2))
+    assert len(datasets.read(write(root, HEADER + rows))[0].samples) == 2
+    with pytest.raises(LayoutError, match="parts.csv: more than 2 rows"):
+        datasets.read(write(root, HEADER + rows + "images/2.png,train,good,,,\n"))
+    pa = pytest.importorskip("pyarrow", reason="needs pyarrow: pip install 'differnet[parquet]'")
+    from pyarrow import parquet
+
+    columns = {"path": ["images/0.png"] * 3, "split": ["train"] * 3, "label": ["good"] * 3}
+    parquet.write_table(pa.table(columns), root / "parts.parquet")
+    with pytest.raises(LayoutError, match="parts.parquet: more than 2 rows"):
+        datasets.read(root / "parts.parquet")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from conftest import defective_image, good_image
 from differnet import DifferNetWarning, config
 from differnet.errors import ConfigError
-from differnet.verdict import Prediction, judge, review_threshold, threshold_for
+from differnet.verdict import Prediction, judge, review_promise, review_threshold, threshold_for
 
 FRESH = [good_image(700 + i) for i in range(20)]
 POSITIVE = st.floats(1e-6, 1e6)
@@ -43,7 +44,7 @@ def test_the_review_rate_is_the_higher_one(rate, review):
 def banded(detector):
     """The tiny detector with a review band."""
     again = copy.copy(detector)
-    again.calibrate(FRESH, rate=0.05, review_rate=0.4)
+    again.calibrate(FRESH, rate=0.05, review_rate=0.4, confidence=None)
     return again
 
 
@@ -65,14 +66,30 @@ def test_stopping_early_never_contradicts(banded):
         assert (early.verdict == "NG") == early.is_defective
         if not early.is_defective:
             assert (early.verdict == "review") == (early.score >= review_threshold(banded.model))
+            rule = banded.model.early_stop
+            assert rule.verdict(scores[: early.views], review_threshold(banded.model)) == (
+                early.verdict == "review"
+            )
         if early.views == 8:
             assert early == banded.judge(scores)
 
 
-def test_too_few_images_leave_no_band(detector):
-    """Both thresholds lie above all scores then."""
+def test_nobody_is_sent_past_a_review_before_that_is_certain(banded):
+    """A mean just below the review threshold after one group, certain to be no NG: it is looked at again."""
+    limit = review_threshold(banded.model)
+    start = np.full(4, limit * 0.999)
+    assert banded.model.early_stop.verdict(start, banded.threshold) is False
+    high = judge(banded.model, np.concatenate((start, np.full(4, limit * 1.01))), early=True)
+    assert (high.views, high.verdict) == (8, "review")
+
+
+def test_a_review_rate_beyond_the_images_is_no_promise(detector):
+    """Both thresholds lie above all scores then, and the band is empty: that is said."""
     again = copy.copy(detector)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DifferNetWarning)
-        again.calibrate(FRESH[:5], rate=0.01, review_rate=0.02)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", DifferNetWarning)
+        again.calibrate(FRESH[:5], rate=0.01, review_rate=0.02, confidence=None)
     assert review_threshold(again.model) == again.threshold
+    promise = review_promise(again.model)
+    assert (promise.is_kept, promise.promised) == (False, pytest.approx(1 / 6))
+    assert any("too few for a review rate of 2.00%" in str(one.message) for one in said)

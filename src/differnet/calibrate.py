@@ -11,6 +11,9 @@ sets of independent images, or lies below it where scores tie. So it exceeds a w
 successes in n trials of chance a (Wilks, "Determination of sample sizes for setting tolerance limits", Annals of
 Mathematical Statistics 12, 1941; Vovk, "Conditional validity of inductive conformal predictors", ACML 2012).
 
+Neither holds as stated where images depend on each other, as those of one part or one shoot and copies do: a new part
+is then less like them than they are like each other. How many groups they are of is noted and said.
+
 *Cross-fitted* scores, each image's from a flow fitted to the other folds, use scarce images twice, and cost the promise
 its proof: new parts are scored by a flow fitted to all of them. The rate is then what would hold if that flow scored
 new parts as the flows of the folds scored theirs (Vovk, "Cross-conformal predictors", Annals of Mathematics and
@@ -55,7 +58,8 @@ class Threshold:
 
     def __str__(self) -> str:
         """Say the promise in words."""
-        chance = f"a good part is rejected with a probability of at most {self.promised:.2%}"
+        most = math.ceil(1e4 * self.promised - 1e-6) / 1e4
+        chance = f"a good part is rejected with a probability of at most {most:.2%}"
         if self.folds:
             return f"{chance}, as estimated over {self.folds} folds (no proof: the flow that judges saw all images)"
         if self.confidence is None:
@@ -121,7 +125,7 @@ def check_count(count: int, rate: float, confidence: float | None, folds: int = 
         raise ConfigError(
             f"{count} good images to calibrate on: {needed} are needed to promise a false-alarm rate of {rate:.4g} "
             f"with a confidence of {confidence:.4g}, {needed - count} more; give more images, a higher rate, a lower "
-            "confidence, or none for a promise on average over calibration sets"
+            "confidence, or none (confidence=None, --marginal) for a promise on average over calibration sets"
         )
 
 
@@ -250,25 +254,43 @@ def folds_of(groups: Sequence[Hashable], folds: int, seed: int) -> list[list[int
 
 
 def warn_when_few(threshold: Threshold | None, groups: int | None = None) -> None:
-    """Warn the caller's caller's caller when there is no threshold, or when it promises less than was wanted.
+    """Warn the caller's caller's caller when there is no threshold, or when it promises less than it seems to.
 
-    So too when it promises with a confidence that independent images would give, but the images are of fewer
-    ``groups`` (same part, same shoot).
+    So it does where the images were too few for the wanted rate, and where they are of fewer ``groups`` (same part,
+    same shoot) than images: both promises take each image for an independent draw.
     """
     if threshold is None:
-        message = "no good images were held out, so there is no threshold"
-    elif not threshold.is_kept:
-        message = (
-            f"{threshold.count} held-out good images are too few to promise a false-alarm rate of "
-            f"{threshold.rate:.2%}: the threshold lies above all of them and promises "
-            f"{threshold.promised:.2%}; {threshold.missing} more held-out images would do"
-        )
-    elif threshold.confidence is not None and groups is not None and groups < threshold.count:
-        message = (
-            f"the {threshold.count} images to calibrate on are of {groups} groups, and a confidence of "
-            f"{threshold.confidence:.4g} counts each image as independent of the others: what holds is less; give more "
-            "groups of fewer images"
-        )
+        messages = ["no good images were held out, so there is no threshold"]
     else:
-        return
-    warnings.warn(message, DifferNetWarning, stacklevel=4)
+        grouped = groups is not None and groups < threshold.count
+        messages = [*_too_few(threshold), *([_of_groups(threshold, groups or 0)] if grouped else [])]
+    for message in messages:
+        warnings.warn(message, DifferNetWarning, stacklevel=4)
+
+
+def _too_few(threshold: Threshold) -> list[str]:
+    if threshold.is_kept:
+        return []
+    if threshold.guarantee == "cross-fitted":
+        return [
+            f"{threshold.count} cross-fitted good images are too few to estimate a false-alarm rate of "
+            f"{threshold.rate:.2%}: the threshold lies above all of their scores, and {threshold.promised:.2%} is the "
+            f"estimate (no proof); {threshold.missing} more images would do"
+        ]
+    return [
+        f"{threshold.count} held-out good images are too few to promise a false-alarm rate of "
+        f"{threshold.rate:.2%}: the threshold lies above all of them and promises {threshold.promised:.2%}; "
+        f"{threshold.missing} more held-out images would do"
+    ]
+
+
+def _of_groups(threshold: Threshold, groups: int) -> str:
+    known = {
+        "marginal": "the promise on average over calibration sets",
+        "conditional": f"a confidence of {threshold.confidence or 0:.4g}",
+        "cross-fitted": "the estimate over folds",
+    }[threshold.guarantee]
+    return (
+        f"the {threshold.count} images to calibrate on are of {groups} groups, and {known} counts each image as "
+        "independent of the others: what holds for parts of other groups is less; give more groups of fewer images"
+    )

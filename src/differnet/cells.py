@@ -54,7 +54,8 @@ class Result:
     """A measured cell.
 
     ``image_auroc`` is nothing where the test images are of one kind; ``pixel_auroc`` and ``pixel_aupro`` where the
-    method has no maps or the data no masks. ``depends``: what they depend on, versions among it.
+    method has no maps, the data no masks, or a map failed. ``depends``: what they depend on, versions among it.
+    ``note``: what must be said of this cell.
     """
 
     cell: Cell
@@ -64,6 +65,7 @@ class Result:
     train_count: int
     times: Times
     depends: Mapping[str, str]
+    note: str = ""
 
 
 @dataclass(frozen=True)

@@ -104,7 +104,7 @@ def fit(
         with bars() as progress:
             detector.fit(
                 paths,
-                groups=groups.of_paths(paths, group_pattern, group_table, group_column),
+                groups=groups.of_paths(paths, group_pattern, group_table, group_column, good),
                 checkpoint=checkpoint,
                 progress=progress,
                 on_epoch=by_epoch(progress),

@@ -22,13 +22,21 @@ import sklearn
 from differnet import config
 from differnet.artifact import versions
 from differnet.baselines.catalogue import create
-from differnet.baselines.method import Localizer, Method
+from differnet.baselines.method import Localizer, Method, Remarking
 from differnet.cells import Cell, Failure, Kept, Result, Times
 from differnet.datasets import Dataset
-from differnet.errors import ConfigError, DifferNetError, DifferNetWarning, LayoutError, NumericalError
-from differnet.evaluate import pixel_figures
+from differnet.errors import (
+    ConfigError,
+    DifferNetError,
+    DifferNetWarning,
+    LayoutError,
+    NumericalError,
+    in_a_line,
+)
 from differnet.features import Progress, silent
+from differnet.maps import pixel_figures
 from differnet.metrics import PixelFigures, auroc
+from differnet.samples import check_masks
 from differnet.stopwatch import Stopwatch, machine
 
 How = Literal["measured", "kept", "timed again"]
@@ -66,15 +74,19 @@ def compare(
     :func:`differnet.baselines.catalogue.create`. ``retime``: take the times of finished cells again unless they were
     taken on this machine while others left it alone. ``on_result`` and ``on_failure`` see every cell when it is there.
     Raises :class:`ConfigError` for unknown methods, :class:`MissingExtraError` for those whose package is missing, and
-    :class:`LayoutError` for data that cannot be compared on, all before anything is measured.
+    :class:`LayoutError` for data that cannot be compared on, masks that do not fit their images among it, and
+    :class:`OSError` for files that cannot be read, all before anything is measured.
     """
     _check(tables, names, seeds, shots)
     methods = {name: create(name, preset, weights) for name in dict.fromkeys(names)}
     kept = Kept(directory)
+    digests = [digest_of(table, progress) for table in tables]
+    if any(isinstance(method, Localizer) for method in methods.values()):
+        for table in tables:
+            check_masks(table.test)
     results: list[Result] = []
     failures: list[Failure] = []
-    for table in tables:
-        data = digest_of(table, progress)
+    for table, data in zip(tables, digests, strict=True):
         for name, method in methods.items():
             depends = {"data": data, "settings": repr(method)} | _surroundings(weights)
             for seed in seeds:
@@ -133,10 +145,16 @@ def measure(
 ) -> Result:
     """Fit a method, score the test images one by one, and draw maps of those that are good or have a mask.
 
-    Raises :class:`NumericalError` for a score that is not finite.
+    Where maps fail the rest is kept, with the reason in the note. Raises :class:`NumericalError` for a score that is
+    not finite.
     """
     times, found = _time(method, table, cell, progress)
-    pixels = _pixels(method, table, progress)
+    remarks = [method.remark] if isinstance(method, Remarking) and method.remark else []
+    try:
+        pixels = _pixels(method, table, progress)
+    except Exception as error:  # whatever a method may raise, its scores are there
+        pixels = PixelFigures(math.nan, math.nan)
+        remarks.append(f"no figures of pixels: {in_a_line(error)}")
     return Result(
         cell=cell,
         image_auroc=found,
@@ -145,6 +163,7 @@ def measure(
         train_count=len(table.train) if cell.shots is None else cell.shots,
         times=times,
         depends=dict(depends),
+        note="; ".join(remarks),
     )
 
 
@@ -153,7 +172,7 @@ def _time(method: Method, table: Dataset, cell: Cell, progress: Progress) -> tup
     chosen = table if cell.shots is None else table.shots(cell.shots, cell.seed)
     paths, test = [sample.path for sample in chosen.train], table.test
     watch = Stopwatch()
-    method.fit(paths, cell.seed, progress)
+    method.fit(paths, cell.seed, progress, chosen.groups)
     fit_seconds = watch.seconds
     scores = []
     for sample in test:
@@ -168,15 +187,8 @@ def _time(method: Method, table: Dataset, cell: Cell, progress: Progress) -> tup
 
 
 def digest_of(table: Dataset, progress: Progress = silent) -> str:
-    """Return the SHA-256 of the files of all images and masks, with what each is for."""
-    total = hashlib.sha256()
-    for index, sample in enumerate(table.samples, 1):
-        line = f"{sample.path.name} {sample.split} {sample.defect} {sample.mask_level}\n"
-        total.update(line.encode("utf-8", "surrogateescape"))
-        for path in (sample.path, sample.mask):
-            total.update(b"none" if path is None else hashlib.sha256(path.read_bytes()).digest())
-        progress(f"reading {table.name}", index, len(table.samples))
-    return total.hexdigest()
+    """Return :meth:`~differnet.samples.Dataset.digest`, and say how far it is."""
+    return table.digest(lambda done, total: progress(f"reading {table.name}", done, total))
 
 
 def _check(tables: Sequence[Dataset], names: Sequence[str], seeds: Sequence[int], shots: int | None) -> None:
@@ -204,10 +216,8 @@ def _pixels(method: Method, table: Dataset, progress: Progress) -> PixelFigures:
 
 
 def _failure(cell: Cell, error: Exception) -> Failure:
-    lines = str(error).strip().splitlines() or [""]
-    if isinstance(error, DifferNetError | OSError):
-        return Failure(cell, " ".join(lines))
-    return Failure(cell, f"{type(error).__name__}: {lines[0]}", "".join(traceback.format_exception(error)))
+    is_known = isinstance(error, DifferNetError | OSError)
+    return Failure(cell, in_a_line(error), "" if is_known else "".join(traceback.format_exception(error)))
 
 
 def _named(progress: Progress, name: str) -> Progress:

@@ -95,8 +95,8 @@ def notes(found: Comparison) -> list[str]:
     return [
         f"Fitted to {drawn} ({between}), seeds {', '.join(map(str, seeds))}; figures are means over seeds, with the "
         "standard deviation where there are several.",
-        "Images were scored one at a time, decoding included; pixel AUROC and AUPRO (to 30 % false-positive pixels) "
-        "where there are maps and masks.",
+        "Images were scored one at a time, decoding included, without a map but where the note says with it; pixel "
+        "AUROC and AUPRO (to 30 % false-positive pixels) where there are maps and masks.",
         f"{'; '.join(machines)}. {'; '.join(versions)}.",
     ]
 
@@ -121,7 +121,7 @@ def _row(category: str, method: str, found: Comparison) -> Row:
         fit_seconds=_average(time.fit_seconds for time in times),
         milliseconds_an_image=_average(time.score_milliseconds for time in times),
         others=max((time.others for time in times if time.others is not None), default=None),
-        note="; ".join([*_remark(method), *_busy(mine), *_failed(failed, len(mine))]),
+        note="; ".join([*_remark(method), *_said(mine), *_busy(mine), *_failed(failed, len(mine))]),
     )
 
 
@@ -131,34 +131,41 @@ def _mean(method: str, table: Sequence[Row], found: Comparison) -> Row:
     results = [result for result in found.results if result.cell.method == method]
     categories = len(found.categories)
     missing = sum(row.seeds == 0 for row in mine)
+    failed = [failure for failure in found.failures if failure.cell.method == method]
+    said = [*_remark(method), *_said(results), *_busy(results)]
     if missing:
-        note = "; ".join([*_remark(method), f"no mean: failed on {missing} of {categories}"])
-        return Row(MEAN, method, 0, note=note)
+        said.append(f"no mean: failed on {missing} of {categories}")
+        return Row(MEAN, method, 0, note="; ".join(said))
+    said += _failed(failed, len(results), "fits")
     seeds = dict.fromkeys(result.cell.seed for result in results)
     of_seed = [[result for result in results if result.cell.seed == seed] for seed in seeds]
     whole = [some for some in of_seed if len(some) == categories]
-    _, image_spread = _statistics(_average(result.image_auroc for result in some) for some in whole)
-    _, pixel_spread = _statistics(_average(result.pixel_auroc for result in some) for some in whole)
-    _, regions_spread = _statistics(_average(result.pixel_aupro for result in some) for some in whole)
+    _, image_spread = _statistics(_of_all(result.image_auroc for result in some) for some in whole)
+    _, pixel_spread = _statistics(_of_all(result.pixel_auroc for result in some) for some in whole)
+    _, regions_spread = _statistics(_of_all(result.pixel_aupro for result in some) for some in whole)
     return Row(
         data=MEAN,
         method=method,
         seeds=len(whole),
-        auroc=_average(row.auroc for row in mine),
+        auroc=_of_all(row.auroc for row in mine),
         auroc_spread=image_spread,
-        pixel_auroc=_average(row.pixel_auroc for row in mine),
+        pixel_auroc=_of_all(row.pixel_auroc for row in mine),
         pixel_auroc_spread=pixel_spread,
-        pixel_aupro=_average(row.pixel_aupro for row in mine),
+        pixel_aupro=_of_all(row.pixel_aupro for row in mine),
         pixel_aupro_spread=regions_spread,
         fit_seconds=_average(row.fit_seconds for row in mine),
         milliseconds_an_image=_average(row.milliseconds_an_image for row in mine),
         others=max((row.others for row in mine if row.others is not None), default=None),
-        note="; ".join([*_remark(method), *_busy(results)]),
+        note="; ".join(said),
     )
 
 
 def _remark(method: str) -> list[str]:
     return [REMARKS[method]] if method in REMARKS else []
+
+
+def _said(results: Sequence[Result]) -> list[str]:
+    return list(dict.fromkeys(_short(result.note) for result in results if result.note))
 
 
 def _busy(results: Sequence[Result]) -> list[str]:
@@ -168,12 +175,20 @@ def _busy(results: Sequence[Result]) -> list[str]:
     return [f"times from a busy machine: others took up to {max(s for s in shares if s):.0%} of it"]
 
 
-def _failed(failures: Sequence[Failure], measured: int) -> list[str]:
+def _failed(failures: Sequence[Failure], measured: int, what: str = "seeds") -> list[str]:
     if not failures:
         return []
-    reason = failures[0].reason
-    short = reason if len(reason) <= _LONGEST else reason[: _LONGEST - 3] + "..."
-    return [f"failed for {len(failures)} of {measured + len(failures)} seeds: {short}"]
+    return [f"failed for {len(failures)} of {measured + len(failures)} {what}: {_short(failures[0].reason)}"]
+
+
+def _short(reason: str) -> str:
+    return reason if len(reason) <= _LONGEST else reason[: _LONGEST - 3] + "..."
+
+
+def _of_all(values: Iterable[float | None]) -> float | None:
+    """Return the mean, nothing where any value is missing: a mean over fewer categories is another figure."""
+    listed = list(values)
+    return None if None in listed else _average(listed)
 
 
 def _average(values: Iterable[float | None]) -> float | None:

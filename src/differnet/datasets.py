@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -20,7 +21,7 @@ from differnet.layouts import (
     read_mvtec_ad2,
     read_visa,
 )
-from differnet.samples import GOOD, Dataset, Sample, listing, seeded_share
+from differnet.samples import GOOD, Dataset, Sample, folder_name, listing, seeded_share
 
 __all__ = [
     "Dataset",
@@ -61,6 +62,14 @@ def read(
     """
     place = Path(root)
     known = _recognise(place) if layout == "auto" else layout
+    split = None if split_file is None else Path(split_file).name
+    found = _read(place, known, categories, split_file)
+    return [replace(data, layout=known, split_file=split) for data in found]
+
+
+def _read(
+    place: Path, known: Layout, categories: Sequence[str], split_file: str | Path | None
+) -> list[Dataset]:
     if split_file is not None and known != "mtd":
         raise LayoutError(f"{place}: the layout {known!r} takes no split file; it is for mtd")
     if known == "elpv" and str(place) == "elpv":
@@ -93,7 +102,7 @@ def read_folder(root: Path) -> Dataset:
     train = seeded_share(good)
     for path in paths:
         samples.append(Sample(path, "train" if path in train else "test", _folder_label(path, root)))
-    return Dataset(root.name or root.resolve().name, tuple(samples))
+    return Dataset(folder_name(root), tuple(samples))
 
 
 def read_to_judge(
@@ -114,14 +123,14 @@ def read_to_judge(
         known = (folder / GOOD).is_dir()
         labels = {path: _folder_label(path, folder) if known else GOOD for path in find(folder)}
         samples = tuple(Sample(path, "test", label) for path, label in labels.items())
-        return Dataset(folder.resolve().name, samples), known
+        return Dataset(folder_name(folder.resolve()), samples), known
     tables = read(root, layout, categories, split_file)
     if len(tables) > 1:
         names = ", ".join(table.name for table in tables)
         raise LayoutError(
             f"{root}: has {len(tables)} categories ({names}); a model is for one: give --category"
         )
-    return Dataset(tables[0].name, tuple(tables[0].test)), True
+    return replace(tables[0], samples=tuple(tables[0].test)), True
 
 
 def find_good(root: Path) -> list[Path]:

@@ -17,7 +17,10 @@ def calibrate(
     good: Annotated[Path, typer.Argument(help="Folder of good images that it was not fitted to.")],
     target: Annotated[Path, typer.Option("--out", "-o", help="Model file to write.")],
     rate: options.Rate = None,
-    confidence: options.Confidence = None,
+    confidence: options.Confidence = 0.95,
+    marginal: Annotated[
+        bool, typer.Option("--marginal", help="Promise the rate on average alone: fewer images will do.")
+    ] = False,
     review_rate: options.ReviewRate = None,
     group_pattern: options.GroupPattern = None,
     group_table: options.GroupTable = None,
@@ -30,9 +33,10 @@ def calibrate(
     device: options.Device = "cpu",
     json: options.Json = False,
 ) -> None:
-    """Set the threshold of a model anew from other good images, without training; what is not given stays.
+    """Set the threshold of a model anew from other good images, without training.
 
-    --confidence 0 and --review-rate 0 take them away. Known defects are counted, and never move the threshold.
+    Too few images for the confidence are refused, unless --marginal asks for a promise on average. A rate or review
+    rate that is not given stays; --review-rate 0 takes that away. Known defects never move the threshold.
     """
     with guarded():
         from differnet import groups
@@ -43,13 +47,19 @@ def calibrate(
 
         check_target(target)
         known = [] if defects is None else find(defects)
+        kinds = [] if defects is None else _kinds(known, defects)
+        sure = None if marginal else confidence
         detector, paths = DifferNet.load(model, weights, device), find_good(good)
-        names = groups.of_paths(paths, group_pattern, group_table, group_column)
+        names = groups.of_paths(paths, group_pattern, group_table, group_column, good)
         with bars() as progress:
-            detector.calibrate(paths, rate, progress, None, confidence, review_rate, names)
-            found = [] if defects is None else _recalls(detector, known, defects, progress)
+            detector.calibrate(paths, rate, progress, None, sure, review_rate, names)
         detector.save(target)
-        tell_calibration(detector, target, found, json)
+        found: list[Any] = []
+        try:
+            with bars() as progress:
+                found = [] if defects is None else _recalls(detector, known, kinds, progress)
+        finally:  # the threshold does not depend on the known defects, so it is kept and told if one cannot be read
+            tell_calibration(detector, target, found, json)
 
 
 def report(
@@ -79,11 +89,25 @@ def report(
         tell_report(found, target, json)
 
 
-def _recalls(detector: Any, paths: list[Path], root: Path, progress: Any) -> list[Any]:
-    """Judge known defects; a type is the first folder below ``root``, or else the name of that itself."""
+def _kinds(paths: list[Path], root: Path) -> list[str]:
+    """Return the type of each defect: the first folder below ``root``, or else the name of the folder it lies in."""
+    from differnet.errors import ConfigError
+    from differnet.samples import GOOD
+
+    kinds = []
+    for path in paths:
+        inner = path.relative_to(root).parts
+        kinds.append(inner[0] if len(inner) > 1 else path.resolve().parent.name)
+    if GOOD in kinds:
+        raise ConfigError(
+            f"--defects {root}: has images in a folder {GOOD!r}; a folder of defects alone was wanted"
+        )
+    return kinds
+
+
+def _recalls(detector: Any, paths: list[Path], kinds: list[str], progress: Any) -> list[Any]:
     from differnet.known import recalls
 
-    kinds = [path.relative_to(root).parts[0] if path.parent != root else root.name for path in paths]
     verdicts = []
     for prediction in detector.predict_iter(paths):
         verdicts.append(prediction.verdict)

@@ -213,7 +213,7 @@ class DifferNet:
         )
 
     def localize(self, image: ImageLike) -> Heat:
-        """Return the heat map (H, W) of eq. 7; 1 is the peak of a typical good image, the same for all."""
+        """Return the heat map (H, W); 1 is the peak of a typical good image (:mod:`differnet.localize`)."""
         return self._heat_map(load_image(image))
 
     def describe(self, image: ImageLike) -> Tensor:
@@ -226,6 +226,7 @@ class DifferNet:
 
     def judge(self, view_scores: ViewScores, early: bool = False) -> Prediction:
         """Turn the scores of the scoring views into a prediction; ``early`` as ``views="auto"`` would."""
+        recalibrate.check_way(self.model, self.describer)
         return verdict.judge(self.model, view_scores, early)
 
     def calibrate(
@@ -234,15 +235,15 @@ class DifferNet:
         rate: float | None = None,
         progress: Progress = silent,
         views: int | None = None,
-        confidence: float | None = None,
+        confidence: float | None = 0.95,
         review_rate: float | None = None,
         groups: Sequence[Hashable] | None = None,
     ) -> calibrate.Threshold:
         """Set the threshold anew from good images that were not used to fit; returns it with its promise.
 
-        ``rate``, ``confidence``, ``review_rate``: see :class:`differnet.config.Decision`; ``None`` keeps what the model
-        has, 0 takes the latter two away. ``views``: from now on score in that many views. ``groups``: which images
-        are of the same part or shoot, for the record. Nothing changes when this fails: :class:`ConfigError`.
+        ``rate``, ``confidence``, ``review_rate``: see :class:`differnet.config.Decision`. Without a confidence the
+        promise is on average; the others stay if not given, and a ``review_rate`` of 0 goes. ``views``: from now on
+        score in so many. ``groups``: of one part or shoot. :class:`ConfigError` for too few; then nothing changes.
         """
         asked = recalibrate.changes(rate, views, confidence, review_rate)
         scorer, shown = self._scorer, self._views(views)
@@ -254,6 +255,7 @@ class DifferNet:
 
     def drift_monitor(self, alpha: float = 0.01) -> DriftMonitor:
         """Return what watches a stream for a change against the calibration images (:mod:`differnet.drift`)."""
+        recalibrate.check_way(self.model, self.describer)
         return recalibrate.monitor_of(self.model, alpha)
 
     def quantize(self, good: Images, progress: Progress = silent) -> gate.Gate:

@@ -20,7 +20,13 @@ detection", COPA 2017). Without a change it ever reaches 1/a with a probability 
 
 **What it can tell.** That the images are no longer like those of the calibration; and, since brightness and
 sharpness know nothing of parts, whether the picture as a whole became darker, brighter, softer or sharper (light,
-focus), or whether the scores alone moved (parts).
+focus), or whether the scores alone moved (parts). The latter is said only while the bets on brightness and sharpness
+have won little; else the cause is unclear, and may be told later.
+
+**On what it rests.** The scores of the calibration images must be of the flow that scores the stream, which was not
+fitted to them: those of cross-fitting are of other flows and differ from the stream's from the start. And each must be
+as good as an independent draw: where many are of one part or one shoot, or copies of each other, they are more like
+each other than the stream is like them, and false alarms are likelier than stated.
 
 **What it cannot tell.** Which image is defective: that is the threshold's job. Whether scores that moved alone come
 from bad parts or from what neither brightness nor sharpness sees: a moved camera, another material, dirt on one
@@ -46,12 +52,15 @@ import numpy.typing as npt
 from differnet.errors import ConfigError, ModelFileError, NumericalError
 
 Direction = Literal["higher", "lower"]
-Cause = Literal["light", "focus", "parts"]
+Cause = Literal["light", "focus", "parts", "unclear"]
 Values = Sequence[float] | npt.NDArray[np.float64]
 
 _SLOPES = np.array([-2.0, -1.0, 0.0, 1.0, 2.0])  # negative ones win where values rise and p falls
 _JUMPS = np.array([[1e-2], [1e-3], [1e-4], [1e-5]])
 _NAMES = ("score", "brightness", "sharpness")
+_LITTLE = (
+    0.5  # log10 of a capital that each number ever reaches without a change with a chance of at most 0.32
+)
 _KIND, _FORMAT = "drift", 1
 _SAID = {
     ("brightness", "lower"): "pictures are darker",
@@ -95,25 +104,30 @@ class DriftState:
     @property
     def is_alarm(self) -> bool:
         """Whether any of the numbers has changed."""
-        return bool(self.causes)
+        return any(one.alarm for one in (self.score, self.brightness, self.sharpness) if one)
 
     @property
     def causes(self) -> tuple[Cause, ...]:
-        """What changed, as far as it can be told: light or focus, else the parts (see the module)."""
+        """What changed, as far as it can be told so far: light or focus, else the parts (see the module).
+
+        "unclear" where the scores alone alarmed, but there is some evidence on light or focus as well.
+        """
         found: list[Cause] = []
         if self.brightness and self.brightness.alarm:
             found.append("light")
         if self.sharpness and self.sharpness.alarm:
             found.append("focus")
         if self.score.alarm and not found:
-            found.append("parts")
+            others = [one.strength for one in (self.brightness, self.sharpness) if one]
+            found.append("parts" if all(strength < _LITTLE for strength in others) else "unclear")
         return tuple(found)
 
     def __str__(self) -> str:
         """Say what changed."""
         found = [(name, getattr(self, name)) for name in reversed(_NAMES)]
         said = [_SAID[name, one.alarm] for name, one in found if one and one.alarm]
-        return f"after {self.images} images: {' and '.join(said) or 'no change'}"
+        doubt = ", perhaps by light or focus" if self.causes == ("unclear",) else ""
+        return f"after {self.images} images: {' and '.join(said) or 'no change'}{doubt}"
 
 
 class Bet:

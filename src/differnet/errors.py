@@ -70,5 +70,12 @@ class MissingExtraError(DifferNetError, ImportError):
     """An optional package is not installed; the message names the pip command."""
 
 
+def in_a_line(error: Exception) -> str:
+    """Return what went wrong without a line break, with the type of errors that were not raised on purpose."""
+    lines = str(error).strip().splitlines() or [""]
+    known = isinstance(error, DifferNetError | OSError)
+    return " ".join(lines) if known else f"{type(error).__name__}: {lines[0]}"
+
+
 class DifferNetWarning(UserWarning):
     """Something is weaker than it looks, for instance a threshold from too few good images."""

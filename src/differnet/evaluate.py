@@ -13,7 +13,6 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -27,7 +26,9 @@ from differnet.datasets import Dataset, Sample
 from differnet.detector import DifferNet
 from differnet.errors import DifferNetWarning, LayoutError
 from differnet.features import Progress, by_epoch, silent
-from differnet.metrics import PixelAupro, PixelAuroc, PixelFigures, auroc, recall_without_false_alarms
+from differnet.maps import pixel_figures
+from differnet.metrics import PixelFigures, auroc, recall_without_false_alarms
+from differnet.samples import check_masks
 from differnet.verdict import Heat, Prediction, ViewScores
 
 NO_THRESHOLD_NOTE = (
@@ -36,6 +37,9 @@ NO_THRESHOLD_NOTE = (
 THRESHOLD_NOTE = (
     "verdicts come from a second flow, fitted without the held-out training images that set its threshold; "
     "the test images had no part in it"
+)
+FOLDS_NOTE = (
+    "verdicts come from a second flow with a cross-fitted threshold: an estimate over folds, no proof"
 )
 T = TypeVar("T")
 OnMap = Callable[[Sample, Heat, Prediction], None]
@@ -98,6 +102,7 @@ class Evaluation:
         """Return the figures as JSON types; NaN (a metric without both labels) becomes null."""
         test = self.dataset.test
         defective = sum(sample.is_defective for sample in test)
+        note = FOLDS_NOTE if self.config.decision.folds else THRESHOLD_NOTE
         lists = {name: [_plain(getattr(run, name)) for run in self.runs] for name in _FIGURES}
         return {
             "dataset": self.dataset.name,
@@ -113,7 +118,7 @@ class Evaluation:
             "score_seconds_per_image": metrics.mean(lists["score_seconds_per_image"]),
             "early": [None if run.early is None else _early_dict(run.early) for run in self.runs],
             "choice": [run.choice and run.choice.to_dict() | {"text": str(run.choice)} for run in self.runs],
-            "threshold": NO_THRESHOLD_NOTE if lists["recall"][0] is None else THRESHOLD_NOTE,
+            "threshold": NO_THRESHOLD_NOTE if lists["recall"][0] is None else note,
             "n_with_mask": sum(sample.mask is not None for sample in test),
             "config": self.config.to_dict(),
         }
@@ -135,10 +140,11 @@ def evaluate(
 
     ``on_map`` sees, for the first seed, each test image that is good or has a mask with its heat map;
     ``on_run`` sees every finished seed.
-    Raises :class:`LayoutError` when there is nothing to fit on or to judge.
+    Raises :class:`LayoutError` when there is nothing to fit on or to judge, or a mask does not fit its image.
     """
     if not dataset.train or not dataset.test:
         raise LayoutError(f"{dataset!r}: training and test images are both needed")
+    check_masks(dataset.test if maps else ())
     runs = []
     for seed in seeds:
         chosen = dataset if shots is None else dataset.shots(shots, seed)
@@ -312,27 +318,6 @@ def _calibrated(
     judge = detector.sibling(holdout=settings.decision.holdout, folds=settings.decision.folds)
     _fit(judge, dataset, bank, progress, scale_maps=False)
     return judge
-
-
-def pixel_figures(
-    localize: Callable[[Path], Heat],
-    samples: Sequence[Sample],
-    progress: Progress,
-    on_heat: Callable[[int, Heat], None] | None,
-) -> PixelFigures:
-    """Measure heat maps over all images that are good or have a mask; ``on_heat`` sees each with its position."""
-    area, regions = PixelAuroc(), PixelAupro()
-    for index, sample in enumerate(samples):
-        if sample.is_defective and sample.mask is None:
-            continue
-        heat = localize(sample.path)
-        mask = sample.true_mask(heat.shape)
-        area.add(heat, mask)
-        regions.add(heat, mask)
-        if on_heat:
-            on_heat(index, heat)
-        progress("drawing heat maps", index + 1, len(samples))
-    return PixelFigures(area.value(), regions.value())
 
 
 def _flagged(verdicts: Sequence[Prediction], chosen: npt.NDArray[np.bool_]) -> float | None:

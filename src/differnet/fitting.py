@@ -24,7 +24,7 @@ from differnet.images import ImageLike
 from differnet.images import load as load_image
 from differnet.preparing import Prepared
 from differnet.reading import Reading, settled_reading
-from differnet.record import Way, record_of, sources_of
+from differnet.record import Sources, Way, record_of, sources_of
 from differnet.scorer import stack_scores, view_scores
 from differnet.train import Epoch
 from differnet.views import ViewSet
@@ -81,7 +81,7 @@ class Fitter:
 
         ``folder``: where a broken-off fit goes on. ``bank``: the features (N, V, D) of ``fitted`` if at hand.
         """
-        features, sources = self.describe_held_out(held.images), sources_of(fitted.images, fitted.groups)
+        features, sources = self.describe_held_out(held.images), self._sources(fitted)
         record = (
             record_of(held.images, held.groups, self.way, sources, self.progress) if held.images else None
         )
@@ -116,6 +116,9 @@ class Fitter:
             history=history,
             versions=artifact.versions(),
         )
+
+    def _sources(self, fitted: Given) -> Sources:
+        return sources_of(fitted.images, fitted.groups, self.progress)
 
     @property
     def way(self) -> Way:

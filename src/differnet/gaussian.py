@@ -32,6 +32,7 @@ def fit(rows: Tensor, seed: int) -> Gaussian:
         chosen = np.random.default_rng(seed).permutation(len(rows))[:MOST_ROWS]
         rows = rows[torch.from_numpy(np.sort(chosen))]
     table = rows.detach().cpu().to(torch.float64, copy=True).numpy()
+    del rows  # often the last reference to many megabytes
     if len(table) == 0 or not np.isfinite(table).all():
         raise NumericalError("a Gaussian needs at least one row of features, all of them finite")
     mean = table.mean(axis=0)

@@ -12,8 +12,10 @@ from differnet.errors import ConfigError, LayoutError
 _NAMES = ("path", "image", "file", "filename")
 
 
-def by_pattern(paths: Sequence[Path], pattern: str) -> list[str]:
+def by_pattern(paths: Sequence[Path], pattern: str, root: Path | None = None) -> list[str]:
     """Return for each path what ``pattern`` matches in it: its groups in brackets, or else the whole match.
+
+    What is looked at is the path from the folder ``root`` on, where one is given, with forward slashes.
 
     Raises :class:`ConfigError` for what is no regular expression, and when it does not match every path.
 
@@ -24,7 +26,7 @@ def by_pattern(paths: Sequence[Path], pattern: str) -> list[str]:
         expression = re.compile(pattern)
     except re.error as error:
         raise ConfigError(f"--group-pattern {pattern!r} is not a regular expression: {error}") from error
-    found = [expression.search(str(path)) for path in paths]
+    found = [expression.search(_below(path, root)) for path in paths]
     missing = [path for path, match in zip(paths, found, strict=True) if match is None]
     if missing:
         raise ConfigError(
@@ -33,29 +35,27 @@ def by_pattern(paths: Sequence[Path], pattern: str) -> list[str]:
     return ["\0".join(match.groups("") or (match.group(),)) for match in found if match]
 
 
+def _below(path: Path, root: Path | None) -> str:
+    below = path.relative_to(root) if root is not None and path.is_relative_to(root) else path
+    return below.as_posix() if below.parts else path.name
+
+
 def by_column(paths: Sequence[Path], table: Path, column: str) -> list[str]:
     """Return for each path what stands in ``column`` of its row of a CSV table with a heading.
 
     Images are named in the column ``path``, ``image``, ``file`` or ``filename``, as paths from the folder of the table,
-    or by file names that are not given twice. Raises :class:`LayoutError` for a table without such columns and for
-    images that it does not name, or names twice.
+    or by file names alone that are not given twice. A row without a group is a group of its own. Raises
+    :class:`LayoutError` for a table that cannot be read, for one without such columns and for images that it does not
+    name, or names twice.
     """
     if not table.is_file():
         raise LayoutError(f"{table}: no such table; a CSV file with a heading was wanted")
-    with table.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        heading = reader.fieldnames or []
-        key = next((name for name in _NAMES if name in heading), None)
-        if key is None or column not in heading:
-            raise LayoutError(
-                f"{table}: has the columns {list(heading)}; {column!r} and one of {list(_NAMES)} were wanted"
-            )
-        rows = [(row[key] or "", row[column] or "") for row in reader]
     by_path: dict[Path, set[str]] = {}
     by_name: dict[str, set[str]] = {}
-    for name, group in rows:
-        by_path.setdefault((table.parent / name).resolve(), set()).add(group)
-        by_name.setdefault(Path(name).name, set()).add(group)
+    for name, group in _rows(table, column):
+        by_path.setdefault((table.parent / name).resolve(), set()).add(group or f"\0{name}")
+        if Path(name).name == name:
+            by_name.setdefault(name, set()).add(group or f"\0{name}")
     found = [by_path.get(path.resolve()) or by_name.get(path.name, set()) for path in paths]
     wrong = [(path, groups) for path, groups in zip(paths, found, strict=True) if len(groups) != 1]
     if wrong:
@@ -67,12 +67,35 @@ def by_column(paths: Sequence[Path], table: Path, column: str) -> list[str]:
     return [next(iter(groups)) for groups in found]
 
 
+def _rows(table: Path, column: str) -> list[tuple[str, str]]:
+    """Return what a table has in its column of names and in ``column``."""
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            heading = reader.fieldnames or []
+            key = next((name for name in _NAMES if name in heading), None)
+            if key is None or column not in heading:
+                raise LayoutError(
+                    f"{table}: has the columns {list(heading)}; {column!r} and one of {list(_NAMES)} were wanted"
+                )
+            return [(row[key] or "", row[column] or "") for row in reader]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise LayoutError(f"{table}: not a CSV file in UTF-8 ({error}); save it as one") from error
+
+
 def of_paths(
-    paths: Sequence[Path], pattern: str | None, table: Path | None = None, column: str = "group"
+    paths: Sequence[Path],
+    pattern: str | None,
+    table: Path | None = None,
+    column: str = "group",
+    root: Path | None = None,
 ) -> list[str] | None:
-    """Return the groups by a pattern or by a table, nothing without either; :class:`ConfigError` for both."""
+    """Return the groups by a pattern or by a table, nothing without either; :class:`ConfigError` for both.
+
+    A pattern looks at the paths from the folder ``root`` on, where one is given.
+    """
     if pattern is not None and table is not None:
         raise ConfigError("--group-pattern and --group-table: one of them was wanted")
     if table is not None:
         return by_column(paths, table, column)
-    return None if pattern is None else by_pattern(paths, pattern)
+    return None if pattern is None else by_pattern(paths, pattern, root)

@@ -16,7 +16,7 @@ def give_back() -> None:
     than a bank of features.
     """
     gc.collect()
-    with contextlib.suppress(OSError, AttributeError):
+    with contextlib.suppress(OSError, AttributeError, TypeError):  # TypeError: on Windows
         ctypes.CDLL(None).malloc_trim(0)
 
 
@@ -26,5 +26,5 @@ def keep_large_tables_apart() -> None:
     By itself glibc learns from the first large image that is freed to keep such blocks, and a fit on images of 12
     megapixels then holds some hundred megabytes that nothing uses. For programs; it changes the whole process.
     """
-    with contextlib.suppress(OSError, AttributeError):
+    with contextlib.suppress(OSError, AttributeError, TypeError):  # TypeError: on Windows
         ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, 4 * 2**20)

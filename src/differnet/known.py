@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -32,9 +33,10 @@ class Recall:
     def __str__(self) -> str:
         """Say the recall in words."""
         review = f", {self.review} more to review" if self.review else ""
+        low, high = math.floor(100 * self.low), math.ceil(100 * self.high)
         return (
             f"{self.defect}: {self.found} of {self.count} found ({self.found / self.count:.0%}; "
-            f"{self.confidence:.0%} interval {self.low:.0%} to {self.high:.0%}){review}, {len(self.missed)} missed"
+            f"{self.confidence:.0%} interval {low}% to {high}%){review}, {len(self.missed)} missed"
         )
 
     def to_dict(self) -> dict[str, Any]:

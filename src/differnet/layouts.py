@@ -5,13 +5,14 @@ All raise :class:`LayoutError` that shows the layout that was expected and what 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from differnet.errors import LayoutError, MissingExtraError
+from differnet.errors import DifferNetWarning, LayoutError, MissingExtraError
 from differnet.images import find
-from differnet.samples import GOOD, Dataset, Sample, listing, seeded_share
+from differnet.samples import GOOD, Dataset, Sample, folder_name, listing, seeded_share
 from differnet.tables import Row, read_rows, samples_of
 
 _MVTEC = "train/good, test/<defect> and ground_truth/<defect>/*_mask.png"
@@ -29,7 +30,7 @@ def read_mvtec(root: Path, categories: Sequence[str] = ()) -> list[Dataset]:
     """Read MVTec AD: ``train/good``, ``test/<defect>`` and ``ground_truth/<defect>/*_mask.png``."""
     return [
         Dataset(
-            _name(category),
+            folder_name(category),
             (
                 *_training(category, ("train/good",), _MVTEC),
                 *_mvtec_tests(category, "test", "ground_truth", _MVTEC),
@@ -42,12 +43,12 @@ def read_mvtec(root: Path, categories: Sequence[str] = ()) -> list[Dataset]:
 def read_mvtec_ad2(root: Path, categories: Sequence[str] = ()) -> list[Dataset]:
     """Read MVTec AD 2: ``train/good``, ``validation/good``, and ``test_public`` with its ``ground_truth``.
 
-    The good images for validation are among those to train on, of which some are held out anyway.
+    The good images for validation count as images to train on: what is held out, if anything, is drawn from all.
     ``test_private`` and ``test_private_mixed`` come without labels and are left out.
     """
     return [
         Dataset(
-            _name(category),
+            folder_name(category),
             (
                 *_training(category, ("train/good", "validation/good"), _MVTEC_AD2),
                 *_mvtec_tests(category, "test_public", "test_public/ground_truth", _MVTEC_AD2),
@@ -60,7 +61,7 @@ def read_mvtec_ad2(root: Path, categories: Sequence[str] = ()) -> list[Dataset]:
 def read_mvtec_3d(root: Path, categories: Sequence[str] = ()) -> list[Dataset]:
     """Read the colour images of MVTec 3D-AD, and not its point clouds: ``rgb`` with masks of the same name in ``gt``.
 
-    The good images for validation are among those to train on, of which some are held out anyway.
+    The good images for validation count as images to train on: what is held out, if anything, is drawn from all.
     """
     datasets = []
     for category in _categories(root, f"train/{GOOD}/rgb", categories, _MVTEC_3D):
@@ -70,7 +71,8 @@ def read_mvtec_3d(root: Path, categories: Sequence[str] = ()) -> list[Dataset]:
                 mask = folder / "gt" / f"{path.stem}.png"
                 is_masked = folder.name != GOOD and mask.is_file()
                 samples.append(Sample(path, "test", folder.name, mask if is_masked else None, _NOT_ZERO))
-        datasets.append(Dataset(_name(category), tuple(samples)))
+        _warn_without_masks(category, samples, _MVTEC_3D)
+        datasets.append(Dataset(folder_name(category), tuple(samples)))
     return datasets
 
 
@@ -86,7 +88,8 @@ def read_btad(root: Path, categories: Sequence[str] = ()) -> list[Dataset]:
         samples += [Sample(path, "test") for path in _images(category, "test/ok", _BTAD)]
         for path in _images(category, "test/ko", _BTAD):
             samples.append(Sample(path, "test", "ko", masks.get(path.stem), _NOT_ZERO))
-        datasets.append(Dataset(_name(category), tuple(samples)))
+        _warn_without_masks(category, samples, _BTAD)
+        datasets.append(Dataset(folder_name(category), tuple(samples)))
     return datasets
 
 
@@ -99,6 +102,10 @@ def read_visa(root: Path, categories: Sequence[str] = ()) -> list[Dataset]:
         )
     rows: dict[str, list[Row]] = {}
     for row in read_rows(table, _VISA):
+        if row["object"] in ("", ".", "..") or set(row["object"]) & {"/", "\\"}:
+            raise LayoutError(
+                f"{table}, row of {row['image']!r}: object {row['object']!r}; a name without / and \\ was wanted"
+            )
         rows.setdefault(row["object"], []).append(row | {"path": row["image"]})
     _check_categories(root, categories, rows)
     return [
@@ -161,7 +168,7 @@ def elpv_folder() -> Path:
 def _categories(root: Path, marker: str, asked: Sequence[str], expected: str) -> list[Path]:
     """Find the folders of categories, which hold ``marker``: ``root`` itself, or those in it; all, or those asked."""
     below = [path for path in sorted(root.iterdir()) if (path / marker).is_dir()]
-    available = {_name(path): path for path in ([root] if (root / marker).is_dir() else below)}
+    available = {folder_name(path): path for path in ([root] if (root / marker).is_dir() else below)}
     if not available:
         raise LayoutError(
             f"{root}: expected {expected}, here or in one folder a category; found {listing(root)}"
@@ -175,10 +182,6 @@ def _check_categories(root: Path | str, asked: Sequence[str], available: Iterabl
     missing = [name for name in asked if name not in known]
     if missing:
         raise LayoutError(f"{root}: no category {missing}; there are {known}")
-
-
-def _name(category: Path) -> str:
-    return category.name or category.resolve().name
 
 
 def _folder(category: Path, name: str, expected: str) -> Path:
@@ -212,7 +215,21 @@ def _mvtec_tests(category: Path, test: str, masks: str, expected: str) -> list[S
         for path in find(folder):
             mask = category / masks / folder.name / f"{path.stem}_mask.png"
             samples.append(Sample(path, "test", folder.name, mask if mask.is_file() else None))
+    _warn_without_masks(category, samples, expected)
     return samples
+
+
+def _warn_without_masks(category: Path, samples: Sequence[Sample], expected: str) -> None:
+    """Say which kinds of defect have no mask at all: the images can be read, but not measured by pixels."""
+    bare = {sample.defect for sample in samples if sample.is_defective}
+    bare -= {sample.defect for sample in samples if sample.mask}
+    if bare:
+        warnings.warn(
+            f"{category}: no masks for {', '.join(sorted(bare))}; figures of pixels leave these images out. "
+            f"Expected {expected}; found {listing(category)}",
+            DifferNetWarning,
+            stacklevel=4,
+        )
 
 
 def _mtd_training_names(good: list[Path], split_file: str | Path | None) -> set[str]:

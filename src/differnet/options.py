@@ -23,7 +23,7 @@ Device = Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1, 
 GroupPattern = Annotated[
     str | None,
     typer.Option(
-        help="Regular expression over paths; images with equal matches belong together (same part)."
+        help="Regular expression over paths below the folder; images with equal matches belong together (same part)."
     ),
 ]
 GroupTable = Annotated[

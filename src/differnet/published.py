@@ -12,8 +12,6 @@ PAPER = "Rudolph, Wandt, Rosenhahn, Same Same But DifferNet, WACV 2021 (arXiv 20
 _PATCHCORE = "Roth et al., Towards Total Recall in Industrial Anomaly Detection, CVPR 2022"
 _CS_FLOW = "Rudolph et al., Fully Convolutional Cross-Scale-Flows, WACV 2022"
 
-MTD = "magnetic tiles"  # the name of the data set as it is read
-
 
 class Figure(NamedTuple):
     """A method, its figure as printed, and where."""

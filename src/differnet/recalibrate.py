@@ -7,33 +7,33 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from differnet import artifact, calibrate, config
+from differnet import artifact, calibrate, config, verdict
 from differnet.artifact import Model
 from differnet.calibrate import Threshold
 from differnet.drift import DriftMonitor
 from differnet.errors import ConfigError, DifferNetWarning
 from differnet.features import Describer, Progress
 from differnet.images import ImageLike
-from differnet.record import Way, check_unseen, record_of
+from differnet.record import CalibrationRecord, Sources, Way, check_unseen, record_of
 from differnet.scorer import Scorer
 from differnet.views import ViewSet
-
-_CAN_BE_TAKEN_AWAY = ("confidence", "review_rate")
 
 
 def changes(
     rate: float | None, views: int | None, confidence: float | None, review_rate: float | None
 ) -> dict[str, Any]:
-    """Return what to replace in the settings: nothing keeps one, 0 takes a confidence or a review rate away.
+    """Return what to replace in the settings: no confidence, or 0, takes it away; nothing keeps the others.
+
+    A review rate of 0 takes that away.
 
     >>> changes(rate=0.05, views=None, confidence=None, review_rate=0)
-    {'rate': 0.05, 'review_rate': None}
+    {'rate': 0.05, 'review_rate': None, 'confidence': None}
     """
-    asked = {"rate": rate, "score_views": views, "confidence": confidence, "review_rate": review_rate}
-    given = {name: value for name, value in asked.items() if value is not None}
-    return {
-        name: None if name in _CAN_BE_TAKEN_AWAY and value == 0 else value for name, value in given.items()
-    }
+    asked = {"rate": rate, "score_views": views, "review_rate": review_rate}
+    given: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
+    if review_rate == 0:
+        given["review_rate"] = None
+    return given | {"confidence": confidence or None}
 
 
 def anew(
@@ -61,20 +61,7 @@ def anew(
     scores = scorer.table(good, shown, progress)
     promise = calibrate.choose_threshold(scores.mean(axis=1), decision.rate, decision.confidence)
     record = record_of(good, groups, way_of(scorer.describer, len(shown)), model.fitted_on, progress)
-    if record.same_shoot:
-        _warn_of_same_shoot(groups is not None)
     return replace(model, view_scores=scores, config=settings, calibrated_on=record), promise
-
-
-def _warn_of_same_shoot(by_groups: bool) -> None:
-    known = "groups" if by_groups else "folder"
-    warnings.warn(
-        f"these images come from the shoot that was fitted to (by their {known}): what one shoot has in common, light, "
-        "position, material, the model has learned, so they score lower than good parts of another day will, and more "
-        "of those than promised may be rejected; calibrate on images of another shoot",
-        DifferNetWarning,
-        stacklevel=4,
-    )
 
 
 def way_of(describer: Describer, views: int) -> Way:
@@ -98,28 +85,74 @@ def check_way(model: Model, describer: Describer) -> None:
 
 
 def warn_when_weak(model: Model) -> None:
-    """Warn the caller's caller of a threshold that is missing or promises less than it seems to."""
-    record, fitted = model.calibrated_on, model.fitted_on
-    twice = set(record.sources.images) & set(fitted.images) if record and fitted and not record.folds else ()
-    if twice:
-        warnings.warn(
-            f"{len(twice)} held-out good images are byte for byte among those fitted to: their scores are too low, and "
-            "so is the threshold; remove the copies",
-            DifferNetWarning,
-            stacklevel=3,
+    """Warn the caller's caller of thresholds that are missing or promise less than they seem to."""
+    record = model.calibrated_on
+    promise, review = artifact.threshold(model), verdict.review_promise(model)
+    calibrate.warn_when_few(promise, None if record is None else record.groups)
+    messages = [] if record is None else _doubts(record, model.fitted_on)
+    if review is not None and not review.is_kept:
+        messages.append(
+            f"{review.count} good images are too few for a review rate of {review.rate:.2%} as well: the review "
+            f"threshold lies above all of them, and {review.promised:.2%} is what it comes to; "
+            f"{review.missing} more images would do"
         )
-    calibrate.warn_when_few(artifact.threshold(model), None if record is None else record.groups)
+    for message in messages:
+        warnings.warn(message, DifferNetWarning, stacklevel=3)
+
+
+def _doubts(record: CalibrationRecord, fitted: Sources | None) -> list[str]:
+    """Say why calibration images may not be what the promise takes them for: independent, and new to the model."""
+    messages = []
+    twice = set(record.sources.images) & set(fitted.images) if fitted and not record.folds else ()
+    if twice:
+        messages.append(
+            f"{len(twice)} held-out good images are pixel for pixel among those fitted to: their scores are too low, "
+            "and so is the threshold; remove the copies"
+        )
+    if record.copies:
+        seen = ", and where one is in another fold, its copy was fitted to" if record.folds else ""
+        messages.append(
+            f"{record.copies} of the {record.count} images to calibrate on are copies of others, pixel for pixel: they "
+            f"count as independent images and are not{seen}; remove the copies"
+        )
+    if record.same_shoot and fitted:
+        known = (
+            "come from the shoot that was fitted to (by their groups)"
+            if record.sources.shares_group(fitted)
+            else "lie in a folder that was fitted to, and may be of the same shoot"
+        )
+        messages.append(
+            f"images to calibrate on {known}: what one shoot has in common, light, position, material, the model has "
+            "learned, so they score lower than good parts of another day will, and more of those than promised may be "
+            "rejected; calibrate on images of another shoot (differnet calibrate)"
+        )
+    return messages
 
 
 def monitor_of(model: Model, alpha: float) -> DriftMonitor:
     """Return what watches a stream of images for a change against the calibration images; see :mod:`differnet.drift`.
 
-    Raises :class:`ConfigError` for a model file that does not say what it was calibrated on.
+    Raises :class:`ConfigError` for a model file that does not say what it was calibrated on, and for cross-fitted
+    scores; warns the caller's caller where the images depend on each other.
     """
     record = model.calibrated_on
     if record is None:
         raise ConfigError(
             "this model does not say how bright and sharp its calibration images were (none were held out, or it is "
             "from before that was noted): calibrate it on good images first"
+        )
+    if record.folds:
+        raise ConfigError(
+            f"the calibration scores are cross-fitted, by the flows of {record.folds} folds, and a stream is scored by "
+            "another, which saw all of these images: they differ without any change; calibrate on good images that "
+            "were not fitted to"
+        )
+    independent = min(record.groups, record.count - record.copies)
+    if independent < record.count:
+        warnings.warn(
+            f"the {record.count} calibration images come to {independent} groups or different pictures, and the chance "
+            f"of at most {alpha:.2%} of a false alarm counts each as independent: false alarms may be likelier",
+            DifferNetWarning,
+            stacklevel=3,
         )
     return DriftMonitor(model.calibration(), record.brightness, record.sharpness, alpha, model.seed)

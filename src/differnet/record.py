@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from differnet import light
-from differnet.bank import content_digest
 from differnet.errors import ConfigError
 from differnet.features import Progress, silent
-from differnet.images import ImageLike, load
+from differnet.images import ImageLike, Pixels, load
 
 _SHORT = 16  # hexadecimal digits: enough that two images of one factory never share them
 
@@ -49,10 +48,15 @@ class Sources:
         return cls(*(tuple(str(one) for one in values[name]) for name in ("images", "groups", "folders")))
 
     def shares_shoot(self, other: Sources) -> bool:
-        """Whether some images of both are of one shoot, as far as is known: by groups, or else by folders."""
-        if self.groups and other.groups:
-            return bool(set(self.groups) & set(other.groups))
-        return bool(set(self.folders) & set(other.folders))
+        """Whether some images of both may be of one shoot: they share a group, or else a folder.
+
+        Groups may be parts, so having none in common does not make them two shoots.
+        """
+        return self.shares_group(other) or bool(set(self.folders) & set(other.folders))
+
+    def shares_group(self, other: Sources) -> bool:
+        """Whether some images of both are of one group."""
+        return bool(set(self.groups) & set(other.groups))
 
 
 @dataclass(frozen=True)
@@ -60,10 +64,10 @@ class CalibrationRecord:
     """The good images that set a threshold.
 
     ``count`` images of ``groups`` groups (same part, same shoot; as many as images where none were given). ``date``:
-    when, ISO 8601 in UTC. ``digest``: SHA-256 over the sorted digests of files or pixels, the same for the same images
-    in any order. ``brightness``, ``sharpness`` (count,): see :mod:`differnet.light`. ``way``: how they were scored.
-    ``same_shoot``: whether some are known to be of a shoot that was fitted to, or of one folder with it where no
-    groups were given. ``folds``: how many they were cross-fitted over, 0 where none of them was fitted to.
+    when, ISO 8601 in UTC. ``digest``: SHA-256 over the sorted digests of the pixels, the same for the same images in
+    any order and from whatever they were read. ``brightness``, ``sharpness`` (count,): see :mod:`differnet.light`.
+    ``way``: how they were scored. ``same_shoot``: whether some share a group or a folder with images that were fitted
+    to. ``folds``: how many they were cross-fitted over, 0 where none of them was fitted to.
     """
 
     count: int
@@ -98,34 +102,61 @@ class CalibrationRecord:
         date, digest, same = str(values["date"]), str(values["digest"]), bool(values["same_shoot"])
         return cls(count, groups, date, digest, brightness, sharpness, scored, sources, same, folds)
 
+    @property
+    def copies(self) -> int:
+        """How many of the images are copies of another one of them, pixel for pixel."""
+        return self.count - len(set(self.sources.images))
+
     def summary(self) -> dict[str, Any]:
         """Return the record without what it says of each image."""
         names = ("count", "groups", "date", "digest", "same_shoot", "folds")
         return {name: getattr(self, name) for name in names} | {"way": asdict(self.way)}
 
 
-def from_header(found: Mapping[str, Any] | None, count: int) -> CalibrationRecord | None:
-    """Read the record of a model file that has the scores of ``count`` held-out images; nothing in older files.
+def from_header(found: Mapping[str, Any] | None, shape: tuple[int, ...]) -> CalibrationRecord | None:
+    """Read the record of a model file with held-out scores of the ``shape`` (M, V); nothing in older files.
 
-    Raises :class:`ValueError` for a record of another number of images.
+    Raises :class:`ValueError` for a record of another number of images or views.
     """
     record = None if found is None else CalibrationRecord.from_dict(found)
-    if record is not None and record.count != count:
-        raise ValueError(f"scores of {count} held-out images and a record of {record.count}")
+    if record is not None and (record.count, record.way.views) != shape:
+        raise ValueError(
+            f"scores of {shape[0]} held-out images in {shape[1]} views and a record of {record.count} in "
+            f"{record.way.views}"
+        )
     return record
 
 
 def short_digest(image: ImageLike) -> str:
-    """Return the short digest by which a record knows an image."""
-    return content_digest(image).hex()[:_SHORT]
+    """Return the short digest by which a record knows an image: of its pixels, whatever it is read from."""
+    return pixel_digest(load(image))
 
 
-def sources_of(images: Sequence[ImageLike], groups: Sequence[Hashable] | None = None) -> Sources:
-    """Note where images come from; raises :class:`ConfigError` when the groups do not go with them."""
+def pixel_digest(pixels: Pixels) -> str:
+    """Return the short digest of decoded pixels (H, W, 3)."""
+    found = hashlib.sha256(repr(pixels.shape).encode())
+    found.update(pixels.tobytes())
+    return found.hexdigest()[:_SHORT]
+
+
+def sources_of(
+    images: Sequence[ImageLike], groups: Sequence[Hashable] | None = None, progress: Progress = silent
+) -> Sources:
+    """Decode images and note where they come from; :class:`ConfigError` when the groups do not go with them."""
     _check_groups(images, groups)
+    digests = []
+    for image in images:
+        digests.append(short_digest(image))
+        progress("noting images", len(digests), len(images))
+    return _sources(digests, images, groups)
+
+
+def _sources(
+    digests: Sequence[str], images: Sequence[ImageLike], groups: Sequence[Hashable] | None
+) -> Sources:
     folders = {str(Path(image).resolve().parent) for image in images if isinstance(image, (str, os.PathLike))}
     return Sources(
-        images=tuple(short_digest(image) for image in images),
+        images=tuple(digests),
         groups=_hidden(repr(group) for group in groups or ()),
         folders=_hidden(folders),
     )
@@ -145,11 +176,14 @@ def record_of(
     """
     if not images:
         raise ConfigError("no images were given; good images are needed to calibrate")
-    sources = sources_of(images, groups)
-    measured = []
+    _check_groups(images, groups)
+    measured, digests = [], []
     for image in images:
-        measured.append(light.measure(load(image)))
+        pixels = load(image)
+        measured.append(light.measure(pixels))
+        digests.append(pixel_digest(pixels))
         progress("noting calibration images", len(measured), len(images))
+    sources = _sources(digests, images, groups)
     return CalibrationRecord(
         count=len(images),
         groups=len(images if groups is None else set(groups)),
@@ -165,7 +199,10 @@ def record_of(
 
 
 def check_unseen(images: Sequence[ImageLike], fitted_on: Sources | None) -> None:
-    """Refuse good images to calibrate on that were fitted to: :class:`ConfigError` with how many, and one of them."""
+    """Refuse good images to calibrate on that were fitted to: :class:`ConfigError` with how many, and one of them.
+
+    They are known by their pixels, so also as an array or in another file format that loses nothing.
+    """
     known = set(fitted_on.images) if fitted_on else set()
     seen = [image for image in images if known and short_digest(image) in known]
     if seen:
@@ -182,7 +219,7 @@ def _check_groups(images: Sequence[ImageLike], groups: Sequence[Hashable] | None
 
 
 def _hidden(names: Any) -> tuple[str, ...]:
-    """Digests in place of names: a model file tells nobody the folders of a factory."""
+    """Digests in place of names: not to be read in a model file, though who guesses one can check the guess."""
     return tuple(
         sorted(
             {hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:_SHORT] for name in names}

@@ -11,8 +11,10 @@ import base64
 import hashlib
 import io
 import json
+import math
+import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import IO, Any
@@ -31,8 +33,8 @@ from differnet.findings import Findings, Judged
 from differnet.images import Pixels, load
 from differnet.light import measure
 from differnet.pictures import strength_of
-from differnet.record import short_digest
-from differnet.verdict import Heat, Prediction, review_threshold
+from differnet.record import pixel_digest
+from differnet.verdict import Heat, Prediction, review_promise
 
 PAGE = 50  # rows of the table that are shown together; so many pictures are read at a time
 _SIDES = ((400, 256), (1500, 176), (10**9, 128))  # up to so many images, thumbnails of that many pixels
@@ -57,20 +59,23 @@ def write(
     samples = data.test
     seen = _seen(detector)
     rows: list[Judged] = []
-    with tempfile.TemporaryFile("w+", encoding="utf-8", prefix="differnet-report-") as pictures:
+    names, starts = _names([sample.path for sample in samples]), [0]
+    with tempfile.TemporaryFile(prefix="differnet-report-") as pictures:
         side = next(side for most, side in _SIDES if len(samples) <= most)
         predictions = detector.predict_iter([sample.path for sample in samples], maps)
         for sample, prediction in zip(samples, predictions, strict=True):
             pixels = load(sample.path)
-            rows.append(_judged(sample, prediction, pixels, labelled, short_digest(sample.path) in seen))
-            json.dump(_pictures(sample, pixels, prediction.heat_map, side), pictures)
-            pictures.write("\n")
+            defect = sample.defect if labelled else None
+            rows.append(_judged(names[len(rows)], defect, prediction, pixels, pixel_digest(pixels) in seen))
+            pictures.write(json.dumps(_pictures(sample, pixels, prediction.heat_map, side)).encode() + b"\n")
+            starts.append(pictures.tell())
             progress("judging and drawing", len(rows), len(samples))
         found = findings.find(detector.model, rows)
-        context = _context(detector, data, labelled, rows, found, maps, title)
-        pictures.seek(0)
+        order = sorted(range(len(rows)), key=lambda index: -rows[index].score)  # as the page shows them first
+        context = _context(detector, data, labelled, [rows[index] for index in order], found, maps, title)
+        chunks = _chunks(pictures, [starts[index] for index in order])
         with storage.growing(target) as file:
-            for part in _template().generate(context | {"chunks": _chunks(pictures)}):
+            for part in _template().generate(context | {"chunks": chunks}):
                 file.write(part)
     return found
 
@@ -81,11 +86,24 @@ def _seen(detector: DifferNet) -> set[str]:
     return set(fitted.images if fitted else ()) | set(record.sources.images if record else ())
 
 
-def _judged(sample: Sample, prediction: Prediction, pixels: Pixels, labelled: bool, seen: bool) -> Judged:
-    name = "/".join(sample.path.parts[-2:])
+def _names(paths: list[Path]) -> list[str]:
+    """Return the paths from the folder on that all of them have in common: no two are the same.
+
+    >>> _names([Path("data/mon/good/1.png"), Path("data/tue/good/1.png")])
+    ['mon/good/1.png', 'tue/good/1.png']
+    """
+    whole = [path.absolute() for path in paths]
+    try:
+        root = os.path.commonpath([path.parent for path in whole])
+    except ValueError:  # no images, or several drives
+        return [path.as_posix() for path in whole]
+    return [path.relative_to(root).as_posix() for path in whole]
+
+
+def _judged(name: str, defect: str | None, prediction: Prediction, pixels: Pixels, seen: bool) -> Judged:
     return Judged(
         name,
-        sample.defect if labelled else None,
+        defect,
         prediction.verdict,
         prediction.score,
         prediction.percent,
@@ -136,15 +154,13 @@ def _address(image: Image.Image, kind: str, **options: Any) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def _chunks(pictures: IO[str]) -> Iterator[list[list[str]]]:
-    """Yield the pictures of ``PAGE`` images at a time."""
-    chunk: list[list[str]] = []
-    for line in pictures:
-        chunk.append(json.loads(line))
-        if len(chunk) == PAGE:
-            yield chunk
-            chunk = []
-    if chunk:
+def _chunks(pictures: IO[bytes], starts: list[int]) -> Iterator[list[list[str]]]:
+    """Yield the pictures of ``PAGE`` images at a time, by where their lines start."""
+    for first in range(0, len(starts), PAGE):
+        chunk: list[list[str]] = []
+        for start in starts[first : first + PAGE]:
+            pictures.seek(start)
+            chunk.append(json.loads(pictures.readline()))
         yield chunk
 
 
@@ -157,6 +173,8 @@ def _template() -> jinja2.Template:
         lstrip_blocks=True,
     )
     here.filters["percent"] = percent
+    here.filters["at_most"] = lambda share: percent(_outward(share, math.ceil))
+    here.filters["at_least"] = lambda share: percent(_outward(share, math.floor))
     return here.get_template("report.html")
 
 
@@ -168,6 +186,21 @@ def percent(share: float) -> str:
     """
     number = 100 * share
     return f"{number:.2g} %" if number < 10 else f"{number:.0f} %" if number < 99 else f"{number:.4g} %"
+
+
+def _outward(share: float, whole: Callable[[float], int]) -> float:
+    """Round a bound away from what it bounds, to the digits that :func:`percent` writes.
+
+    >>> percent(_outward(0.03343, math.ceil)), percent(_outward(0.0369, math.floor)), percent(_outward(0.5, math.ceil))
+    ('3.4 %', '3.6 %', '50 %')
+    """
+    number = 100 * share
+    if number <= 0:
+        return share
+    digits = 1 - math.floor(math.log10(number)) if number < 10 else 0 if number < 99 else 2
+    near = round(number * 10.0**digits)
+    step = near if abs(number * 10.0**digits - near) < 1e-9 * max(near, 1) else whole(number * 10.0**digits)
+    return step / 10.0**digits / 100
 
 
 def _context(
@@ -195,7 +228,7 @@ def _context(
         "found": found,
         "total": len(rows),
         "promise": detector.promise,
-        "review": review_threshold(model),
+        "review": review_promise(model),
         "decision": model.config.decision,
         "record": model.calibrated_on,
         "model": artifact.summarise(model),

@@ -12,11 +12,13 @@ from differnet import config
 from differnet.datasets import Dataset
 from differnet.errors import LayoutError
 from differnet.metrics import mean, spread
-from differnet.reproduction import Cell, Plan
+from differnet.plans import Plan
+from differnet.reproduction import Cell
 
 Value = str | int | float | None
 
 BEST = "best epoch on the test images, % (chosen by them: not a result)"
+FEW = 16  # images, as in the paper
 OWN, SPREAD, PUBLISHED = "own AUROC, %", "standard deviation", "published, %"
 
 
@@ -41,14 +43,29 @@ class Report:
 
 @dataclass(frozen=True)
 class Order:
-    """What is asked for: data, settings, seeds, few images, and how a cell is had."""
+    """What is asked for: data, settings, seeds, few images, and how a cell is had.
+
+    ``shots``: how many training images each seed draws, nothing for all of them (and for ``FEW`` where a table has
+    both all and few).
+    """
 
     datasets: tuple[Dataset, ...]
     settings: config.Config
     seeds: Sequence[int]
-    shots: int
+    shots: int | None
     counts: tuple[int, ...]
     run: Callable[[Plan], Cell]
+
+    @property
+    def few(self) -> int:
+        """How many images the few are in a table that has all and few."""
+        return self.shots or FEW
+
+    @property
+    def drawn(self) -> tuple[str, ...]:
+        """What must be said where not all training images were fitted to."""
+        note = f"Fitted to {self.shots} training images, drawn by each seed (all, where there are fewer)."
+        return (note,) if self.shots else ()
 
     @property
     def dataset(self) -> Dataset:
@@ -65,11 +82,12 @@ class Order:
         settings: config.Config | None = None,
         maps: bool = False,
         view_counts: tuple[int, ...] = (),
+        seeds: Sequence[int] | None = None,
     ) -> list[Cell]:
-        """Return the cells of all seeds; ``shots`` of as many images as there are, or more, are all of them."""
+        """Return the cells of all seeds or of ``seeds``; ``shots`` of as many images as there are, or more, are all."""
         few = None if shots is None or shots >= len(dataset.train) else shots
         chosen = settings or self.settings
-        return [self.run(Plan(dataset, chosen, seed, few, maps, view_counts)) for seed in self.seeds]
+        return [self.run(Plan(dataset, chosen, seed, few, maps, view_counts)) for seed in seeds or self.seeds]
 
 
 def own(cells: Sequence[Cell]) -> tuple[float | None, float | None]:

@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from differnet.console import bars, err, guarded, out, print_json
 from differnet.options import Category, Device, Json, LayoutName, Set, Split, Weights, check_layout
 
+if TYPE_CHECKING:
+    from differnet.datasets import Dataset
+    from differnet.targets import Target
+
+Few = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Train on so many images, drawn by each seed; in table1 and table2 beside all of them (16).",
+    ),
+]
+Counts = Annotated[
+    list[int] | None, typer.Option(min=1, help="Number of training images (fig7); repeatable.")
+]
 _TARGETS = "table1, table2, fig5, fig6, table3, fig7, fig8, multimodal or btad-report"
 
 
@@ -28,10 +43,8 @@ def reproduce(
     category: Category = None,
     split: Split = None,
     seeds: Annotated[int, typer.Option(min=1, help="How many seeds and random subsets: 0, 1, ...")] = 3,
-    shots: Annotated[int, typer.Option(min=1, help="How many images the few are (table1, table2).")] = 16,
-    count: Annotated[
-        list[int] | None, typer.Option(min=1, help="Number of training images (fig7); repeatable.")
-    ] = None,
+    shots: Few = None,
+    count: Counts = None,
     preset: Annotated[
         str | None,
         typer.Option(
@@ -48,23 +61,22 @@ def reproduce(
     A run that was stopped goes on where it was: finished cells are not computed again.
     """
     with guarded():
-        from differnet import config, datasets, reproduction_files, targets
+        from differnet import config, datasets, reproduction, reproduction_files, targets
         from differnet.frame import with_mask_as_text
         from differnet.reports import Order
-        from differnet.reproduction import Lab
         from differnet.telling import tell_cell, tell_table
 
         if target not in targets.TARGETS:
             raise typer.BadParameter(f"{target!r} is not one of {_TARGETS}")
         chosen = targets.TARGETS[target]
+        _check_numbers(target, chosen, shots, count)
         name = preset or ("paper" if weights not in (None, "random") else chosen.preset)
         asked = with_mask_as_text(config.parse_assignments(settings or []))
         resolved = config.resolve(config.resolve(name, chosen.settings), asked)
         tables = datasets.read(data, check_layout(layout), category or (), split)
-        for table in tables:
-            err.print(repr(table), markup=False)
+        _check_before_fits(tables, directory / target)
         with bars() as progress:
-            lab = Lab(directory / "cells", weights, device, progress, tell_cell)
+            lab = reproduction.Lab(directory / "cells", weights, device, progress, tell_cell)
             counts = tuple(sorted(set(count or targets.COUNTS)))
             report = chosen.make(Order(tuple(tables), resolved, range(seeds), shots, counts, lab.run))
         origin = reproduction_files.Origin(_command(context), name, resolved)
@@ -75,6 +87,26 @@ def reproduce(
         tell_table(report)
         for path in paths:
             out.print(f"Look at {path}", markup=False)
+
+
+def _check_numbers(target: str, chosen: Target, shots: int | None, count: list[int] | None) -> None:
+    """Refuse numbers of images that a target would not look at."""
+    if shots is not None and not chosen.takes_shots:
+        raise typer.BadParameter(f"{target} draws the numbers of --count; --shots is not for it")
+    if count and not chosen.takes_counts:
+        raise typer.BadParameter(f"--count is for fig7, not for {target}; --shots draws fewer images")
+
+
+def _check_before_fits(tables: Sequence[Dataset], target: Path) -> None:
+    """Refuse what would be refused after hours: data that say nothing, and files that cannot be written."""
+    from differnet.reproduction import check_kinds
+    from differnet.storage import check_target
+
+    for table in tables:
+        err.print(repr(table), markup=False)
+        check_kinds(table)
+    for suffix in (".csv", ".md", ".png"):
+        check_target(target.with_name(target.name + suffix))
 
 
 def _command(context: typer.Context) -> str:

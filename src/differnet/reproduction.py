@@ -7,74 +7,41 @@ epochs is recorded beside, as what it is.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
-import os
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 
-from differnet import __version__, backbone, config, fitting, pictures, preparing
+from differnet import backbone, config, fitting, pictures, preparing
 from differnet.artifact import Model, versions
 from differnet.backbone import MultiScale
 from differnet.datasets import Dataset, Sample
-from differnet.errors import LayoutError, ModelFileError, WeightsError
-from differnet.evaluate import pixel_figures
+from differnet.errors import DifferNetWarning, LayoutError, ModelFileError, in_a_line
 from differnet.features import Describer, Progress, by_epoch
 from differnet.flow import Flow
 from differnet.images import load
 from differnet.localize import map_of_image
+from differnet.maps import pixel_figures
 from differnet.metrics import PixelFigures, auroc, recall_without_false_alarms
+from differnet.plans import Plan, digest_of_weights, surroundings
 from differnet.reading import Reading, settled_reading
+from differnet.samples import check_masks
 from differnet.scorer import scoring_views, view_scores
-from differnet.storage import write_whole
+from differnet.stopwatch import machine
+from differnet.storage import check_target, write_whole
 from differnet.verdict import Heat
 from differnet.views import ViewSet
-from differnet.weights import RANDOM
 
 _LOOKS = 24  # at most so many epochs are looked at on the test images, evenly spaced, the last one among them
 _PANELS = 4  # of each kind of defect
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a cell is computed from.
-
-    ``shots``: how many training images, drawn by the seed; nothing for all. ``maps``: whether heat maps are measured
-    and drawn. ``view_counts``: fewer scoring views, the first ones, that images are scored in as well.
-    """
-
-    dataset: Dataset
-    settings: config.Config
-    seed: int
-    shots: int | None = None
-    maps: bool = False
-    view_counts: tuple[int, ...] = ()
-
-    def key(self, weights: str) -> str:
-        """Return a digest of all that the cell depends on; of pictures name and size, not their content."""
-        samples = self.dataset.samples
-        root = os.path.commonpath([sample.path.parent for sample in samples])
-        files = [
-            (s.split, s.defect, s.group, os.path.relpath(s.path, root), s.path.stat().st_size, bool(s.mask))
-            for s in samples
-        ]
-        rest = (
-            self.dataset.name,
-            self.settings.to_dict(),
-            self.seed,
-            self.shots,
-            self.maps,
-            self.view_counts,
-        )
-        text = json.dumps([__version__, weights, *rest, files], sort_keys=True)
-        return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -82,7 +49,8 @@ class Cell:
     """A finished cell. Scores and defects are in the order of ``Dataset.test``.
 
     ``by_views``: the scores in fewer views; ``looks``: epoch and AUROC on the test images, which chose nothing;
-    ``fit_seconds``: without these looks; ``picture``: the gallery of heat maps.
+    ``fit_seconds``: without these looks; ``machine``: where it was computed, device included; ``pixel_failure``: why
+    heat maps that were wanted could not be measured; ``picture``: the gallery of them.
     """
 
     dataset: str
@@ -101,6 +69,8 @@ class Cell:
     backbone: str
     precision: str
     versions: dict[str, str] = field(default_factory=dict)
+    machine: str = ""
+    pixel_failure: str = ""
     picture: Path | None = None
 
     @property
@@ -151,6 +121,14 @@ class Cell:
 OnCell = Callable[[Cell, bool], None]
 
 
+def check_kinds(dataset: Dataset) -> None:
+    """Raise :class:`LayoutError` for a data set whose test images cannot say anything of a fit."""
+    if len({sample.is_defective for sample in dataset.test}) < 2 or not dataset.train:
+        raise LayoutError(
+            f"{dataset!r}: training images, and both good and defective test images, are needed"
+        )
+
+
 class Lab:
     """Computes cells, or takes them from ``folder`` where they are finished.
 
@@ -166,27 +144,43 @@ class Lab:
         self.progress = progress
         self.on_cell = on_cell
         self._modules: dict[config.Backbone, MultiScale] = {}
-        self._identity = _identify(weights)
+        self._weights = digest_of_weights(weights)
+        self._contents: dict[Dataset, str] = {}
 
     def run(self, plan: Plan) -> Cell:
         """Return the cell of ``plan``, which is kept as soon as it is finished.
 
-        Raises :class:`LayoutError` where the test images cannot say anything.
+        Raises :class:`LayoutError` where the test images cannot say anything, or masks do not fit their images, and
+        :class:`OSError` where nothing can be written, both before anything is fitted.
         """
-        if len({sample.is_defective for sample in plan.dataset.test}) < 2 or not plan.dataset.train:
-            raise LayoutError(
-                f"{plan.dataset!r}: training images, and both good and defective test images, are needed"
-            )
-        file = self.folder / f"{plan.key(self._identity)}.json"
+        check_kinds(plan.dataset)
+        file = self.folder / f"{self.key(plan)}.json"
         picture = file.with_suffix(".png") if plan.maps else None
-        was_kept = file.is_file() and (picture is None or picture.is_file())
-        if was_kept:
-            cell = Cell.from_json(file, picture)
-        else:
+        cell = self._kept(file, picture)
+        was_kept = cell is not None
+        if cell is None:
+            if plan.maps:
+                check_masks(plan.dataset.test)
+            check_target(file)
             cell = _compute(plan, self._module(plan.settings.backbone), self.device, self.progress, picture)
             write_whole(file, cell.to_json())
         self.on_cell(cell, was_kept)
         return cell
+
+    def key(self, plan: Plan) -> str:
+        """Return what the cell of ``plan`` is kept under; files are read once for each data set."""
+        data = plan.dataset
+        if data not in self._contents:
+            self._contents[data] = data.digest(lambda done, n: self.progress(f"reading {data.name}", done, n))
+        return plan.key(self._contents[data], surroundings(plan.settings, self._weights, self.device))
+
+    def _kept(self, file: Path, picture: Path | None) -> Cell | None:
+        """Return a finished cell; one without its picture is not finished, unless it says why there is none."""
+        if not file.is_file():
+            return None
+        there = picture if picture and picture.is_file() else None
+        cell = Cell.from_json(file, there)
+        return cell if there == picture or cell.pixel_failure else None
 
     def _module(self, settings: config.Backbone) -> MultiScale:
         if settings not in self._modules:
@@ -240,9 +234,10 @@ def _compute(plan: Plan, module: MultiScale, device: str, progress: Progress, pi
     rows = np.stack([view_scores(model.flow, read, part, device) for part in features])
     times.append(time.perf_counter())
     prepared, described, fitted, scored = np.diff(times)
-    pixel = None
+    pixel, failure = PixelFigures(math.nan, math.nan), ""
     if picture is not None:
-        pixel = _draw_maps(picture, model, module, ready.describer, tests, drawn.name, progress)
+        what = picture, model, module, ready.describer, tests, drawn.name, progress
+        pixel, failure = _unless_it_fails(lambda: _draw_maps(*what), pixel)
     return Cell(
         dataset=drawn.name,
         seed=plan.seed,
@@ -252,15 +247,17 @@ def _compute(plan: Plan, module: MultiScale, device: str, progress: Progress, pi
         scores=rows.mean(axis=1),
         by_views={count: rows[:, :count].mean(axis=1) for count in plan.view_counts},
         looks=tuple(looks.found),
-        pixel_auroc=pixel and pixel.auroc,
-        pixel_aupro=pixel and pixel.aupro,
+        pixel_auroc=_known(pixel.auroc),
+        pixel_aupro=_known(pixel.aupro),
         fit_seconds=float(prepared + fitted - looks.seconds),
         score_seconds_per_image=float((described + scored) / len(tests)),
         choice=str(model.choice) if model.choice else None,
         backbone=f"{plan.settings.backbone.backbone}, weights: {model.backbone_origin}",
         precision=model.precision,
         versions=versions(),
-        picture=picture,
+        machine=_where(device),
+        pixel_failure=failure,
+        picture=None if failure else picture,
     )
 
 
@@ -304,9 +301,20 @@ def _draw_maps(
     return found
 
 
-def _identify(weights: str | None) -> str:
-    if weights is None or weights == RANDOM:
-        return weights or ""
-    if not Path(weights).is_file():
-        raise WeightsError(f"{weights}: no such weights file")
-    return hashlib.sha256(Path(weights).read_bytes()).hexdigest()
+def _unless_it_fails(work: Callable[[], PixelFigures], otherwise: PixelFigures) -> tuple[PixelFigures, str]:
+    """Return what ``work`` does and no reason, or why it failed: the scores of a fit are not lost with its maps."""
+    try:
+        return work(), ""
+    except Exception as error:
+        reason = in_a_line(error)
+        warnings.warn(f"heat maps could not be measured: {reason}", DifferNetWarning, stacklevel=2)
+        return otherwise, reason
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def _where(device: str) -> str:
+    on_cuda = torch.device(device).type == "cuda"
+    return f"{machine()}, {torch.cuda.get_device_name(device) if on_cuda else f'on {device}'}"

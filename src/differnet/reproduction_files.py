@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
-import platform
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -113,11 +111,12 @@ def _circumstances(report: Report, origin: Origin) -> list[str]:
         if origin.settings.backbone.backbone == _PAPER_BACKBONE
         else ", a stand-in for the paper's AlexNet, whose ImageNet weights were not given (`--weights FILE`)"
     )
+    machines = "; ".join(dict.fromkeys(cell.machine for cell in cells if cell.machine))
     return [
         f"Preset `{origin.preset}`. Backbone: {backbones}{stand_in}.",
         f"Seeds {seeds}; mean and standard deviation over them; the last epoch counts. The test images chose nothing "
         "but the epoch in the column that says so.",
         f"Fits: {len(cells)}, of {min(fits):.0f} to {max(fits):.0f} s; {min(a_score):.0f} to {max(a_score):.0f} ms an "
-        f"image by the clock, on {os.cpu_count()} cores ({platform.machine()}), maybe shared with other work.",
+        f"image by the clock, maybe shared with other work, on {machines or 'a machine that is not known'}.",
         f"Versions: {made}.",
     ]

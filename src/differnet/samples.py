@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -11,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from differnet.errors import LayoutError
-from differnet.images import SUFFIXES, load_mask
+from differnet.images import SUFFIXES, load, load_mask
 
 Split = Literal["train", "test"]
 GOOD = "good"
@@ -42,22 +44,41 @@ class Sample:
     def true_mask(self, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
         """Return the defect pixels (H, W) of an image of ``shape``: none where there is no mask file.
 
-        Raises :class:`LayoutError` when the mask has another shape than the image.
+        A mask that is black all over says that no pixel was marked; published data have such masks.
+        Raises :class:`LayoutError` when the mask has another shape than the image, and when that of a defective image
+        is not black but nowhere as bright as ``mask_level``: it was written on another scale, such as 0 and 1.
         """
         if self.mask is None:
             return np.zeros(shape, dtype=bool)
         mask = load_mask(self.mask, self.mask_level)
         if mask.shape != shape:
             raise LayoutError(f"{self.mask}: mask of {mask.shape} for an image of {shape} pixels")
+        brightest = 0 if mask.any() or not self.is_defective else int(load(self.mask).max())
+        if brightest:
+            raise LayoutError(
+                f"{self.mask}: no pixel of the mask is as bright as {self.mask_level} of 255, the brightest is "
+                f"{brightest}; defects were wanted in white (255) on black"
+            )
         return mask
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A named table of samples; training samples are good by construction."""
+    """A named table of samples; training samples are good by construction.
+
+    ``name`` also names a folder where results of several are written, so :class:`LayoutError` is raised for one that
+    is a path. ``layout``: which published layout it was read as; ``split_file``: the name of the file that said which
+    images are for training. Published figures are put beside own ones by these two.
+    """
 
     name: str
     samples: tuple[Sample, ...]
+    layout: str = ""
+    split_file: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.name in ("", ".", "..") or any(sign in self.name for sign in ("/", "\\", "\0")):
+            raise LayoutError(f"{self.name!r}: not a name for a data set; one without / and \\ was wanted")
 
     @property
     def train(self) -> list[Sample]:
@@ -84,7 +105,19 @@ class Dataset:
             raise LayoutError(f"{self.name}: {count} shots asked of {len(train)} training images")
         chosen = np.random.default_rng(seed).choice(len(train), size=count, replace=False)
         kept = [train[index] for index in sorted(chosen)]
-        return Dataset(self.name, (*kept, *self.test))
+        return replace(self, samples=(*kept, *self.test))
+
+    def digest(self, on_file: Callable[[int, int], None] = lambda done, total: None) -> str:
+        """Return the SHA-256 of the files of all images and masks, with what each is for; ``on_file`` counts them."""
+        total = hashlib.sha256()
+        for index, sample in enumerate(self.samples, 1):
+            group = "" if sample.group is None else f" {sample.group!r}"
+            line = f"{sample.path.name} {sample.split} {sample.defect} {sample.mask_level}{group}\n"
+            total.update(line.encode("utf-8", "surrogateescape"))
+            for path in (sample.path, sample.mask):
+                total.update(b"none" if path is None else hashlib.sha256(path.read_bytes()).digest())
+            on_file(index, len(self.samples))
+        return total.hexdigest()
 
     def __repr__(self) -> str:
         test = self.test
@@ -93,6 +126,18 @@ class Dataset:
             f"Dataset({self.name!r}, {len(self.train)} train, "
             f"{len(test) - defective} good and {defective} defective test images)"
         )
+
+
+def check_masks(samples: Sequence[Sample]) -> None:
+    """Raise :class:`LayoutError` for the first mask that does not fit its image, before anything is computed."""
+    for sample in samples:
+        if sample.mask is not None:
+            sample.true_mask(load(sample.path).shape[:2])
+
+
+def folder_name(folder: Path) -> str:
+    """Return the name of a folder, of ``.`` and ``..`` too."""
+    return folder.name if folder.name not in ("", "..") else folder.resolve().name or "data"
 
 
 def seeded_share(paths: list[Path], share: float = 0.8) -> set[Path]:

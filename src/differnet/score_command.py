@@ -57,6 +57,8 @@ def score(
             done, see = judged.count, watch and watch.see
             for row in rows.judge_all(detector, found, maps, progress, count, on_error, done, see):  # type: ignore[arg-type]
                 judged.add(row)
+        if watch:
+            watch.save()  # before anything is told: a reader of the output may be gone
         _tell(detector, model, count, judged, watch, json)
     if judged.skipped:
         raise typer.Exit(3)
@@ -82,7 +84,6 @@ def _tell(detector: Any, model: Path, count: Any, judged: Any, watch: Any, json:
     else:
         tell_rows(judged, theta)
     if watch:
-        watch.save()
         err.print(str(watch), markup=False)
 
 

@@ -7,6 +7,7 @@ import difflib
 import math
 from collections import Counter
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ SUFFIXES = (".csv", ".parquet")
 _NEEDED = ("path", "split", "label")
 _OPTIONAL = ("defect", "mask", "group")
 _IS_DEFECTIVE = {"good": False, "normal": False, "0": False, "defective": True, "anomaly": True, "1": True}
+_MOST_ROWS = 1_000_000
 _LOOKS_LIKE = 0.6  # the likeness of names from which on a foreign column is taken for a slip
 
 Row = dict[str, str]
@@ -27,8 +29,9 @@ def read_table(path: Path) -> Dataset:
 
     ``split`` is train or test; ``label`` good or defective (or normal and anomaly, or 0 and 1); ``defect`` the
     kind of defect; ``mask`` a picture of its pixels, white where defective; ``group`` what pictures of the same
-    part or shoot have in common. Paths are relative to the table's folder; other columns are not read.
-    Raises :class:`LayoutError` that names the row, and :class:`MissingExtraError` for Parquet without pyarrow.
+    part or shoot have in common. Paths are relative to the table's folder, out of which ``..`` may lead, or absolute;
+    other columns are not read. Raises :class:`LayoutError` that names the row, or for more than a million of them, and
+    :class:`MissingExtraError` for Parquet without pyarrow.
     """
     if path.is_dir():
         raise LayoutError(
@@ -79,7 +82,7 @@ def samples_of(table: Path, root: Path, rows: Sequence[Row], mask_level: int = 1
     if missing:
         raise LayoutError(
             f"{table}: {len(missing)} of {len(files)} files are not there, such as {missing[0]}; "
-            f"paths are relative to {root}"
+            f"paths are relative to {root}, or absolute"
         )
     twice = [path for path, count in Counter(sample.path for sample in samples).items() if count > 1]
     if twice:
@@ -116,9 +119,11 @@ def _csv(path: Path) -> tuple[list[str], list[Row]]:
     """Return the names of all columns, and the rows with all of them."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            lines = [[field.strip() for field in line] for line in csv.reader(file, strict=True) if line]
+            read = ([field.strip() for field in line] for line in csv.reader(file, strict=True) if line)
+            lines = list(islice(read, _MOST_ROWS + 2))
     except (UnicodeDecodeError, csv.Error) as error:
         raise LayoutError(f"{path}: not a CSV table in UTF-8 ({error})") from error
+    _check_length(path, len(lines) - 1)
     names = lines[0] if lines else []
     for line in lines:
         if len(line) != len(names):
@@ -136,11 +141,17 @@ def _parquet(path: Path, wanted: Sequence[str]) -> tuple[list[str], list[Row]]:
         ) from error
     try:
         with parquet.ParquetFile(path) as file:
+            _check_length(path, file.metadata.num_rows)
             names = list(file.schema_arrow.names)
             table = file.read(columns=[name for name in names if name in wanted])
     except (ArrowException, OSError) as error:
         raise LayoutError(f"{path}: not a Parquet table that can be read ({error})") from error
     return names, [{name: _text(value) for name, value in row.items()} for row in table.to_pylist()]
+
+
+def _check_length(path: Path, rows: int) -> None:
+    if rows > _MOST_ROWS:
+        raise LayoutError(f"{path}: more than {_MOST_ROWS} rows; split the table")
 
 
 def _text(value: Any) -> str:

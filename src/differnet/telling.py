@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from differnet.console import err, out, print_json, printable
 
@@ -35,7 +37,6 @@ def tell_fit(detector: Any, model: Path, json: bool) -> None:
         held = "" if promise.folds else "held-out "
         out.print(f"Threshold {promise.value:.4g} from {promise.count} {held}good images: {promise}.")
         _tell_review(detector.model)
-        _tell_shoot(detector.model.calibrated_on)
     out.print(f"Model file: {model}\nNext: differnet score {model} IMAGES --maps maps", markup=False)
 
 
@@ -53,20 +54,8 @@ def tell_calibration(detector: Any, model: Path, known: list[Any], json: bool) -
     out.print(
         f"Calibrated on {record.count} images of {record.groups} groups, {record.date}, {record.digest[:12]}."
     )
-    for one in known:
-        out.print(f"Known defects, {one}.", markup=False)
-        for name in one.missed if one.defect != "all defects" else ():
-            out.print(f"  missed: {name}", markup=False)
+    _tell_known(known)
     out.print(f"Model file: {model}", markup=False)
-
-
-def _tell_shoot(record: Any) -> None:
-    """Say so when the images that set the threshold may share their shoot with those fitted to."""
-    if record is not None and record.same_shoot:
-        out.print(
-            "The held-out images come from the folder that was fitted to: if all of them are of one shoot, the "
-            "promise is for that shoot. On parts of another day: differnet calibrate."
-        )
 
 
 def tell_report(found: Any, page: Path, json: bool) -> None:
@@ -81,18 +70,27 @@ def tell_report(found: Any, page: Path, json: bool) -> None:
     out.print(", ".join(f"{count} {name}" for name, count in sorted(found.counts.items())))
     if alarms is not None:
         out.print(f"False alarms: {alarms.count} of {alarms.total} good images.")
-    for one in found.known:
-        out.print(f"Known defects, {one}.", markup=False)
+    _tell_known(found.known)
     out.print(f"Open {page}", markup=False)
 
 
-def _tell_review(model: Any) -> None:
-    from differnet.verdict import review_threshold
+def _tell_known(known: Iterable[Any]) -> None:
+    """Say how many of each type of defect are found, and name those that are missed."""
+    for one in known:
+        out.print(f"Known defects, {one}.", markup=False)
+        for name in one.missed if one.defect != "all defects" else ():
+            out.print(f"  missed: {name}", markup=False)
 
-    limit = review_threshold(model)
-    if limit is not None:
-        rate = model.config.decision.review_rate
-        out.print(f"From {limit:.4g} on a person should look (false-alarm rate {rate:.4g}).")
+
+def _tell_review(model: Any) -> None:
+    from differnet.verdict import review_promise
+
+    review = review_promise(model)
+    if review is not None:
+        said = "" if review.is_kept else f", where {review.rate:.4g} was wanted"
+        out.print(
+            f"From {review.value:.4g} on a person should look: {review}{said}.".replace("rejected", "not OK")
+        )
 
 
 def tell_rows(judged: Any, threshold: float | None) -> None:
@@ -126,7 +124,7 @@ def tell_run(run: Any) -> None:
 
 def tell_evaluation(document: dict[str, Any]) -> None:
     """Say the figures of one data set."""
-    out.print(f"[bold]{document['dataset']}[/]")
+    out.print(Text(document["dataset"], style="bold"))
     for name in ("image_auroc", "recall_without_false_alarms", "pixel_auroc", "pixel_aupro"):
         values = [value for value in document[name] if value is not None]
         if values:
@@ -137,8 +135,12 @@ def tell_evaluation(document: dict[str, Any]) -> None:
     promised = document["promised_false_alarm_rate_mean"]
     if promised is not None:
         seen, recall = document["false_alarm_rate_mean"], document["recall_mean"]
+        folds = document["config"]["decision"]["folds"]
+        how = f"false alarms of {promised:.2%}" + (
+            f" (cross-fitted over {folds} folds, no proof)" if folds else ""
+        )
         out.print(
-            f"  at promised false alarms of {promised:.2%}: {_percent(seen)} seen, recall {_percent(recall)}"
+            f"  at {'estimated' if folds else 'promised'} {how}: {_percent(seen)} seen, recall {_percent(recall)}"
         )
     for text in dict.fromkeys(choice["text"] for choice in document["choice"] if choice):
         out.print(f"  {text}", markup=False, highlight=False)
@@ -204,12 +206,17 @@ def tell_cell(cell: Any, was_kept: bool) -> None:
     err.print(f"{which}: AUROC {cell.auroc:.4f} ({how})", markup=False)
 
 
+def _cell(value: str | float | None) -> str:
+    return "" if value is None else f"{value:.2f}" if isinstance(value, float) else str(value)
+
+
 def tell_table(report: Any) -> None:
     """Show the table of a report, and say what must be said of it."""
-    shown = Table(*report.table.columns, title=report.title)
+    shown = Table(title=Text(report.title))
+    for column in report.table.columns:
+        shown.add_column(Text(column))
     for row in report.table.rows:
-        texts = [f"{value:.2f}" if isinstance(value, float) else str(value or "") for value in row]
-        shown.add_row(*texts)
+        shown.add_row(*(Text(_cell(value)) for value in row))
     out.print(shown)
     for note in report.notes:
         out.print(note, markup=False)

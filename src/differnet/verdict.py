@@ -31,9 +31,9 @@ class Prediction:
     ``heat_map``: (H, W) of the image, 1 is the peak of a typical good image; on request only.
 
     With ``views="auto"`` ``is_defective`` is that of all views, up to the error of stopping early
-    (:mod:`differnet.anytime`); score and p-value are those of the views seen, and the p-value is not exact, since
-    the scores had a part in when to stop. Between "OK" and "review" the score it stopped with decides, against the
-    review threshold of all views: nothing is promised of how often all views would have said otherwise.
+    (:mod:`differnet.anytime`), and so is the choice between "OK" and "review", by the same rule and with the same
+    error; score and p-value are those of the views seen, and the p-value is not exact, since the scores had a part in
+    when to stop.
     """
 
     score: float
@@ -78,19 +78,25 @@ def after_all(model: Judge, scores: ViewScores) -> Prediction:
 def as_soon_as_certain(model: Judge, groups: Iterable[ViewScores]) -> Prediction:
     """Take the view scores of one image group by group, in the order of the scoring views, until it is certain.
 
-    Raises :class:`NotFittedError` without held-out images, whose scores say what certain means.
+    With a review threshold a good part is looked at until it is certain on which side of that it lies, too: the bounds
+    of the rule hold for every view and any threshold at once. Raises :class:`NotFittedError` without held-out images,
+    whose scores say what certain means.
     """
     theta, limit = _needed_threshold(model), review_threshold(model)
     scores: ViewScores = np.empty(0)
     for group in groups:
         scores = np.concatenate((scores, group))
         verdict = model.standard.early_stop.verdict(scores, theta)
-        if verdict is None:
+        if verdict is None or not (verdict or limit is None or _is_certain(model, scores, limit)):
             continue
         mean = float(scores.mean())
         p = calibrate.p_value(mean, model.standard.calibration(len(scores)))
         return Prediction(mean, theta, verdict, p, len(scores), limit)
     raise ConfigError(f"{len(scores)} views of {model.standard.usual_views} were given")
+
+
+def _is_certain(model: Judge, scores: ViewScores, limit: float) -> bool:
+    return model.standard.early_stop.verdict(scores, limit) is not None
 
 
 def judge(model: Judge, scores: ViewScores, early: bool) -> Prediction:
@@ -103,14 +109,21 @@ def judge(model: Judge, scores: ViewScores, early: bool) -> Prediction:
 def check_early(model: Judge) -> None:
     """Refuse ``views="auto"`` where nothing says what certain means; warn where that is a weak promise."""
     _needed_threshold(model)
-    rule, count = model.standard.early_stop, len(model.standard.view_scores)
-    if rule.error > anytime.ERROR:
-        warnings.warn(
-            f"with {count} held-out good images, stopping early judges a good image otherwise than "
-            f"all views would with a probability of at most {rule.error:.1%} to either side",
-            DifferNetWarning,
-            stacklevel=3,
+    rule = model.standard.early_stop
+    promise = threshold_for(model)
+    if promise and promise.guarantee == "cross-fitted":
+        message = (
+            f"the error of stopping early, {rule.error:.1%} to either side, is an estimate from {promise.count} "
+            f"cross-fitted images over {promise.folds} folds, without a proof"
         )
+    elif rule.error > anytime.ERROR:
+        message = (
+            f"with {len(model.standard.view_scores)} held-out good images, stopping early judges a good image "
+            f"otherwise than all views would with a probability of at most {rule.error:.1%} to either side"
+        )
+    else:
+        return
+    warnings.warn(message, DifferNetWarning, stacklevel=3)
 
 
 def _needed_threshold(model: Judge) -> float:
@@ -123,13 +136,18 @@ def _needed_threshold(model: Judge) -> float:
 
 
 def review_threshold(model: Judge, views: int | None = None) -> float | None:
-    """Return the score from which a person should look, for the mean of ``views`` views; never above theta.
+    """Return the value of :func:`review_promise`."""
+    promise = review_promise(model, views)
+    return None if promise is None else promise.value
 
-    Nothing without a ``review_rate`` or without held-out images.
+
+def review_promise(model: Judge, views: int | None = None) -> calibrate.Threshold | None:
+    """Return the threshold from which a person should look, for the mean of ``views`` views; never above theta.
+
+    Its promise is of the share of good parts that are not "OK". Nothing without a ``review_rate`` or held-out images.
     """
     rate = model.standard.review_rate
-    promise = None if rate is None else threshold_for(model, views, rate)
-    return None if promise is None else promise.value
+    return None if rate is None else threshold_for(model, views, rate)
 
 
 def threshold_for(

@@ -7,7 +7,7 @@ from typing import Any
 
 from differnet.detector import DifferNet
 from differnet.drift import DriftMonitor, DriftState
-from differnet.errors import ConfigError
+from differnet.errors import ConfigError, ModelFileError
 from differnet.images import ImageLike, load
 from differnet.light import measure
 from differnet.storage import check_target, write_whole
@@ -24,7 +24,7 @@ class Watch:
         check_target(file)
         self.file, fresh = file, detector.drift_monitor(alpha)
         self.state: DriftState | None = None
-        self.monitor = DriftMonitor.from_json(file.read_text()) if file.exists() else fresh
+        self.monitor = _read(file) if file.exists() else fresh
         if self.monitor.origin != fresh.origin:
             raise ConfigError(
                 f"{file}: the state of a monitor of another calibration than the model has; give another file, or "
@@ -56,3 +56,10 @@ class Watch:
     def save(self) -> None:
         """Write the state, whole or not at all."""
         write_whole(self.file, self.monitor.to_json().encode())
+
+
+def _read(file: Path) -> DriftMonitor:
+    try:
+        return DriftMonitor.from_json(file.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, ModelFileError) as error:
+        raise ModelFileError(f"{file}: {error}; give another file, or remove it to begin anew") from error

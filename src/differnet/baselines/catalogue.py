@@ -36,11 +36,13 @@ METHODS: Mapping[str, Maker] = MappingProxyType(
 )
 
 _SMALL = "a small network on 32 x 32 pixels, trained on the CPU for minutes"
+_WITH_MAP = "ms with its map"
 REMARKS: Mapping[str, str] = MappingProxyType(
     {
         **dict.fromkeys(("geotrans", "ganomaly", "dsebm", "adgan"), _SMALL),
-        "patchcore": "a coreset that a CPU can choose",
-        **dict.fromkeys(("cflow", "fastflow"), "trained on the CPU for minutes"),
+        "padim": _WITH_MAP,
+        "patchcore": f"a coreset that a CPU can choose; {_WITH_MAP}",
+        **dict.fromkeys(("cflow", "fastflow"), f"trained on the CPU for minutes; {_WITH_MAP}"),
     }
 )
 

@@ -8,10 +8,10 @@ the mean over its views.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +32,7 @@ from differnet.reading import Reading, settled_reading
 Table = npt.NDArray[np.float64]
 Distance = Callable[[Table], npt.NDArray[Any]]
 _REDUCED_WIDTH = 64
+_REDUCTION = f", {_REDUCED_WIDTH} principal components, standardised"
 
 
 class _Fitted(NamedTuple):
@@ -49,17 +50,26 @@ class OnFeatures(ABC):
     most_rows: int = gaussian.MOST_ROWS
     _fitted: _Fitted | None = field(default=None, init=False)
 
+    _steps: ClassVar[str] = ""  # before distances are taken
+
     def __repr__(self) -> str:
         name = type(self).__name__
-        return f"{name}({config.resolve(self.preset)}, weights={self.weights!r}, most_rows={self.most_rows})"
+        rest = f"weights={self.weights!r}, most_rows={self.most_rows}{self._steps}"
+        return f"{name}({config.resolve(self.preset)}, {rest})"
 
-    def fit(self, paths: Sequence[Path], seed: int, progress: Progress = silent) -> None:
+    def fit(
+        self,
+        paths: Sequence[Path],
+        seed: int,
+        progress: Progress = silent,
+        groups: Sequence[Hashable] | None = None,
+    ) -> None:
         """Find out what to look at, describe the images, and learn their features."""
         check_count(paths, 2, self)
         detector = DifferNet(
             self.preset, seed, self.weights, length=1.0
         )  # no flow: how long it trains is moot
-        detector.prepare(paths, progress)
+        detector.prepare(paths, progress, groups)
         read = settled_reading(detector.config, detector.module.channels)
         rows = []
         for described in detector.describer.stream(paths, detector.scoring_views):
@@ -84,9 +94,11 @@ class OnFeatures(ABC):
 class OneClassSvm(OnFeatures):
     """The one-class support vector machine (Schölkopf et al., Neural Computation 2001), radial kernel, nu = 0.1.
 
-    Features are standardised and projected to 64 principal components first; the kernel's width is scikit-learn's
-    ``"scale"``.
+    Features are projected to 64 principal components, and these standardised, first; the kernel's width is
+    scikit-learn's ``"scale"``.
     """
+
+    _steps = _REDUCTION
 
     def _learn(self, rows: Table, seed: int) -> Distance:
         reduce, reduced = _reduce(rows, seed)
@@ -95,7 +107,9 @@ class OneClassSvm(OnFeatures):
 
 
 class NearestNeighbour(OnFeatures):
-    """Distance to the nearest training row, after standardising and a projection to 64 principal components."""
+    """Distance to the nearest training row, after a projection to 64 principal components and standardising these."""
+
+    _steps = _REDUCTION
 
     def _learn(self, rows: Table, seed: int) -> Distance:
         reduce, reduced = _reduce(rows, seed)
@@ -112,9 +126,9 @@ class Mahalanobis(OnFeatures):
 
 
 def _reduce(rows: Table, seed: int) -> tuple[Callable[[Table], Table], Table]:
-    """Return what standardises rows (B, D) and projects them to (B, 64) or less, and what it makes of ``rows``."""
+    """Return what projects rows (B, D) to (B, 64) or less and standardises these, and what it makes of ``rows``."""
     width = min(_REDUCED_WIDTH, len(rows) - 1, rows.shape[1])
-    steps = make_pipeline(StandardScaler(), PCA(width, random_state=seed))
+    steps = make_pipeline(PCA(width, random_state=seed), StandardScaler())
     reduced: Table = steps.fit_transform(rows)
     return steps.transform, reduced
 

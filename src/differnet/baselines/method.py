@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar, runtime_checkable
 
@@ -16,8 +16,18 @@ T = TypeVar("T")
 class Method(Protocol):
     """A way to learn good images and to score others; its ``repr`` shows all settings that a score depends on."""
 
-    def fit(self, paths: Sequence[Path], seed: int, progress: Progress = silent) -> None:
-        """Learn from the files of good images; equal files and seeds give equal scores."""
+    def fit(
+        self,
+        paths: Sequence[Path],
+        seed: int,
+        progress: Progress = silent,
+        groups: Sequence[Hashable] | None = None,
+    ) -> None:
+        """Learn from the files of good images; equal files and seeds give equal scores.
+
+        ``groups``: what each image has in common with others (same part, same shoot), for methods that hold images
+        out to find something out.
+        """
 
     def score(self, path: Path) -> float:
         """Return how anomalous an image is, higher being more; raises :class:`NotFittedError` before ``fit``."""
@@ -31,6 +41,13 @@ class Localizer(Protocol):
     def localize(self, path: Path) -> Heat:
         """Return a map (H, W) of the image, values from 0; raises :class:`NotFittedError` before ``fit``."""
         ...
+
+
+@runtime_checkable
+class Remarking(Protocol):
+    """A method of which something must be said after a fit: ``remark``, empty where there is nothing."""
+
+    remark: str
 
 
 def fitted(state: T | None, method: Method) -> T:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,12 +26,18 @@ class Ours:
     def __repr__(self) -> str:
         return f"Ours({config.resolve(self.preset)}, weights={self.weights!r})"
 
-    def fit(self, paths: Sequence[Path], seed: int, progress: Progress = silent) -> None:
+    def fit(
+        self,
+        paths: Sequence[Path],
+        seed: int,
+        progress: Progress = silent,
+        groups: Sequence[Hashable] | None = None,
+    ) -> None:
         """Find out what to look at, describe the images, and fit the flow."""
-        detector = DifferNet(self.preset, seed, self.weights, holdout=0.0)
+        detector = DifferNet(self.preset, seed, self.weights, holdout=0.0, folds=0)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DifferNetWarning)  # all are about the threshold
-            detector.fit(paths, progress=progress, on_epoch=by_epoch(progress), scale_maps=False)
+            detector.fit(paths, groups, progress=progress, on_epoch=by_epoch(progress), scale_maps=False)
         self._detector = detector
 
     def score(self, path: Path) -> float:

@@ -64,7 +64,7 @@ class Fastflow(Peer):
                 network.feature_info.channels(), network.feature_info.reduction(), strict=True
             )
         ]
-        give_weights(network, STRIDE_16, self.weights)
+        self.remark = give_weights(network, STRIDE_16, self.weights)
         model.feature_extractor = network.requires_grad_(False)
         model.norms = nn.ModuleList(nn.LayerNorm(shape) for shape in shapes)
         model.fast_flow_blocks = nn.ModuleList(
@@ -106,7 +106,7 @@ class Cflow(Peer):
     def _build(self) -> Any:
         layers = [STRIDE_8, STRIDE_16, STRIDE_32]
         model = part_of(self.name, "torch_model").CflowModel(BACKBONE, layers, pre_trained=False)
-        give_weights(model.encoder.feature_extractor, layers[-1], self.weights)
+        self.remark = give_weights(model.encoder.feature_extractor, layers[-1], self.weights)
         return model
 
     def _learn(self, model: Any, paths: Sequence[Path], progress: Progress) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module, metadata
 from itertools import islice
@@ -28,7 +28,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from differnet.baselines.method import check_count, fitted
-from differnet.errors import MissingExtraError
+from differnet.errors import MissingExtraError, WeightsError
 from differnet.features import Progress, silent
 from differnet.images import load, resize_square
 from differnet.seeds import seeded
@@ -46,21 +46,29 @@ STRIDE_4, STRIDE_8, STRIDE_16, STRIDE_32 = "blocks.1", "blocks.2", "blocks.4", "
 class Peer(ABC):
     """A model of anomalib's, fitted to image files in batches and asked about one file at a time.
 
-    ``weights``: a file of the backbone's weights, ``"random"``, or nothing for those of ImageNet. Raises
-    :class:`MissingExtraError` when anomalib is not installed.
+    ``weights``: a file of the backbone's weights, ``"random"``, or nothing for those of ImageNet. A file for another
+    network is put aside for those of ImageNet, and ``remark`` says so after a fit. Raises :class:`MissingExtraError`
+    when anomalib is not installed.
     """
 
     name: ClassVar[str]
     weights: str | None = None
     anomalib: str = field(init=False)
+    remark: str = field(default="", init=False, repr=False)
     _model: Any = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         part_of(self.name, "torch_model")
         self.anomalib = metadata.version("anomalib")
 
-    def fit(self, paths: Sequence[Path], seed: int, progress: Progress = silent) -> None:
-        """Decode good images, describe them, and fit the model to their features."""
+    def fit(
+        self,
+        paths: Sequence[Path],
+        seed: int,
+        progress: Progress = silent,
+        groups: Sequence[Hashable] | None = None,  # noqa: ARG002
+    ) -> None:
+        """Decode good images, describe them, and fit the model to their features; groups say nothing to it."""
         check_count(paths, 2, self)
         with seeded(seed):
             model = self._build().eval()
@@ -128,7 +136,7 @@ class Padim(_Remembering):
         layers = [STRIDE_4, STRIDE_8, STRIDE_16]
         make = part_of(self.name, "torch_model").PadimModel
         model = make(backbone=BACKBONE, layers=layers, pre_trained=False, n_features=self.channels)
-        give_weights(model.feature_extractor.feature_extractor, layers[-1], self.weights)
+        self.remark = give_weights(model.feature_extractor.feature_extractor, layers[-1], self.weights)
         return model.requires_grad_(False)
 
     def _finish(self, model: Any) -> None:
@@ -153,7 +161,7 @@ class Patchcore(_Remembering):
         layers = [STRIDE_8, STRIDE_16]
         make = part_of(self.name, "torch_model").PatchcoreModel
         model = make(backbone=BACKBONE, layers=layers, pre_trained=False)
-        give_weights(model.feature_extractor.feature_extractor, layers[-1], self.weights)
+        self.remark = give_weights(model.feature_extractor.feature_extractor, layers[-1], self.weights)
         return model.requires_grad_(False)
 
     def _finish(self, model: Any) -> None:
@@ -173,14 +181,27 @@ def part_of(name: str, part: str) -> Any:
         ) from error
 
 
-def give_weights(network: Any, last: str, source: str | None) -> None:
-    """Give timm's feature network EfficientNet-Lite0's weights, and drop the blocks after the ``last`` that is read."""
+def give_weights(network: Any, last: str, source: str | None) -> str:
+    """Give timm's feature network EfficientNet-Lite0's weights, and drop the blocks after the ``last`` that is read.
+
+    Return what must be said of it: that ``source`` holds another network's weights and those of ImageNet were taken.
+    """
+    remark = ""
     if source != RANDOM:
         whole = timm.create_model(BACKBONE, pretrained=False)
         path = str(source or packaged_lite0())
-        fill_by_order(whole, read_state(path), path)
+        state = read_state(path)
+        try:
+            fill_by_order(whole, state, path)
+        except WeightsError:
+            if source is None:
+                raise
+            remark = f"{Path(path).name} is not for EfficientNet-Lite0: ImageNet weights instead"
+            path = str(packaged_lite0())
+            fill_by_order(whole, read_state(path), path)
         fill_by_name(network, whole.state_dict(), path)
     del network.blocks[int(last.removeprefix("blocks.")) + 1 :]
+    return remark
 
 
 def batches(paths: Sequence[Path], progress: Progress) -> Iterator[Tensor]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,8 +39,14 @@ class SmallImages(ABC):
         if self.side < 8 or self.side & (self.side - 1):
             raise ConfigError(f"side = {self.side}: a power of two from 8 was wanted")
 
-    def fit(self, paths: Sequence[Path], seed: int, progress: Progress = silent) -> None:
-        """Read the images and train."""
+    def fit(
+        self,
+        paths: Sequence[Path],
+        seed: int,
+        progress: Progress = silent,
+        groups: Sequence[Hashable] | None = None,  # noqa: ARG002
+    ) -> None:
+        """Read the images and train; none is held out, so groups say nothing."""
         check_count(paths, 1, self)
         images = read(paths, self.side, progress)
         with seeded(seed):  # where initial weights come from

@@ -8,6 +8,7 @@
   const state = { key: SCORE, down: true, verdict: "", label: "", wrong: false, text: "", start: 0 };
   const byId = (id) => document.getElementById(id);
   const cache = new Map();
+  const names = new Intl.Collator(undefined, { numeric: true });
   let shown = [];
 
   const make = (tag, name, text) => {
@@ -84,7 +85,7 @@
     const value = (index) => (state.key === VERDICT ? RANK[rows[index][VERDICT]] ?? -1 : rows[index][state.key]);
     const x = value(a), y = value(b);
     if (x === null || y === null) return (x === null) - (y === null) || a - b;
-    const order = typeof x === "string" ? x.localeCompare(y, undefined, { numeric: true }) : x - y;
+    const order = typeof x === "string" ? names.compare(x, y) : x - y;
     return (state.down ? -order : order) || rows[b][SCORE] - rows[a][SCORE] || a - b;
   };
 
