@@ -11,8 +11,8 @@ import pytest
 
 SOURCE = Path(__file__).parent.parent / "src" / "differnet"
 ORDER = [
-    "errors", "settings", "config", "seeds", "threads", "heap", "storage", "pixels", "deep_png", "decoding", "images",
-    "squares", "frame", "anytime", "engines",
+    "errors", "settings", "config", "seeds", "threads", "heap", "locks", "storage", "pixels", "deep_png", "decoding",
+    "images", "squares", "frame", "anytime", "engines",
     "samples", "tables", "layouts", "datasets", "synthetic", "views", "weights",
     "backbone", "runtime", "graph_check", "openvino_runtime",
     "onnx_runtime", "placement", "quantize", "reading", "gaussian",
@@ -31,6 +31,7 @@ ORDER = [
 ]  # fmt: skip
 LEAVES = {
     "heap",
+    "locks",
     "deep_png",
     "pixels",
     "seeds",

@@ -7,6 +7,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import TypeVar
 
@@ -291,3 +292,12 @@ def name_of(image: ImageLike) -> str:
     return (
         str(image) if not hasattr(image, "shape") and not hasattr(image, "mode") else "an array or PIL image"
     )
+
+
+@contextmanager
+def naming(image: ImageLike) -> Iterator[None]:
+    """Have a :class:`NumericalError` of the block say which image it came from."""
+    try:
+        yield
+    except NumericalError as error:
+        raise NumericalError(f"{name_of(image)}: {error}") from error

@@ -80,14 +80,15 @@ def _map_of_tile(
 ) -> Tensor:
     turned = even_views(settings.maps.map_views, settings.views)
     device = next(flow.parameters()).device
-    rendered = render(image, turned, settings.views.fill)
-    features = None if runtime is None else runtime.features(rendered.split(GROUP))
     make = gradient_maps if settings.gradient == "pixels" else contribution_maps
     parts = []
-    for i in range(len(turned)):
-        exact = None if features is None else features[i : i + 1].to(device)
-        parts.append(make(rendered[i : i + 1].to(device), module, flow, read, settings.blur, exact))
-    return turn_back(torch.cat(parts).cpu(), turned.angles)
+    for start in range(0, len(turned), GROUP):  # no more views are in memory at a time
+        rendered = render(image, turned.part(start, start + GROUP), settings.views.fill)
+        features = None if runtime is None else runtime.features([rendered])
+        for i in range(len(rendered)):
+            exact = None if features is None else features[i : i + 1].to(device)
+            parts.append(make(rendered[i : i + 1].to(device), module, flow, read, settings.blur, exact).cpu())
+    return turn_back(torch.cat(parts), turned.angles)
 
 
 def gradient_maps(

@@ -29,13 +29,14 @@ _BLANK = "0" * 64
 _AGAIN = "copy it again from where it was made"
 
 
-def write_whole(path: str | Path, content: bytes) -> None:
-    """Write to a temporary file beside ``path``, flush it to disk and rename it over ``path``.
+def write_whole(path: str | Path, *parts: bytes | memoryview) -> None:
+    """Write ``parts``, one after the other, to a temporary file, flush it to disk and rename it over ``path``.
 
     On any failure ``path`` is as it was before, and the error names it.
     """
     with _replacing(Path(path)) as file:
-        file.write(content)
+        for part in parts:
+            file.write(part)
 
 
 @contextmanager
@@ -134,9 +135,14 @@ def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], header: Mappi
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     text = json.dumps({**header, _SEALED: True}, allow_nan=False, sort_keys=True)
     content = safetensors.torch.save(plain, metadata={_KEY: text, _DIGEST: _BLANK})
+    if len(content) > MAX_BYTES:
+        raise ModelFileError(
+            f"{path}: would have {len(content):,} bytes; files of at most {MAX_BYTES:,} could be read again"
+        )
     at = _place_of_digest(content)
     digest = hashlib.sha256(content).hexdigest()
-    write_whole(path, content[:at] + digest.encode() + content[at + len(digest) :])
+    whole = memoryview(content)  # the parts of which are no copies
+    write_whole(path, whole[:at], digest.encode(), whole[at + len(digest) :])
 
 
 def read_header(path: str | Path) -> dict[str, Any]:
@@ -150,9 +156,14 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     Nothing is made of the content before its digest was found to be right. Files without one, from before there
     were any, are read.
     """
+    return read_with_digest(path)[:2]
+
+
+def read_with_digest(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor], str]:
+    """Do as :func:`read_tensors`, and return the SHA-256 of the very bytes that were read, too."""
     header, content = _read(path)
     try:
-        return header, safetensors.torch.load(content)
+        return header, safetensors.torch.load(content), hashlib.sha256(content).hexdigest()
     except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise ModelFileError(f"{path}: damaged or not a model file ({error})") from error
 
