@@ -15,7 +15,7 @@ from differnet import config, engines, openvino_runtime
 from differnet.backbone import build
 from differnet.errors import ModelFileError
 from differnet.openvino_runtime import Graph
-from differnet.runtime import GROUP
+from differnet.torch_runtime import GROUP
 
 EMPTY = '<net name="a" version="11"><layers/></net>'
 

@@ -14,12 +14,12 @@ ORDER = [
     "errors", "settings", "config", "seeds", "threads", "heap", "locks", "storage", "pixels", "deep_png", "decoding",
     "images", "squares", "frame", "anytime", "engines",
     "samples", "tables", "layouts", "datasets", "synthetic", "views", "weights",
-    "backbone", "runtime", "graph_check", "openvino_runtime",
+    "backbone", "torch_runtime", "graph_check", "openvino_runtime",
     "onnx_runtime", "placement", "quantize", "reading", "gaussian",
     "flow", "score", "slopes",
     "metrics", "known", "groups", "calibrate", "standard", "gate", "light", "drift", "train", "features", "bank",
     "record", "evidence", "choice", "trial", "localize", "graphs", "formats", "artifact",
-    "verdict", "station.folder", "station.inspector",
+    "verdict", "station.folder", "station.inspector", "runtime",
     "scorer", "preparing", "fitting", "crossfit", "recalibrate", "conversion",
     "detector", "export", "demo", "pictures", "charts", "findings", "report", "maps", "evaluate", "evaluation_files",
     "stopwatch", "plans", "published", "reproduction", "reports", "targets", "reproduction_files",
@@ -51,7 +51,7 @@ LEAVES = {
     "drift",
     "engines",
 }
-TORCH_FREE = ["station.folder", "station.inspector"]  # and all that they import
+TORCH_FREE = ["runtime"]  # and all that they import
 FOREIGN = {"numpy", "PIL", "onnxruntime", "openvino"}  # what a station has installed
 
 

@@ -32,8 +32,8 @@ from differnet.flow import Flow, Permutation
 from differnet.openvino_runtime import Graph
 from differnet.reading import Reading, settled_reading
 from differnet.record import CalibrationRecord, Sources, from_header
-from differnet.runtime import Precision
 from differnet.standard import Standard
+from differnet.torch_runtime import Precision
 from differnet.train import Epoch
 from differnet.views import count_views
 
@@ -61,7 +61,7 @@ class Model:
     ``channels``: of every stage in a row of features. ``choice``: what was found out from the good images, and by what
     evidence; nothing when the settings left nothing open. ``map_scale``: the heat-map value that is drawn as 1.
     ``runtime``, ``precision``: what computed the features that the flow was fitted to. ``graph``: the 8-bit network
-    they came from, ``probe`` (B, W) its features of :func:`differnet.runtime.probe` where it was made; nothing in
+    they came from, ``probe`` (B, W) its features of :func:`differnet.torch_runtime.probe` where it was made; nothing in
     floats. ``calibrated_on``: which images those held out were; nothing where there were none, and in files of before.
     ``fitted_on``: which were fitted to; nothing in files of before. ``file_digest``: of the file that was read.
     """

@@ -23,7 +23,7 @@ from differnet.flow import Flow
 from differnet.frame import cut, to_picture, to_square
 from differnet.images import Pixels
 from differnet.reading import Reading
-from differnet.runtime import GROUP, Runtime, in_turn
+from differnet.torch_runtime import GROUP, Runtime, in_turn
 from differnet.views import even_views, render, turn_back
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from differnet import threads
 from differnet.backbone import MultiScale
 from differnet.errors import MissingExtraError
-from differnet.runtime import GROUP, Precision, in_turn
+from differnet.torch_runtime import GROUP, Precision, in_turn
 
 
 class OnnxRuntime:

@@ -20,7 +20,7 @@ from differnet.backbone import MultiScale
 from differnet.engines import core, import_openvino
 from differnet.errors import ModelFileError
 from differnet.graph_check import check_graph, check_shapes
-from differnet.runtime import GROUP, Precision, one_torch_thread
+from differnet.torch_runtime import GROUP, Precision, one_torch_thread
 
 _TOGETHER = GROUP // 2  # views in one request; two requests run at a time
 
