@@ -29,7 +29,6 @@ import numpy as np
 from differnet import DifferNet, Inspector, datasets, export, threads
 from differnet.metrics import auroc
 from differnet.stopwatch import Stopwatch, machine
-from differnet.torch_runtime import TorchRuntime
 
 PAGE = """# A station beside the detector it came from
 
@@ -138,19 +137,17 @@ def rows(judges: Sequence[Judge], labels: Any) -> list[str]:
 
 
 def judges_of(file: Path, work: Path, train: Sequence[Path]) -> tuple[str, list[Judge]]:
-    """Return what the model is, and everything that judges by it: the detector, in PyTorch too, and its stations."""
+    """Return what the model is, and who judges by it; stations in ``work`` newer than the model are used again."""
     detector, size = DifferNet.load(file), file.stat().st_size / 1e6
     name, precision = detector.describer.runtime.name, detector.model.precision
     judges = [Judge(f"detector, {name}", detector.predict, size)]
     int8 = precision == "int8"
-    if not int8 and name != "torch":
-        other = DifferNet.load(file)
-        other.describer.runtime = TorchRuntime(other.module)
-        judges.append(Judge("detector, torch", other.predict, size))
     for form in ("openvino",) if int8 else ("onnx", "openvino"):
         folder = work / f"{file.stem}-{form}"
-        shutil.rmtree(folder, ignore_errors=True)
-        print(file, form, export.export(detector, folder, form, int8, train[:20]), flush=True)
+        if folder.exists() and folder.stat().st_mtime < file.stat().st_mtime:
+            shutil.rmtree(folder)
+        if not folder.exists():
+            print(file, form, export.export(detector, folder, form, int8, train[:20]), flush=True)
         inspector, engine = Inspector(folder), export.ENGINES[form]
         size = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
         judges.append(
