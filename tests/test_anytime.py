@@ -155,7 +155,7 @@ def test_an_upright_view_is_enough_where_nothing_turns(good_images):
     upright = fit(good_images, settings={"rotation": "none", "score_rotations": "even"})
     assert upright.predict(good_images[0]).views == 1
     assert upright.predict(good_images[0], views="auto") == upright.predict(good_images[0], views=4)
-    assert upright.model.early_stop.error == 0
+    assert upright.model.standard.early_stop.error == 0
 
 
 def test_streams_are_judged_one_by_one(detector):

@@ -11,7 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from differnet.calibrate import Threshold, choose_threshold, hold_out, images_needed, p_value, warn_when_few
+from differnet.calibrate import (
+    Threshold,
+    at_most,
+    choose_threshold,
+    hold_out,
+    images_needed,
+    p_value,
+    warn_when_few,
+)
 from differnet.errors import ConfigError, DifferNetWarning, NumericalError
 
 SCORES = st.lists(st.integers(0, 20).map(float), min_size=1, max_size=60)
@@ -174,3 +182,17 @@ def test_groups_make_both_promises_weak():
 @pytest.mark.parametrize(("promised", "said"), [(0.003344, "0.34%"), (0.05, "5.00%"), (1 / 21, "4.77%")])
 def test_a_promise_is_never_rounded_down(promised, said):
     assert f"at most {said}" in str(Threshold(1.0, 0.05, promised, 20))
+
+
+@pytest.mark.parametrize(("n", "rate", "confidence"), [(59, 0.05, 0.95), (473, 0.01, 0.9), (5000, 0.2, 0.99)])
+def test_the_binomial_law_is_that_of_scipy(n, rate, confidence):
+    special = pytest.importorskip("scipy.special")
+    for successes in (0, 1, n // 100, int(n * rate), n - 1):
+        assert at_most(successes, n, rate) == pytest.approx(
+            special.bdtr(successes, n, rate), rel=1e-9, abs=1e-300
+        )
+    promise = choose_threshold(np.arange(float(n)), rate, confidence)
+    above = n - 1 - int(promise.value)
+    assert promise.promised == pytest.approx(
+        min(special.betaincinv(above + 1, n - above, confidence), rate), rel=1e-9
+    )

@@ -258,7 +258,7 @@ def test_another_fit_finds_out_anew(aligned):
 
 
 def test_one_view_is_certain_at_once_and_promises_no_error(aligned):
-    assert aligned.model.early_stop.error == 0
+    assert aligned.model.standard.early_stop.error == 0
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert aligned.predict(upright(3), views="auto") == aligned.predict(upright(3))

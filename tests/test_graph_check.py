@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from differnet import config, openvino_runtime
+from differnet import config, engines, openvino_runtime
 from differnet.backbone import build
 from differnet.errors import ModelFileError
 from differnet.openvino_runtime import Graph
-from differnet.runtime import GROUP
+from differnet.torch_runtime import GROUP
 
 EMPTY = '<net name="a" version="11"><layers/></net>'
 
@@ -76,7 +76,7 @@ def test_only_utf_8_is_taken(xml):
 
 
 def graph_of(make):
-    openvino = openvino_runtime.import_openvino()
+    openvino = engines.import_openvino()
     given = openvino.opset13.parameter([1, 3, 8, 8], np.float32, name="given")
     return Graph.of(openvino.Model([make(openvino.opset13, given)], [given]))
 

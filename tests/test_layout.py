@@ -12,21 +12,22 @@ import pytest
 SOURCE = Path(__file__).parent.parent / "src" / "differnet"
 ORDER = [
     "errors", "settings", "config", "seeds", "threads", "heap", "locks", "storage", "pixels", "deep_png", "decoding",
-    "images", "frame",
+    "images", "squares", "frame", "anytime", "engines",
     "samples", "tables", "layouts", "datasets", "synthetic", "views", "weights",
-    "backbone", "runtime", "graph_check", "openvino_runtime",
+    "backbone", "torch_runtime", "graph_check", "openvino_runtime",
     "onnx_runtime", "placement", "quantize", "reading", "gaussian",
-    "flow", "score",
-    "metrics", "known", "groups", "calibrate", "anytime", "gate", "light", "drift", "train", "features", "bank",
-    "record", "evidence", "choice", "trial", "localize", "formats", "artifact",
-    "verdict", "scorer", "preparing", "fitting", "crossfit", "recalibrate", "conversion",
-    "detector", "demo", "pictures", "charts", "findings", "report", "maps", "evaluate", "evaluation_files",
+    "flow", "score", "slopes",
+    "metrics", "known", "groups", "calibrate", "standard", "gate", "light", "drift", "train", "features", "bank",
+    "record", "evidence", "choice", "trial", "localize", "graphs", "formats", "artifact",
+    "verdict", "station.folder", "station.inspector", "runtime",
+    "scorer", "preparing", "fitting", "crossfit", "recalibrate", "conversion",
+    "detector", "export", "demo", "pictures", "charts", "findings", "report", "maps", "evaluate", "evaluation_files",
     "stopwatch", "plans", "published", "reproduction", "reports", "targets", "reproduction_files",
     "baselines.method", "baselines.ours", "baselines.classical", "baselines.pixels", "baselines.geotrans",
     "baselines.ganomaly", "baselines.dsebm", "baselines.adgan", "baselines.peers", "baselines.peer_flows",
     "baselines.catalogue", "cells", "compare", "comparison_table",
     "journal", "rows", "showcase", "watch", "console", "telling", "options", "deciding", "reproduce_command",
-    "compare_command", "score_command", "cli", "__main__",
+    "compare_command", "score_command", "export_command", "cli", "__main__",
 ]  # fmt: skip
 LEAVES = {
     "heap",
@@ -48,7 +49,10 @@ LEAVES = {
     "gaussian",
     "light",
     "drift",
+    "engines",
 }
+TORCH_FREE = ["runtime"]  # and all that they import
+FOREIGN = {"numpy", "PIL", "onnxruntime", "openvino"}  # what a station has installed
 
 
 def source(module):
@@ -87,6 +91,23 @@ def test_imports_go_down_the_list(module):
 @pytest.mark.parametrize("module", sorted(LEAVES))
 def test_leaves_import_only_errors(module):
     assert imports(module) <= {"errors"}
+
+
+def test_a_station_needs_nothing_that_it_has_not():
+    """Of what it imports when it is imported; the rest is imported where it is needed, and said when it is missing."""
+    needed, waiting = set(), list(TORCH_FREE)
+    while waiting:
+        module = waiting.pop()
+        needed.add(module)
+        waiting += imports(module) - needed
+        tops = [
+            node for node in ast.parse(source(module)).body if isinstance(node, ast.Import | ast.ImportFrom)
+        ]
+        names = [alias.name for node in tops if isinstance(node, ast.Import) for alias in node.names]
+        names += [node.module for node in tops if isinstance(node, ast.ImportFrom)]
+        foreign = {name.partition(".")[0] for name in names} - set(sys.stdlib_module_names) - {"differnet"}
+        assert foreign <= FOREIGN, module
+    assert "verdict" in needed
 
 
 @pytest.mark.parametrize("module", ORDER)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from differnet.drift import DriftMonitor
     from differnet.errors import DifferNetError, DifferNetWarning
     from differnet.flow import Flow
+    from differnet.station.inspector import Inspector
     from differnet.verdict import Prediction
 
 __version__ = "0.1.0"
@@ -28,6 +29,7 @@ __all__ = [
     "DifferNetWarning",
     "DriftMonitor",
     "Flow",
+    "Inspector",
     "Prediction",
     "load",
     "resolve",
@@ -42,6 +44,7 @@ _HOMES = {
     "DifferNetError": "errors",
     "DifferNetWarning": "errors",
     "Flow": "flow",
+    "Inspector": "station.inspector",
 }
 
 

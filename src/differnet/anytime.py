@@ -30,6 +30,7 @@ import numpy.typing as npt
 
 from differnet.errors import NumericalError
 
+GROUP = 4  # views that are looked at together
 ERROR = 0.01
 _WEIGHT = 8  # views that the common spread counts for
 _TINY = 1e-12

@@ -24,16 +24,16 @@ import torch
 from torch import Tensor
 
 from differnet import backbone, config, formats, storage
-from differnet.anytime import EarlyStop, early_stop
 from differnet.backbone import MultiScale
-from differnet.calibrate import Threshold, check_count, choose_threshold
+from differnet.calibrate import Threshold, check_count
 from differnet.choice import Choice
-from differnet.errors import ConfigError, ModelFileError, WeightsError
+from differnet.errors import ModelFileError, WeightsError
 from differnet.flow import Flow, Permutation
 from differnet.openvino_runtime import Graph
 from differnet.reading import Reading, settled_reading
 from differnet.record import CalibrationRecord, Sources, from_header
-from differnet.runtime import GROUP, Precision
+from differnet.standard import Standard
+from differnet.torch_runtime import Precision
 from differnet.train import Epoch
 from differnet.views import count_views
 
@@ -61,7 +61,7 @@ class Model:
     ``channels``: of every stage in a row of features. ``choice``: what was found out from the good images, and by what
     evidence; nothing when the settings left nothing open. ``map_scale``: the heat-map value that is drawn as 1.
     ``runtime``, ``precision``: what computed the features that the flow was fitted to. ``graph``: the 8-bit network
-    they came from, ``probe`` (B, W) its features of :func:`differnet.runtime.probe` where it was made; nothing in
+    they came from, ``probe`` (B, W) its features of :func:`differnet.torch_runtime.probe` where it was made; nothing in
     floats. ``calibrated_on``: which images those held out were; nothing where there were none, and in files of before.
     ``fitted_on``: which were fitted to; nothing in files of before. ``file_digest``: of the file that was read.
     """
@@ -88,8 +88,7 @@ class Model:
 
     def calibration(self, views: int | None = None) -> npt.NDArray[np.float64]:
         """Return the scores (M,) of the held-out images in their first ``views`` views, or in all."""
-        scores: npt.NDArray[np.float64] = self.view_scores[:, :views].mean(axis=1)
-        return scores
+        return self.standard.calibration(views)
 
     @cached_property
     def reading(self) -> Reading:
@@ -102,14 +101,19 @@ class Model:
         return count_views(self.config.views.score_views, self.config.views)
 
     @cached_property
-    def early_stop(self) -> EarlyStop:
-        """When it is certain before all views were seen; raises :class:`ConfigError` when that is not known."""
-        if self.view_scores.shape[1] != self.usual_views:
-            raise ConfigError(
-                "views = 'auto' needs the scores of held-out images in every scoring view, which this model "
-                "lacks: calibrate it on good images first"
-            )
-        return early_stop(self.view_scores, GROUP)
+    def standard(self) -> Standard:
+        """What scores are judged by."""
+        views, decision = self.config.views, self.config.decision
+        upright = count_views(2, views) == 1
+        return Standard(
+            self.view_scores,
+            self.usual_views,
+            "upright" if upright else "even" if views.score_rotations == "even" else "random",
+            decision.rate,
+            decision.confidence,
+            decision.review_rate,
+            self.calibrated_on.folds if self.calibrated_on else 0,
+        )
 
 
 def save(path: str | Path, model: Model) -> None:
@@ -190,10 +194,7 @@ def threshold(model: Model, views: int | None = None, rate: float | None = None)
 
     ``rate``: another than that of the settings. Nothing when no good images were held out.
     """
-    if len(model.view_scores) == 0:
-        return None
-    decision, folds = model.config.decision, model.calibrated_on.folds if model.calibrated_on else 0
-    return choose_threshold(model.calibration(views), rate or decision.rate, decision.confidence, folds)
+    return model.standard.threshold(views, rate)
 
 
 def summarise(model: Model) -> dict[str, Any]:

@@ -28,11 +28,11 @@ import warnings
 from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
 
 from differnet.errors import ConfigError, DifferNetWarning, NumericalError
 
@@ -158,15 +158,37 @@ def choose_threshold(
         promised = (above + 1) / (n + 1)
     else:
         above = _most_above(n, rate, confidence)
-        promised = min(float(special.betaincinv(above + 1, n - above, confidence)), rate)
+        promised = min(_rate_exceeded(n, above, 1 - confidence), rate)
     value = float(np.nextafter(scores[n - 1 - above], np.inf))
     return Threshold(value, rate, promised, n, confidence, folds)
 
 
+def at_most(successes: int, trials: int, chance: float) -> float:
+    """P(Binomial(``trials``, ``chance``) <= ``successes``), summed term by term, for a chance above 0 and below 1.
+
+    >>> at_most(1, 2, 0.5)
+    0.75
+    """
+    k = np.arange(1, successes + 1)
+    steps = np.log((trials - k + 1) / k) + math.log(chance) - math.log1p(-chance)
+    logs = trials * math.log1p(-chance) + np.concatenate(([0.0], np.cumsum(steps)))
+    return min(float(np.exp(logs).sum()), 1.0)
+
+
+@lru_cache(maxsize=256)
 def _most_above(n: int, rate: float, confidence: float) -> int:
     """Return the largest r with P(Binomial(n, rate) <= r) <= 1 - confidence, 0 where that holds for none."""
     limit = 1 - confidence + 1e-12
-    return max(bisect.bisect_right(range(n), limit, key=lambda r: float(special.bdtr(r, n, rate))) - 1, 0)
+    return max(bisect.bisect_right(range(n), limit, key=lambda r: at_most(r, n, rate)) - 1, 0)
+
+
+@lru_cache(maxsize=256)
+def _rate_exceeded(n: int, above: int, chance: float) -> float:
+    """Return the false-alarm rate that is exceeded with ``chance`` alone: of the law Beta(above + 1, n - above)."""
+    low, high = 0.0, 1.0
+    while low < (middle := (low + high) / 2) < high:
+        low, high = (middle, high) if at_most(above, n, middle) > chance else (low, middle)
+    return high
 
 
 def _check_chance(name: str, value: float) -> None:

@@ -12,6 +12,7 @@ import typer
 from differnet import __version__, deciding, options
 from differnet.compare_command import compare
 from differnet.console import bars, err, guarded, out, print_json
+from differnet.export_command import export
 from differnet.heap import keep_large_tables_apart
 from differnet.reproduce_command import reproduce
 from differnet.score_command import score
@@ -241,3 +242,4 @@ def info(
 
 app.command()(deciding.calibrate)
 app.command()(deciding.report)
+app.command()(export)

@@ -28,7 +28,6 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 import numpy as np
-import tifffile
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from differnet import deep_png
@@ -274,6 +273,10 @@ def _turn_to(image: Image.Image, page: int, name: str) -> None:
 
 def _decode_deep_tiff(file: BinaryIO, name: str, page: int) -> Pixels:
     """Read what Pillow does not know, for instance 16-bit RGB."""
+    try:
+        import tifffile  # here, since a station may do without
+    except ImportError as error:
+        raise ImageError(f"{name}: this kind of TIFF needs tifffile: pip install tifffile") from error
     with tifffile.TiffFile(file) as tiff:
         try:
             found: Any = tiff.pages[page - 1]

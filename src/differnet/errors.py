@@ -12,6 +12,7 @@ people expect. A message says what was found, what was wanted and what to do::
     ├── ShapeError         (ValueError)         tensors or maps whose shapes do not fit each other
     ├── NotFittedError     (RuntimeError)       scoring before fitting
     ├── QuantizationError  (ArithmeticError)    8-bit integers that move the scores too far
+    ├── ExportError        (ArithmeticError)    graphs that judge otherwise than the detector they were made from
     ├── NumericalError     (ArithmeticError)    a NaN or an infinity, with the place it came from
     └── MissingExtraError  (ImportError)        an optional package, with the pip command
 
@@ -59,6 +60,10 @@ class NumericalError(DifferNetError, ArithmeticError):
 
 class QuantizationError(DifferNetError, ArithmeticError):
     """Eight-bit integers would change features or scores too much; the message has the figures."""
+
+
+class ExportError(DifferNetError, ArithmeticError):
+    """The graphs of a station give other scores or verdicts than the detector; the message has the figures."""
 
 
 class MissingExtraError(DifferNetError, ImportError):

@@ -280,7 +280,7 @@ def _early(
         views_good=float(views[~labels].mean()) if (~labels).any() else math.nan,
         changed=int(changed.sum()),
         missed=int((changed & labels).sum()),
-        error=judge.model.early_stop.error,
+        error=judge.model.standard.early_stop.error,
         image_auroc=auroc(np.array([prediction.score for prediction in early]), labels),
         image_auroc_all_views=auroc(np.array([prediction.score for prediction in verdicts]), labels),
     )

@@ -15,12 +15,13 @@ from torch import Tensor
 
 from differnet import config, gaussian, synthetic
 from differnet.features import Describer, Progress, look_ahead, name_of
-from differnet.frame import cover, place, to_square
+from differnet.frame import cover, to_square
 from differnet.images import ImageLike, load
 from differnet.metrics import auroc
 from differnet.reading import Reading
-from differnet.runtime import GROUP
 from differnet.seeds import generator
+from differnet.squares import place
+from differnet.torch_runtime import GROUP
 from differnet.views import random_views
 
 _TURNED_VIEWS = 8

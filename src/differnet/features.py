@@ -21,8 +21,8 @@ from differnet.frame import cut, to_square
 from differnet.images import ImageLike, load
 from differnet.openvino_runtime import Graph, run_graph
 from differnet.placement import choose
-from differnet.runtime import GROUP, Runtime, difference, probe
 from differnet.seeds import generator
+from differnet.torch_runtime import GROUP, Runtime, difference, probe
 from differnet.train import OnEpoch
 from differnet.views import ViewSet, random_views, render, sampling_grid
 

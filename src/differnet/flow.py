@@ -36,7 +36,7 @@ class Permutation(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Reorder (B, D)."""
-        return x[:, self.order], x.new_zeros(len(x))
+        return x[:, self.order], x.new_zeros(x.shape[0])
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Undo :meth:`forward`."""
@@ -69,7 +69,7 @@ class Whitening(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Whiten (B, D)."""
-        return (x - self.mean) @ self.matrix, self.log_det.expand(len(x))
+        return (x - self.mean) @ self.matrix, self.log_det.expand(x.shape[0])
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Undo :meth:`forward`."""
@@ -183,7 +183,7 @@ class Flow(nn.Module):
     def whiten(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the first part of :meth:`forward`: what the blocks map, x itself without a Gaussian."""
         self._check(x)
-        return (x, x.new_zeros(len(x))) if self.whitening is None else self.whitening(x)
+        return (x, x.new_zeros(x.shape[0])) if self.whitening is None else self.whitening(x)
 
     def transform(self, u: Tensor) -> tuple[Tensor, Tensor]:
         """Return the second part of :meth:`forward`: the blocks."""
@@ -209,7 +209,7 @@ class Flow(nn.Module):
 
 
 def _through(x: Tensor, steps: list[nn.Module], direction: str) -> tuple[Tensor, Tensor]:
-    log_det = x.new_zeros(len(x))
+    log_det = x.new_zeros(x.shape[0])
     for step in steps:
         x, part = getattr(step, direction)(x)
         log_det = log_det + part

@@ -23,7 +23,7 @@ from differnet.flow import Flow
 from differnet.frame import cut, to_picture, to_square
 from differnet.images import Pixels
 from differnet.reading import Reading
-from differnet.runtime import GROUP, Runtime, in_turn
+from differnet.torch_runtime import GROUP, Runtime, in_turn
 from differnet.views import even_views, render, turn_back
 
 
@@ -138,27 +138,47 @@ def contribution_maps(
     at = (y if features is None else features.to(y)).clone().requires_grad_(True)
     with torch.enable_grad():
         (gradient,) = torch.autograd.grad(score.latent_norm(flow(read.rows(at))[0]).sum(), at)
-    reference = read.in_row(flow.whitening.mean.to(y)) + y - at.detach()
-    places = 1 if module.grid == 1 else 1 + module.grid**2
-    by_place, reference = (row.view(len(views), places, -1) for row in (gradient, reference))
-    heat = y.new_zeros(len(views), 1, *views.shape[2:])
+    mean = read.in_row(flow.whitening.mean.to(y))
+    heat = shared_out(maps, gradient, mean + y - at.detach(), module.grid, views.shape[-1])
+    return gaussian_blur(heat, blur)[:, 0]
+
+
+def shared_out(maps: list[Tensor], slopes: Tensor, reference: Tensor, grid: int, side: int) -> Tensor:
+    """Share scores out among the cells of feature ``maps`` (V, C, h, w), pooled over parts of a ``grid``: (V, 1, S, S).
+
+    ``slopes`` (V, W): of the scores with the pooled features; ``reference`` (V, W): what cells count against.
+    ``side``: S. Forward operations alone.
+    """
+    count, places = slopes.shape[0], 1 if grid == 1 else 1 + grid**2
+    by_place, against = (row.reshape(count, places, -1) for row in (slopes, reference))
+    heat = slopes.new_zeros(count, 1, side, side)
     start = 0
     for one in maps:
         part = slice(start, start := start + one.shape[1])
-        slopes, cells = by_place[..., part], one.flatten(2)
-        excess = slopes @ cells - (slopes * reference[..., part]).sum(dim=2, keepdim=True)  # (V, P, h * w)
-        shares = (excess * averages(one, module.grid).T).sum(dim=1) * cells.shape[2]
-        plane = shares.view(len(views), 1, *one.shape[2:])
-        heat += F.interpolate(plane, size=heat.shape[2:], mode="bilinear", align_corners=False)
-    return gaussian_blur(heat.clamp_min(0), blur)[:, 0]
+        rises, cells = by_place[..., part], one.flatten(2)
+        excess = rises @ cells - (rises * against[..., part]).sum(dim=2, keepdim=True)  # (V, P, h * w)
+        shares = (excess * averages(one, grid).T).sum(dim=1) * cells.shape[2]
+        plane = shares.view(count, 1, *one.shape[2:])
+        heat = heat + F.interpolate(plane, size=(side, side), mode="bilinear", align_corners=False)
+    return heat.clamp_min(0)
 
 
 def gaussian_blur(images: Tensor, sigma: float) -> Tensor:
     """Blur (V, C, H, W) by a Gaussian cut off at 3 sigma, mirrored at the rim; the shape stays."""
-    radius = min(max(1, round(3 * sigma)), min(images.shape[-2:]) - 1)
-    offsets = torch.arange(-radius, radius + 1, dtype=images.dtype, device=images.device)
+    return blurred(images, gaussian_kernel(sigma, min(images.shape[-2:])).to(images))
+
+
+def gaussian_kernel(sigma: float, side: int) -> Tensor:
+    """Return the weights (K,), float64, of a Gaussian cut off at 3 sigma, for images of at least ``side`` pixels."""
+    radius = min(max(1, round(3 * sigma)), side - 1)
+    offsets = torch.arange(-radius, radius + 1, dtype=torch.float64)
     kernel = torch.exp(-0.5 * (offsets / sigma) ** 2)
-    kernel = kernel / kernel.sum()
+    return kernel / kernel.sum()
+
+
+def blurred(images: Tensor, kernel: Tensor) -> Tensor:
+    """Blur (V, C, H, W) by weights (K,), mirrored at the rim; the shape stays."""
+    radius = int(kernel.shape[0]) // 2
     planes = images.flatten(0, 1).unsqueeze(1)
     planes = F.conv2d(F.pad(planes, (radius, radius, 0, 0), mode="reflect"), kernel.view(1, 1, 1, -1))
     planes = F.conv2d(F.pad(planes, (0, 0, radius, radius), mode="reflect"), kernel.view(1, 1, -1, 1))

@@ -5,16 +5,16 @@ from __future__ import annotations
 import io
 import logging
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from differnet import threads
 from differnet.backbone import MultiScale
 from differnet.errors import MissingExtraError
-from differnet.runtime import GROUP, Precision, in_turn
+from differnet.torch_runtime import GROUP, Precision, in_turn
 
 
 class OnnxRuntime:
@@ -42,13 +42,24 @@ class OnnxRuntime:
 
 def export(module: MultiScale) -> bytes:
     """Return ``module`` as ONNX: input ``views`` (B, 3, S, S), output ``features`` (B, D), any B."""
+    example = torch.zeros(GROUP, 3, module.sizes[0], module.sizes[0])
+    return to_onnx(module, {"views": example}, ("features",), ("views",))
+
+
+def to_onnx(
+    module: nn.Module, examples: Mapping[str, Tensor], outputs: Sequence[str], any_count: Sequence[str]
+) -> bytes:
+    """Return ``module`` as ONNX, weights included.
+
+    ``examples``: its inputs by name, in order; those in ``any_count`` may be as many as there are views, from 1 to 64.
+    Raises :class:`MissingExtraError` without what torch needs for it.
+    """
     try:
         import onnxscript  # noqa: F401  torch's exporter needs it
     except ImportError as error:
-        raise MissingExtraError(
-            "runtime = 'onnxruntime' needs ONNX: pip install 'differnet[onnx]'"
-        ) from error
-    example = torch.zeros(GROUP, 3, module.sizes[0], module.sizes[0])
+        raise MissingExtraError("ONNX needs onnxscript: pip install 'differnet[onnx]'") from error
+    count = torch.export.Dim("views_in_group", min=1, max=64)
+    shapes = tuple({0: count} if name in any_count else None for name in examples)
     buffer = io.BytesIO()
     logger = logging.getLogger("torch.onnx")
     level = logger.level
@@ -57,12 +68,12 @@ def export(module: MultiScale) -> bytes:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             torch.onnx.export(
-                module,
-                (example,),
+                module.eval(),
+                tuple(examples.values()),
                 buffer,  # type: ignore[arg-type]  # files are taken too
-                input_names=["views"],
-                output_names=["features"],
-                dynamic_shapes={"views": {0: torch.export.Dim("views_in_group", min=1, max=64)}},
+                input_names=list(examples),
+                output_names=list(outputs),
+                dynamic_shapes=shapes if any_count else None,
                 dynamo=True,
                 external_data=False,
                 verbose=False,

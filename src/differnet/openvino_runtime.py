@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
-import importlib
-import sys
 import tempfile
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,13 +13,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from differnet import threads
 from differnet.backbone import MultiScale
-from differnet.errors import MissingExtraError, ModelFileError
+from differnet.engines import core, import_openvino
+from differnet.errors import ModelFileError
 from differnet.graph_check import check_graph, check_shapes
-from differnet.runtime import GROUP, Precision, one_torch_thread
+from differnet.torch_runtime import GROUP, Precision, one_torch_thread
 
 _TOGETHER = GROUP // 2  # views in one request; two requests run at a time
 
@@ -111,29 +109,6 @@ class OpenVinoRuntime:
         return self._queues[key]
 
 
-def import_openvino() -> Any:
-    """Import OpenVINO without the package by which it would report its use over the network."""
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-    try:
-        return importlib.import_module("openvino")
-    except ImportError as error:
-        raise MissingExtraError(
-            "8-bit integers and runtime = 'openvino' need OpenVINO: pip install openvino"
-        ) from error
-
-
-@functools.cache
-def core() -> Any:
-    """Return OpenVINO's Core, one for the process, with its CPU plugin loaded; it is never given up.
-
-    On processors with AMX each plugin sets a stack for signals and, when it ends, sets the one from before again. Where
-    plugins end in another order than they began, that one is gone, and the next Ctrl-C ends in a segmentation fault.
-    """
-    found = import_openvino().Core()
-    found.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    return found
-
-
 def has_bf16() -> bool:
     """Whether this CPU computes in bfloat16 itself (AMX or AVX-512)."""
     return "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
@@ -146,6 +121,42 @@ def convert(module: MultiScale) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return openvino.convert_model(module, example_input=torch.zeros(shape), input=list(shape))
+
+
+def to_openvino(
+    module: nn.Module, examples: Mapping[str, Tensor], outputs: Sequence[str], any_count: Sequence[str]
+) -> Any:
+    """Return ``module`` as an ``openvino.Model`` whose inputs and outputs have names.
+
+    ``examples``: its inputs by name, in order; those in ``any_count`` may be as many as there are views.
+    """
+    openvino = import_openvino()
+    shapes = [[-1 if name in any_count else len(x), *x.shape[1:]] for name, x in examples.items()]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = openvino.convert_model(
+            module.eval(), example_input=tuple(examples.values()), input=[tuple(shape) for shape in shapes]
+        )
+    for place, name in zip((*model.inputs, *model.outputs), (*examples, *outputs), strict=True):
+        place.get_tensor().set_names({name})
+    return model
+
+
+def stacked(graph: Graph, head: Any) -> Any:
+    """Put ``head``, which maps features, on the 8-bit network that gives them: one ``openvino.Model``.
+
+    Its outputs are those of the head, and ``features``.
+    """
+    openvino = import_openvino()
+    below = core().read_model(model=graph.xml, weights=graph.constants)
+    below.inputs[0].get_tensor().set_names({"views"})
+    source = below.outputs[0].get_node().input_value(0)
+    for place in head.inputs[0].get_target_inputs():
+        place.replace_source_output(source)
+    results = [*head.get_results(), *below.get_results()]
+    model = openvino.Model(results, below.get_parameters(), "scoring")
+    model.outputs[-1].get_tensor().set_names({"features"})
+    return model
 
 
 def run_graph(graph: Graph) -> OpenVinoRuntime:

@@ -17,10 +17,11 @@ import torch
 from torch import Tensor
 
 from differnet.backbone import MultiScale
+from differnet.engines import core
 from differnet.errors import QuantizationError
 from differnet.heap import give_back
-from differnet.openvino_runtime import Graph, convert, core, run_graph
-from differnet.runtime import TorchRuntime
+from differnet.openvino_runtime import Graph, convert, run_graph
+from differnet.torch_runtime import TorchRuntime
 
 IMAGES = 24  # good images that give the ranges, one group of views each
 _LEAST_COSINE = 0.9

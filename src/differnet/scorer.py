@@ -20,8 +20,8 @@ from differnet.flow import Flow
 from differnet.frame import to_square
 from differnet.images import ImageLike, Pixels, load, stream
 from differnet.reading import Reading
-from differnet.runtime import one_torch_thread
 from differnet.seeds import generator
+from differnet.torch_runtime import one_torch_thread
 from differnet.verdict import Heat, Prediction, ViewScores
 from differnet.views import ViewSet, even_views, random_views
 

@@ -10,14 +10,13 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from differnet import anytime, artifact, calibrate
-from differnet.artifact import Model
+from differnet import anytime, calibrate
+from differnet.anytime import GROUP
 from differnet.errors import ConfigError, DifferNetWarning, NotFittedError
-from differnet.runtime import GROUP
-from differnet.views import count_views
+from differnet.standard import Judge
+from differnet.standard import ViewScores as ViewScores
 
 Heat = npt.NDArray[np.float32]
-ViewScores = npt.NDArray[np.float64]
 Verdict = Literal["OK", "review", "NG"]
 _TINY = 1e-100  # a threshold below is none to count percent of
 
@@ -62,7 +61,7 @@ class Prediction:
         return 100 * (self.score / self.threshold)
 
 
-def after_all(model: Model, scores: ViewScores) -> Prediction:
+def after_all(model: Judge, scores: ViewScores) -> Prediction:
     """Judge the scores (k,) of exactly k views by the held-out images in as many.
 
     Raises :class:`ConfigError` when those were not scored in k views.
@@ -71,12 +70,12 @@ def after_all(model: Model, scores: ViewScores) -> Prediction:
     promise = threshold_for(model, len(scores))
     if promise is None:
         return Prediction(mean, views=len(scores))
-    p = calibrate.p_value(mean, model.calibration(len(scores)))
+    p = calibrate.p_value(mean, model.standard.calibration(len(scores)))
     limit = review_threshold(model, len(scores))
     return Prediction(mean, promise.value, mean >= promise.value, p, len(scores), limit)
 
 
-def as_soon_as_certain(model: Model, groups: Iterable[ViewScores]) -> Prediction:
+def as_soon_as_certain(model: Judge, groups: Iterable[ViewScores]) -> Prediction:
     """Take the view scores of one image group by group, in the order of the scoring views, until it is certain.
 
     With a review threshold a good part is looked at until it is certain on which side of that it lies, too: the bounds
@@ -87,30 +86,30 @@ def as_soon_as_certain(model: Model, groups: Iterable[ViewScores]) -> Prediction
     scores: ViewScores = np.empty(0)
     for group in groups:
         scores = np.concatenate((scores, group))
-        verdict = model.early_stop.verdict(scores, theta)
+        verdict = model.standard.early_stop.verdict(scores, theta)
         if verdict is None or not (verdict or limit is None or _is_certain(model, scores, limit)):
             continue
         mean = float(scores.mean())
-        p = calibrate.p_value(mean, model.calibration(len(scores)))
+        p = calibrate.p_value(mean, model.standard.calibration(len(scores)))
         return Prediction(mean, theta, verdict, p, len(scores), limit)
-    raise ConfigError(f"{len(scores)} views of {model.usual_views} were given")
+    raise ConfigError(f"{len(scores)} views of {model.standard.usual_views} were given")
 
 
-def _is_certain(model: Model, scores: ViewScores, limit: float) -> bool:
-    return model.early_stop.verdict(scores, limit) is not None
+def _is_certain(model: Judge, scores: ViewScores, limit: float) -> bool:
+    return model.standard.early_stop.verdict(scores, limit) is not None
 
 
-def judge(model: Model, scores: ViewScores, early: bool) -> Prediction:
+def judge(model: Judge, scores: ViewScores, early: bool) -> Prediction:
     """Judge the scores (V,) of all views; ``early`` as ``views="auto"`` would, from as few of them as it takes."""
     if not early:
         return after_all(model, scores)
     return as_soon_as_certain(model, np.split(scores, range(GROUP, len(scores), GROUP)))
 
 
-def check_early(model: Model) -> None:
+def check_early(model: Judge) -> None:
     """Refuse ``views="auto"`` where nothing says what certain means; warn where that is a weak promise."""
     _needed_threshold(model)
-    rule = model.early_stop
+    rule = model.standard.early_stop
     promise = threshold_for(model)
     if promise and promise.guarantee == "cross-fitted":
         message = (
@@ -119,15 +118,15 @@ def check_early(model: Model) -> None:
         )
     elif rule.error > anytime.ERROR:
         message = (
-            f"with {len(model.view_scores)} held-out good images, stopping early judges a good image otherwise than "
-            f"all views would with a probability of at most {rule.error:.1%} to either side"
+            f"with {len(model.standard.view_scores)} held-out good images, stopping early judges a good image "
+            f"otherwise than all views would with a probability of at most {rule.error:.1%} to either side"
         )
     else:
         return
     warnings.warn(message, DifferNetWarning, stacklevel=3)
 
 
-def _needed_threshold(model: Model) -> float:
+def _needed_threshold(model: Judge) -> float:
     promise = threshold_for(model)
     if promise is None:
         raise NotFittedError(
@@ -136,36 +135,26 @@ def _needed_threshold(model: Model) -> float:
     return promise.value
 
 
-def review_threshold(model: Model, views: int | None = None) -> float | None:
+def review_threshold(model: Judge, views: int | None = None) -> float | None:
     """Return the value of :func:`review_promise`."""
     promise = review_promise(model, views)
     return None if promise is None else promise.value
 
 
-def review_promise(model: Model, views: int | None = None) -> calibrate.Threshold | None:
+def review_promise(model: Judge, views: int | None = None) -> calibrate.Threshold | None:
     """Return the threshold from which a person should look, for the mean of ``views`` views; never above theta.
 
     Its promise is of the share of good parts that are not "OK". Nothing without a ``review_rate`` or held-out images.
     """
-    rate = model.config.decision.review_rate
+    rate = model.standard.review_rate
     return None if rate is None else threshold_for(model, views, rate)
 
 
 def threshold_for(
-    model: Model, views: int | None = None, rate: float | None = None
+    model: Judge, views: int | None = None, rate: float | None = None
 ) -> calibrate.Threshold | None:
     """Return theta for the mean of ``views`` scoring views, or of the usual number, at ``rate`` or the usual one.
 
     Nothing when no images were held out; raises :class:`ConfigError` when they were not scored in ``views``.
     """
-    known = model.view_scores.shape[1]
-    usual = model.usual_views
-    views = None if views is None else count_views(views, model.config.views)
-    if len(model.view_scores) == 0 or views is None or views == usual:
-        return artifact.threshold(model, rate=rate)
-    if views > known or known != usual or model.config.views.score_rotations != "random":
-        raise ConfigError(
-            f"views = {views}: the threshold is for {usual} views; for a verdict on another number, "
-            f"calibrate(good_images, views={views}) first"
-        )
-    return artifact.threshold(model, views, rate)
+    return model.standard.threshold_for(views, rate)

@@ -70,21 +70,27 @@ def render(image: Tensor, views: ViewSet, fill: str, grid: Tensor | None = None)
     is_grey = bool((image == image[:1]).all())
     shown = image[:1] if is_grey else image  # grey: one channel does the work of all
     grid = sampling_grid(views.angles, image.shape[-1]) if grid is None else grid
-    turned = _sample(shown.expand(len(views), -1, -1, -1), grid, fill)
-    bright = turned.mul_(_per_view(views.brightness)).clamp_(0, 255)
+    turned = sample(shown.expand(len(views), -1, -1, -1), grid, fill)
+    return shade(turned, views.brightness, views.contrast).expand(-1, len(image), -1, -1).contiguous()
+
+
+def shade(turned: Tensor, brightness: Tensor, contrast: Tensor) -> Tensor:
+    """Give each of turned images (V, C, S, S), in place, its brightness and contrast (V,); clipped to 0..255."""
+    bright = turned.mul_(_per_view(brightness)).clamp_(0, 255)
     mean = bright.mean(dim=(1, 2, 3), keepdim=True)
-    contrast = _per_view(views.contrast)
-    contrasted = bright.mul_(contrast).add_(mean * (1 - contrast)).clamp_(0, 255)
-    return contrasted.expand(-1, len(image), -1, -1).contiguous()
+    factors = _per_view(contrast)
+    return bright.mul_(factors).add_(mean * (1 - factors)).clamp_(0, 255)
 
 
-def turn_back(maps: Tensor, angles: Tensor) -> Tensor:
+def turn_back(maps: Tensor, angles: Tensor, grid: Tensor | None = None) -> Tensor:
     """Turn maps (V, S, S) of views back to the image frame and average them: (S, S).
 
-    A pixel is averaged over the views that show it; one that no view shows is zero.
+    A pixel is averaged over the views that show it; one that no view shows is zero. ``grid`` is :func:`sampling_grid`
+    of the angles turned back, where it is at hand.
     """
     stacked = torch.stack((maps, torch.ones_like(maps)), dim=1)
-    total, weight = _sample(stacked, sampling_grid(-angles, maps.shape[-1]), "zeros").sum(dim=0)
+    grid = sampling_grid(-angles, maps.shape[-1]) if grid is None else grid
+    total, weight = sample(stacked, grid, "zeros").sum(dim=0)
     return torch.where(weight > 0.5, total / weight.clamp(min=0.5), torch.zeros_like(total))
 
 
@@ -96,7 +102,8 @@ def sampling_grid(angles: Tensor, size: int) -> Tensor:
     return F.affine_grid(matrices, [len(angles), 1, size, size], align_corners=False)
 
 
-def _sample(images: Tensor, grid: Tensor, fill: str) -> Tensor:
+def sample(images: Tensor, grid: Tensor, fill: str) -> Tensor:
+    """Take images (V, C, S, S) at the places of a ``grid`` (V, S, S, 2); ``fill``: see :func:`render`."""
     return F.grid_sample(images, grid.to(images), mode="bilinear", padding_mode=fill, align_corners=False)
 
 

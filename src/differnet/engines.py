@@ -1,0 +1,135 @@
+"""Run a graph that was exported, from NumPy arrays to NumPy arrays: ONNX Runtime or OpenVINO, on the CPU."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Protocol, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from differnet.errors import ConfigError, MissingExtraError, ModelFileError
+
+EngineName = Literal["onnxruntime", "openvino"]
+Arrays = dict[str, npt.NDArray[np.float32]]
+ENGINES = get_args(EngineName)
+
+
+class Engine(Protocol):
+    """A graph that is ready to run; one object can be used by many threads."""
+
+    def run(self, inputs: Arrays) -> Arrays:
+        """Map named inputs to named outputs; raises :class:`ModelFileError` for inputs that do not fit."""
+
+
+class OnnxEngine:
+    """An ONNX graph in ONNX Runtime; ``threads``: how many a run may use, all cores where nothing."""
+
+    def __init__(self, content: bytes, threads: int | None = None) -> None:
+        onnxruntime = import_onnxruntime()
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4  # what goes wrong is raised
+        if threads:
+            options.intra_op_num_threads = threads
+        try:
+            self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # its errors share no class
+            raise ModelFileError(f"this ONNX Runtime cannot read the graph: {_reason(error)}") from error
+        self._outputs = [one.name for one in self._session.get_outputs()]
+
+    def run(self, inputs: Arrays) -> Arrays:
+        """Map named inputs to named outputs."""
+        try:
+            values = self._session.run(None, inputs)
+        except Exception as error:  # its errors share no class
+            raise ModelFileError(f"the graph does not take these inputs: {_reason(error)}") from error
+        return dict(zip(self._outputs, values, strict=True))
+
+
+class OpenVinoEngine:
+    """An OpenVINO graph, compiled for each shape of its inputs when that first comes; runs take turns.
+
+    ``constants`` hold its weights; ``threads``: how many a run may use, all cores where nothing.
+    """
+
+    def __init__(self, xml: bytes, constants: bytes, threads: int | None = None) -> None:
+        self._core = core()
+        self._options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+        if threads:
+            self._options["INFERENCE_NUM_THREADS"] = threads
+        try:
+            self._model = self._core.read_model(model=xml, weights=constants)
+        except RuntimeError as error:
+            raise ModelFileError(f"this OpenVINO cannot read the graph: {_reason(error)}") from error
+        self._outputs = [one.get_any_name() for one in self._model.outputs]
+        self._requests: dict[tuple[object, ...], Any] = {}
+        self._lock = threading.Lock()
+
+    def run(self, inputs: Arrays) -> Arrays:
+        """Map named inputs to named outputs."""
+        with self._lock:
+            try:
+                request = self._request({name: value.shape for name, value in inputs.items()})
+                given = {name: np.ascontiguousarray(value) for name, value in inputs.items()}
+                found = request.infer(given, share_inputs=True)
+            except RuntimeError as error:
+                raise ModelFileError(f"the graph does not take these inputs: {_reason(error)}") from error
+            return {name: np.array(found[index]) for index, name in enumerate(self._outputs)}
+
+    def _request(self, shapes: Mapping[str, tuple[int, ...]]) -> Any:
+        key = tuple(sorted(shapes.items()))
+        if key not in self._requests:
+            self._model.reshape({name: list(shape) for name, shape in shapes.items()})
+            compiled = self._core.compile_model(self._model, "CPU", self._options)
+            self._requests[key] = compiled.create_infer_request()
+        return self._requests[key]
+
+
+def open_graph(engine: EngineName, files: Sequence[bytes], threads: int | None = None) -> Engine:
+    """Make a graph ready to run: one file of ONNX, or the two of OpenVINO; :class:`ConfigError` for no threads."""
+    if threads is not None and threads < 1:
+        raise ConfigError(f"threads = {threads}: a number from 1 was wanted, or none for all cores")
+    if engine == "onnxruntime":
+        (content,) = files
+        return OnnxEngine(content, threads)
+    xml, constants = files
+    return OpenVinoEngine(xml, constants, threads)
+
+
+def import_onnxruntime() -> Any:
+    """Import ONNX Runtime; raises :class:`MissingExtraError` where it is missing."""
+    try:
+        return importlib.import_module("onnxruntime")
+    except ImportError as error:
+        raise MissingExtraError("this graph runs in ONNX Runtime: pip install onnxruntime") from error
+
+
+def import_openvino() -> Any:
+    """Import OpenVINO without the package by which it would report its use over the network."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    try:
+        return importlib.import_module("openvino")
+    except ImportError as error:
+        raise MissingExtraError(
+            "8-bit integers, runtime = 'openvino' and its graphs need OpenVINO: pip install openvino"
+        ) from error
+
+
+@functools.cache
+def core() -> Any:
+    """Return OpenVINO's Core, one for the process, with its CPU plugin loaded; it is never given up.
+
+    On processors with AMX each plugin sets a stack for signals and, when it ends, sets the one from before again. Where
+    plugins end in another order than they began, that one is gone, and the next Ctrl-C ends in a segmentation fault.
+    """
+    found = import_openvino().Core()
+    found.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return found
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).strip() or repr(error)).splitlines()[-1]

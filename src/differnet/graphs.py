@@ -1,0 +1,118 @@
+"""What an inspection station runs as graphs: rendering, scoring and heat maps, in operations that graphs know."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from differnet import localize
+from differnet.backbone import MultiScale
+from differnet.errors import ConfigError
+from differnet.flow import Flow
+from differnet.reading import Reading
+from differnet.slopes import LatentNorm
+from differnet.views import sample, sampling_grid, shade, turn_back
+
+
+class Rendering(nn.Module):
+    """T_i(x): a square (1, 3, S, S), angles, brightness and contrast (B,) to views (B, 3, S, S).
+
+    As :func:`differnet.views.render`, to which a grey image is a case of its own.
+    """
+
+    x: Tensor
+    y: Tensor
+
+    def __init__(self, size: int, fill: str) -> None:
+        super().__init__()
+        self.fill = fill
+        upright = sampling_grid(torch.zeros(1), size)
+        self.register_buffer("x", upright[..., 0])
+        self.register_buffer("y", upright[..., 1])
+
+    def forward(self, square: Tensor, angles: Tensor, brightness: Tensor, contrast: Tensor) -> Tensor:
+        """Show the square in every view."""
+        cos, sin = (part.view(-1, 1, 1) for part in (torch.cos(angles), torch.sin(angles)))
+        grid = torch.stack((self.x * cos - self.y * sin, self.x * sin + self.y * cos), dim=3)
+        images = square.expand(angles.shape[0], -1, -1, -1)
+        return shade(sample(images, grid, self.fill), brightness, contrast)
+
+
+class Head(nn.Module):
+    """Features of one tile (B, W) to the score of each view (B,): reading, flow, latent norm."""
+
+    columns: Tensor
+
+    def __init__(self, flow: Flow, read: Reading) -> None:
+        super().__init__()
+        self.norm = LatentNorm(flow)
+        self.read = read.of_tile
+        self.register_buffer("columns", self.read.columns)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Score the views."""
+        return self.read.of_view(self.norm(self.rows(features)))
+
+    def rows(self, features: Tensor) -> Tensor:
+        """Take what is mapped (B * P, D) from rows (B, W), as :meth:`differnet.reading.Reading.rows`."""
+        return features[:, self.columns].flatten(0, 1)
+
+
+class Scoring(nn.Module):
+    """Views of one tile (B, 3, S, S) to the score of each (B,) and to its features (B, W)."""
+
+    def __init__(self, module: MultiScale, flow: Flow, read: Reading) -> None:
+        super().__init__()
+        self.module = module
+        self.head = Head(flow, read)
+
+    def forward(self, views: Tensor) -> tuple[Tensor, Tensor]:
+        """Describe and score the views."""
+        features = self.module(views)
+        return self.head(features), features
+
+
+class HeatMapping(nn.Module):
+    """Heat of one tile (S, S) from its turned views (V, 3, S, S), as :func:`differnet.localize.contribution_maps`.
+
+    The slope of the score comes from :mod:`differnet.slopes`; nothing goes back through the backbone. ``features``
+    (V, W), where given, are what the flow was fitted to. Raises :class:`ConfigError` for a flow that knows no mean.
+    """
+
+    reference: Tensor
+    places: Tensor
+    kernel: Tensor
+    grid: Tensor
+
+    def __init__(self, module: MultiScale, flow: Flow, read: Reading, blur: float, angles: Tensor) -> None:
+        super().__init__()
+        if flow.whitening is None:
+            raise ConfigError("heat maps without a gradient need a flow that starts as a Gaussian")
+        self.module = module
+        self.head = Head(flow, read)
+        self.angles = angles
+        self.register_buffer("reference", self.head.read.in_row(flow.whitening.mean))
+        self.register_buffer("places", _inverse(self.head.columns, self.head.read.width))
+        self.register_buffer("kernel", localize.gaussian_kernel(blur, module.sizes[0]).float())
+        self.register_buffer("grid", sampling_grid(-angles, module.sizes[0]))
+
+    def forward(self, views: Tensor, features: Tensor | None = None) -> Tensor:
+        """Share the scores of the views out among their cells, and turn the maps back."""
+        maps = self.module.feature_maps(views)
+        pooled = self.module.pool(maps)
+        at = pooled if features is None else features
+        rows = self.head.norm.rise(self.head.rows(at)).slopes.reshape(views.shape[0], -1)
+        nothing = rows.new_zeros(views.shape[0], 1)
+        slopes = torch.cat((rows, nothing), dim=1)[:, self.places]
+        reference = self.reference + pooled - at
+        heat = localize.shared_out(maps, slopes, reference, self.module.grid, self.module.sizes[0])
+        heat = localize.blurred(heat, self.kernel)[:, 0]
+        return heat[0] if len(self.angles) == 1 else turn_back(heat, self.angles, self.grid)
+
+
+def _inverse(columns: Tensor, width: int) -> Tensor:
+    """Where each of ``width`` columns of a row stands in what is taken by ``columns`` (P, D); one past it: nowhere."""
+    taken = columns.flatten()
+    places = torch.full((width,), len(taken))
+    places[taken] = torch.arange(len(taken))
+    return places

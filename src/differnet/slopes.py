@@ -1,0 +1,103 @@
+"""How the score of a view rises with its features, by forward operations alone, so that a graph can compute it.
+
+With L = ||z||^2 / 2 (eq. 5 before the mean) and z = f_NF(y), dL/dz = z is carried back through the flow part by part:
+a permutation takes it back to the old order; an affine coupling (eq. 1) gives, for the slopes g1 and g2 at its outputs,
+
+    at s2: g1 y_in1 exp(s2),  at t2: g1,  at y_out2: g2 plus what the second network carries back of these,
+    at s1: y_out2's slope times y_in2 exp(s1), at t1: y_out2's slope,  at y_in1: g1 exp(s2) plus what the first carries
+    back,  at y_in2: y_out2's slope times exp(s1);
+
+a fully connected layer multiplies by its weights, ReLU lets pass where it was above 0, and the soft clamp (eq. 2) has
+the derivative (2 / pi) / (1 + (h / a)^2). For a flow whose couplings are the identity, as it starts, what is left is
+W W^T (y - mean).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from differnet import score
+from differnet.flow import CouplingBlock, Flow, Permutation, Subnet
+
+
+class Slope(NamedTuple):
+    """``norms`` (B,): L of every row; ``slopes`` (B, D): dL/dy."""
+
+    norms: Tensor
+    slopes: Tensor
+
+
+def is_linear(flow: Flow) -> bool:
+    """Whether every coupling is the identity, as in a flow that starts as a Gaussian and was not trained."""
+    blocks = [step for step in flow.steps if isinstance(step, CouplingBlock)]
+    lasts = [net.layers[-1] for block in blocks for net in (block.subnet1, block.subnet2)]
+    return all(not parameter.any() for last in lasts for parameter in last.parameters())
+
+
+class LatentNorm(nn.Module):
+    """L of features, and its slope; couplings that are the identity are left out, since permutations change no norm."""
+
+    def __init__(self, flow: Flow) -> None:
+        super().__init__()
+        self.whitening = flow.whitening
+        self.steps = nn.ModuleList() if is_linear(flow) else flow.steps
+
+    def forward(self, y: Tensor) -> Tensor:
+        """Map features (B, D) to L (B,)."""
+        z = self._whiten(y)
+        for step in self.steps:
+            z, _ = step(z)
+        return score.latent_norm(z)
+
+    def rise(self, y: Tensor) -> Slope:
+        """Return L (B,) of features (B, D) with its slope (B, D)."""
+        z, before = self._whiten(y), []
+        for step in self.steps:
+            before.append(z)
+            z, _ = step(z)
+        slope = z
+        for step, came in zip(reversed(self.steps), reversed(before), strict=True):
+            if isinstance(step, Permutation):
+                slope = slope[:, step.inverse_order]
+            elif isinstance(step, CouplingBlock):
+                slope = _through_coupling(step, came, slope)
+        if self.whitening is not None:
+            slope = slope @ self.whitening.matrix.T
+        return Slope(score.latent_norm(z), slope)
+
+    def _whiten(self, y: Tensor) -> Tensor:
+        return y if self.whitening is None else self.whitening(y)[0]
+
+
+def _through_coupling(block: CouplingBlock, x: Tensor, slope: Tensor) -> Tensor:
+    in1, in2 = x[:, : block.first], x[:, block.first :]
+    g1, g2 = slope[:, : block.first], slope[:, block.first :]
+    s1, t1 = block.subnet1(in1)
+    grown1 = in2 * torch.exp(s1)
+    out2 = grown1 + t1
+    s2, _ = block.subnet2(out2)
+    grow2 = torch.exp(s2)
+    at_out2 = g2 + _through_subnet(block.subnet2, out2, g1 * in1 * grow2, g1)
+    at_in1 = g1 * grow2 + _through_subnet(block.subnet1, in1, at_out2 * grown1, at_out2)
+    return torch.cat((at_in1, at_out2 * torch.exp(s1)), dim=1)
+
+
+def _through_subnet(net: Subnet, x: Tensor, at_s: Tensor, at_t: Tensor) -> Tensor:
+    """Carry slopes at s and t back to the input of their network, at ``x``."""
+    layers = list(net.layers)
+    passed = []
+    for layer in layers:
+        x = layer(x)
+        passed.append(x)
+    h, _ = x.chunk(2, dim=1)
+    slope = torch.cat((at_s * (2 / math.pi) / (1 + (h / net.clamp).square()), at_t), dim=1)
+    for layer, came in zip(reversed(layers), reversed(passed), strict=True):
+        if isinstance(layer, nn.Linear):
+            slope = slope @ layer.weight
+        else:  # written as a product with (came > 0), OpenVINO 2026.4 crashes when it compiles the graph
+            slope = torch.where(came > 0, slope, torch.zeros_like(slope))
+    return slope

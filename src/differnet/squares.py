@@ -1,0 +1,91 @@
+"""How a picture becomes the square that views are shown of, and which part of the square it is. In NumPy alone."""
+
+from __future__ import annotations
+
+import base64
+import io
+from functools import lru_cache
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from differnet.errors import ConfigError
+from differnet.images import Pixels, resize_square
+
+Box = tuple[int, int, int, int]  # top, left, height and width
+COVER = 127.0  # what stands where a picture is ignored
+PREFIX = "png:"
+LONGEST = 1024  # pixels that a mask keeps on its longer side
+
+
+class Framing(Protocol):
+    """In which frame pictures are, and the mask of what does not matter: see :class:`differnet.settings.Views`."""
+
+    @property
+    def frame(self) -> str:
+        """``"squash"`` or ``"pad"``."""
+
+    @property
+    def ignore(self) -> str | None:
+        """A mask as :func:`differnet.frame.encode` makes it."""
+
+
+@lru_cache(maxsize=16)
+def ignored_part(text: str, side: int, box: Box) -> npt.NDArray[np.bool_]:
+    """Return where a square is ignored whose picture lies in ``box``: booleans (side, side), not to be written to.
+
+    Raises :class:`ConfigError` for what is no mask.
+    """
+    try:
+        content = io.BytesIO(base64.b64decode(text.removeprefix(PREFIX), validate=True))
+        with Image.open(content, formats=("PNG",)) as opened:
+            if opened.mode != "1" or max(opened.size) > LONGEST:
+                raise ValueError(f"mode {opened.mode}, {opened.size}")
+            white = np.asarray(opened.convert("L"))
+    except (ValueError, OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ConfigError(f"ignore: not a mask that differnet.frame.encode made ({error})") from error
+    top, left, height, width = box
+    mask = np.zeros((side, side), dtype=bool)
+    inner = Image.fromarray(white).resize((width, height), Image.Resampling.BILINEAR)
+    mask[top : top + height, left : left + width] = np.asarray(inner) >= 128
+    return mask
+
+
+def to_square(pixels: Pixels, side: int, framing: Framing) -> npt.NDArray[np.float32]:
+    """Bring uint8 pixels (H, W, 3) to floats (3, side, side), values 0..255; what is ignored becomes grey."""
+    box = place(pixels.shape, side, framing)
+    square: npt.NDArray[np.float32] = _resize(pixels, side, box).transpose(2, 0, 1).astype(np.float32)
+    if framing.ignore is not None:
+        square[:, ignored_part(framing.ignore, side, box)] = COVER
+    return square
+
+
+def place(shape: tuple[int, ...], side: int, framing: Framing) -> Box:
+    """Return where a picture (H, W) lies in its square."""
+    if framing.frame == "squash":
+        return 0, 0, side, side
+    scale = side / max(shape[:2])
+    height, width = (max(1, round(scale * length)) for length in shape[:2])
+    return (side - height) // 2, (side - width) // 2, height, width
+
+
+def shown(heat: npt.NDArray[np.float32], shape: tuple[int, ...], framing: Framing) -> npt.NDArray[np.float32]:
+    """Return the part (h, w) of a map (side, side) in which a picture (H, W) lies; zero where it is ignored."""
+    side = heat.shape[-1]
+    box = place(shape, side, framing)
+    if framing.ignore is not None:
+        heat = np.where(ignored_part(framing.ignore, side, box), np.float32(0), heat)
+    top, left, height, width = box
+    return heat[top : top + height, left : left + width]
+
+
+def _resize(pixels: Pixels, side: int, box: Box) -> Pixels:
+    top, left, height, width = box
+    if (height, width) == (side, side):
+        return resize_square(pixels, side)
+    square = np.zeros((side, side, 3), dtype=np.uint8)
+    inner = Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR)
+    square[top : top + height, left : left + width] = np.asarray(inner)
+    return square

@@ -1,0 +1,1 @@
+"""The inspection station: what judges images where the camera is, without torch."""

@@ -1,0 +1,253 @@
+"""The folder that a station runs from: graphs, calibration, and a manifest that has the size and digest of every file.
+
+Nothing in it can run code: the manifest and the calibration are JSON, graphs are read as ONNX without foreign files or
+as OpenVINO without extensions. Digests tell damage and mixed-up files; they are no signature, so whoever can write to
+the folder decides what it says.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from differnet.calibrate import check_count, images_needed
+from differnet.engines import ENGINES, EngineName
+from differnet.errors import ModelFileError
+from differnet.standard import Order, Standard
+
+KIND, FORMAT = "differnet station", 1
+MANIFEST, CALIBRATION = "manifest.json", "calibration.json"
+SUFFIXES: Mapping[EngineName, tuple[str, ...]] = {"onnxruntime": (".onnx",), "openvino": (".xml", ".bin")}
+ROLES = ("score", "render", "map")
+_MOST = 16 * 2**20  # bytes of a manifest, most of them a mask
+_HALVES = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+
+Numbers = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class MapSettings:
+    """Heat maps: ``angles`` of the views they are averaged over, in radians, and the heat that is drawn as 1.
+
+    ``takes_features``: whether the graph wants the features of those views too, as one in floats does whose flow was
+    fitted to features in integers.
+    """
+
+    angles: tuple[float, ...]
+    scale: float
+    takes_features: bool
+
+
+@dataclass(frozen=True)
+class Drift:
+    """Brightness and sharpness (M,) of the calibration images, and the seed of the monitor."""
+
+    brightness: tuple[float, ...] = field(repr=False)
+    sharpness: tuple[float, ...] = field(repr=False)
+    seed: int
+
+
+@dataclass(frozen=True, eq=False)
+class Station:
+    """What :func:`read` found.
+
+    ``size``: side of a view in pixels; ``tiles``: n where pictures are cut into n x n; ``frame``, ``ignore``: see
+    :class:`differnet.settings.Views`; ``views`` (V, 3): angle, brightness and contrast of each scoring view. ``probe``:
+    features of :func:`probe_views` where the folder was made. ``maps``: nothing where the graph has none, for the
+    reason in ``no_maps``. ``graphs``: the bytes of each by its role. ``about``: the manifest.
+    """
+
+    engine: EngineName
+    size: int
+    tiles: int
+    frame: str
+    ignore: str | None
+    views: Numbers
+    standard: Standard
+    probe: Numbers
+    maps: MapSettings | None
+    no_maps: str
+    drift: Drift | None
+    graphs: Mapping[str, tuple[bytes, ...]] = field(repr=False)
+    about: Mapping[str, Any] = field(repr=False)
+    digest: str = ""
+
+
+def probe_views(size: int) -> Numbers:
+    """Return one view of fixed noise (1, 3, size, size), values 0..255, to compare machines with."""
+    noise: Numbers = 255 * np.random.Generator(np.random.PCG64(0)).random((1, 3, size, size), np.float32)
+    return noise
+
+
+def describe_files(contents: Mapping[str, bytes]) -> dict[str, dict[str, Any]]:
+    """Return size and digest of files by name, for the manifest."""
+    return {
+        name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        for name, content in sorted(contents.items())
+    }
+
+
+def names_of(role: str, engine: EngineName) -> tuple[str, ...]:
+    """Return the names of the files of a graph."""
+    return tuple(role + suffix for suffix in SUFFIXES[engine])
+
+
+def read(folder: str | Path) -> Station:
+    """Read a folder that ``differnet export`` wrote.
+
+    Raises :class:`ModelFileError` for anything else, and when a file is missing, has another size or digest than the
+    manifest says, or does not fit the others.
+    """
+    root = Path(folder)
+    text = _manifest(root)
+    try:
+        about = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ModelFileError(f"{root / MANIFEST}: not JSON ({error}); export the model again") from error
+    if not isinstance(about, dict) or about.get("kind") != KIND:
+        raise ModelFileError(
+            f"{root}: not the folder of a station; one that 'differnet export' wrote was wanted"
+        )
+    if about.get("format") != FORMAT:
+        raise ModelFileError(
+            f"{root}: format {about.get('format')!r}; this version reads format {FORMAT}, so export the model again or "
+            "install the differnet that wrote it"
+        )
+    try:
+        wanted = {str(name): (int(of["bytes"]), str(of["sha256"])) for name, of in about["files"].items()}
+        engine = about["engine"]
+        if engine not in ENGINES:
+            raise ValueError(f"engine {engine!r}; one of {', '.join(ENGINES)} was wanted")
+        roles = [role for role in ROLES if names_of(role, engine)[0] in wanted]
+        needed = {CALIBRATION, *(name for role in roles for name in names_of(role, engine))}
+        if needed != set(wanted) or "score" not in roles:
+            raise ValueError(f"files {sorted(wanted)}, where {sorted(needed)} were wanted")
+        contents = {name: _content(root / name, *of) for name, of in wanted.items()}
+        graphs = {role: tuple(contents[name] for name in names_of(role, engine)) for role in roles}
+        digest = hashlib.sha256(text).hexdigest()
+        return _build(about, json.loads(contents[CALIBRATION]), graphs, digest)
+    except ModelFileError:
+        raise
+    except _HALVES as error:
+        raise ModelFileError(
+            f"{root}: what is in it does not fit together ({error}); export the model again"
+        ) from error
+
+
+def _manifest(root: Path) -> bytes:
+    path = root / MANIFEST
+    if not root.is_dir():
+        raise ModelFileError(f"{root}: no such folder; one that 'differnet export' wrote was wanted")
+    if not path.is_file():
+        raise ModelFileError(f"{root}: has no {MANIFEST}; a folder that 'differnet export' wrote was wanted")
+    if path.stat().st_size > _MOST:
+        raise ModelFileError(f"{path}: {path.stat().st_size} bytes; no manifest is that large")
+    return path.read_bytes()
+
+
+def _content(path: Path, size: int, digest: str) -> bytes:
+    """Read a file whose size is known, so that a wrong one is told before it is read."""
+    if not path.is_file():
+        raise ModelFileError(f"{path}: missing; export the model again, or copy the folder whole")
+    found = path.stat().st_size
+    if found != size:
+        raise ModelFileError(f"{path}: {found} bytes where {size} were wanted; copy the folder again")
+    content = path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != digest:
+        raise ModelFileError(f"{path}: its digest is not the one in the manifest; copy the folder again")
+    return content
+
+
+def _build(
+    about: Mapping[str, Any],
+    calibration: Mapping[str, Any],
+    graphs: Mapping[str, tuple[bytes, ...]],
+    digest: str,
+) -> Station:
+    square, decision, maps = about["square"], about["decision"], about["maps"]
+    views = _numbers(about["views"], 3).astype(np.float32)
+    size, tiles = int(square["size"]), int(square["tiles"])
+    if not 16 <= size <= 4096 or not 1 <= tiles <= 8:
+        raise ValueError(f"views of {size} pixels in {tiles} x {tiles} tiles")
+    if square["frame"] not in ("squash", "pad") or decision["order"] not in get_args(Order):
+        raise ValueError(f"frame {square['frame']!r}, views in order {decision['order']!r}")
+    if (maps is None) != ("map" not in graphs):
+        raise ValueError("heat maps without a graph, or a graph without settings")
+    if "render" not in graphs and must_be_rendered(views, maps["angles"] if maps else ()):
+        raise ValueError("views that turn, and no graph that renders them")
+    found = calibration["view_scores"]
+    table = _numbers(found, len(found[0])) if found else np.empty((0, 0))
+    standard = Standard(
+        table,
+        len(views),
+        decision["order"],
+        float(decision["rate"]),
+        _or_nothing(decision["confidence"]),
+        _or_nothing(decision["review_rate"]),
+        int(decision["folds"]),
+    )
+    for rate in (standard.rate, standard.review_rate):
+        if rate is not None:
+            images_needed(rate, standard.confidence)
+    if len(table):
+        check_count(len(table), standard.rate, standard.confidence, standard.folds)
+    return Station(
+        engine=about["engine"],
+        size=size,
+        tiles=tiles,
+        frame=str(square["frame"]),
+        ignore=None if square["ignore"] is None else str(square["ignore"]),
+        views=views,
+        standard=standard,
+        probe=_numbers([calibration["probe"]], len(calibration["probe"])).astype(np.float32),
+        maps=None if maps is None else _map_settings(maps),
+        no_maps=str(about["no_maps"]),
+        drift=_drift(calibration["drift"], len(table)),
+        graphs=graphs,
+        about=about,
+        digest=digest,
+    )
+
+
+def must_be_rendered(views: npt.NDArray[Any], angles: Sequence[float]) -> bool:
+    """Whether some view (V, 3), or one that heat maps are made of, is not the square as it is."""
+    return bool((views != np.array([0, 1, 1], dtype=views.dtype)).any() or any(angles))
+
+
+def _map_settings(values: Mapping[str, Any]) -> MapSettings:
+    (angles,) = _numbers([values["angles"]], len(values["angles"]))
+    scale = float(values["scale"])
+    if len(angles) == 0 or not scale > 0 or not math.isfinite(scale):
+        raise ValueError(f"heat maps of {len(angles)} views at a scale of {scale}")
+    return MapSettings(tuple(float(angle) for angle in angles), scale, bool(values["takes_features"]))
+
+
+def _drift(values: Mapping[str, Any] | None, count: int) -> Drift | None:
+    if values is None:
+        return None
+    brightness, sharpness = _numbers([values["brightness"], values["sharpness"]], count)
+    return Drift(tuple(map(float, brightness)), tuple(map(float, sharpness)), int(values["seed"]))
+
+
+def _numbers(rows: Any, width: int) -> npt.NDArray[np.float64]:
+    """Return a table (N, width) of finite numbers; raises :class:`ValueError` for anything else."""
+    if not rows:
+        raise ValueError("an empty table")
+    table = np.array(rows, dtype=np.float64).reshape(len(rows), -1)
+    if table.shape != (len(rows), width) or not np.isfinite(table).all():
+        raise ValueError(
+            f"a table of shape {table.shape}, or with NaN, where ({len(rows)}, {width}) was wanted"
+        )
+    return table
+
+
+def _or_nothing(value: Any) -> float | None:
+    return None if value is None else float(value)

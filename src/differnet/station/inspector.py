@@ -1,0 +1,220 @@
+"""Judge images from the folder of a station, with NumPy, Pillow and ONNX Runtime or OpenVINO alone.
+
+What is computed is that of :class:`differnet.detector.DifferNet`: the picture in its square, the views of the model,
+their scores from the graph, and of these the score, p-value and verdict by the very code of the detector.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from differnet import squares, verdict
+from differnet.anytime import GROUP
+from differnet.calibrate import Threshold
+from differnet.drift import DriftMonitor
+from differnet.engines import Engine, open_graph
+from differnet.errors import ConfigError, ModelFileError, NumericalError
+from differnet.images import ImageLike, Pixels, load, stream
+from differnet.standard import Standard, ViewScores
+from differnet.station import folder as folders
+from differnet.threads import limit as thread_limit
+from differnet.verdict import Heat, Prediction
+
+_SAME_MACHINE = 0.02  # of the largest feature
+Count = int | Literal["auto"] | None
+Numbers = npt.NDArray[np.float32]
+
+
+class Inspector:
+    """A detector that was exported: ``Inspector("station").predict("part.png")``.
+
+    ``folder``: what ``differnet export`` wrote; ``threads``: how many a graph may use, where nothing what
+    :mod:`differnet.threads` says. One
+    object can be used by many threads. Raises :class:`ModelFileError` for a folder that cannot be trusted or
+    understood, :class:`MissingExtraError` without the package that runs its graphs, and :class:`NumericalError` when
+    they give other features here than where they were made.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], threads: int | None = None) -> None:
+        self.folder = os.fspath(folder)
+        self.station = folders.read(self.folder)
+        self._engines: dict[str, Engine] = {
+            role: open_graph(self.station.engine, files, thread_limit() if threads is None else threads)
+            for role, files in self.station.graphs.items()
+        }
+        self._check_machine()
+
+    def __repr__(self) -> str:
+        theta = "none" if self.threshold is None else f"{self.threshold:.4g}"
+        station = self.station
+        return (
+            f"Inspector({self.folder!r}: {station.engine}, {len(station.views)} views, threshold {theta}, "
+            f"{station.digest[:12]})"
+        )
+
+    @property
+    def standard(self) -> Standard:
+        """What scores are judged by."""
+        return self.station.standard
+
+    @property
+    def promise(self) -> Threshold | None:
+        """The threshold with the false-alarm rate it promises."""
+        return self.station.standard.threshold()
+
+    @property
+    def threshold(self) -> float | None:
+        """theta of eq. 6, or nothing when no good images were held out."""
+        promise = self.promise
+        return None if promise is None else promise.value
+
+    def predict(self, image: ImageLike, heat_map: bool = False, views: Count = None) -> Prediction:
+        """Judge one image (a path, an array (H, W, 3) or a PIL image), with its heat map on request.
+
+        ``views``: a number scores exactly that many (``None``: all of the folder); ``"auto"`` stops as soon as the
+        verdict is certain. Raises :class:`ImageError` for what is no image and :class:`ConfigError` for views or maps
+        that the folder has not.
+        """
+        return next(self.predict_iter([image], heat_map, views))
+
+    def predict_iter(
+        self, images: ImageLike | Iterable[ImageLike], heat_map: bool = False, views: Count = None
+    ) -> Iterator[Prediction]:
+        """Judge the images of a stream, in order and in constant memory; see :meth:`predict`."""
+        early = views == "auto"
+        count = self._count(None if views == "auto" else views)
+        verdict.threshold_for(self.station, count)  # refuse at once
+        if early:
+            verdict.check_early(self.station)
+        if heat_map and self.station.maps is None:
+            raise ConfigError(f"{self.folder} has no heat maps: {self.station.no_maps}")
+        return (self._judge(load(image), heat_map, count, early) for image in stream(images))
+
+    def view_scores(self, image: ImageLike, views: int | None = None) -> ViewScores:
+        """Return the score of each scoring view (V,), or of the first ``views``; their mean is tau(x) of eq. 5."""
+        groups = self._groups(self._tiles(load(image)), self._count(views))
+        return np.concatenate(list(groups))
+
+    def localize(self, image: ImageLike) -> Heat:
+        """Return the heat map (H, W); 1 is the peak of a typical good image, the same for all."""
+        if self.station.maps is None:
+            raise ConfigError(f"{self.folder} has no heat maps: {self.station.no_maps}")
+        pixels = load(image)
+        return self._heat_map(pixels, self._tiles(pixels))
+
+    def drift_monitor(self, alpha: float = 0.01) -> DriftMonitor:
+        """Return what watches a stream for a change against the calibration images (:mod:`differnet.drift`)."""
+        found = self.station.drift
+        if found is None:
+            raise ConfigError(f"{self.folder} does not say how bright and sharp its calibration images were")
+        scores = self.station.standard.calibration()
+        return DriftMonitor(scores, found.brightness, found.sharpness, alpha, found.seed)
+
+    def _judge(self, pixels: Pixels, heat_map: bool, count: int, early: bool) -> Prediction:
+        tiles = self._tiles(pixels)
+        groups = self._groups(tiles, count)
+        if early:
+            found = verdict.as_soon_as_certain(self.station, groups)
+        else:
+            found = verdict.after_all(self.station, np.concatenate(list(groups)))
+        return replace(found, heat_map=self._heat_map(pixels, tiles)) if heat_map else found
+
+    def _count(self, views: int | None) -> int:
+        """Return how many scoring views are meant; raises :class:`ConfigError` for what the folder has not."""
+        known, order = len(self.station.views), self.station.standard.order
+        if views is None:
+            return known
+        is_number = isinstance(views, (int, np.integer)) and views >= 1
+        if is_number and order == "upright":
+            return known
+        if not is_number or views > known or (order == "even" and views != known):
+            raise ConfigError(f"views = {views!r}: the folder was exported with {known} {order} view(s)")
+        return int(views)
+
+    def _tiles(self, pixels: Pixels) -> list[Numbers]:
+        """Return the pieces (1, 3, S, S) of a picture, row by row."""
+        station, size = self.station, self.station.size
+        square = squares.to_square(pixels, station.tiles * size, station)
+        steps = range(0, station.tiles * size, size)
+        return [
+            np.ascontiguousarray(square[None, :, top : top + size, left : left + size])
+            for top in steps
+            for left in steps
+        ]
+
+    def _groups(self, tiles: list[Numbers], count: int) -> Iterator[ViewScores]:
+        """Yield the scores of the first ``count`` views, ``GROUP`` at a time; of tiles the most anomalous counts."""
+        for start in range(0, count, GROUP):
+            shown = self.station.views[start : min(start + GROUP, count)]
+            norms = [
+                self._engines["score"].run({"views": self._render(tile, shown)})["norms"] for tile in tiles
+            ]
+            scores: ViewScores = np.max(norms, axis=0).astype(np.float64)
+            if not np.isfinite(scores).all():
+                raise NumericalError("the score of a view is not finite")
+            yield scores
+
+    def _render(self, tile: Numbers, shown: Numbers) -> Numbers:
+        if not folders.must_be_rendered(shown, ()):
+            return np.repeat(tile, len(shown), axis=0)
+        angles, brightness, contrast = shown.T
+        inputs = {"square": tile, "angles": angles, "brightness": brightness, "contrast": contrast}
+        return self._engines["render"].run({k: np.ascontiguousarray(v) for k, v in inputs.items()})["views"]
+
+    def _heat_map(self, pixels: Pixels, tiles: list[Numbers]) -> Heat:
+        settings = self.station.maps
+        if settings is None:
+            raise ConfigError(f"{self.folder} has no heat maps: {self.station.no_maps}")
+        turned = np.array([(angle, 1, 1) for angle in settings.angles], dtype=np.float32)
+        parts = []
+        for tile in tiles:
+            inputs = {"views": self._render(tile, turned)}
+            if settings.takes_features:
+                inputs["features"] = self._engines["score"].run(inputs)["features"]
+            parts.append(self._engines["map"].run(inputs)["heat"])
+        n = self.station.tiles
+        heat = np.block([parts[row : row + n] for row in range(0, n * n, n)])
+        if not np.isfinite(heat).all():
+            raise NumericalError("a heat map has NaN or infinite values")
+        part = squares.shown(heat.astype(np.float32), pixels.shape, self.station)
+        drawn: Heat = enlarge(part, pixels.shape[:2]) / np.float32(settings.scale)
+        return drawn
+
+    def _check_machine(self) -> None:
+        """Refuse to judge where the graph gives other features than where it was made."""
+        found = self._engines["score"].run({"views": folders.probe_views(self.station.size)})
+        if set(found) != {"norms", "features"} or found["features"].shape != self.station.probe.shape:
+            raise ModelFileError(
+                f"{self.folder}: the graph does not give the norms and features of its manifest"
+            )
+        wanted = self.station.probe
+        apart = float(np.abs(found["features"] - wanted).max() / max(float(np.abs(wanted).max()), 1e-12))
+        if not apart <= _SAME_MACHINE:
+            raise NumericalError(
+                f"the graph gives features here that differ by {apart:.1%} from those where it was made; export on "
+                "this kind of machine, or in floats"
+            )
+
+
+def enlarge(part: Numbers, shape: tuple[int, ...]) -> Heat:
+    """Bring a map (h, w) bilinearly to (H, W), pixel centres on pixel centres, the rim continued."""
+    rows, columns = (_weights(wanted, found) for wanted, found in zip(shape, part.shape, strict=True))
+    enlarged: Heat = rows @ part @ columns.T
+    return enlarged
+
+
+def _weights(wanted: int, found: int) -> Numbers:
+    """Return how much each of ``found`` pixels counts for each of ``wanted``: (wanted, found)."""
+    at = np.clip((np.arange(wanted) + 0.5) * (found / wanted) - 0.5, 0, found - 1)
+    low = at.astype(int)
+    high, rest = np.minimum(low + 1, found - 1), (at - low).astype(np.float32)
+    weights = np.zeros((wanted, found), dtype=np.float32)
+    np.add.at(weights, (np.arange(wanted), low), 1 - rest)
+    np.add.at(weights, (np.arange(wanted), high), rest)
+    return weights
