@@ -38,7 +38,8 @@ Each model was exported and checked on 20 training images. Then each of {count} 
 by the detector and by its stations in one process, one after the other, decoding included, {thread_text};
 who came first changed from image to image. **Other work took {others:.0%} of the machine meanwhile**, so
 milliseconds say little by themselves. The ratios do: of what the detector took for an image to what the other took
-for the same one, the median over images.
+for the same one, the median over images; that of processor time is the better one, since a detector hands images to
+a thread that decodes them and on a busy machine waits for its turn (the times with heat maps are by the clock alone).
 
 {sections}
 
