@@ -11,15 +11,15 @@ import pytest
 
 SOURCE = Path(__file__).parent.parent / "src" / "differnet"
 ORDER = [
-    "errors", "settings", "config", "seeds", "threads", "heap", "whole", "storage", "pixels", "deep_png", "decoding",
-    "images", "squares", "frame", "anytime", "engines",
+    "errors", "settings", "config", "seeds", "threads", "heap", "locks", "whole", "storage", "pixels", "deep_png",
+    "decoding", "images", "squares", "frame", "anytime", "engines",
     "samples", "tables", "layouts", "datasets", "synthetic", "views", "weights",
-    "backbone", "runtime", "graph_check", "openvino_runtime",
+    "backbone", "torch_runtime", "graph_check", "openvino_runtime",
     "onnx_runtime", "placement", "quantize", "reading", "gaussian",
     "flow", "score", "slopes",
     "metrics", "known", "groups", "calibrate", "standard", "gate", "light", "drift", "train", "features", "bank",
     "record", "evidence", "choice", "trial", "localize", "graphs", "formats", "artifact",
-    "verdict", "station.folder", "station.inspector",
+    "verdict", "station.folder", "station.inspector", "runtime",
     "service.inspection", "service.tables", "service.migrations.versions.v0001_inspections", "service.migrations.env",
     "service.database", "service.kept", "service.retention", "service.store", "service.page_files",
     "scorer", "preparing", "fitting", "crossfit", "recalibrate", "conversion",
@@ -34,11 +34,11 @@ ORDER = [
 LEAVES = {
     "heap",
     "whole",
+    "locks",
     "deep_png",
     "pixels",
     "seeds",
     "threads",
-    "storage",
     "flow",
     "score",
     "metrics",
@@ -53,7 +53,7 @@ LEAVES = {
     "drift",
     "engines",
 }
-TORCH_FREE = ["station.folder", "station.inspector"]  # and all that they import
+TORCH_FREE = ["runtime"]  # and all that they import
 FOREIGN = {"numpy", "PIL", "onnxruntime", "openvino"}  # what a station has installed
 SERVED = [module for module in ORDER if module.startswith("service.")]
 SERVING = {"fastapi", "starlette", "uvicorn", "pydantic", "sqlalchemy", "alembic", "prometheus_client"}
