@@ -136,7 +136,7 @@ export class List {
       el("td", {}, badge(verdictOf(row))),
       el("td", {}, word),
       el("td", { class: "figure" }, number(row.score)),
-      el("td", { class: "figure" }, percent(row.p_value)),
+      el("td", { class: "figure chance" }, percent(row.p_value)),
       el("td", { class: "long", title: row.file_name ?? "" }, ...(all ? [el("b", {}, row.model), " "] : []), row.error ?? row.file_name ?? row.source ?? ""),
     ];
     const line = el("tr", { "data-id": row.id, class: picked ? "picked" : "" }, ...cells);

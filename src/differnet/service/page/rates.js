@@ -80,10 +80,9 @@ export class Rates {
   }
 
   show(found) {
-    const changed = KINDS.reduce((sum, name) => sum + Math.max(0, found.after[name] - found.before[name]), 0);
-    const many = Math.max(changed, found.changed.length);
+    const many = found.changes ?? found.changed.length;
     const told = found.last
-      ? `Of the last ${plural(found.last, "part", "parts")}, ${many ? plural(many, "would have been judged otherwise.", "would have been judged otherwise.") : "none would have been judged otherwise."}`
+      ? `Of the last ${plural(found.last, "part", "parts")}, ${many ? count(many) : "none"} would have been judged otherwise.`
       : "No part was inspected yet, so nothing can be compared.";
     const review = found.review_threshold === null || found.review_threshold === undefined ? "" : `, to review from ${number(found.review_threshold)}`;
     const limit = `Rejected from a score of ${number(found.threshold)}${review} (now ${number(this.now.threshold)}).`;
@@ -105,7 +104,7 @@ export class Rates {
     const items = changed.map((one) => el("li", {},
       el("button", { type: "button", class: "pick", onclick: () => this.pick(one.id) }, `Part ${count(one.seq)}`),
       badge(VERDICTS[one.verdict_before ?? "none"]), "→", badge(VERDICTS[one.verdict_after ?? "none"])));
-    return [el("h3", {}, "Parts that would change"), el("ul", { class: "changes" }, ...items)];
+    return [el("h3", {}, "The newest parts that would change"), el("ul", { class: "changes" }, ...items)];
   }
 
   pick(id) {

@@ -76,7 +76,7 @@ export class Stage {
     $("part").replaceChildren(...this.caption(lost, found));
     $("stage").classList.toggle("not-live", lost);
     $("past").hidden = !past;
-    if (past) $("past-text").textContent = `Looking back at part ${count(row.seq)}. This is not the part at the line.`;
+    if (past) $("past-text").textContent = `Looking back at part ${count(row.seq)}: not the part at the line`;
     $("operator").replaceChildren(...this.operatorWords());
     for (const id of ["good", "defective", "take-back"]) $(id).disabled = !row || (id === "take-back" && !row.operator);
     $("note").disabled = !row;
@@ -93,7 +93,8 @@ export class Stage {
     const file = row.file_name ? el("span", { class: "file" }, row.file_name) : null;
     if (lost) return [el("b", {}, `Not live: do not rely on it. Last known is ${verdictOf(row).word} for part ${count(row.seq)}.`), time, age];
     const says = this.isIdle() ? "No part came for a while; this is the last one." : found.says;
-    return [name, time, age, file, el("span", { class: "says" }, says), el("span", { class: "how" }, unusual(row))].filter(Boolean);
+    const how = el("span", { class: "how" }, el("span", { class: "says" }, says), " ", unusual(row));
+    return [name, time, age, file, how].filter(Boolean);
   }
 
   operatorWords() {

@@ -21,7 +21,7 @@ export const disagrees = (row) =>
 
 const whole = new Intl.NumberFormat(undefined, { maximumFractionDigits: 0 });
 const digits = new Intl.NumberFormat(undefined, { maximumSignificantDigits: 4 });
-const share = new Intl.NumberFormat(undefined, { style: "percent", maximumFractionDigits: 2 });
+const share = new Intl.NumberFormat(undefined, { style: "percent", maximumSignificantDigits: 3 });
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
 const dated = new Intl.DateTimeFormat(undefined, { day: "2-digit", month: "short", hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
 
