@@ -22,6 +22,9 @@ ORDER = [
     "verdict", "station.folder", "station.inspector", "runtime",
     "service.inspection", "service.tables", "service.migrations.versions.v0001_inspections", "service.migrations.env",
     "service.database", "service.kept", "service.retention", "service.store", "service.page_files",
+    "service.limits", "service.picture", "service.rates", "service.served", "service.line", "service.metrics",
+    "service.logs", "service.keys", "service.events", "service.guard", "service.schemas", "service.running",
+    "service.inspect_routes", "service.record_routes", "service.model_routes", "service.app", "service.serving",
     "scorer", "preparing", "fitting", "crossfit", "recalibrate", "conversion",
     "detector", "export", "demo", "pictures", "charts", "findings", "report", "maps", "evaluate", "evaluation_files",
     "stopwatch", "plans", "published", "reproduction", "reports", "targets", "reproduction_files",
@@ -29,7 +32,7 @@ ORDER = [
     "baselines.ganomaly", "baselines.dsebm", "baselines.adgan", "baselines.peers", "baselines.peer_flows",
     "baselines.catalogue", "cells", "compare", "comparison_table",
     "journal", "rows", "showcase", "watch", "console", "telling", "options", "deciding", "reproduce_command",
-    "compare_command", "score_command", "export_command", "cli", "__main__",
+    "compare_command", "score_command", "export_command", "serve_command", "cli", "__main__",
 ]  # fmt: skip
 LEAVES = {
     "heap",
