@@ -19,6 +19,36 @@ Images = Annotated[
     Path | None,
     typer.Option("--images", help="Folder of kept images (default: beside the file of the record)."),
 ]
+Folders = Annotated[
+    list[Path] | None, typer.Argument(help="Folders that 'differnet export' wrote, one a model.")
+]
+Names = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME=FOLDER", help="A model by another name than its folder's."),
+]
+Host = Annotated[str, typer.Option(help="Address to listen at.")]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="Port; 0: any that is free.")]
+Keys = Annotated[Path | None, typer.Option(help="File of the SHA-256 of API keys; see 'differnet make-key'.")]
+WithoutKeys = Annotated[
+    bool, typer.Option("--without-keys", help="Let everybody in, though others can reach --host.")
+]
+AllowHost = Annotated[
+    list[str] | None,
+    typer.Option(help="Name by which browsers and cameras call this machine; repeatable."),
+]
+Queue = Annotated[int, typer.Option(min=0, help="Requests that may wait; further ones get 429.")]
+Workers = Annotated[int, typer.Option(min=1, help="Images judged at the same time.")]
+KeepImages = Annotated[str, typer.Option(help="Of which inspections images are kept: none, flagged, all.")]
+MaxAge = Annotated[float | None, typer.Option(min=0, help="Forget inspections that are older.")]
+MaxBytes = Annotated[int | None, typer.Option(min=0, help="Forget the oldest images beyond that.")]
+MaxImage = Annotated[int, typer.Option(min=1, help="The most bytes of an image.")]
+MaxPixels = Annotated[int, typer.Option(min=1, help="The most pixels of an image.")]
+Timeout = Annotated[float, typer.Option(min=0.1, help="Seconds to receive an image, and to judge it.")]
+ForgetRates = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME", help="Judge by the rates of the folder again; repeatable."),
+]
+LogLevel = Annotated[str, typer.Option(help="debug, info, warning or error.")]
 _DEFAULT = "sqlite:///differnet.sqlite3"
 
 
@@ -36,48 +66,25 @@ def _with_extra() -> Iterator[None]:
 
 
 def serve(
-    folders: Annotated[
-        list[Path] | None, typer.Argument(help="Folders that 'differnet export' wrote, one a model.")
-    ] = None,
-    name: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=FOLDER", help="A model by another name than its folder's."),
-    ] = None,
-    host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0: any that is free.")] = 8000,
+    folders: Folders = None,
+    name: Names = None,
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
     store: Store = _DEFAULT,
     images: Images = None,
-    keys: Annotated[
-        Path | None, typer.Option(help="File of the SHA-256 of API keys; see 'differnet make-key'.")
-    ] = None,
-    without_keys: Annotated[
-        bool, typer.Option("--without-keys", help="Let everybody in, though others can reach --host.")
-    ] = False,
-    allow_host: Annotated[
-        list[str] | None,
-        typer.Option(help="Name by which browsers and cameras call this machine; repeatable."),
-    ] = None,
-    queue: Annotated[int, typer.Option(min=0, help="Requests that may wait; further ones get 429.")] = 64,
-    workers: Annotated[int, typer.Option(min=1, help="Images judged at the same time.")] = 2,
-    keep_images: Annotated[
-        str, typer.Option(help="Of which inspections images are kept: none, flagged, all.")
-    ] = "flagged",
-    max_age_days: Annotated[
-        float | None, typer.Option(min=0, help="Forget inspections that are older.")
-    ] = None,
-    max_bytes: Annotated[
-        int | None, typer.Option(min=0, help="Forget the oldest images beyond that.")
-    ] = None,
-    max_image_bytes: Annotated[int, typer.Option(min=1, help="The most bytes of an image.")] = 32 * 2**20,
-    max_pixels: Annotated[int, typer.Option(min=1, help="The most pixels of an image.")] = 50_000_000,
-    timeout: Annotated[
-        float, typer.Option(min=0.1, help="Seconds to receive an image, and to judge it.")
-    ] = 30,
-    forget_rates: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="Judge by the rates of the folder again; repeatable."),
-    ] = None,
-    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+    keys: Keys = None,
+    without_keys: WithoutKeys = False,
+    allow_host: AllowHost = None,
+    queue: Queue = 64,
+    workers: Workers = 2,
+    keep_images: KeepImages = "flagged",
+    max_age_days: MaxAge = None,
+    max_bytes: MaxBytes = None,
+    max_image_bytes: MaxImage = 32 * 2**20,
+    max_pixels: MaxPixels = 50_000_000,
+    timeout: Timeout = 30,
+    forget_rates: ForgetRates = None,
+    log_level: LogLevel = "info",
 ) -> None:
     """Serve models over HTTP, with a page for operators and a record of every inspection."""
     with guarded(), _with_extra():

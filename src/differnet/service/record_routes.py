@@ -32,15 +32,20 @@ _TYPES = {
 }
 _PICTURE: dict[str, Any] = {"type": "string", "format": "binary"}
 _STEP = 2**16
+_MISSING: dict[int | str, dict[str, Any]] = {
+    404: {"model": ErrorBody, "description": "Not there, or not kept."}
+}
 
 
 def routes(service: Service) -> APIRouter:
     """Return the routes."""
     router = APIRouter(prefix="/v1", tags=["record"], responses=errors())
-    missing: dict[int | str, dict[str, Any]] = {
-        404: {"model": ErrorBody, "description": "Not there, or not kept."}
-    }
+    _add_lists(router, service)
+    _add_single(router, service)
+    return router
 
+
+def _add_lists(router: APIRouter, service: Service) -> None:
     @router.get("/inspections", response_model=Page)
     def inspections(
         model: Of = None,
@@ -55,33 +60,7 @@ def routes(service: Service) -> APIRouter:
         rows = service.store.list(model, verdict, operator, since, until, before_seq, limit + 1)
         return {"inspections": rows[:limit], "next": rows[limit - 1].seq if len(rows) > limit else None}
 
-    @router.get("/inspections/{id}", response_model=Inspection, responses=missing)
-    def inspection(id: Id) -> Any:
-        """Return one inspection."""
-        return _row(service, id)
-
-    @router.get(
-        "/inspections/{id}/image", response_class=Response, responses=missing | _pictures(*_TYPES.values())
-    )
-    def image(id: Id) -> Response:
-        """Return the image as it was received."""
-        return _file(service, _row(service, id).image)
-
-    @router.get("/inspections/{id}/map", response_class=Response, responses=missing | _pictures("image/png"))
-    def heat_map(id: Id) -> Response:
-        """Return the heat map, to lay over the image."""
-        return _file(service, _row(service, id).heat_map)
-
-    @router.put("/inspections/{id}/operator", response_model=Inspection, responses=missing)
-    def operator(id: Id, body: OperatorBody) -> Any:
-        """Note what an operator says of a part, or take it back."""
-        row = service.store.confirm(id, body.verdict, body.note)
-        if row is None:
-            raise HTTPException(404, f"no inspection {id}")
-        service.hub.tell("operator", row.model, jsonable_encoder(asdict(row)))
-        return row
-
-    @router.get("/models/{name}/counts", response_model=CountsBody, responses=missing)
+    @router.get("/models/{name}/counts", response_model=CountsBody, responses=_MISSING)
     def counts(
         name: Name,
         since: datetime | None = None,
@@ -100,7 +79,7 @@ def routes(service: Service) -> APIRouter:
     @router.get(
         "/models/{name}/good-images",
         response_class=Response,
-        responses=missing | _pictures("application/zip"),
+        responses=_MISSING | _pictures("application/zip"),
     )
     def good_images(name: Name) -> Response:
         """Return the images that operators confirmed as good, each once, as a ZIP to calibrate or fit anew with."""
@@ -109,7 +88,33 @@ def routes(service: Service) -> APIRouter:
         chunks = _zipped(service.store.good_images(name))
         return StreamingResponse(chunks, media_type="application/zip", headers=disposition)
 
-    return router
+
+def _add_single(router: APIRouter, service: Service) -> None:
+    @router.get("/inspections/{id}", response_model=Inspection, responses=_MISSING)
+    def inspection(id: Id) -> Any:
+        """Return one inspection."""
+        return _row(service, id)
+
+    @router.get(
+        "/inspections/{id}/image", response_class=Response, responses=_MISSING | _pictures(*_TYPES.values())
+    )
+    def image(id: Id) -> Response:
+        """Return the image as it was received."""
+        return _file(service, _row(service, id).image)
+
+    @router.get("/inspections/{id}/map", response_class=Response, responses=_MISSING | _pictures("image/png"))
+    def heat_map(id: Id) -> Response:
+        """Return the heat map, to lay over the image."""
+        return _file(service, _row(service, id).heat_map)
+
+    @router.put("/inspections/{id}/operator", response_model=Inspection, responses=_MISSING)
+    def operator(id: Id, body: OperatorBody) -> Any:
+        """Note what an operator says of a part, or take it back."""
+        row = service.store.confirm(id, body.verdict, body.note)
+        if row is None:
+            raise HTTPException(404, f"no inspection {id}")
+        service.hub.tell("operator", row.model, jsonable_encoder(asdict(row)))
+        return row
 
 
 def _row(service: Service, identity: str) -> Inspection:
