@@ -174,7 +174,7 @@ def serving(station, folder, *more, headers=None):
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
-    """Good and defective parts as files, larger than the model's input."""
+    """Good and defective parts as files."""
     folder, found = tmp_path_factory.mktemp("pictures"), {"good": [], "defective": []}
     for index in range(12):
         for kind, pixels in (
@@ -182,7 +182,7 @@ def pictures(tmp_path_factory):
             ("defective", defective_image(40 + index)[0]),
         ):
             path = folder / f"{kind}-{index:02}.png"
-            Image.fromarray(pixels).resize((256, 256), Image.Resampling.BICUBIC).save(path)
+            Image.fromarray(pixels).save(path)
             found[kind].append(path)
     return found
 
