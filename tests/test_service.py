@@ -406,6 +406,7 @@ def test_listeners_hear_what_happens_and_are_let_go(tiny_station, tmp_path):
         assert ready.wait(10)
         time.sleep(0.3)
         late = send(client, bad_part()).json()
+        time.sleep(1)
         client.put(f"/v1/inspections/{late['id']}/operator", json={"verdict": "defective"})
         client.post("/v1/models/tiny/drift/reset")
         again = threading.Thread(
@@ -451,7 +452,7 @@ def test_the_state_of_the_monitor_outlives_a_restart(tiny_station, tmp_path):
 def test_answers_carry_ids_and_headers_and_nothing_foreign(client):
     answer = client.get("/v1/models", headers={"X-Request-ID": "line-3.17"})
     assert answer.headers["x-request-id"] == "line-3.17"
-    assert client.get("/v1/models", headers={"X-Request-ID": "a b\t"}).headers["x-request-id"] != "a b\t"
+    assert client.get("/v1/models", headers={"X-Request-ID": "a b"}).headers["x-request-id"] != "a b"
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert "sandbox" in answer.headers["content-security-policy"]
     assert "sandbox" not in client.get("/").headers["content-security-policy"]
