@@ -14,6 +14,8 @@ people expect. A message says what was found, what was wanted and what to do::
     ├── QuantizationError  (ArithmeticError)    8-bit integers that move the scores too far
     ├── ExportError        (ArithmeticError)    graphs that judge otherwise than the detector they were made from
     ├── NumericalError     (ArithmeticError)    a NaN or an infinity, with the place it came from
+    ├── StoreError         (RuntimeError)       a record of inspections that cannot be read or written
+    ├── DuplicateError     (ValueError)         an inspection that is recorded already
     └── MissingExtraError  (ImportError)        an optional package, with the pip command
 
     DifferNetWarning       (UserWarning)        something that is weaker than it looks
@@ -64,6 +66,14 @@ class QuantizationError(DifferNetError, ArithmeticError):
 
 class ExportError(DifferNetError, ArithmeticError):
     """The graphs of a station give other scores or verdicts than the detector; the message has the figures."""
+
+
+class StoreError(DifferNetError, RuntimeError):
+    """The record of inspections cannot be reached, read or written."""
+
+
+class DuplicateError(DifferNetError, ValueError):
+    """An inspection with this key is recorded already."""
 
 
 class MissingExtraError(DifferNetError, ImportError):

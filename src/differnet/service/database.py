@@ -1,0 +1,127 @@
+"""The database of the record: how it is opened, and brought to the tables that this version knows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.util.exc import CommandError
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+
+from differnet.errors import ConfigError, MissingExtraError, StoreError
+
+_WAIT = 30  # seconds for which a writer waits for another
+_LOCK = 0x64696666  # of PostgreSQL's advisory locks: whose turn it is to write
+
+
+def connect(url: str) -> Engine:
+    """Open the database at ``url``, SQLite's or PostgreSQL's, with tables of the newest form.
+
+    Raises :class:`ConfigError` for another URL, :class:`MissingExtraError` without what talks to PostgreSQL, and
+    :class:`StoreError` for a database that cannot be reached or that a newer version wrote.
+    """
+    engine = _engine(url)
+    try:
+        with writing(engine) as connection:
+            config = Config(attributes={"connection": connection})
+            config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+            config.set_main_option("path_separator", "os")
+            command.upgrade(config, "head")
+    except CommandError as error:
+        engine.dispose()
+        raise StoreError(
+            f"{shown(url)}: its tables are of a version that this one does not know ({error}); install the differnet "
+            "that wrote them, or a newer one"
+        ) from error
+    except StoreError:
+        engine.dispose()
+        raise
+    return engine
+
+
+def shown(url: str) -> str:
+    """Return the URL without its password."""
+    return make_url(url).render_as_string(hide_password=True)
+
+
+def sqlite_file(url: str) -> Path | None:
+    """Return the file of an SQLite database, nothing for another; raises :class:`ConfigError` for no URL."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise ConfigError(
+            f"{url!r}: no URL of a database; one such as sqlite:///record.sqlite3 was wanted"
+        ) from error
+    if parsed.get_backend_name() != "sqlite":
+        return None
+    if parsed.database in (None, "", ":memory:"):
+        raise ConfigError("a record in memory would be lost; give a file: sqlite:///record.sqlite3")
+    return Path(str(parsed.database))
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """Begin a transaction that alone may write, and commit it; what it wrote is then on disk.
+
+    One after the other, also from other processes: so rows can be seen in the order of their numbers.
+    """
+    with _said(engine), engine.begin() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+        yield connection
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """Begin a transaction that waits for no writer."""
+    with _said(engine), engine.connect().execution_options(reads=True) as connection:
+        yield connection
+
+
+@contextmanager
+def _said(engine: Engine) -> Iterator[None]:
+    try:
+        yield
+    except SQLAlchemyError as error:
+        reason = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
+        raise StoreError(
+            f"{engine.url.render_as_string(hide_password=True)}: {reason}; is it there, and may it be written to?"
+        ) from error
+
+
+def _engine(url: str) -> Engine:
+    path = sqlite_file(url)
+    options: dict[str, Any] = {"connect_args": {"timeout": _WAIT}} if path else {"pool_pre_ping": True}
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    elif make_url(url).get_backend_name() != "postgresql":
+        raise ConfigError(
+            f"{shown(url)}: SQLite (sqlite:///FILE) or PostgreSQL (postgresql+psycopg://...) was wanted"
+        )
+    try:
+        engine = create_engine(url, **options)
+    except (ImportError, NoSuchModuleError) as error:
+        raise MissingExtraError(f"{shown(url)}: {error}: pip install 'differnet[postgres]'") from error
+    if path is not None:
+        event.listen(engine, "connect", _prepare)
+        event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _prepare(connection: Any, _: Any) -> None:
+    """A committed row must outlive a power cut, and readers must not wait for writers."""
+    cursor = connection.cursor()
+    for pragma in ("journal_mode = WAL", "synchronous = FULL", f"busy_timeout = {1000 * _WAIT}"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin(connection: Connection) -> None:
+    """A writer asks for its turn at once: one that read first would be refused instead of waiting."""
+    reads = connection.get_execution_options().get("reads", False)
+    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")

@@ -1,0 +1,75 @@
+"""One inspection, as it is recorded and answered."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Literal
+
+Judgement = Literal["OK", "review", "NG", "error"]
+Operator = Literal["good", "defective"]
+JUDGEMENTS: tuple[Judgement, ...] = ("OK", "review", "NG", "error")
+OPERATORS: tuple[Operator, ...] = ("good", "defective")
+
+
+def new_id() -> str:
+    """Return 32 random hexadecimal digits."""
+    return uuid.uuid4().hex
+
+
+def now() -> datetime:
+    """Return the time in UTC."""
+    return datetime.now(timezone.utc)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inspection:
+    """What was said of one image, by what, and what an operator said of it afterwards.
+
+    ``seq``: given by the record when it is added, increasing with the order in which rows can be seen. ``source``: by
+    which way it came ("http", "watch"); ``source_key``: what this way knows it by, recorded at most once for a model.
+    ``image_digest``: SHA-256 of the bytes as they were received. ``views``: how many were looked at, ``early`` with
+    ``views="auto"``. ``rate``, ``confidence``, ``review_rate``: what the thresholds were chosen by. ``verdict``:
+    nothing when the model has no threshold, "error" when the image could not be judged, for the reason in ``error``.
+    ``drift``: what the monitor said while it was in alarm. ``image``, ``heat_map``: files below the folder of the
+    record, where they were kept.
+    """
+
+    model: str
+    model_digest: str
+    source: str
+    image_digest: str
+    verdict: Judgement | None
+    id: str = field(default_factory=new_id)
+    seq: int = 0
+    time: datetime = field(default_factory=now)
+    source_key: str | None = None
+    file_name: str | None = None
+    score: float | None = None
+    p_value: float | None = None
+    percent: float | None = None
+    threshold: float | None = None
+    review_threshold: float | None = None
+    rate: float | None = None
+    confidence: float | None = None
+    review_rate: float | None = None
+    views: int = 0
+    early: bool = False
+    error: str | None = None
+    drift: str | None = None
+    operator: Operator | None = None
+    operator_time: datetime | None = None
+    note: str | None = None
+    image: str | None = None
+    heat_map: str | None = None
+    kept_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Rates:
+    """The rates that a model judges by, as somebody applied them."""
+
+    rate: float
+    confidence: float | None = None
+    review_rate: float | None = None

@@ -1,0 +1,116 @@
+"""Files that appear whole or not at all, with the standard library alone."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+
+def write_whole(path: str | Path, *parts: bytes | memoryview) -> None:
+    """Write ``parts``, one after the other, to a temporary file, flush it to disk and rename it over ``path``.
+
+    On any failure ``path`` is as it was before, and the error names it.
+    """
+    with _replacing(Path(path)) as file:
+        for part in parts:
+            file.write(part)
+
+
+@contextmanager
+def growing(path: str | Path) -> Iterator[IO[str]]:
+    """Open a text file that takes the place of ``path`` when the block ends well; until then that is as it was."""
+    with _replacing(Path(path)) as file:
+        text = io.TextIOWrapper(file, "utf-8", errors="surrogateescape", newline="")
+        yield text
+        text.flush()
+        text.detach()
+
+
+@contextmanager
+def _replacing(target: Path) -> Iterator[IO[bytes]]:
+    """Open a file without a name, if the file system has such, and name it ``target`` when the block ends well.
+
+    A process that is killed meanwhile leaves nothing behind; between the last two steps, the whole file by a hidden
+    name.
+    """
+    temporary = ""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = _open_temporary(target)
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+            temporary = temporary or _link(file.fileno(), target)
+        Path(temporary).chmod(0o666 & ~_umask())
+        Path(temporary).replace(target)
+        _sync_folder(target.parent)
+    except OSError as error:
+        if error.filename not in (
+            None,
+            temporary,
+            os.fspath(target.parent),
+        ):  # of other files, from inside the block
+            raise
+        raise OSError(error.errno, f"cannot write {target}: {error.strerror}") from error
+    finally:
+        if temporary:
+            Path(temporary).unlink(missing_ok=True)
+
+
+def _open_temporary(target: Path) -> tuple[int, str]:
+    """Open a file in the folder of ``target``, without a name where that can be had."""
+    if hasattr(os, "O_TMPFILE") and Path("/proc/self/fd").is_dir():
+        try:
+            return os.open(target.parent, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600), ""
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT):
+                raise
+    return tempfile.mkstemp(prefix=f".{target.name[:50]}.", dir=target.parent)
+
+
+def _link(descriptor: int, target: Path) -> str:
+    name = str(target.parent / f".{target.name[:50]}.{os.getpid()}-{os.urandom(4).hex()}")
+    folder = os.open("/proc/self/fd", os.O_RDONLY)
+    try:  # with the folder, for only then does Python follow the link to the file
+        os.link(str(descriptor), name, src_dir_fd=folder, follow_symlinks=True)
+    finally:
+        os.close(folder)
+    return name
+
+
+def _sync_folder(folder: Path) -> None:
+    """Have the new name of a file on disk, too; where folders cannot be synchronised, that is up to the system."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def check_target(path: str | Path) -> None:
+    """Refuse a file that cannot be written before the work that would fill it is done."""
+    target = Path(path)
+    if target.is_dir():
+        raise IsADirectoryError(
+            errno.EISDIR, f"cannot write {target}: it is a folder, a file name was wanted"
+        )
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=target.parent):
+            pass
+    except OSError as error:
+        raise OSError(error.errno, f"cannot write {target}: {error.strerror}") from error
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
