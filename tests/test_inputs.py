@@ -306,7 +306,7 @@ def test_names_of_any_bytes_and_any_length_have_a_key(tmp_path):
     long.mkdir(parents=True)
     (long / "a.png").write_bytes(png(1))
     found = notes.once(tmp_path)
-    assert sorted(len(one.key) for one in found) == [5 + 19 + 65, 64 + 65]
+    assert sorted(len(one.key) for one in found) == [5 + 18 + 65, 64 + 65]
     assert all(one.key.isprintable() for one in found)
     assert notes.once(tmp_path) == []
 
@@ -398,7 +398,7 @@ def test_a_video_that_is_none_and_one_that_breaks_off_are_said(tmp_path):
     found = list(Video(tmp_path / "broken.mkv", notes, notes.tell).arrivals(threading.Event(), False))
     good = [one for one in found if one.error is None]
     assert 10 <= len(good) <= 40
-    assert len(good) == 40 or notes.told or found[-1].error
+    assert len(good) == 40 or notes.told or found[-1].error  # no frame is missing without a word
 
 
 class Stream(http.server.BaseHTTPRequestHandler):

@@ -20,8 +20,11 @@ ORDER = [
     "metrics", "known", "groups", "calibrate", "standard", "gate", "light", "drift", "train", "features", "bank",
     "record", "evidence", "choice", "trial", "localize", "graphs", "formats", "artifact",
     "verdict", "station.folder", "station.inspector",
-    "service.inspection", "service.tables", "service.migrations.versions.v0001_inspections", "service.migrations.env",
+    "station.inputs", "station.changes", "station.arrivals", "station.frames",
+    "service.inspection", "service.tables", "service.migrations.versions.v0001_inspections",
+    "service.migrations.versions.v0002_watch", "service.migrations.env",
     "service.database", "service.kept", "service.retention", "service.store", "service.page_files",
+    "service.outbox", "service.notify", "service.watching",
     "scorer", "preparing", "fitting", "crossfit", "recalibrate", "conversion",
     "detector", "export", "demo", "pictures", "charts", "findings", "report", "maps", "evaluate", "evaluation_files",
     "stopwatch", "plans", "published", "reproduction", "reports", "targets", "reproduction_files",
@@ -29,7 +32,8 @@ ORDER = [
     "baselines.ganomaly", "baselines.dsebm", "baselines.adgan", "baselines.peers", "baselines.peer_flows",
     "baselines.catalogue", "cells", "compare", "comparison_table",
     "journal", "rows", "showcase", "watch", "console", "telling", "options", "deciding", "reproduce_command",
-    "compare_command", "score_command", "export_command", "cli", "__main__",
+    "compare_command", "score_command", "export_command", "watch_options", "watch_telling",
+    "watch_command", "cli", "__main__",
 ]  # fmt: skip
 LEAVES = {
     "heap",
@@ -53,7 +57,7 @@ LEAVES = {
     "drift",
     "engines",
 }
-TORCH_FREE = ["station.folder", "station.inspector"]  # and all that they import
+TORCH_FREE = [module for module in ORDER if module.startswith("station.")]  # and all that they import
 FOREIGN = {"numpy", "PIL", "onnxruntime", "openvino"}  # what a station has installed
 SERVED = [module for module in ORDER if module.startswith("service.")]
 SERVING = {"fastapi", "starlette", "uvicorn", "pydantic", "sqlalchemy", "alembic", "prometheus_client"}

@@ -18,6 +18,7 @@ from differnet.reproduce_command import reproduce
 from differnet.score_command import score
 from differnet.telling import tell_demo, tell_evaluation, tell_fit, tell_model, tell_run
 from differnet.threads import use as use_threads
+from differnet.watch_command import watch
 
 app = typer.Typer(
     name="differnet",
@@ -243,3 +244,4 @@ def info(
 app.command()(deciding.calibrate)
 app.command()(deciding.report)
 app.command()(export)
+app.command()(watch)

@@ -41,7 +41,7 @@ class Video:
         digest = digest_of(self.path, stop)
         if stop.is_set():
             return
-        name, index = writable(self.path.name), -1
+        name, index, end = writable(self.path.name), -1, 0.0
         try:
             with _opened(str(self.path.resolve()), {"protocol_whitelist": "file"}) as container:
                 self.left = max(0, container.streams.video[0].frames // self.every)
@@ -53,12 +53,21 @@ class Video:
                         self.left = max(0, self.left - 1)
                         if not self.memory.seen(key):
                             yield _arrival(key, f"{name}#{index}", frame)
+                    end = frame.time or end
+                self._check_end(container, end)
         except ImageError as error:
             key = f"video {digest}#after {index}"
             if not self.memory.seen(key):
                 yield Arrival(key, name, digest, error=f"{self.path}: {error}")
         finally:
             self.left = 0
+
+    def _check_end(self, container: Any, end: float) -> None:
+        """Say when the last frame comes long before the time at which the file says that it ends."""
+        stream = container.streams.video[0]
+        said_end = stream.duration * stream.time_base if stream.duration else (container.duration or 0) / 1e6
+        if said_end - end > max(1.0, 5 / (stream.average_rate or 25)):
+            self.tell("damaged", f"{self.path}: the last frame is at {end:.1f} s of {float(said_end):.1f} s")
 
     def _lost(self, error: Exception) -> None:
         self.tell("damaged", f"{self.path}: a part cannot be decoded and is passed over: {said(error)}")
