@@ -18,11 +18,12 @@ $(VENV)/.installed: pyproject.toml
 demo: install
 	$(BIN)/differnet demo --out $(DEMO_OUT)
 
+# Two at a time, each computing in one thread: more would wait for each other.
 test: install browser
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 # The report is tested in a browser: the system's Chromium, else Debian's, else the one that Playwright downloads.
-# Where none can be had, those tests say so and are skipped, or fail where the variable CI is set.
+# Where none can be had, those tests say so and are skipped, or fail where DIFFERNET_NEEDS_BROWSER is set.
 browser: install
 	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || \
 	{ [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -q && \

@@ -17,7 +17,7 @@ import differnet
 from conftest import TINY, good_image
 from differnet import DifferNet, threads
 from differnet.errors import ConfigError
-from differnet.runtime import one_torch_thread
+from differnet.torch_runtime import one_torch_thread
 
 THREADS, IMAGES = 8, 100
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -47,3 +49,15 @@ def test_equal_images_and_few_of_them_give_finite_norms():
 def test_no_rows_and_nan_are_refused(bad):
     with pytest.raises(NumericalError, match="at least one row"):
         gaussian.fit(bad, 0)
+
+
+@pytest.mark.parametrize("shape", [(5, 40), (200, 12), (30, 1), (1, 3)])
+def test_shrinkage_is_scikit_learns(shape):
+    from sklearn.covariance import empirical_covariance, ledoit_wolf_shrinkage
+
+    table = np.random.default_rng(3).normal(0, np.arange(1, shape[1] + 1), shape)
+    table -= table.mean(axis=0)
+    found = gaussian.shrinkage(table, empirical_covariance(table, assume_centered=True))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # one row
+        assert found == pytest.approx(ledoit_wolf_shrinkage(table, assume_centered=True), rel=1e-9)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import resource
@@ -19,7 +20,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from conftest import good_image
-from differnet import journal
+from differnet import journal, load
 from differnet.cli import app
 from differnet.errors import ConfigError, DifferNetWarning
 
@@ -144,8 +145,11 @@ def test_a_resumed_table_equals_an_uninterrupted_one(scene, tmp_path, suffix):
     assert table.read_bytes() == wanted.read_bytes()
     table.unlink()
     made = {
-        "rows": 1,
+        "rows": 2,
+        "version": importlib.metadata.version("differnet"),
         "model": digest(scene / "model.safetensors"),
+        "runtime": load(scene / "model.safetensors").describer.runtime.name,
+        "precision": "f32",
         "views": None,
         "maps": None,
         "on-error": "skip",
@@ -264,6 +268,18 @@ def journal_of_many(table):
 """
 
 
+def check_what_is_left(run, folder, why):
+    """The old file as it was, every row that was kept, and the reason with the path."""
+    whole, rows = run.stdout.splitlines()
+    assert f"cannot write {folder / 'old.txt'}: {why}" in whole
+    assert f"cannot write {folder / 'rows.csv.partial'}: {why}" in rows
+    assert (folder / "old.txt").read_text() == "old"
+    assert sorted(path.name for path in folder.iterdir()) == ["old.txt", "rows.csv.partial"]
+    with journal.journal(folder / "rows.csv", {}, resume=True) as kept:
+        assert kept.count > 100
+        assert [one["path"] for one in kept] == [str(index) for index in range(kept.count)]
+
+
 def test_a_full_disk_is_said_with_the_path_and_leaves_the_old_file(tmp_path):
     """The system refuses to let files grow beyond 20 kB, as a full disk would."""
     (tmp_path / "old.txt").write_text("old")
@@ -280,14 +296,7 @@ def test_a_full_disk_is_said_with_the_path_and_leaves_the_old_file(tmp_path):
         [sys.executable, "-c", code, str(tmp_path)],
         capture_output=True, text=True, check=True, preexec_fn=limited, env=environment,
     )  # fmt: skip
-    whole, rows = run.stdout.splitlines()
-    assert f"cannot write {tmp_path / 'old.txt'}: File too large" in whole
-    assert f"cannot write {tmp_path / 'rows.csv.partial'}: File too large" in rows
-    assert (tmp_path / "old.txt").read_text() == "old"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["old.txt", "rows.csv.partial"]
-    with journal.journal(tmp_path / "rows.csv", {}, resume=True) as kept:
-        assert kept.count > 100
-        assert [one["path"] for one in kept] == [str(index) for index in range(kept.count)]
+    check_what_is_left(run, tmp_path, "File too large")
 
 
 @pytest.fixture
@@ -310,14 +319,7 @@ def test_a_disk_that_is_really_full_leaves_the_old_file(tiny_disk):
         [sys.executable, "-c", MANY + SMALL_FILES, str(tiny_disk)],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
-    whole, rows = run.stdout.splitlines()
-    assert f"cannot write {tiny_disk / 'old.txt'}: No space left on device" in whole
-    assert f"cannot write {tiny_disk / 'rows.csv.partial'}: No space left on device" in rows
-    assert (tiny_disk / "old.txt").read_text() == "old"
-    assert sorted(path.name for path in tiny_disk.iterdir()) == ["old.txt", "rows.csv.partial"]
-    with journal.journal(tiny_disk / "rows.csv", {}, resume=True) as kept:
-        assert kept.count > 100
-        assert [one["path"] for one in kept] == [str(index) for index in range(kept.count)]
+    check_what_is_left(run, tiny_disk, "No space left on device")
 
 
 def test_a_folder_that_cannot_be_written_is_said(tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from differnet import backbone, config, placement, quantize, runtime
+from differnet import backbone, config, placement, quantize, torch_runtime
 from differnet.errors import ConfigError, MissingExtraError, ModelFileError, NumericalError, QuantizationError
 from differnet.openvino_runtime import Graph, OpenVinoRuntime, convert, has_bf16, run_graph
 
@@ -21,23 +21,23 @@ def lite0():
 
 @pytest.fixture(scope="module")
 def graph(lite0):
-    return quantize.quantize(lite0, lambda index: runtime.probe(96), 2, lambda done: None)
+    return quantize.quantize(lite0, lambda index: torch_runtime.probe(96), 2, lambda done: None)
 
 
 def groups(count):
     """Views in groups of at most GROUP; the last is smaller."""
     views = torch.rand(count, 3, 96, 96, generator=torch.Generator().manual_seed(1)) * 255
-    return list(views.split(runtime.GROUP))
+    return list(views.split(torch_runtime.GROUP))
 
 
 @pytest.mark.parametrize("name", ["openvino", "onnxruntime"])
 def test_floats_agree_with_torch(lite0, name):
-    wanted = runtime.TorchRuntime(lite0).features(groups(7))
+    wanted = torch_runtime.TorchRuntime(lite0).features(groups(7))
     found = placement.choose(lite0, config.Backbone(sizes=(96, 48), runtime=name))
     assert (found.name, found.precision) == (name, "f32")
     features = found.features(groups(7))
     assert features.shape == wanted.shape == (7, 384)
-    assert runtime.difference(features, wanted) <= placement.AGREEMENT
+    assert torch_runtime.difference(features, wanted) <= placement.AGREEMENT
     torch.testing.assert_close(found.features(groups(7)[1:]), features[4:], rtol=1e-5, atol=1e-5)
 
 
@@ -49,19 +49,19 @@ def test_a_runtime_that_disagrees_is_refused(lite0, monkeypatch):
 
 
 def test_half_precision_stays_close(lite0):
-    wanted = runtime.TorchRuntime(lite0).features(groups(4))
-    half = runtime.TorchRuntime(lite0, precision="f16").features(groups(4))
+    wanted = torch_runtime.TorchRuntime(lite0).features(groups(4))
+    half = torch_runtime.TorchRuntime(lite0, precision="f16").features(groups(4))
     assert half.dtype == torch.float32
-    assert 0 < runtime.difference(half, wanted) < 0.01
+    assert 0 < torch_runtime.difference(half, wanted) < 0.01
 
 
 def test_bfloat16_stays_close_or_is_refused(lite0, monkeypatch):
-    wanted = runtime.TorchRuntime(lite0).features(groups(4))
+    wanted = torch_runtime.TorchRuntime(lite0).features(groups(4))
     settings = config.Backbone(sizes=(96, 48), precision="bf16")
     if has_bf16():
         found = placement.choose(lite0, settings)
         assert found.precision == placement.choose_precision(settings, "cpu") == "bf16"
-        assert 1e-6 < runtime.difference(found.features(groups(4)), wanted) < placement.AGREEMENT_BF16
+        assert 1e-6 < torch_runtime.difference(found.features(groups(4)), wanted) < placement.AGREEMENT_BF16
     monkeypatch.setattr(placement, "has_bf16", lambda: False)
     with pytest.raises(ConfigError, match="this CPU does not compute in bfloat16"):
         placement.choose(lite0, settings)
@@ -112,11 +112,11 @@ def test_int8_without_nncf_is_explained(monkeypatch):
 
 
 def test_integers_point_where_floats_do(lite0, graph):
-    wanted = runtime.TorchRuntime(lite0).features(groups(6))
+    wanted = torch_runtime.TorchRuntime(lite0).features(groups(6))
     found = run_graph(graph)
     assert found.precision == "int8"
     features = found.features(groups(6))
-    assert 1e-4 < runtime.difference(features, wanted) < 0.5
+    assert 1e-4 < torch_runtime.difference(features, wanted) < 0.5
     assert quantize.alignment(features, wanted) > 0.9
 
 
@@ -136,7 +136,7 @@ def test_a_graph_that_is_none_is_refused(graph):
 def test_integers_that_point_elsewhere_are_refused(lite0, monkeypatch):
     monkeypatch.setattr(quantize, "alignment", lambda found, wanted: 0.5)
     with pytest.raises(QuantizationError, match=r"cosine 0.500.*precision = 'f32'"):
-        quantize.quantize(lite0, lambda index: runtime.probe(96), 1, lambda done: None)
+        quantize.quantize(lite0, lambda index: torch_runtime.probe(96), 1, lambda done: None)
 
 
 def test_nothing_is_reported_over_the_network(graph):
@@ -146,11 +146,11 @@ def test_nothing_is_reported_over_the_network(graph):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 @pytest.mark.parametrize(("precision", "tolerance"), [("f32", 1e-3), ("f16", 1e-2)])
 def test_cuda_gives_the_same_features(lite0, precision, tolerance):
-    wanted = runtime.TorchRuntime(lite0).features(groups(5))
+    wanted = torch_runtime.TorchRuntime(lite0).features(groups(5))
     settings = config.Backbone(sizes=(96, 48), precision=precision)
     found = placement.choose(backbone.build(SETTINGS), settings, "cuda").features(groups(5))
-    assert runtime.difference(found, wanted) < tolerance
+    assert torch_runtime.difference(found, wanted) < tolerance
 
 
 def test_convert_keeps_the_shape_of_a_group(lite0):
-    assert list(convert(lite0).input(0).shape) == [runtime.GROUP, 3, 96, 96]
+    assert list(convert(lite0).input(0).shape) == [torch_runtime.GROUP, 3, 96, 96]

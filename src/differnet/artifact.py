@@ -13,7 +13,7 @@ import itertools
 import math
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, get_args
@@ -32,8 +32,8 @@ from differnet.flow import Flow, Permutation
 from differnet.openvino_runtime import Graph
 from differnet.reading import Reading, settled_reading
 from differnet.record import CalibrationRecord, Sources, from_header
-from differnet.runtime import Precision
 from differnet.standard import Standard
+from differnet.torch_runtime import Precision
 from differnet.train import Epoch
 from differnet.views import count_views
 
@@ -61,9 +61,9 @@ class Model:
     ``channels``: of every stage in a row of features. ``choice``: what was found out from the good images, and by what
     evidence; nothing when the settings left nothing open. ``map_scale``: the heat-map value that is drawn as 1.
     ``runtime``, ``precision``: what computed the features that the flow was fitted to. ``graph``: the 8-bit network
-    they came from, ``probe`` (B, W) its features of :func:`differnet.runtime.probe` where it was made; nothing in
+    they came from, ``probe`` (B, W) its features of :func:`differnet.torch_runtime.probe` where it was made; nothing in
     floats. ``calibrated_on``: which images those held out were; nothing where there were none, and in files of before.
-    ``fitted_on``: which were fitted to; nothing in files of before.
+    ``fitted_on``: which were fitted to; nothing in files of before. ``file_digest``: of the file that was read.
     """
 
     config: config.Config
@@ -84,6 +84,7 @@ class Model:
     fitted_on: Sources | None = None
     history: tuple[Epoch, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
+    file_digest: str = field(default="", repr=False)
 
     def calibration(self, views: int | None = None) -> npt.NDArray[np.float64]:
         """Return the scores (M,) of the held-out images in their first ``views`` views, or in all."""
@@ -149,7 +150,7 @@ def load(path: str | Path) -> Model:
     Nothing in the file can run code, and the flow is built only after the tensors in the file were found
     to have the number of parameters that the header claims.
     """
-    header, tensors = storage.read_tensors(path)
+    header, tensors, digest = storage.read_with_digest(path)
     if header.get("kind") != _KIND:
         raise ModelFileError(f"{path}: holds a {header.get('kind', 'thing of no kind')}, not a {_KIND}")
     if header.get("format") not in (1, 2, FORMAT):
@@ -158,7 +159,7 @@ def load(path: str | Path) -> Model:
             f"differnet that wrote it ({formats.writer(header)}) or fit again"
         )
     try:
-        return _build(header, tensors)
+        return replace(_build(header, tensors), file_digest=digest)
     except KeyError as error:
         raise ModelFileError(
             f"{path}: header and tensors do not fit together: {error} is missing; it was changed since differnet "

@@ -7,7 +7,8 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 
@@ -16,12 +17,16 @@ import torch
 from torch import Tensor
 
 from differnet import storage
-from differnet.errors import ModelFileError
+from differnet.decoding import opened
+from differnet.errors import ConfigError, ImageError, ModelFileError
 from differnet.features import Describer, Progress
-from differnet.images import ImageLike, load
+from differnet.images import ImageLike, Page, load
+from differnet.locks import TakenError, open_locked
 
 LARGE = 512 * 2**20  # bytes; a larger bank lives in a file that the system pages in and out
 _ROWS, _STATE = "bank.npy", "bank.json"
+_PART = 2**20  # bytes of a file at a time
+_LOCK = "lock"
 _OFTEN = 50  # images between two notes of how far a kept bank is
 
 
@@ -58,10 +63,36 @@ def digest_of(images: Sequence[ImageLike], rest: object) -> str:
 
 
 def content_digest(image: ImageLike) -> bytes:
-    """Return the SHA-256 of an image file, or of the pixels where there is no file."""
-    is_path = isinstance(image, (str, os.PathLike))
-    content = Path(image).read_bytes() if is_path else load(image).tobytes()  # type: ignore[arg-type]
-    return hashlib.sha256(content).digest()
+    """Return the SHA-256 of an image file, or of the pixels where there is no file.
+
+    Raises :class:`ImageError` for what is no regular file.
+    """
+    if not isinstance(image, (str, os.PathLike)):
+        return hashlib.sha256(load(image).tobytes()).digest()
+    total = hashlib.sha256(str(image.number).encode() if isinstance(image, Page) else b"")
+    path = Path(image)
+    with opened(path) as file:  # a pipe is not waited for, a device not read
+        try:
+            for part in iter(lambda: file.read(_PART), b""):
+                total.update(part)
+        except OSError as error:
+            raise ImageError(f"{path}: cannot be read: {error.strerror}") from error
+    return total.digest()
+
+
+@contextmanager
+def locked(folder: Path | None) -> Iterator[None]:
+    """Keep a second fit off the ``folder`` of a checkpoint, if there is one; :class:`ConfigError` when one is at it."""
+    if folder is None:
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        file = open_locked(folder / _LOCK, lambda path: path.open("ab"))
+    except TakenError as error:
+        raise ConfigError(f"{folder}: another fit is using this checkpoint; give another folder") from error
+    with file:
+        yield
 
 
 def kept_bank(

@@ -16,6 +16,7 @@ from differnet.export_command import export
 from differnet.heap import keep_large_tables_apart
 from differnet.reproduce_command import reproduce
 from differnet.score_command import score
+from differnet.serve_command import export_good, make_key, serve
 from differnet.telling import tell_demo, tell_evaluation, tell_fit, tell_model, tell_run
 from differnet.threads import use as use_threads
 from differnet.watch_command import watch
@@ -244,4 +245,7 @@ def info(
 app.command()(deciding.calibrate)
 app.command()(deciding.report)
 app.command()(export)
+app.command()(serve)
+app.command()(make_key)
+app.command()(export_good)
 app.command()(watch)

@@ -47,11 +47,12 @@ def to_integers(
     gate.check_count(len(others), count)
     decision = settings.decision
     calibrate.check_count(len(others), decision.rate, decision.confidence)
-    check_unseen(others, model.fitted_on)
+    shown = scoring_views(settings.views, model.seed)
+    record = record_of(others, None, way_of(describer, len(shown)), model.fitted_on, progress)
+    check_unseen(others, record, model.fitted_on)
     graph = quantized(module, ranges, settings, model.seed, progress)
     small = describer_of_graph(graph, settings)
     floats = Scorer(model.flow, model.reading, describer, "cpu")
-    shown = scoring_views(settings.views, model.seed)
     before = floats.table(others, shown, progress)
     after = replace(floats, describer=small).table(others, shown, progress)
     promise = artifact.threshold(model) or calibrate.choose_threshold(
@@ -64,7 +65,7 @@ def to_integers(
         model,
         config=settings,
         view_scores=after,
-        calibrated_on=record_of(others, None, way_of(small, len(shown)), model.fitted_on, progress),
+        calibrated_on=replace(record, way=way_of(small, len(shown))),
         map_scale=map_scale(model.flow, model.reading, module, small, settings, others, progress),
         runtime="openvino",
         precision="int8",

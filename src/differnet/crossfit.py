@@ -10,7 +10,8 @@ from torch import Tensor
 
 from differnet import calibrate, train
 from differnet.artifact import Model
-from differnet.bank import describe_all, identity, kept_bank
+from differnet.bank import locked
+from differnet.features import name_of
 from differnet.fitting import Fitter, Given
 from differnet.record import record_of
 from differnet.scorer import view_scores
@@ -32,14 +33,25 @@ def fit(
     far to train and the ranges of 8-bit integers were found out from all of them. :func:`differnet.fitting.split`
     refused what cannot be done.
     """
-    decision = fitter.config.decision
-    if not decision.folds:
-        return fitter.fit(good, held, folder, on_epoch, bank, scale_maps)
+    with locked(folder):
+        if not fitter.config.decision.folds:
+            return fitter.fit(good, held, folder, on_epoch, bank, scale_maps)
+        return _cross_fit(fitter, good, folder, on_epoch, bank, scale_maps)
+
+
+def _cross_fit(
+    fitter: Fitter,
+    good: Given,
+    folder: Path | None,
+    on_epoch: train.OnEpoch,
+    bank: Tensor | None,
+    scale_maps: bool,
+) -> Model:
     count = len(good.images)
     names = range(count) if good.groups is None else good.groups
-    folds = calibrate.folds_of(names, decision.folds, fitter.seed)
+    folds = calibrate.folds_of(names, fitter.config.decision.folds, fitter.seed)
     if bank is None and not fitter.config.views.fresh_views:
-        bank = _described(fitter, good, folder)
+        bank = fitter.describe_training(good.images, folder, fitter.key_of(good.images, folder))
     features = fitter.describe_held_out(good.images)
     scores: dict[int, ViewScores] = {}
     for number, fold in enumerate(folds, 1):
@@ -49,18 +61,10 @@ def fit(
             [good.images[i] for i in others], [], None, lambda epoch, total: None, rows
         )
         for index in fold:
-            scores[index] = view_scores(flow, fitter.read, features[index], fitter.device)
+            name = name_of(good.images[index])
+            scores[index] = view_scores(flow, fitter.read, features[index], fitter.device, name)
         fitter.progress("cross-fitting", number, len(folds))
     model = fitter.fit(good, Given([]), folder, on_epoch, bank, scale_maps)
     record = record_of(good.images, good.groups, fitter.way, None, fitter.progress, len(folds))
     table = np.stack([scores[index] for index in range(count)])
     return replace(model, view_scores=table, calibrated_on=record)
-
-
-def _described(fitter: Fitter, good: Given, folder: Path | None) -> Tensor:
-    """Describe all training views once, for every fold; kept in ``folder`` as an ordinary fit would."""
-    at_hand = fitter.prepared.described
-    if folder is None:
-        return describe_all(fitter.describer, good.images, fitter.seed, fitter.progress, at_hand)
-    key = identity(fitter.describer, good.images, (fitter.network, fitter.seed))
-    return kept_bank(fitter.describer, good.images, fitter.seed, folder, key, fitter.progress, at_hand)

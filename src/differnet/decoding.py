@@ -5,31 +5,33 @@
 | PNG | 1 to 16 bits, grey, colour, palette, with or without alpha | cut off, or with a wrong checksum |
 | JPEG (also MPO) | grey, YCbCr, CMYK; the first picture of an MPO | cut off |
 | BMP | what Pillow reads | cut off |
-| TIFF, BigTIFF | 1, 8, 16 bits, float; the first page unless another is asked for | cut off, NaN, above 65535 |
+| TIFF, BigTIFF | 1, 8, 16 bits, float; the first page or the one asked for | cut off, lacking strips, NaN, > 65535 |
 | WebP, GIF | the first picture of an animation | cut off |
 
 All of them: EXIF orientation is applied, colour profiles are left alone, alpha is laid on black. No other kind is
-opened, whatever Pillow knows. More than ``MAX_PIXELS``, no pixels, empty files, folders, pipes, devices and
-loops of symbolic links are refused before anything is decoded. A JPEG or a BMP whose middle was overwritten
-cannot be told from a picture of noise.
+opened, whatever Pillow knows. More than ``MAX_PIXELS`` or ``MAX_BYTES``, no pixels, empty files, folders, pipes,
+devices and loops of symbolic links are refused before anything is decoded. A JPEG or a BMP whose middle was
+overwritten cannot be told from a picture of noise. Compressed TIFF with 16 bits a colour or floats (LZW and others,
+not deflate) needs the package ``imagecodecs`` and is refused without it.
 """
 
 from __future__ import annotations
 
 import errno
+import math
 import os
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from differnet import deep_png
 from differnet.errors import ImageError
-from differnet.pixels import MAX_PIXELS, Pixels, check_size, from_array, from_pil, upright
+from differnet.pixels import MAX_PIXELS, Pixels, check_bytes, check_size, from_array, from_pil, upright
 
 KINDS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF")
 _MAGIC = (
@@ -94,7 +96,10 @@ def opened(path: Path) -> Iterator[BinaryIO]:
     except OSError as error:
         raise ImageError(f"{path}: {_absence(error)}; an image file was wanted") from error
     with file:
-        found = os.fstat(file.fileno())
+        try:
+            found = os.fstat(file.fileno())
+        except OSError as error:  # a share that was lost since
+            raise ImageError(f"{path}: {_absence(error)}; an image file was wanted") from error
         _check_regular(path, found.st_mode)
         if found.st_size == 0:
             raise ImageError(f"{path}: the file is empty")
@@ -106,6 +111,11 @@ def _open_at_once(path: str, flags: int) -> int:
 
 
 def _check_regular(path: Path, mode: int) -> None:
+    if stat.S_ISDIR(mode):
+        try:
+            os.scandir(path).close()
+        except OSError as error:
+            raise ImageError(f"{path}: a folder that cannot be listed: {error.strerror}") from error
     for is_such, what in _NOT_REGULAR:
         if is_such(mode):
             raise ImageError(f"{path}: not a regular file but {what}; an image file was wanted")
@@ -187,13 +197,54 @@ def _decode_tiff(file: BinaryIO, name: str, page: int) -> Pixels:
             tags: Any = image.tag_v2
             bits = tags.get(258, (1,))
             if max(bits) <= 8 or max(len(bits), tags.get(277, 1)) == 1:  # of deep colour Pillow keeps 8 bits
-                _check_segments(file, tags.get(273) or tags.get(324), tags.get(279) or tags.get(325), 1, name)
+                places = tags.get(273) or tags.get(324), tags.get(279) or tags.get(325)
+                sides = (
+                    int(tags.get(256, image.width)),
+                    int(tags.get(257, image.height)),
+                )  # as stored, not turned
+                _check_segments(file, *places, _count_segments(tags, *sides), name)
                 ImageOps.exif_transpose(image, in_place=True)
                 return from_pil(image, name)
     except UnidentifiedImageError:
         pass  # tifffile knows more kinds
     file.seek(0)
     return _decode_deep_tiff(file, name, page)
+
+
+def _count_segments(tags: Any, width: int, height: int) -> int:
+    """Return how many strips or tiles a page of this size must have; raises ValueError for a size of theirs of zero."""
+    if tags.get(322):
+        across, down = int(tags[322]), int(tags.get(323, 0))
+    else:
+        across, down = width, min(int(tags.get(278, height)), height)
+    if across < 1 or down < 1:
+        raise ValueError("strips or tiles without a size")
+    planes = int(tags.get(277, 1)) if tags.get(284) == 2 else 1
+    return planes * math.ceil(width / across) * math.ceil(height / down)
+
+
+def page_count(file: BinaryIO) -> int:
+    """Return how many pages a TIFF has, from the chain of their directories; 1 for any other file.
+
+    Raises :class:`ValueError` when the chain breaks off, or comes back to where it was: there were more pages.
+    """
+    head, size = file.read(16), os.fstat(file.fileno()).st_size
+    if _kind(head) != "TIFF":
+        return 1
+    order: Literal["little", "big"] = "little" if head[:2] == b"II" else "big"
+    is_big = head[2:4] in (b"+\0", b"\0+")
+    wide, counter, entry = (8, 8, 20) if is_big else (4, 2, 12)
+    at, seen = int.from_bytes(head[8:16] if is_big else head[4:8], order), set[int]()
+    while at:
+        file.seek(at)
+        entries = int.from_bytes(file.read(counter), order)
+        end = at + counter + entry * entries
+        if at in seen or end + wide > size:
+            raise ValueError(f"its directories break off after page {len(seen)}")
+        seen.add(at)
+        file.seek(end)
+        at = int.from_bytes(file.read(wide), order)
+    return len(seen)
 
 
 def _turn_to(image: Image.Image, page: int, name: str) -> None:
@@ -217,6 +268,7 @@ def _decode_deep_tiff(file: BinaryIO, name: str, page: int) -> Pixels:
         check_size(int(found.imagewidth), int(found.imagelength), name)
         if found.size > 4 * found.imagewidth * found.imagelength:
             raise ImageError(f"{name}: shape {found.shape}; (H, W), (H, W, 3) or (H, W, 4) was wanted")
+        check_bytes(int(found.size) * found.dtype.itemsize, name)
         wanted = int(np.prod(found.chunked))
         _check_segments(file, found.dataoffsets, found.databytecounts, wanted, name)
         orientation = found.tags.get(274)

@@ -25,7 +25,7 @@ from differnet import (
     localize,
     preparing,
     recalibrate,
-    runtime,
+    torch_runtime,
     train,
     verdict,
 )
@@ -63,7 +63,7 @@ class DifferNet:
         if seed < 0:
             raise ConfigError(f"seed = {seed}: a whole number from 0 was wanted")
         self.seed = seed
-        self.device = runtime.check_device(device)
+        self.device = torch_runtime.check_device(device)
         self._weights = None if weights is None else os.fspath(weights)
         self._model: Model | None = None
         self._prepared: preparing.Prepared | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import sys
 import threading
@@ -56,7 +57,7 @@ class OpenVinoEngine:
     """
 
     def __init__(self, xml: bytes, constants: bytes, threads: int | None = None) -> None:
-        self._core = import_openvino().Core()
+        self._core = core()
         self._options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
         if threads:
             self._options["INFERENCE_NUM_THREADS"] = threads
@@ -114,6 +115,18 @@ def import_openvino() -> Any:
         raise MissingExtraError(
             "8-bit integers, runtime = 'openvino' and its graphs need OpenVINO: pip install openvino"
         ) from error
+
+
+@functools.cache
+def core() -> Any:
+    """Return OpenVINO's Core, one for the process, with its CPU plugin loaded; it is never given up.
+
+    On processors with AMX each plugin sets a stack for signals and, when it ends, sets the one from before again. Where
+    plugins end in another order than they began, that one is gone, and the next Ctrl-C ends in a segmentation fault.
+    """
+    found = import_openvino().Core()
+    found.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return found
 
 
 def _reason(error: Exception) -> str:

@@ -19,9 +19,9 @@ from differnet.frame import cover, to_square
 from differnet.images import ImageLike, load
 from differnet.metrics import auroc
 from differnet.reading import Reading
-from differnet.runtime import GROUP
 from differnet.seeds import generator
 from differnet.squares import place
+from differnet.torch_runtime import GROUP
 from differnet.views import random_views
 
 _TURNED_VIEWS = 8

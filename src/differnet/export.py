@@ -30,10 +30,10 @@ from differnet.graphs import Head, HeatMapping, Rendering, Scoring
 from differnet.images import ImageLike
 from differnet.onnx_runtime import to_onnx
 from differnet.openvino_runtime import Graph, stacked, to_openvino
-from differnet.runtime import GROUP
 from differnet.station import folder as folders
 from differnet.station.inspector import Inspector
 from differnet.storage import write_whole
+from differnet.torch_runtime import GROUP
 from differnet.views import even_views
 
 Format = Literal["onnx", "openvino"]

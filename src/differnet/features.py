@@ -7,6 +7,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import TypeVar
 
@@ -20,8 +21,8 @@ from differnet.frame import cut, to_square
 from differnet.images import ImageLike, load
 from differnet.openvino_runtime import Graph, run_graph
 from differnet.placement import choose
-from differnet.runtime import GROUP, Runtime, difference, probe
 from differnet.seeds import generator
+from differnet.torch_runtime import GROUP, Runtime, difference, probe
 from differnet.train import OnEpoch
 from differnet.views import ViewSet, random_views, render, sampling_grid
 
@@ -291,3 +292,12 @@ def name_of(image: ImageLike) -> str:
     return (
         str(image) if not hasattr(image, "shape") and not hasattr(image, "mode") else "an array or PIL image"
     )
+
+
+@contextmanager
+def naming(image: ImageLike) -> Iterator[None]:
+    """Have a :class:`NumericalError` of the block say which image it came from."""
+    try:
+        yield
+    except NumericalError as error:
+        raise NumericalError(f"{name_of(image)}: {error}") from error

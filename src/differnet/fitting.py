@@ -16,7 +16,7 @@ from differnet.artifact import Model
 from differnet.backbone import MultiScale
 from differnet.bank import describe_all, identity, kept_bank
 from differnet.errors import ConfigError
-from differnet.features import Describer, FreshViews, Progress
+from differnet.features import Describer, FreshViews, Progress, name_of, naming
 from differnet.flow import Flow
 from differnet.frame import shown, to_square
 from differnet.heap import give_back
@@ -86,6 +86,10 @@ class Fitter:
             record_of(held.images, held.groups, self.way, sources, self.progress) if held.images else None
         )
         flow, history = self.train_flow(fitted.images, features, folder, on_epoch, bank)
+        scores = [
+            view_scores(flow, self.read, part, self.device, name_of(image))
+            for image, part in zip(held.images, features, strict=True)
+        ]
         return Model(
             config=self.config,
             seed=self.seed,
@@ -94,7 +98,7 @@ class Fitter:
             channels=self.module.channels,
             runtime=self.describer.runtime.name,
             flow=flow,
-            view_scores=stack_scores([view_scores(flow, self.read, part, self.device) for part in features]),
+            view_scores=stack_scores(scores),
             map_scale=map_scale(
                 flow,
                 self.read,
@@ -140,7 +144,7 @@ class Fitter:
         bank: Tensor | None,
     ) -> tuple[Flow, tuple[Epoch, ...]]:
         """Fit a new flow; ``held``: features (V, W) of images whose likelihood is noted on the way."""
-        key = identity(self.describer, images, (self.network, self.seed)) if folder else ""
+        key = self.key_of(images, folder)
         flow = self._new_flow()
         source = self._source(images, folder, key, bank)
         if flow.whitening is not None:
@@ -173,6 +177,22 @@ class Fitter:
             self.progress("describing held-out images", len(features), len(held))
         return features
 
+    def describe_training(self, images: Sequence[ImageLike], folder: Path | None, key: str) -> Tensor:
+        """Describe the training views of all images: (N, V, W); kept in ``folder``, if any, under ``key``."""
+        at_hand = self.prepared.described
+        bank = (
+            describe_all(self.describer, images, self.seed, self.progress, at_hand)
+            if folder is None
+            else kept_bank(self.describer, images, self.seed, folder, key, self.progress, at_hand)
+        )
+        at_hand.clear()  # the bank has them now
+        give_back()
+        return bank
+
+    def key_of(self, images: Sequence[ImageLike], folder: Path | None) -> str:
+        """Return the digest of all that training features of ``images`` depend on; nothing is kept without a folder."""
+        return identity(self.describer, images, (self.network, self.seed)) if folder else ""
+
     def _new_flow(self) -> Flow:
         shape = self.config.flow
         flow = Flow(self.read.features, *shape.size, shape.depth, shape.clamp, self.seed, shape.start)
@@ -181,17 +201,11 @@ class Fitter:
     def _source(
         self, images: Sequence[ImageLike], folder: Path | None, key: str, bank: Tensor | None
     ) -> train.Source:
-        training, at_hand = self.config.training, self.prepared.described
+        training = self.config.training
         if self.config.views.fresh_views:
             return FreshViews(self.describer, images, training, self.seed, self.progress, self.read.rows)
         if bank is None:
-            bank = (
-                describe_all(self.describer, images, self.seed, self.progress, at_hand)
-                if folder is None
-                else kept_bank(self.describer, images, self.seed, folder, key, self.progress, at_hand)
-            )
-            at_hand.clear()  # the bank has them now
-            give_back()
+            bank = self.describe_training(images, folder, key)
         return train.Bank(bank.flatten(0, 1), training.batch, self.seed, self.read.rows)
 
 
@@ -210,7 +224,8 @@ def map_scale(
     for index, item in enumerate(some, 1):
         pixels = load_image(item)
         square = to_square(pixels, describer.side, settings.views)
-        heat = localize.heat_map(square, module, flow, read, settings, describer.other_numbers)
+        with naming(item):
+            heat = localize.heat_map(square, module, flow, read, settings, describer.other_numbers)
         peaks.append(float(shown(heat, pixels.shape, settings.views).max()))
         progress("scaling heat maps", index, len(some))
     return max(float(np.median(peaks)), 1e-30)

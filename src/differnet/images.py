@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
-from differnet.decoding import decode, opened
+from differnet.decoding import decode, opened, page_count
 from differnet.errors import ImageError
 from differnet.pixels import MAX_PIXELS, Pixels, check_size, from_array, from_pil
 
@@ -62,13 +62,18 @@ def find(folder: str | os.PathLike[str], strict: bool = True) -> list[Path]:
 
 
 def pages(path: Path) -> list[Path | Page]:
-    """Return every page of a TIFF with several, and any other file as it is, readable or not."""
-    try:
-        import tifffile
+    """Return every page of a TIFF with several, and any other file as it is, readable or not.
 
-        with opened(path) as file, tifffile.TiffFile(file) as tiff:
-            count = len(tiff.pages)
-    except Exception:  # what is wrong is said when it is loaded
+    Raises :class:`ImageError` for a TIFF whose pages break off, so that how many there were is not known.
+    """
+    try:
+        with opened(path) as file:
+            count = page_count(file)
+    except ValueError as error:
+        if isinstance(error, ImageError):  # what is wrong is said when it is loaded
+            return [path]
+        raise ImageError(f"{path}: {error}; the file is cut off or damaged") from error
+    except OSError:
         return [path]
     return [path] if count < 2 else [Page(path, number) for number in range(1, count + 1)]
 
@@ -132,7 +137,7 @@ def _walk(root: Path, strict: bool) -> Iterator[Path]:
     unlisted: list[Path] = []
     on_error = _cannot_list if strict else lambda error: unlisted.append(Path(error.filename))
     for folder, below, files in os.walk(root, followlinks=True, onerror=on_error):
-        below[:] = [name for name in below if not name.startswith(".")]
+        below[:] = sorted(name for name in below if not name.startswith("."))
         place = os.path.realpath(folder)
         if place in seen:
             below.clear()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import tempfile
 import time
 import warnings
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from differnet.errors import ConfigError, DifferNetWarning
+from differnet.locks import TakenError, open_locked
 
 Row = dict[str, Any]
 SUFFIX = ".partial"
@@ -70,6 +72,17 @@ class Journal(Rows):
             raise OSError(error.errno, f"cannot write {self.path}: {error.strerror}") from error
         self.tally(row)
 
+    def move(self, to: IO[bytes]) -> None:
+        """Copy what there is to another file, and close this one."""
+        self._file.seek(0)
+        shutil.copyfileobj(self._file, to)
+        self._file.close()
+        self._file = to
+
+    def close(self) -> None:
+        """Close the file, and give up its lock."""
+        self._file.close()
+
     def __iter__(self) -> Iterator[Row]:
         self._file.seek(self._start)
         with io.BufferedReader(_Borrowed(self._file)) as lines:
@@ -96,47 +109,54 @@ def journal(table: Path, made_with: Mapping[str, Any], resume: bool) -> Iterator
     when they are not asked for, for those of another model or of other options, and while another run writes them.
     """
     path = partial_of(table)
-    existed = path.exists()
-    if existed and not resume:
-        raise ConfigError(
-            f"{path}: rows of a run that was broken off; go on with --resume, or remove the file"
-        )
     file = _open(path)  # stays open as long as its rows are wanted
-    _lock(path, file)
-    rows = _take_up(path, file, dict(made_with))
+    try:
+        if not resume and os.fstat(file.fileno()).st_size:
+            raise ConfigError(
+                f"{path}: rows of a run that was broken off; go on with --resume, or remove the file"
+            )
+        rows = _take_up(path, file, dict(made_with))
+    except BaseException:
+        file.close()
+        raise
     try:
         yield rows
     except BaseException:
-        file.close()
         if rows.count:
             message = f"{rows.count} rows are kept in {path}; --resume goes on from there"
             warnings.warn(message, DifferNetWarning, stacklevel=3)
         else:
-            path.unlink(missing_ok=True)
+            _remove(path, rows)
+        rows.close()
         raise
-    path.unlink(missing_ok=True)
+    _remove(path, rows)
+
+
+def head_of(table: Path) -> dict[str, Any]:
+    """Return what the rows of ``table`` that a run left behind were made with; nothing where there are none."""
+    with suppress(OSError), partial_of(table).open("rb") as file:
+        return _parsed(file.readline()) or {}
+    return {}
+
+
+def _remove(path: Path, rows: Journal) -> None:
+    """Remove the file while it is locked; where an open file cannot be removed (Windows), its rows move first."""
+    try:
+        path.unlink(missing_ok=True)
+    except PermissionError:
+        rows.move(tempfile.TemporaryFile())  # noqa: SIM115  open as long as its rows are wanted
+        path.unlink(missing_ok=True)
 
 
 def _open(path: Path) -> io.FileIO:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        return io.FileIO(path, "a+")  # no buffer: a row is with the system when it is written
+        file: io.FileIO = open_locked(path, lambda name: io.FileIO(name, "a+"))  # no buffer: a row is
+        return file  # with the system when it is written
+    except TakenError as error:
+        raise ConfigError(f"{path}: another run is writing this table") from error
     except OSError as error:
         raise OSError(error.errno, f"cannot write {path}: {error.strerror}") from error
-
-
-def _lock(path: Path, file: io.FileIO) -> None:
-    """Keep a second run off; where the file system cannot lock, that is up to the user."""
-    try:
-        import fcntl
-    except ImportError:  # not on Windows
-        return
-    try:
-        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise ConfigError(f"{path}: another run is writing this table") from error
-    except OSError:
-        return
 
 
 def _take_up(path: Path, file: io.FileIO, made_with: dict[str, Any]) -> Journal:

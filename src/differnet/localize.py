@@ -23,7 +23,7 @@ from differnet.flow import Flow
 from differnet.frame import cut, to_picture, to_square
 from differnet.images import Pixels
 from differnet.reading import Reading
-from differnet.runtime import GROUP, Runtime, in_turn
+from differnet.torch_runtime import GROUP, Runtime, in_turn
 from differnet.views import even_views, render, turn_back
 
 
@@ -80,14 +80,15 @@ def _map_of_tile(
 ) -> Tensor:
     turned = even_views(settings.maps.map_views, settings.views)
     device = next(flow.parameters()).device
-    rendered = render(image, turned, settings.views.fill)
-    features = None if runtime is None else runtime.features(rendered.split(GROUP))
     make = gradient_maps if settings.gradient == "pixels" else contribution_maps
     parts = []
-    for i in range(len(turned)):
-        exact = None if features is None else features[i : i + 1].to(device)
-        parts.append(make(rendered[i : i + 1].to(device), module, flow, read, settings.blur, exact))
-    return turn_back(torch.cat(parts).cpu(), turned.angles)
+    for start in range(0, len(turned), GROUP):  # no more views are in memory at a time
+        rendered = render(image, turned.part(start, start + GROUP), settings.views.fill)
+        features = None if runtime is None else runtime.features([rendered])
+        for i in range(len(rendered)):
+            exact = None if features is None else features[i : i + 1].to(device)
+            parts.append(make(rendered[i : i + 1].to(device), module, flow, read, settings.blur, exact).cpu())
+    return turn_back(torch.cat(parts), turned.angles)
 
 
 def gradient_maps(

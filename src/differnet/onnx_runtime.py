@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from differnet import threads
 from differnet.backbone import MultiScale
 from differnet.errors import MissingExtraError
-from differnet.runtime import GROUP, Precision
+from differnet.torch_runtime import GROUP, Precision, in_turn
 
 
 class OnnxRuntime:
-    """An ONNX graph of the backbone; one object can be used by many threads."""
+    """An ONNX graph of the backbone; one object can be used by many threads, which take turns."""
 
     name = "onnxruntime"
     precision: Precision = "f32"
@@ -35,7 +35,8 @@ class OnnxRuntime:
 
     def features(self, groups: Iterable[Tensor]) -> Tensor:
         """Map groups of views (B, 3, S, S) to features (V, D)."""
-        rows = [self._session.run(None, {"views": views.numpy()})[0] for views in groups]
+        with in_turn():
+            rows = [self._session.run(None, {"views": views.numpy()})[0] for views in groups]
         return torch.from_numpy(np.concatenate(rows))
 
 

@@ -17,10 +17,10 @@ from torch import Tensor, nn
 
 from differnet import threads
 from differnet.backbone import MultiScale
-from differnet.engines import import_openvino
+from differnet.engines import core, import_openvino
 from differnet.errors import ModelFileError
-from differnet.graph_check import check_graph
-from differnet.runtime import GROUP, Precision, one_torch_thread
+from differnet.graph_check import check_graph, check_shapes
+from differnet.torch_runtime import GROUP, Precision, one_torch_thread
 
 _TOGETHER = GROUP // 2  # views in one request; two requests run at a time
 
@@ -103,7 +103,7 @@ class OpenVinoRuntime:
             options = {"NUM_STREAMS": str(streams), "INFERENCE_PRECISION_HINT": floats}
             if (most := threads.limit()) is not None:
                 options["INFERENCE_NUM_THREADS"] = str(most)
-            compiled = openvino.Core().compile_model(self._model, "CPU", options)
+            compiled = core().compile_model(self._model, "CPU", options)
             self._queues[key] = openvino.AsyncInferQueue(compiled, streams)
             self._queues[key].set_callback(_store)
         return self._queues[key]
@@ -111,7 +111,7 @@ class OpenVinoRuntime:
 
 def has_bf16() -> bool:
     """Whether this CPU computes in bfloat16 itself (AMX or AVX-512)."""
-    return "BF16" in import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def convert(module: MultiScale) -> Any:
@@ -148,7 +148,7 @@ def stacked(graph: Graph, head: Any) -> Any:
     Its outputs are those of the head, and ``features``.
     """
     openvino = import_openvino()
-    below = openvino.Core().read_model(model=graph.xml, weights=graph.constants)
+    below = core().read_model(model=graph.xml, weights=graph.constants)
     below.inputs[0].get_tensor().set_names({"views"})
     source = below.outputs[0].get_node().input_value(0)
     for place in head.inputs[0].get_target_inputs():
@@ -161,10 +161,10 @@ def stacked(graph: Graph, head: Any) -> Any:
 
 def run_graph(graph: Graph) -> OpenVinoRuntime:
     """Compile the bytes of an int8 graph; raises :class:`ModelFileError` when they are none."""
-    openvino = import_openvino()
     check_graph(graph.xml, len(graph.constants))
     try:
-        model = openvino.Core().read_model(model=graph.xml, weights=graph.constants)
+        model = core().read_model(model=graph.xml, weights=graph.constants)
+        check_shapes(model)
         return OpenVinoRuntime(model, "int8")
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -13,6 +14,8 @@ from differnet.errors import ImageError
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 
 MAX_PIXELS = 178_000_000  # just below where Pillow refuses by itself
+MAX_BYTES = 8 * MAX_PIXELS  # when decoded: as many pixels with 16 bits of each of four channels
+_STRIP = 2**20  # numbers that are scaled at a time
 _BIT_DEPTHS = (8, 10, 12, 14, 16)
 _TURNED = {
     2: lambda array: array[:, ::-1],
@@ -33,6 +36,15 @@ def check_size(width: int, height: int, name: str) -> None:
         raise ImageError(
             f"{name}: {width} x {height} is more than the {MAX_PIXELS:,} pixels that are decoded; "
             "cut it into pieces first"
+        )
+
+
+def check_bytes(count: int, name: str) -> None:
+    """Raise :class:`ImageError` for pixels that come to more than ``MAX_BYTES`` when decoded."""
+    if count > MAX_BYTES:
+        raise ImageError(
+            f"{name}: its pixels come to {count:,} bytes, more than the {MAX_BYTES:,} that are decoded; store it in "
+            "smaller numbers, or cut it into pieces first"
         )
 
 
@@ -66,10 +78,22 @@ def from_array(array: npt.NDArray[Any], name: str) -> Pixels:
     pixels = _to_bytes(array, name)
     if pixels.ndim == 2:
         return np.repeat(pixels[..., None], 3, axis=2)
-    if pixels.shape[2] == 4:  # laid on black
-        alpha = pixels[..., 3:].astype(np.float32) / 255
-        return np.rint(pixels[..., :3] * alpha).astype(np.uint8)
-    return pixels
+    return _on_black(pixels) if pixels.shape[2] == 4 else pixels
+
+
+def _on_black(pixels: Pixels) -> Pixels:
+    """Lay pixels (H, W, 4) with alpha on black, strip by strip."""
+    laid: Pixels = np.empty((*pixels.shape[:2], 3), np.uint8)
+    for rows in _strips(pixels):
+        alpha = pixels[rows, :, 3:].astype(np.float32) / 255
+        laid[rows] = np.rint(pixels[rows, :, :3] * alpha)
+    return laid
+
+
+def _strips(array: npt.NDArray[Any]) -> Iterator[slice]:
+    """Yield the rows of an image a few at a time, so that what is computed of them takes little memory."""
+    height = max(1, _STRIP // max(1, array[0].size))
+    return (slice(start, start + height) for start in range(0, len(array), height))
 
 
 def _to_bytes(array: npt.NDArray[Any], name: str) -> Pixels:
@@ -81,7 +105,7 @@ def _to_bytes(array: npt.NDArray[Any], name: str) -> Pixels:
         return binary
     if not (np.issubdtype(array.dtype, np.integer) or np.issubdtype(array.dtype, np.floating)):
         raise ImageError(f"{name}: pixels of type {array.dtype}; integers or floats were wanted")
-    if not np.isfinite(array).all():
+    if not all(np.isfinite(array[rows]).all() for rows in _strips(array)):
         raise ImageError(f"{name}: has NaN or infinite pixels")
     low, high = float(array.min()), float(array.max())
     top = _top_of_range(array.dtype, high)
@@ -90,7 +114,13 @@ def _to_bytes(array: npt.NDArray[Any], name: str) -> Pixels:
             f"{name}: {array.dtype} pixels from {low:g} to {high:g}; wanted are 0..255, 16 bits 0..65535, "
             "or floats 0..1"
         )
-    scaled: Pixels = np.rint(array.astype(np.float64) * (255 / top)).astype(np.uint8)
+    scaled: Pixels = np.empty(array.shape, np.uint8)
+    levels = np.rint(np.arange(2**16) * (255 / top)).astype(np.uint8)  # of integers
+    is_whole = np.issubdtype(array.dtype, np.integer)
+    for rows in _strips(array):
+        scaled[rows] = (
+            levels[array[rows]] if is_whole else np.rint(array[rows].astype(np.float64) * (255 / top))
+        )
     return scaled
 
 

@@ -14,7 +14,7 @@ from differnet.backbone import MultiScale
 from differnet.errors import ConfigError, MissingExtraError, NumericalError
 from differnet.onnx_runtime import OnnxRuntime
 from differnet.openvino_runtime import OpenVinoRuntime, convert, has_bf16
-from differnet.runtime import Precision, Runtime, TorchRuntime, difference, probe
+from differnet.torch_runtime import Precision, Runtime, TorchRuntime, difference, probe
 
 AGREEMENT = 1e-4
 AGREEMENT_BF16 = 0.05  # eight bits of mantissa, through sixty layers

@@ -22,8 +22,8 @@ from differnet.images import ImageLike
 from differnet.images import load as load_image
 from differnet.openvino_runtime import Graph
 from differnet.reading import settled_reading
-from differnet.runtime import GROUP, Precision
 from differnet.seeds import generator
+from differnet.torch_runtime import GROUP, Precision
 from differnet.trial import with_length
 from differnet.views import random_views, render
 

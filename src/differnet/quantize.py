@@ -17,11 +17,11 @@ import torch
 from torch import Tensor
 
 from differnet.backbone import MultiScale
-from differnet.engines import import_openvino
+from differnet.engines import core
 from differnet.errors import QuantizationError
 from differnet.heap import give_back
 from differnet.openvino_runtime import Graph, convert, run_graph
-from differnet.runtime import TorchRuntime
+from differnet.torch_runtime import TorchRuntime
 
 IMAGES = 24  # good images that give the ranges, one group of views each
 _LEAST_COSINE = 0.9
@@ -36,7 +36,7 @@ def quantize(
     told of each. Raises :class:`QuantizationError` when the new features point elsewhere than
     PyTorch's: a cosine below 0.9 on the first group.
     """
-    import_openvino()  # first, so that NNCF finds no telemetry either
+    core()  # first, so that NNCF finds no telemetry either, and that its own ends before
     import nncf
     from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 

@@ -57,10 +57,10 @@ def anew(
         raise ConfigError(f"{len(groups)} groups for {len(good)} images; one each is needed")
     if good:
         calibrate.check_count(len(good), decision.rate, decision.confidence)
-    check_unseen(good, model.fitted_on)
+    record = record_of(good, groups, way_of(scorer.describer, len(shown)), model.fitted_on, progress)
+    check_unseen(good, record, model.fitted_on)
     scores = scorer.table(good, shown, progress)
     promise = calibrate.choose_threshold(scores.mean(axis=1), decision.rate, decision.confidence)
-    record = record_of(good, groups, way_of(scorer.describer, len(shown)), model.fitted_on, progress)
     return replace(model, view_scores=scores, config=settings, calibrated_on=record), promise
 
 

@@ -198,13 +198,14 @@ def record_of(
     )
 
 
-def check_unseen(images: Sequence[ImageLike], fitted_on: Sources | None) -> None:
+def check_unseen(images: Sequence[ImageLike], record: CalibrationRecord, fitted_on: Sources | None) -> None:
     """Refuse good images to calibrate on that were fitted to: :class:`ConfigError` with how many, and one of them.
 
-    They are known by their pixels, so also as an array or in another file format that loses nothing.
+    ``record``: of these images. They are known by their pixels, so also as an array or in another file format that
+    loses nothing.
     """
     known = set(fitted_on.images) if fitted_on else set()
-    seen = [image for image in images if known and short_digest(image) in known]
+    seen = [image for image, digest in zip(images, record.sources.images, strict=True) if digest in known]
     if seen:
         first = f", such as {seen[0]}" if isinstance(seen[0], (str, os.PathLike)) else ""
         raise ConfigError(

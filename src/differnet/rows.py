@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import csv
-import hashlib
+import importlib.metadata
 import io
-import itertools
 import json
 import os
 import warnings
@@ -24,6 +23,7 @@ from differnet.errors import ConfigError, DifferNetWarning, ImageError, Numerica
 from differnet.features import Progress
 from differnet.images import Page, find, load, pages
 from differnet.journal import Row, Rows, journal, spool
+from differnet.light import Light, measure
 from differnet.pictures import save_overlay
 from differnet.scorer import Count
 from differnet.storage import write_whole
@@ -32,8 +32,8 @@ from differnet.verdict import Prediction
 OnError = Literal["fail", "skip"]
 COLUMNS = ("path", "score", "p_value", "threshold", "is_defective", "views", "verdict", "percent", "error")
 MAP_COLUMNS = ("overlay", "map")
-DRIFT_COLUMNS = ("drift",)
-See = Callable[[Path, Prediction], float]
+DRIFT_COLUMNS = ("brightness", "sharpness", "drift")
+See = Callable[[float, float, float], float]  # score, brightness, sharpness -> evidence of a change
 _LONGEST_NAME = 200  # bytes of the name of a map; file systems mostly take 255
 
 
@@ -59,8 +59,19 @@ def inputs(paths: Iterable[Path], on_error: OnError = "fail", all_pages: bool = 
                 raise
             found.append(Input(path, str(error)))
             continue
-        each = (pages(image) if all_pages else [image] for image in images)
-        found += [Input(image) for image in itertools.chain.from_iterable(each)]
+        found += _pages(images, on_error) if all_pages else [Input(image) for image in images]
+    return found
+
+
+def _pages(images: Iterable[Path], on_error: OnError) -> list[Input]:
+    found = []
+    for image in images:
+        try:
+            found += [Input(page) for page in pages(image)]
+        except ImageError as error:
+            if on_error == "fail":
+                raise
+            found.append(Input(image, str(error)))
     return found
 
 
@@ -77,7 +88,8 @@ def judge_all(
     """Yield the row of every input from the one at ``done`` on; nothing but the paths is held in memory.
 
     Overlays and raw maps go to ``maps`` if given. With ``on_error="skip"`` an image that cannot be read or
-    judged has a row with the reason; else it raises. ``see`` gives the number for ``drift`` (:mod:`differnet.watch`).
+    judged has a row with the reason; else it raises. ``see`` gives the number for ``drift`` from the numbers
+    of a row (:mod:`differnet.watch`).
     """
     names = _map_names([one.path for one in found]) if maps else []
     rest = range(done, len(found))
@@ -86,13 +98,16 @@ def judge_all(
     for index in rest:
         one = found[index]
         verdict = next(verdicts) if one.reason is None else one.reason
+        light: Light | None = None
+        if see and isinstance(verdict, Prediction):
+            verdict, light = _with_light(one.path, verdict, on_error)
         if maps and isinstance(verdict, Prediction):
             verdict = _with_maps(one.path, maps / names[index], verdict, on_error)
         row = _row(one.path, verdict)
         if maps and row["error"] is None:
             row |= {"overlay": f"{maps / names[index]}.png", "map": f"{maps / names[index]}.npy"}
-        if see and isinstance(verdict, Prediction):
-            row["drift"] = see(Path(one.path), verdict)
+        if see and light and isinstance(verdict, Prediction):
+            row |= light._asdict() | {"drift": see(verdict.score, *light)}
         progress("judging", index + 1, len(found))
         yield row
 
@@ -110,20 +125,34 @@ def check_done(rows: Rows, found: Sequence[Input]) -> None:
 
 @contextmanager
 def collecting(
-    table: Path | None, model: Path, options: dict[str, Any], resume: bool, extra: tuple[str, ...]
+    table: Path | None, options: dict[str, Any], resume: bool, extra: tuple[str, ...]
 ) -> Iterator[Rows]:
     """Collect rows that become ``table``, as a whole, when the block ends; in memory when there is none.
 
-    ``resume`` goes on with those of a run of the same ``model`` and ``options`` that was broken off.
+    ``resume`` goes on with those of a run of the same ``options``, of the same version, that was broken off.
     """
     if table is None:
         yield spool()
         return
-    made_with = {"rows": 1, "model": hashlib.sha256(model.read_bytes()).hexdigest(), **options}
+    made_with = {"rows": 2, "version": importlib.metadata.version("differnet"), **options}
     with journal(table, made_with, resume) as rows:
         yield rows
         with storage.growing(table) as file:
             _write(file, table.suffix.lower(), rows, extra)
+
+
+def check_maps(maps: Path, paths: Iterable[Path], found: Iterable[Input]) -> None:
+    """Refuse a folder of maps in which they could replace images, or be taken for some when the run is resumed."""
+    target = os.path.realpath(maps)
+    below = [path for path in paths if os.path.isdir(path) and _is_at_or_below(target, path)]  # noqa: PTH112
+    beside = [one.path for one in found if os.path.realpath(os.path.dirname(one.path)) == target]  # noqa: PTH120
+    for path in (*below, *beside):
+        raise ConfigError(f"--maps {maps}: maps would stand among the images of {path}; give a folder apart")
+
+
+def _is_at_or_below(target: str, folder: Path) -> bool:
+    top = os.path.realpath(folder)
+    return target == top or target.startswith(top.rstrip(os.sep) + os.sep)
 
 
 def check_target(table: Path | None) -> None:
@@ -162,6 +191,18 @@ def _verdicts(
                 raise
             done += 1
             yield str(error)
+
+
+def _with_light(
+    image: Path | Page, prediction: Prediction, on_error: OnError
+) -> tuple[Prediction | str, Light | None]:
+    """Measure the light of an image that was judged; the reason when it cannot be read a second time."""
+    try:
+        return prediction, measure(load(image))
+    except ImageError as error:
+        if on_error == "fail":
+            raise
+        return str(error), None
 
 
 def _with_maps(

@@ -11,6 +11,8 @@ from differnet import options
 from differnet.console import bars, err, guarded, print_json_rows
 from differnet.telling import tell_rows
 
+_START = "drift at the start"
+
 
 def score(
     model: options.Model,
@@ -44,21 +46,24 @@ def score(
         from differnet import rows
         from differnet.detector import DifferNet
 
-        _check(on_error, resume, table, drift)
+        _check(on_error, resume, table)
         rows.check_target(table)
         detector, count = DifferNet.load(model, weights, device), _count(views)
         _check_gate(detector, model, fail_on_defect)
-        watch = _watch(detector, drift, count)
+        watch = _watch(detector, drift, count, _drift_at_start(table, resume))
         extra = (rows.MAP_COLUMNS if maps else ()) + (rows.DRIFT_COLUMNS if watch else ())
         found = rows.inputs(paths, on_error, all_pages)  # type: ignore[arg-type]
-        made_with = {"views": count, "maps": maps and str(maps), "on-error": on_error, "device": device}
-        with bars() as progress, rows.collecting(table, model, made_with, resume, extra) as judged:
+        if maps:
+            rows.check_maps(maps, paths, found)
+        made_with = _made_with(detector, count, maps, on_error, device, watch)
+        with bars() as progress, rows.collecting(table, made_with, resume, extra) as judged:
             rows.check_done(judged, found)
+            _see_again(judged, watch)
             done, see = judged.count, watch and watch.see
             for row in rows.judge_all(detector, found, maps, progress, count, on_error, done, see):  # type: ignore[arg-type]
                 judged.add(row)
-        if watch:
-            watch.save()  # before anything is told: a reader of the output may be gone
+            if watch:  # before the rows can be gone: they tell what it has seen
+                watch.save()
         _tell(detector, model, count, judged, watch, json)
     if judged.skipped:
         raise typer.Exit(3)
@@ -87,17 +92,45 @@ def _tell(detector: Any, model: Path, count: Any, judged: Any, watch: Any, json:
         err.print(str(watch), markup=False)
 
 
-def _check(on_error: str, resume: bool, table: Path | None, drift: Path | None) -> None:
+def _made_with(
+    detector: Any, count: Any, maps: Path | None, on_error: str, device: str, watch: Any
+) -> dict[str, Any]:
+    """Return what rows depend on besides the images: a run is resumed only with the same."""
+    model = detector.model
+    options = {
+        "model": model.file_digest,
+        "runtime": detector.describer.runtime.name,
+        "precision": detector.describer.runtime.precision,
+        "views": count,
+        "maps": maps and str(maps),
+        "on-error": on_error,
+        "device": device,
+    }
+    return options | ({"drift": str(watch.file), _START: watch.start} if watch else {})
+
+
+def _drift_at_start(table: Path | None, resume: bool) -> str | None:
+    """Return the state of the drift monitor when the run that is resumed began, if there is one."""
+    from differnet.journal import head_of
+
+    start = head_of(table).get(_START) if table and resume else None
+    return start if isinstance(start, str) else None
+
+
+def _see_again(judged: Any, watch: Any) -> None:
+    """Show the monitor the images of a run that is resumed, as they were measured then."""
+    for row in judged if watch else ():
+        if row.get("drift") is not None:
+            watch.see(row["score"], row["brightness"], row["sharpness"])
+
+
+def _check(on_error: str, resume: bool, table: Path | None) -> None:
     from differnet.rows import OnError
 
     if on_error not in get_args(OnError):
         raise typer.BadParameter(f"--on-error {on_error}: fail or skip was wanted")
     if resume and table is None:
         raise typer.BadParameter("--resume goes on with a table: name it with --out")
-    if resume and drift is not None:
-        raise typer.BadParameter(
-            "--drift sees every image of a run, and --resume leaves out those it has judged"
-        )
 
 
 def _check_gate(detector: Any, model: Path, fail_on_defect: bool) -> None:
@@ -107,14 +140,14 @@ def _check_gate(detector: Any, model: Path, fail_on_defect: bool) -> None:
         raise NotFittedError(f"--fail-on-defect: {model} has no threshold (it was fitted with holdout=0)")
 
 
-def _watch(detector: Any, file: Path | None, views: Any) -> Any:
+def _watch(detector: Any, file: Path | None, views: Any, start: str | None) -> Any:
     """Return what ``--drift`` wants, refusing what it cannot watch."""
     from differnet.errors import ConfigError
     from differnet.watch import Watch
 
     if file is not None and views is not None:
         raise ConfigError(f"--drift with --views {views}: scores of other views than the calibration's drift")
-    return None if file is None else Watch(detector, file)
+    return None if file is None else Watch(detector, file, start=start)
 
 
 def _count(views: str | None) -> Any:

@@ -15,13 +15,13 @@ from torch import Tensor
 from differnet import config, score, verdict
 from differnet.artifact import Model
 from differnet.errors import ConfigError, NotFittedError, NumericalError
-from differnet.features import Describer, Progress, look_ahead, name_of
+from differnet.features import Describer, Progress, look_ahead, name_of, naming
 from differnet.flow import Flow
 from differnet.frame import to_square
 from differnet.images import ImageLike, Pixels, load, stream
 from differnet.reading import Reading
-from differnet.runtime import one_torch_thread
 from differnet.seeds import generator
+from differnet.torch_runtime import one_torch_thread
 from differnet.verdict import Heat, Prediction, ViewScores
 from differnet.views import ViewSet, even_views, random_views
 
@@ -118,7 +118,9 @@ class Scorer:
             else:
                 features = self.describer.features(square, shown, name)
                 prediction = verdict.after_all(model, self.of_features(features, name))
-            yield replace(prediction, heat_map=heat_map(pixels) if heat_map and pixels is not None else None)
+            with naming(image):
+                heat = heat_map(pixels) if heat_map and pixels is not None else None
+            yield replace(prediction, heat_map=heat)
 
 
 def _noting(images: Iterable[ImageLike], names: deque[str]) -> Iterator[ImageLike]:

@@ -56,7 +56,7 @@ def ignored_part(text: str, side: int, box: Box) -> npt.NDArray[np.bool_]:
 def to_square(pixels: Pixels, side: int, framing: Framing) -> npt.NDArray[np.float32]:
     """Bring uint8 pixels (H, W, 3) to floats (3, side, side), values 0..255; what is ignored becomes grey."""
     box = place(pixels.shape, side, framing)
-    square = _resize(pixels, side, box).transpose(2, 0, 1).astype(np.float32)
+    square: npt.NDArray[np.float32] = _resize(pixels, side, box).transpose(2, 0, 1).astype(np.float32)
     if framing.ignore is not None:
         square[:, ignored_part(framing.ignore, side, box)] = COVER
     return square

@@ -8,32 +8,37 @@ from typing import Any
 from differnet.detector import DifferNet
 from differnet.drift import DriftMonitor, DriftState
 from differnet.errors import ConfigError, ModelFileError
-from differnet.images import ImageLike, load
-from differnet.light import measure
 from differnet.storage import check_target, write_whole
-from differnet.verdict import Prediction
 
 
 class Watch:
-    """Takes each image with its prediction, and writes the state ``file`` when told to.
+    """Takes the three numbers of each image, and writes the state ``file`` when told to.
 
-    A file that is there is gone on from; raises :class:`ConfigError` when it belongs to another calibration.
+    A file that is there is gone on from, or ``start``, which it held when a run that is resumed began; raises
+    :class:`ConfigError` when it belongs to another calibration.
     """
 
-    def __init__(self, detector: DifferNet, file: Path, alpha: float = 0.01) -> None:
+    def __init__(
+        self, detector: DifferNet, file: Path, alpha: float = 0.01, start: str | None = None
+    ) -> None:
         check_target(file)
         self.file, fresh = file, detector.drift_monitor(alpha)
         self.state: DriftState | None = None
-        self.monitor = _read(file) if file.exists() else fresh
+        self._new = fresh.to_json()
+        try:
+            self.start = self._found() if start is None else start
+            self.monitor = DriftMonitor.from_json(self.start)
+        except (UnicodeDecodeError, ModelFileError) as error:
+            raise ModelFileError(f"{file}: {error}; give another file, or remove it to begin anew") from error
         if self.monitor.origin != fresh.origin:
             raise ConfigError(
                 f"{file}: the state of a monitor of another calibration than the model has; give another file, or "
                 "remove it to begin anew"
             )
 
-    def see(self, image: ImageLike, prediction: Prediction) -> float:
+    def see(self, score: float, brightness: float, sharpness: float) -> float:
         """Take the next image; return the evidence of a change so far (:attr:`DriftState.strength`)."""
-        self.state = self.monitor.update(prediction.score, *measure(load(image)))
+        self.state = self.monitor.update(score, brightness, sharpness)
         return self.state.strength
 
     def to_dict(self) -> dict[str, Any]:
@@ -54,12 +59,17 @@ class Watch:
         return f"drift: {self.state or 'no image yet'}"
 
     def save(self) -> None:
-        """Write the state, whole or not at all."""
-        write_whole(self.file, self.monitor.to_json().encode())
+        """Write the state, whole or not at all; a second time changes nothing.
 
+        Raises :class:`ConfigError` when the file is not as it was at the start: another run took images meanwhile.
+        """
+        state = self.monitor.to_json()
+        if self._found() not in (self.start, state):
+            raise ConfigError(
+                f"{self.file}: another run changed it since this one began, so the images of both cannot be "
+                "brought into one order; leave one run out, with another file of --drift"
+            )
+        write_whole(self.file, state.encode())
 
-def _read(file: Path) -> DriftMonitor:
-    try:
-        return DriftMonitor.from_json(file.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, ModelFileError) as error:
-        raise ModelFileError(f"{file}: {error}; give another file, or remove it to begin anew") from error
+    def _found(self) -> str:
+        return self.file.read_text(encoding="utf-8") if self.file.exists() else self._new

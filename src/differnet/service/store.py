@@ -136,18 +136,21 @@ class Store:
     def list(
         self,
         model: str | None = None,
-        verdict: Judgement | None = None,
+        verdict: Judgement | Literal["none"] | None = None,
         operator: Operator | Literal["none"] | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
         before_seq: int | None = None,
         limit: int = 100,
     ) -> Rows:
-        """Return inspections, the newest first; ``operator="none"``: those that nobody looked at; at most 1000."""
+        """Return inspections, the newest first; at most 1000.
+
+        ``operator="none"``: those that nobody looked at; ``verdict="none"``: those by a model without a threshold.
+        """
         columns = inspections.c
         chosen = [
             (columns.model, eq, model),
-            (columns.verdict, eq, verdict),
+            (columns.verdict, eq, None if verdict == "none" else verdict),
             (columns.operator, eq, None if operator == "none" else operator),
             (columns.time, ge, since),
             (columns.time, lt, until),
@@ -156,6 +159,8 @@ class Store:
         query = select(inspections).where(
             *(compare(column, value) for column, compare, value in chosen if value is not None)
         )
+        if verdict == "none":
+            query = query.where(columns.verdict.is_(None))
         if operator == "none":
             query = query.where(columns.operator.is_(None))
         return self._rows(query.order_by(columns.seq.desc()).limit(max(1, min(limit, _MOST))))
@@ -245,6 +250,13 @@ class Store:
         values = {"rate": rate, "confidence": confidence, "review_rate": review_rate}
         with self._turn, database.writing(self.engine) as connection:
             connection.execute(insert(settings).values(model=model, time=now(), **values))
+
+    def by_key(self, model: str, source_key: str) -> Inspection | None:
+        """Return the inspection by ``model`` that is recorded under this key."""
+        query = select(inspections).where(
+            inspections.c.model == model, inspections.c.source_key == source_key
+        )
+        return next(iter(self._rows(query)), None)
 
     def monitor(self, model: str, digest: str) -> str | None:
         """Return the state of the drift monitor that was saved for this folder of the model."""

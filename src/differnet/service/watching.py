@@ -10,28 +10,36 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from threading import Event
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import quote, unquote_to_bytes
 
-import numpy as np
 from PIL import Image
 from sqlalchemy import Connection, delete, insert, select
 
 from differnet.drift import DriftMonitor
-from differnet.errors import ConfigError, DuplicateError, ModelFileError, StoreError, in_a_line
+from differnet.errors import (
+    ConfigError,
+    DifferNetError,
+    DuplicateError,
+    ModelFileError,
+    StoreError,
+    in_a_line,
+)
 from differnet.light import measure
 from differnet.pixels import Pixels
 from differnet.service.database import reading
 from differnet.service.inspection import Inspection, now
+from differnet.service.limits import Keep
 from differnet.service.notify import Sender
 from differnet.service.outbox import Outbox
+from differnet.service.picture import heat_png
+from differnet.service.rates import with_rates
 from differnet.service.store import Store
 from differnet.service.tables import stamps as table
 from differnet.station.inputs import Arrival, Input, Stamp, Tell
 from differnet.station.inspector import Count, Inspector
-from differnet.verdict import Heat, Prediction
+from differnet.verdict import Prediction
 
-Which = Literal["none", "flagged", "all"]
 FLAGGED = ("review", "NG", "error")
 _PAUSES = (1.0, 2.0, 5.0, 10.0, 30.0)  # seconds between two attempts to write to the record
 _SAVE_EVERY = 5.0  # seconds between two states of the drift monitor that are saved
@@ -48,8 +56,8 @@ class Wishes:
     """
 
     views: Count = None
-    maps: Which = "none"
-    images: Which = "none"
+    maps: Keep = "none"
+    images: Keep = "none"
     drift: bool = True
     max_age_days: float | None = None
     max_bytes: int | None = None
@@ -130,7 +138,7 @@ class Watch:
         self.drift: str | None = None
         if wishes.maps != "none" and inspector.station.maps is None:
             raise ConfigError(f"{inspector.folder} has no heat maps: {inspector.station.no_maps}")
-        self._first = inspector.station.standard
+        self._own = inspector
         self._rates: Any = None
         self._monitor = self._load_monitor() if wishes.drift else None
         self._due = dict.fromkeys(("rates", "monitor", "forget"), 0.0)
@@ -292,13 +300,16 @@ class Watch:
             return  # it is said when the row cannot be written
         if rates == self._rates:
             return
-        self._rates, standard = rates, self._first
-        if rates is not None:
-            standard = replace(
-                standard, rate=rates.rate, confidence=rates.confidence, review_rate=rates.review_rate
-            )
-        self.inspector.station = replace(self.inspector.station, standard=standard)
-        self.tell("rates", f"threshold {self.inspector.threshold} at a false-alarm rate of {standard.rate:g}")
+        self._rates = rates
+        try:
+            self.inspector = self._own if rates is None else with_rates(self._own, rates)
+        except DifferNetError as error:
+            self.tell("rates", f"those that were applied do not fit this folder: {error}")
+            return
+        self.tell(
+            "rates",
+            f"threshold {self.inspector.threshold} at a false-alarm rate of {self.inspector.standard.rate:g}",
+        )
 
     def _forget(self) -> None:
         limits = self.wishes.max_age_days, self.wishes.max_bytes
@@ -310,14 +321,6 @@ class Watch:
         if due:
             self._due[what] = time.monotonic() + every
         return due
-
-
-def heat_png(heat: Heat) -> bytes:
-    """Return a heat map as PNG: red, the more of it the hotter; clear at 0, and full at three good peaks."""
-    alpha = np.clip(heat / 3, 0, 1)
-    picture = np.zeros((*heat.shape, 4), dtype=np.uint8)
-    picture[..., 0], picture[..., 3] = 255, np.rint(255 * alpha)
-    return _png(picture) or b""
 
 
 def _png(pixels: Any) -> bytes | None:

@@ -183,7 +183,8 @@ class Inspector:
         if not np.isfinite(heat).all():
             raise NumericalError("a heat map has NaN or infinite values")
         part = squares.shown(heat.astype(np.float32), pixels.shape, self.station)
-        return enlarge(part, pixels.shape[:2]) / np.float32(settings.scale)
+        drawn: Heat = enlarge(part, pixels.shape[:2]) / np.float32(settings.scale)
+        return drawn
 
     def _check_machine(self) -> None:
         """Refuse to judge where the graph gives other features than where it was made."""

@@ -1,0 +1,152 @@
+"""The commands of the service: serve, make a key, take the confirmed good images out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from differnet.console import err, guarded, out
+
+Store = Annotated[
+    str,
+    typer.Option("--store", help="Record: sqlite:///FILE or postgresql+psycopg://USER:PASSWORD@HOST/NAME."),
+]
+Images = Annotated[
+    Path | None,
+    typer.Option("--images", help="Folder of kept images (default: beside the file of the record)."),
+]
+Folders = Annotated[
+    list[Path] | None, typer.Argument(help="Folders that 'differnet export' wrote, one a model.")
+]
+Names = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME=FOLDER", help="A model by another name than its folder's."),
+]
+Host = Annotated[str, typer.Option(help="Address to listen at.")]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="Port; 0: any that is free.")]
+Keys = Annotated[Path | None, typer.Option(help="File of the SHA-256 of API keys; see 'differnet make-key'.")]
+WithoutKeys = Annotated[
+    bool, typer.Option("--without-keys", help="Let everybody in, though others can reach --host.")
+]
+AllowHost = Annotated[
+    list[str] | None,
+    typer.Option(help="Name by which browsers and cameras call this machine; repeatable."),
+]
+Queue = Annotated[int, typer.Option(min=0, help="Requests that may wait; further ones get 429.")]
+Workers = Annotated[int, typer.Option(min=1, help="Images judged at the same time.")]
+KeepImages = Annotated[str, typer.Option(help="Of which inspections images are kept: none, flagged, all.")]
+MaxAge = Annotated[float | None, typer.Option(min=0, help="Forget inspections that are older.")]
+MaxBytes = Annotated[int | None, typer.Option(min=0, help="Forget the oldest images beyond that.")]
+MaxImage = Annotated[int, typer.Option(min=1, help="The most bytes of an image.")]
+MaxPixels = Annotated[int, typer.Option(min=1, help="The most pixels of an image.")]
+Timeout = Annotated[float, typer.Option(min=0.1, help="Seconds to receive an image, and to judge it.")]
+ForgetRates = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME", help="Judge by the rates of the folder again; repeatable."),
+]
+LogLevel = Annotated[str, typer.Option(help="debug, info, warning or error.")]
+_DEFAULT = "sqlite:///differnet.sqlite3"
+
+
+@contextmanager
+def _with_extra() -> Iterator[None]:
+    """Say by which command a missing package is had."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        from differnet.errors import DifferNetError, MissingExtraError
+
+        if isinstance(error, DifferNetError) or (error.name or "").startswith("differnet"):
+            raise
+        raise MissingExtraError(f"the service needs {error.name}: pip install 'differnet[serve]'") from error
+
+
+def serve(
+    folders: Folders = None,
+    name: Names = None,
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    store: Store = _DEFAULT,
+    images: Images = None,
+    keys: Keys = None,
+    without_keys: WithoutKeys = False,
+    allow_host: AllowHost = None,
+    queue: Queue = 64,
+    workers: Workers = 2,
+    keep_images: KeepImages = "flagged",
+    max_age_days: MaxAge = None,
+    max_bytes: MaxBytes = None,
+    max_image_bytes: MaxImage = 32 * 2**20,
+    max_pixels: MaxPixels = 50_000_000,
+    timeout: Timeout = 30,
+    forget_rates: ForgetRates = None,
+    log_level: LogLevel = "info",
+) -> None:
+    """Serve models over HTTP, with a page for operators and a record of every inspection."""
+    with guarded(), _with_extra():
+        from differnet.service import keys as api_keys
+        from differnet.service import serving
+        from differnet.service.limits import Limits
+
+        if keep_images not in ("none", "flagged", "all"):
+            raise typer.BadParameter(f"--keep-images {keep_images}: none, flagged or all was wanted")
+        if log_level not in ("debug", "info", "warning", "error"):
+            raise typer.BadParameter(f"--log-level {log_level}: debug, info, warning or error was wanted")
+        limits = Limits(
+            queue=queue,
+            workers=workers,
+            image_bytes=max_image_bytes,
+            pixels=max_pixels,
+            timeout=timeout,
+            hosts=tuple(allow_host or ()),
+            keep=keep_images,  # type: ignore[arg-type]
+            max_age_days=max_age_days,
+            max_bytes=max_bytes,
+            keys={} if keys is None else api_keys.read(keys),
+        )
+        found = serving.named(folders or [], name or [])
+        serving.check_exposure(host, limits, without_keys)
+        opened = serving.bind(host, port)
+        service = serving.build(found, store, images, host, limits, forget_rates or [])
+        err.print(f"Serving {', '.join(found)} at {serving.address(opened)} (Ctrl-C stops)", markup=False)
+        serving.run(service, opened, log_level)
+
+
+def make_key(
+    owner: Annotated[str, typer.Argument(help="Whose key it is, for the log.")],
+) -> None:
+    """Make an API key: the line for the file of --keys on stdout, the key itself once on stderr."""
+    with guarded():
+        from differnet.service import keys
+
+        key, digest = keys.make()
+        err.print(f"Key (shown this once): {key}", markup=False)
+        out.print(f"{digest} {owner}", markup=False)
+
+
+def export_good(
+    url: Annotated[str, typer.Argument(metavar="STORE", help="URL of the record.")],
+    model: Annotated[str, typer.Option(help="Name of the model.")],
+    target: Annotated[
+        Path, typer.Option("--to", help="Folder to write; images that are there already stay.")
+    ],
+    images: Images = None,
+) -> None:
+    """Copy the images that operators confirmed as good into a folder, to calibrate or fit anew with."""
+    with guarded(), _with_extra():
+        from differnet.service.store import Store as Record
+        from differnet.whole import write_whole
+
+        record, count = Record.open(url, images), 0
+        try:
+            for file_name, path in record.good_images(model):
+                if not (target / file_name).exists():
+                    write_whole(target / file_name, path.read_bytes())
+                count += 1
+        finally:
+            record.close()
+        out.print(f"{count} good images in {target}", markup=False)

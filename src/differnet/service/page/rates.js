@@ -1,0 +1,128 @@
+// How many good parts may be rejected: moved as a rate, tried on the last parts, and only then applied.
+
+import { applyRates, previewRates, rates } from "./api.js";
+import { $, badge, el, say } from "./dom.js";
+import { VERDICTS, count, number, percent, plain, plural } from "./words.js";
+
+const KINDS = ["OK", "review", "NG"];
+const FIELDS = ["rate", "confidence", "review-rate"];
+
+/** A share from a field in percent; null where it is empty. */
+const share = (id) => ($(id).value.trim() === "" ? null : Number((Number($(id).value) / 100).toPrecision(12)));
+const inPercent = (value) => (value === null || value === undefined ? "" : String(Number((100 * value).toPrecision(10))));
+const signed = (value) => (value > 0 ? `+${count(value)}` : value < 0 ? `−${count(-value)}` : "0");
+
+export class Rates {
+  /** `model()` is the name of the chosen model; `onApplied()`; `onPick(id)` shows a part that would change. */
+  constructor(model, onApplied, onPick) {
+    Object.assign(this, { model, onApplied, onPick, seen: null, now: null });
+    $("open-rates").addEventListener("click", () => this.open());
+    $("rates-close").addEventListener("click", () => $("rates").close());
+    $("rates-form").addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.preview();
+    });
+    $("rates-apply").addEventListener("click", () => this.apply());
+    for (const id of FIELDS) $(id).addEventListener("input", () => this.forget());
+  }
+
+  async open() {
+    if (!this.model() || $("rates").open) return;
+    try {
+      this.now = await rates(this.model());
+    } catch (error) {
+      say(plain(error, "rates"), { trouble: true, key: "rates" });
+      return;
+    }
+    $("rate").value = inPercent(this.now.rate);
+    $("confidence").value = inPercent(this.now.confidence);
+    $("review-rate").value = inPercent(this.now.review_rate);
+    $("rates-model").textContent = this.model();
+    const smallest = this.now.smallest_rate;
+    $("rate-hint").textContent = Number.isFinite(smallest)
+      ? `of the good parts may be rejected. The held-out good pictures can promise ${percent(smallest)} or more.`
+      : "of the good parts may be rejected.";
+    this.forget();
+    $("rates").showModal();
+    $("rate").focus();
+  }
+
+  wanted() {
+    return { rate: share("rate"), confidence: share("confidence"), review_rate: share("review-rate") };
+  }
+
+  /** What was previewed no longer is what stands in the fields: it may not be applied. */
+  forget() {
+    this.seen = null;
+    $("rates-apply").disabled = true;
+    $("rates-why").textContent = "Preview first: what was not looked at cannot be applied.";
+    $("rates-found").replaceChildren();
+    $("rates-error").hidden = true;
+  }
+
+  fail(error) {
+    this.forget();
+    $("rates-error").textContent = plain(error, "rates");
+    $("rates-error").hidden = false;
+  }
+
+  async preview() {
+    const wanted = this.wanted();
+    try {
+      const found = await previewRates(this.model(), wanted);
+      if (JSON.stringify(wanted) !== JSON.stringify(this.wanted())) return; // moved on meanwhile
+      this.forget();
+      this.seen = wanted;
+      this.show(found);
+    } catch (error) {
+      this.fail(error);
+    }
+  }
+
+  show(found) {
+    const many = found.changes ?? found.changed.length;
+    const told = found.last
+      ? `Of the last ${plural(found.last, "part", "parts")}, ${many ? count(many) : "none"} would have been judged otherwise.`
+      : "No part was inspected yet, so nothing can be compared.";
+    const review = found.review_threshold === null || found.review_threshold === undefined ? "" : `, to review from ${number(found.review_threshold)}`;
+    const limit = `Rejected from a score of ${number(found.threshold)}${review} (now ${number(this.now.threshold)}).`;
+    $("rates-found").replaceChildren(el("p", { class: "told" }, told), this.table(found), el("p", { class: "soft" }, limit), ...this.changed(found));
+    $("rates-apply").disabled = false;
+    $("rates-why").textContent = `Applying judges every part from now on by these rates; stored verdicts stay as they are.`;
+    $("rates-apply").scrollIntoView({ block: "nearest" });
+  }
+
+  table({ before, after }) {
+    const head = ["Verdict", "as judged", "with the new rates", "change"].map((word, i) => el("th", { scope: "col", class: i ? "figure" : "" }, word));
+    const rows = KINDS.map((name) => el("tr", {}, el("th", { scope: "row" }, badge(VERDICTS[name])),
+      ...[count(before[name]), count(after[name]), signed(after[name] - before[name])].map((text) => el("td", { class: "figure" }, text))));
+    return el("table", { class: "plain" }, el("thead", {}, el("tr", {}, ...head)), el("tbody", {}, ...rows));
+  }
+
+  changed({ changed }) {
+    if (!changed.length) return [];
+    const items = changed.map((one) => el("li", {},
+      el("button", { type: "button", class: "pick", onclick: () => this.pick(one.id) }, `Part ${count(one.seq)}`),
+      badge(VERDICTS[one.verdict_before ?? "none"]), "→", badge(VERDICTS[one.verdict_after ?? "none"])));
+    return [el("h3", {}, "The newest parts that would change"), el("ul", { class: "changes" }, ...items)];
+  }
+
+  pick(id) {
+    $("rates").close();
+    this.onPick(id);
+  }
+
+  async apply() {
+    if (!this.seen) return;
+    try {
+      await applyRates(this.model(), this.seen);
+    } catch (error) {
+      this.fail(error);
+      return;
+    }
+    $("rates").close();
+    say(`Applied: at most ${percent(this.seen.rate)} of the good parts of ${this.model()} may be rejected.`);
+    this.seen = null;
+    this.onApplied();
+  }
+}

@@ -1,0 +1,91 @@
+"""Bytes as they were received to pixels, past a limit that is checked before anything is decoded; and maps to PNG."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from differnet.decoding import KINDS
+from differnet.errors import ImageError
+from differnet.images import load
+from differnet.pixels import Pixels
+
+_CALM, _GLOWING = (
+    1.0,
+    3.0,
+)  # heat is drawn from the peak of a typical good image on, and fully at three times that
+_COLOURS = np.array([(122, 27, 109), (203, 65, 73), (245, 125, 21), (250, 220, 90)], dtype=np.float32)
+
+
+class TooManyPixelsError(ImageError):
+    """A picture with more pixels than the service takes."""
+
+
+def read(content: bytes, name: str, most_pixels: int) -> Pixels:
+    """Decode an image (H, W, 3); its size is looked at first.
+
+    Raises :class:`TooManyPixelsError` and, for what is no image or damaged, :class:`ImageError`; messages start with
+    ``name``.
+    """
+    width, height = _dimensions(content)
+    if width * height > most_pixels:
+        raise TooManyPixelsError(
+            f"{name}: {width} x {height} is more than the {most_pixels:,} pixels that are taken; cut it into pieces"
+        )
+    with tempfile.NamedTemporaryFile(prefix="differnet-") as file:  # decoders want a file whose size is known
+        file.write(content)
+        file.flush()
+        try:
+            return load(Path(file.name))
+        except ImageError as error:
+            raise ImageError(str(error).replace(file.name, name)) from error
+
+
+def _dimensions(content: bytes) -> tuple[int, int]:
+    """Return width and height as the header says, (0, 0) where it is not understood: then decoding says why."""
+    if content[:4] == b"RIFF":
+        return _webp_dimensions(content)  # Pillow makes room for one when it opens it
+    try:
+        with Image.open(io.BytesIO(content), formats=[kind for kind in KINDS if kind != "WEBP"]) as image:
+            return image.width, image.height
+    except Exception:  # it may be a kind of TIFF that Pillow does not know
+        return _tiff_dimensions(content) if content[:2] in (b"II", b"MM") else (0, 0)
+
+
+def _tiff_dimensions(content: bytes) -> tuple[int, int]:
+    try:
+        import tifffile  # here, since a station may do without
+
+        with tifffile.TiffFile(io.BytesIO(content)) as tiff:
+            page = tiff.pages[0]
+            return int(page.imagewidth), int(page.imagelength)
+    except Exception:  # decoders raise whatever they stumble over
+        return 0, 0
+
+
+def _webp_dimensions(content: bytes) -> tuple[int, int]:
+    kind, head = content[12:16], content[:30].ljust(30, b"\0")
+    if kind == b"VP8X":
+        return 1 + int.from_bytes(head[24:27], "little"), 1 + int.from_bytes(head[27:30], "little")
+    if kind == b"VP8L":
+        both = int.from_bytes(head[21:25], "little")
+        return 1 + (both & 0x3FFF), 1 + (both >> 14 & 0x3FFF)
+    return int.from_bytes(head[26:28], "little") & 0x3FFF, int.from_bytes(head[28:30], "little") & 0x3FFF
+
+
+def heat_png(heat: npt.NDArray[np.float32]) -> bytes:
+    """Draw a heat map (H, W) as PNG with alpha, to lay over its image: nothing below 1, full at 3."""
+    strength = np.clip((heat - _CALM) / (_GLOWING - _CALM), 0, 1)
+    at = np.linspace(0, 1, len(_COLOURS))
+    drawn = np.empty((*heat.shape, 4), dtype=np.uint8)
+    for channel in range(3):
+        drawn[..., channel] = np.rint(np.interp(strength, at, _COLOURS[:, channel]))
+    drawn[..., 3] = np.rint(255 * 0.75 * np.sqrt(strength))
+    buffer = io.BytesIO()
+    Image.fromarray(drawn, "RGBA").save(buffer, format="PNG", compress_level=3)
+    return buffer.getvalue()

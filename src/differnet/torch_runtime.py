@@ -1,0 +1,98 @@
+"""What runs the frozen backbone, and the reference: PyTorch on any device."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from differnet import threads
+from differnet.anytime import GROUP as GROUP
+from differnet.backbone import MultiScale
+from differnet.errors import ConfigError
+
+Precision = Literal["f32", "f16", "bf16", "int8"]
+
+
+class Runtime(Protocol):
+    """Anything that turns rendered views into features."""
+
+    name: str
+    precision: Precision
+
+    def features(self, groups: Iterable[Tensor]) -> Tensor:
+        """Map groups of at most ``GROUP`` views (B, 3, S, S), values 0..255, to features (V, D) on the CPU.
+
+        Groups are taken one by one, so that the next is rendered while the last is described.
+        """
+
+
+def check_device(device: str) -> str:
+    """Return ``device`` if torch can use it here; raises :class:`ConfigError` if not."""
+    threads.use()
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ConfigError(f"device = {device!r} cannot be used here ({reason}); 'cpu' always can") from error
+    return device
+
+
+def probe(size: int) -> Tensor:
+    """Return one group of fixed noise (B, 3, size, size), values 0..255, to compare runtimes with."""
+    return 255 * torch.rand(GROUP, 3, size, size, generator=torch.Generator().manual_seed(0))
+
+
+def difference(found: Tensor, wanted: Tensor) -> float:
+    """Return the largest difference of features as a share of the largest feature."""
+    return float((found - wanted).abs().max() / wanted.abs().max().clamp(min=1e-12))
+
+
+_TURN = threading.RLock()
+
+
+@contextmanager
+def in_turn() -> Iterator[None]:
+    """Let one thread of the process compute at a time.
+
+    Torch's number of threads is the process's, and a sum split otherwise ends in other last digits: with turns, scores
+    do not depend on what other threads do. Decoding goes on meanwhile.
+    """
+    with _TURN:
+        yield
+
+
+@contextmanager
+def one_torch_thread() -> Iterator[None]:
+    """Keep torch to one thread, in turn: its idle ones wait in a loop, on cores that OpenVINO needs."""
+    with in_turn():
+        before = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+
+
+class TorchRuntime:
+    """The backbone as PyTorch runs it; in ``"f16"`` matrix products and convolutions are in half precision."""
+
+    name = "torch"
+
+    def __init__(self, module: MultiScale, device: str = "cpu", precision: Precision = "f32") -> None:
+        self.module = module.to(device)
+        self.device = device
+        self.precision = precision
+
+    def features(self, groups: Iterable[Tensor]) -> Tensor:
+        """Map groups of views (B, 3, S, S) to features (V, D) on the CPU."""
+        kind, is_half = torch.device(self.device).type, self.precision == "f16"
+        parts = []
+        with in_turn(), torch.inference_mode(), torch.autocast(kind, torch.float16, enabled=is_half):
+            for views in groups:
+                parts.append(self.module(views.to(self.device, non_blocking=True)).float())
+        return torch.cat(parts).cpu()
