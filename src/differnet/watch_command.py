@@ -33,6 +33,7 @@ def watch(
     views: options.Views = None,
     maps: options.Maps = "none",
     keep_images: options.KeepImages = "none",
+    images: options.Images = None,
     max_age_days: options.MaxAgeDays = None,
     max_bytes: options.MaxBytes = None,
     webhook: options.Webhook = None,
@@ -64,7 +65,7 @@ def watch(
             max_bytes,
         )
         telling, place = Telling(json), label or _place(source)
-        inspector, record = parts.Inspector(model), parts.Store.open(store)
+        inspector, record = parts.Inspector(model), parts.Store.open(store, images)
         memory = parts.StoreMemory(record, name or model.resolve().name, place)
         found = _input(source, place, memory, telling, every, settle, patience, only_new)
         destinations = _destinations(webhook, webhook_key, mqtt, memory.watch)

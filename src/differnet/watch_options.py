@@ -24,6 +24,9 @@ Maps = Annotated[str, typer.Option(help="Heat maps: none, flagged (review and NG
 KeepImages = Annotated[
     str, typer.Option(help="Images kept beside the record: none, flagged (review, NG, error) or all.")
 ]
+Images = Annotated[
+    Path | None, typer.Option("--images", help="Folder of kept images (beside the file of the record).")
+]
 MaxAgeDays = Annotated[float | None, typer.Option(help="Forget inspections that are older.")]
 MaxBytes = Annotated[int | None, typer.Option(help="Remove the oldest kept images beyond that.")]
 Webhook = Annotated[str | None, typer.Option(help="URL to post each inspection to.")]
