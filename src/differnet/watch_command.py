@@ -17,10 +17,7 @@ from differnet.console import guarded
 from differnet.errors import MissingExtraError
 from differnet.watch_telling import Telling
 
-_DRAIN = {
-    True: 60.0,
-    False: 5.0,
-}  # seconds for what waits to be told, at the end of --once and of another watch
+_DRAIN = {True: 60.0, False: 5.0}  # seconds for what waits to be told, at the end: with --once, without
 
 
 def watch(
@@ -51,7 +48,7 @@ def watch(
 
     After --once, exits with 3 when images could not be judged or messages are still to be delivered.
     """
-    with guarded():
+    with guarded(), Telling(json) as telling:
         from differnet.station.inputs import kind_of
 
         parts = _parts()
@@ -64,7 +61,7 @@ def watch(
             max_age_days,
             max_bytes,
         )
-        telling, place = Telling(json), label or _place(source)
+        place = label or _place(source)
         inspector, record = parts.Inspector(model), parts.Store.open(store, images)
         memory = parts.StoreMemory(record, name or model.resolve().name, place)
         found = _input(source, place, memory, telling, every, settle, patience, only_new)

@@ -19,9 +19,16 @@ class Telling:
         self.as_json = as_json
         self._lock = threading.Lock()
         self._status = err.status("waiting for images") if err.is_terminal and not as_json else None
+        self._count = 0
+
+    def __enter__(self) -> Telling:
         if self._status is not None:
             self._status.start()
-        self._count = 0
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._status is not None:
+            self._status.stop()
 
     def row(self, row: Any, left: int | None, drift: str | None) -> None:
         """Tell of an inspection that was recorded."""
@@ -51,8 +58,6 @@ class Telling:
 
     def end(self, tally: Any, left: dict[str, int]) -> None:
         """Tell what was done."""
-        if self._status is not None:
-            self._status.stop()
         counts = {kind: tally[kind] for kind in ("OK", "review", "NG", "error", "none") if tally[kind]}
         if self.as_json:
             self._line({"event": "stopped", "inspections": tally.total(), **counts, "undelivered": left})

@@ -113,7 +113,8 @@ class Mqtt:
             parts.scheme not in ("mqtt", "mqtts")
             or not parts.hostname
             or not topic
-            or set(topic) & {"+", "#"}
+            or set(topic) & {"+", "#"}  # wildcards, for those who listen
+            or set(url) & {"#", "?"}
         ):
             raise ConfigError(f"{without_password(url)}: mqtt://HOST/TOPIC or mqtts://HOST/TOPIC was wanted")
         self.name, self._topic, self._client_name = without_password(url)[:500], topic, client

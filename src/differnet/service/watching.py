@@ -314,7 +314,10 @@ class Watch:
     def _forget(self) -> None:
         limits = self.wishes.max_age_days, self.wishes.max_bytes
         if any(limit is not None for limit in limits) and self._is_due("forget", _FORGET_EVERY):
-            self.store.retain(*limits)
+            try:
+                self.store.retain(*limits)
+            except (StoreError, OSError) as error:
+                self.tell("record", f"nothing is forgotten: {in_a_line(error)}")
 
     def _is_due(self, what: str, every: float) -> bool:
         due = time.monotonic() >= self._due[what]
