@@ -20,11 +20,14 @@ ORDER = [
     "metrics", "known", "groups", "calibrate", "standard", "gate", "light", "drift", "train", "features", "bank",
     "record", "evidence", "choice", "trial", "localize", "graphs", "formats", "artifact",
     "verdict", "station.folder", "station.inspector", "runtime",
-    "service.inspection", "service.tables", "service.migrations.versions.v0001_inspections", "service.migrations.env",
+    "station.inputs", "station.changes", "station.arrivals", "station.frames",
+    "service.inspection", "service.tables", "service.migrations.versions.v0001_inspections",
+    "service.migrations.versions.v0002_watch", "service.migrations.env",
     "service.database", "service.kept", "service.retention", "service.store", "service.page_files",
     "service.limits", "service.picture", "service.rates", "service.served", "service.line", "service.metrics",
     "service.logs", "service.keys", "service.schemas", "service.events", "service.guard", "service.running",
     "service.inspect_routes", "service.record_routes", "service.model_routes", "service.app", "service.serving",
+    "service.outbox", "service.notify", "service.watching",
     "scorer", "preparing", "fitting", "crossfit", "recalibrate", "conversion",
     "detector", "export", "demo", "pictures", "charts", "findings", "report", "maps", "evaluate", "evaluation_files",
     "stopwatch", "plans", "published", "reproduction", "reports", "targets", "reproduction_files",
@@ -32,7 +35,8 @@ ORDER = [
     "baselines.ganomaly", "baselines.dsebm", "baselines.adgan", "baselines.peers", "baselines.peer_flows",
     "baselines.catalogue", "cells", "compare", "comparison_table",
     "journal", "rows", "showcase", "watch", "console", "telling", "options", "deciding", "reproduce_command",
-    "compare_command", "score_command", "export_command", "serve_command", "cli", "__main__",
+    "compare_command", "score_command", "export_command", "serve_command", "watch_options", "watch_telling",
+    "watch_command", "cli", "__main__",
 ]  # fmt: skip
 LEAVES = {
     "heap",
@@ -56,7 +60,10 @@ LEAVES = {
     "drift",
     "engines",
 }
-TORCH_FREE = ["runtime"]  # and all that they import
+TORCH_FREE = [
+    "runtime",
+    *(module for module in ORDER if module.startswith("station.")),
+]  # and all they import
 FOREIGN = {"numpy", "PIL", "onnxruntime", "openvino"}  # what a station has installed
 SERVED = [module for module in ORDER if module.startswith("service.")]
 SERVING = {"fastapi", "starlette", "uvicorn", "pydantic", "sqlalchemy", "alembic", "prometheus_client"}

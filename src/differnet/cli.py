@@ -19,6 +19,7 @@ from differnet.score_command import score
 from differnet.serve_command import export_good, make_key, serve
 from differnet.telling import tell_demo, tell_evaluation, tell_fit, tell_model, tell_run
 from differnet.threads import use as use_threads
+from differnet.watch_command import watch
 
 app = typer.Typer(
     name="differnet",
@@ -247,3 +248,4 @@ app.command()(export)
 app.command()(serve)
 app.command()(make_key)
 app.command()(export_good)
+app.command()(watch)

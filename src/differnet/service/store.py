@@ -6,14 +6,26 @@ One object can be used by many threads, and one record by several processes.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from operator import eq, ge, lt
 from pathlib import Path
 from typing import Any, Literal
 
-from sqlalchemy import BigInteger, Engine, Select, delete, func, insert, select, type_coerce, update
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Engine,
+    Select,
+    delete,
+    func,
+    insert,
+    select,
+    type_coerce,
+    update,
+)
 
 from differnet.errors import ConfigError, DuplicateError
 from differnet.service import database
@@ -33,6 +45,7 @@ _MOST = 1000  # rows that one page may have
 _NAME, _LONG = 1000, 10_000  # characters of a file's name, and of other texts
 
 Counts = list[tuple[datetime, Tally]]
+Along = Callable[[Connection, Inspection], None]
 
 
 class Store:
@@ -59,16 +72,23 @@ class Store:
         """Let go of all connections."""
         self.engine.dispose()
 
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """Begin a transaction that alone may write, for other tables of the record."""
+        with self._turn, database.writing(self.engine) as connection:
+            yield connection
+
     def keep(
         self, inspection: Inspection, image: bytes | None = None, heat_map: bytes | None = None
     ) -> Inspection:
         """Write an image as it was received and its map (PNG) to disk; return the inspection that names them."""
         return self.kept.write(inspection, image, heat_map)
 
-    def add(self, inspection: Inspection) -> Inspection:
+    def add(self, inspection: Inspection, along: Along | None = None) -> Inspection:
         """Record an inspection and return it with its number; it is on disk when this returns.
 
-        Raises :class:`DuplicateError` when its key is recorded for the model already.
+        ``along`` writes more in the same transaction, so that neither is there without the other. Raises
+        :class:`DuplicateError` when its key is recorded for the model already.
         """
         inspection = replace(
             inspection,
@@ -78,15 +98,18 @@ class Store:
         )
         values = asdict(inspection)
         del values["seq"]
-        with self._turn, database.writing(self.engine) as connection:
+        with self.writing() as connection:
             known = self._row_of(connection, inspection)
             if known is None:
                 found = connection.execute(insert(inspections).values(values))
                 (seq,) = found.inserted_primary_key or (0,)
+                inspection = replace(inspection, seq=int(seq))
+                if along is not None:
+                    along(connection, inspection)
         if known is not None:
             key = inspection.source_key or inspection.id
             raise DuplicateError(f"{key}: recorded already for model {inspection.model}, as row {known}")
-        return replace(inspection, seq=int(seq))
+        return inspection
 
     @staticmethod
     def _row_of(connection: Any, inspection: Inspection) -> int | None:

@@ -105,3 +105,37 @@ monitors = Table(
     Column("time", Moment, nullable=False),
     Column("state", Text, nullable=False),
 )
+
+# Files of a watched folder that have their row; :class:`differnet.station.inputs.Stamp`.
+stamps = Table(
+    "stamps",
+    metadata,
+    Column(
+        "place", String(64), primary_key=True
+    ),  # SHA-256 of watch and path, which may be longer than keys can be
+    Column("watch", String(64), nullable=False),
+    Column("path", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("mtime_ns", BigInteger, nullable=False),
+    Column("ctime_ns", BigInteger, nullable=False),
+    Column("inode", String(20), nullable=False),  # up to 64 bits without a sign
+    Column("digest", String(64), nullable=False),
+    Index("ix_stamps_watch", "watch"),
+)
+
+# What somebody else is still to be told; a row goes when it was told.
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("number", Counter, primary_key=True, autoincrement=True),
+    Column("watch", String(64), nullable=False),
+    Column("destination", String(500), nullable=False),
+    Column("inspection", String(32), nullable=False),
+    Column("body", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("next_time", Moment, nullable=False),
+    Column("given_up", Boolean, nullable=False),
+    Column("error", Text),
+    Index("ix_deliveries_waiting", "watch", "destination", "given_up", "next_time", "number"),
+    sqlite_autoincrement=True,
+)
