@@ -13,6 +13,7 @@ people expect. A message says what was found, what was wanted and what to do::
     ├── NotFittedError     (RuntimeError)       scoring before fitting
     ├── QuantizationError  (ArithmeticError)    8-bit integers that move the scores too far
     ├── NumericalError     (ArithmeticError)    a NaN or an infinity, with the place it came from
+    ├── ClusterError       (RuntimeError)       machines that cannot be reached or lost the work
     └── MissingExtraError  (ImportError)        an optional package, with the pip command
 
     DifferNetWarning       (UserWarning)        something that is weaker than it looks
@@ -59,6 +60,10 @@ class NumericalError(DifferNetError, ArithmeticError):
 
 class QuantizationError(DifferNetError, ArithmeticError):
     """Eight-bit integers would change features or scores too much; the message has the figures."""
+
+
+class ClusterError(DifferNetError, RuntimeError):
+    """A Ray cluster that cannot be reached, or that gave up work; what was finished is kept."""
 
 
 class MissingExtraError(DifferNetError, ImportError):

@@ -49,6 +49,19 @@ LayoutName = Annotated[
 Category = Annotated[list[str] | None, typer.Option(help="Category, such as bottle, 01 or mono; repeatable.")]
 Split = Annotated[Path | None, typer.Option(help="File naming the training images (mtd).")]
 Shots = Annotated[int | None, typer.Option(min=1, help="Train on this many random images.")]
+Engine = Annotated[str, typer.Option(help="Where to work: local, or ray, on a cluster (docs/scale.md).")]
+Address = Annotated[
+    str | None,
+    typer.Option(help="With --engine ray: auto, or HOST:PORT of a cluster; if not given, Ray on this machine alone."),
+]
+
+
+def check_engine(engine: str, address: str | None = None) -> None:
+    """Refuse an engine that is none, and an address that nothing would connect to."""
+    if engine not in ("local", "ray"):
+        raise typer.BadParameter(f"--engine {engine}: local or ray was wanted")
+    if address is not None and engine != "ray":
+        raise typer.BadParameter(f"--address {address} is for --engine ray")
 
 
 def check_layout(name: str) -> Layout:

@@ -16,8 +16,14 @@ _START = "drift at the start"
 
 def score(
     model: options.Model,
-    paths: Annotated[list[Path], typer.Argument(help="Images or folders.")],
-    table: Annotated[Path | None, typer.Option("--out", "-o", help="Write rows to .csv or .jsonl.")] = None,
+    inputs: Annotated[
+        list[str],
+        typer.Argument(help="Images or folders; with --engine ray also s3:// and such, .tar and .parquet."),
+    ],
+    target: Annotated[
+        str | None,
+        typer.Option("--out", "-o", help="Write rows to .csv or .jsonl; with --engine ray a folder or URI."),
+    ] = None,
     maps: Annotated[Path | None, typer.Option(help="Folder for overlays (PNG) and raw maps (NPY).")] = None,
     views: Annotated[
         str | None,
@@ -28,8 +34,12 @@ def score(
         typer.Option(help="File of a drift monitor: made if missing, gone on from, and written back."),
     ] = None,
     on_error: Annotated[
-        str, typer.Option(help="An image that cannot be judged: fail, or skip with a row that says why.")
-    ] = "fail",
+        str | None,
+        typer.Option(
+            help="An image that cannot be judged: fail (the default; not with --engine ray), or skip with a row "
+            "that says why."
+        ),
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a run to --out that was broken off.")
     ] = False,
@@ -37,11 +47,27 @@ def score(
         bool, typer.Option("--all-pages", help="Judge every page of a TIFF, not the first.")
     ] = False,
     fail_on_defect: Annotated[bool, typer.Option(help="Exit with 1 when an image was NG.")] = False,
+    engine: options.Engine = "local",
+    address: options.Address = None,
+    actors: Annotated[
+        int | None, typer.Option(min=1, help="With --engine ray: judging processes (default: one a core).")
+    ] = None,
+    part: Annotated[
+        int, typer.Option(min=1, max=1_000_000, help="With --engine ray: images in a file of rows.")
+    ] = 1024,
     weights: options.Weights = None,
     device: options.Device = "cpu",
     json: options.Json = False,
 ) -> None:
     """Judge images: OK, review or NG, score, p-value, heat maps on request; exits with 3 when images were skipped."""
+    options.check_engine(engine, address)
+    if engine == "ray":
+        _refuse(on_error=on_error == "fail", maps=maps, drift=drift, all_pages=all_pages)
+        where = inputs, target, _count(views), weights, device, address, actors, part, resume
+        _score_on_ray(model, fail_on_defect, json, *where)
+        return
+    on_error = on_error or "fail"
+    paths, table = [Path(place) for place in inputs], None if target is None else Path(target)
     with guarded():
         from differnet import rows
         from differnet.detector import DifferNet
@@ -157,3 +183,27 @@ def _count(views: str | None) -> Any:
     if not views.isdecimal() or int(views) < 1:
         raise typer.BadParameter(f"--views {views}: a number from 1, or auto, was wanted")
     return int(views)
+
+
+def _score_on_ray(model: Path, fail_on_defect: bool, json: bool, *where: Any) -> None:
+    inputs, target, *rest = where
+    if target is None:
+        raise typer.BadParameter("--engine ray writes Parquet: name a folder or URI with --out")
+    with guarded():
+        from differnet.errors import NotFittedError
+        from differnet.scale_command import Order, score_on_ray, threshold_of
+
+        if fail_on_defect and threshold_of(model) is None:
+            raise NotFittedError(f"--fail-on-defect: {model} has no threshold (it was fitted with holdout=0)")
+        counts = score_on_ray(Order(model, inputs, target, *rest), json)
+    if counts.skipped:
+        raise typer.Exit(3)
+    if fail_on_defect and counts.flagged:
+        raise typer.Exit(1)
+
+
+def _refuse(**asked: Any) -> None:
+    """Refuse options that only the local engine knows."""
+    for name, value in asked.items():
+        if value:
+            raise typer.BadParameter(f"--{name.replace('_', '-')} is not for --engine ray")
