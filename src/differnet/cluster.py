@@ -154,7 +154,9 @@ def _blocks(ray: Any, run: parts.Parts, wave: Sequence[int], task: Task) -> Iter
     """Yield tables of rows with part and position, in any order."""
     items = [{"part": part, "entries": _to_bytes(run.entries(part))} for part in wave]
     crew = task.crew
-    decoders = {"num_cpus": 1.0} if crew.gpus else {"num_cpus": 1 - _SHARE, "concurrency": max(1, crew.actors)}
+    decoders = (
+        {"num_cpus": 1.0} if crew.gpus else {"num_cpus": 1 - _SHARE, "concurrency": max(1, crew.actors)}
+    )
     return (  # type: ignore[no-any-return]
         ray.data.from_items(items, override_num_blocks=len(items))
         .map_batches(_decode, batch_size=1, fn_args=(task.side, task.frame), **decoders)
@@ -208,7 +210,9 @@ class Judges:
 
         threads.use(task.crew.threads)
         if task.version != __version__:
-            raise ConfigError(f"differnet {__version__} on a worker and {task.version} here; install one everywhere")
+            raise ConfigError(
+                f"differnet {__version__} on a worker and {task.version} here; install one everywhere"
+            )
 
         self._judge = Judge(ray.get(task.parcel).load(task.crew.device), task.views)
 
@@ -255,7 +259,11 @@ def _from_bytes(content: bytes) -> list[Entry]:
 def _context(ray: Any) -> Iterator[None]:
     """Have Ray Data keep blocks small and say nothing; the settings are this process's and are put back."""
     context = ray.data.DataContext.get_current()
-    wanted = {"target_max_block_size": _BLOCK_BYTES, "enable_progress_bars": False, "print_on_execution_start": False}
+    wanted = {
+        "target_max_block_size": _BLOCK_BYTES,
+        "enable_progress_bars": False,
+        "print_on_execution_start": False,
+    }
     before = {name: getattr(context, name) for name in wanted}
     data_log = logging.getLogger("ray.data")
     level = data_log.level
@@ -272,7 +280,9 @@ def _context(ray: Any) -> Iterator[None]:
 
 def _import_ray() -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported over the network
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what is said on stderr of arguments that Ray Data keeps
+    os.environ.setdefault(
+        "RAY_BACKEND_LOG_LEVEL", "fatal"
+    )  # what is said on stderr of arguments that Ray Data keeps
     try:
         import ray
         import ray.data

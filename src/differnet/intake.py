@@ -26,7 +26,9 @@ from differnet.settings import Views
 
 Square = npt.NDArray[np.uint8]
 _TRIES = 3
-_PAUSE = 0.5  # seconds before the second try of a place that is not of this machine, twice as long before the next
+_PAUSE = (
+    0.5  # seconds before the second try of a place that is not of this machine, twice as long before the next
+)
 _AHEAD = 8 * 2**20  # bytes that are read at a time of a tar
 _TOGETHER = 32  # rows of a Parquet table that are held at a time
 

@@ -71,7 +71,9 @@ def unpacked(entry: Entry) -> list[Entry]:
         if entry.kind == "parquet":
             return _rows(entry)
     except OSError as error:
-        return [entry._replace(kind="none", reason=f"{entry.name}: cannot be read: {error.strerror or error}")]
+        return [
+            entry._replace(kind="none", reason=f"{entry.name}: cannot be read: {error.strerror or error}")
+        ]
     return [entry]
 
 
@@ -91,9 +93,9 @@ def table_of_rows(entries: Iterable[Entry]) -> Any:
     arrow = places.pyarrow_or_advice()
     columns: dict[str, list[Any]] = {name: [] for name in Entry._fields}
     for one in entries:
-        plain = one._replace(name=shown(one.name), reason=one.reason and shown(one.reason))
-        for name, value in zip(Entry._fields, plain, strict=True):
-            columns[name].append(os.fsencode(value) if name == "place" else value)
+        plain = one._replace(name=shown(one.name), reason=one.reason and shown(one.reason))._asdict()
+        for name, value in (plain | {"place": os.fsencode(one.place)}).items():
+            columns[name].append(value)
     return arrow.table(columns, _schema(arrow))
 
 
@@ -110,7 +112,14 @@ def shown(text: str) -> str:
 def _schema(arrow: Any) -> Any:
     text, number = arrow.string(), arrow.int64()
     often = arrow.dictionary(arrow.int32(), text)  # a shard stands there once for all that is in it
-    kinds = {"name": text, "place": arrow.binary(), "kind": often, "at": number, "size": number, "reason": often}
+    kinds = {
+        "name": text,
+        "place": arrow.binary(),
+        "kind": often,
+        "at": number,
+        "size": number,
+        "reason": often,
+    }
     return arrow.schema(list(kinds.items()))
 
 
@@ -122,7 +131,9 @@ def _local(place: str) -> list[Entry]:
         return [_file(str(path), "file") for path in find(place, strict=False)]
     except ImageError as error:
         shards = sorted(p for p in Path(place).rglob("*") if _is_shard(p.relative_to(place)) and p.is_file())
-        return [_file(str(p), p.suffix[1:]) for p in shards] or [Entry(place, place, "none", reason=str(error))]
+        return [_file(str(p), p.suffix[1:]) for p in shards] or [
+            Entry(place, place, "none", reason=str(error))
+        ]
 
 
 def _file(path: str, kind: str) -> Entry:
@@ -140,7 +151,9 @@ def _remote(place: str) -> list[Entry]:
         return [Entry(place, place, "none", reason=f"{place}: {error.strerror or 'no such file or folder'}")]
     if [uri for uri, _ in files] == [place]:
         return [Entry(place, place, _kind(place) or "file", size=files[0][1])]
-    images = [Entry(uri, uri, "file", size=n) for uri, n in files if PurePosixPath(uri).suffix.lower() in SUFFIXES]
+    images = [
+        Entry(uri, uri, "file", size=n) for uri, n in files if PurePosixPath(uri).suffix.lower() in SUFFIXES
+    ]
     shards = [Entry(uri, uri, _kind(uri), size=n) for uri, n in files if _is_shard(PurePosixPath(uri))]
     if images and shards:
         message = f"{place}: {len(shards)} shards are left out, since there are images; name them to have them scored"
@@ -170,7 +183,7 @@ def _members(shard: Entry) -> Iterator[Entry]:
             tarfile.open(fileobj=file, mode="r:") as tar,
         ):
             for member in tar:
-                tar.members.clear()  # it would keep all of them
+                tar.members.clear()  # type: ignore[attr-defined]  # it would keep all of them
                 if not member.isreg() or PurePosixPath(member.name).suffix.lower() not in SUFFIXES:
                     continue
                 count += 1

@@ -45,7 +45,9 @@ class Parcel:
         with tempfile.TemporaryDirectory(prefix="differnet-") as folder:
             for name, content in self.files.items():
                 Path(folder, name).write_bytes(content)
-            known = str(Path(folder, self.weights)) if self.weights in self.files else self.weights
+            known = self.weights
+            if known is not None and known in self.files:
+                known = str(Path(folder, known))
             return DifferNet.load(Path(folder, "model.safetensors"), known, device)
 
 

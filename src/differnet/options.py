@@ -52,7 +52,9 @@ Shots = Annotated[int | None, typer.Option(min=1, help="Train on this many rando
 Engine = Annotated[str, typer.Option(help="Where to work: local, or ray, on a cluster (docs/scale.md).")]
 Address = Annotated[
     str | None,
-    typer.Option(help="With --engine ray: auto, or HOST:PORT of a cluster; if not given, Ray on this machine alone."),
+    typer.Option(
+        help="With --engine ray: auto, or HOST:PORT of a cluster; if not given, Ray on this machine alone."
+    ),
 ]
 
 

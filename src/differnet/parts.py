@@ -139,7 +139,11 @@ def to_parquet(rows: Iterable[Row]) -> bytes:
 
 
 def to_table(rows: Iterable[Row]) -> Any:
-    """Return rows as a ``pyarrow.Table`` with the columns of :data:`differnet.rows.COLUMNS`, typed where all is null."""
+    """Return rows as a ``pyarrow.Table`` with the columns of :data:`differnet.rows.COLUMNS`, typed where all is null.
+
+    >>> to_table([{"path": "a.png", "error": "no such file"}]).schema.field("score").type
+    DataType(double)
+    """
     arrow = places.pyarrow_or_advice()
     number, text, whole = arrow.float64(), arrow.string(), arrow.int64()
     kinds = {

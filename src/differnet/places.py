@@ -63,19 +63,24 @@ class Raw(io.RawIOBase):
         self._file = file
 
     def readable(self) -> bool:
+        """Whether it can be read: yes."""
         return True
 
     def seekable(self) -> bool:
+        """Whether one can go to any byte: yes."""
         return True
 
     def seek(self, offset: int, whence: int = 0) -> int:
+        """Go to a byte; return where that is."""
         self._file.seek(offset, whence)
         return int(self._file.tell())
 
     def tell(self) -> int:
+        """Return where it is."""
         return int(self._file.tell())
 
     def readinto(self, buffer: Any) -> int:
+        """Fill a buffer as far as there is something; return how far."""
         content = self._file.read(len(buffer))
         buffer[: len(content)] = content
         return len(content)
@@ -155,7 +160,9 @@ def _system_and_path(place: str) -> tuple[Any, str]:
     try:
         system, path = arrow.fs.FileSystem.from_uri(place)
     except (arrow.ArrowInvalid, arrow.ArrowNotImplementedError) as error:
-        raise ConfigError(f"{place}: no place that can be read ({error}); s3://, gs:// and abfs:// are") from error
+        raise ConfigError(
+            f"{place}: no place that can be read ({error}); s3://, gs:// and abfs:// are"
+        ) from error
     return system, path.rstrip("/")
 
 

@@ -67,7 +67,12 @@ def score_on_ray(order: Order, json: bool) -> Counts:
 
 def _tell(order: Order, counts: Counts, theta: float | None, json: bool) -> None:
     if json:
-        document = {"model": str(order.model), "threshold": theta, "out": order.folder, "images": counts.images}
+        document = {
+            "model": str(order.model),
+            "threshold": theta,
+            "out": order.folder,
+            "images": counts.images,
+        }
         defective = {"defective": counts.flagged, "review": counts.to_review, "skipped": counts.skipped}
         print_json(document | defective)
         return
