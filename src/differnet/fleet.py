@@ -117,14 +117,18 @@ def _evaluated(
     return result, files.panels
 
 
-def compute_cells(crew: Crew, make: Callable[[Order], Report], order: Order, lab: Lab) -> None:
-    """Have a cluster compute the cells that a report is made of, which are kept in the folder of ``lab``.
+def made(crew: Crew, make: Callable[[Order], Report], order: Order, lab: Lab) -> Report:
+    """Return the report of ``make``; a cluster first computes its cells, which are kept in the folder of ``lab``.
 
-    Nothing happens without a cluster: the report computes its cells when it is made. A cell that could not be computed
-    raises its error once the others are there.
+    Alone, cells are computed when their turn comes. A cell that could not be computed raises its error once the others
+    are there.
     """
-    if crew.ray is None:
-        return
+    if crew.ray is not None:
+        _compute(crew, make, order, lab)
+    return make(order)
+
+
+def _compute(crew: Crew, make: Callable[[Order], Report], order: Order, lab: Lab) -> None:
     jobs = [(lab.folder, lab.weights, lab.device, plan) for plan in plans_of(make, order)]
     errors = []
     for done, (_, result) in enumerate(crew.each(_one_cell, jobs), 1):

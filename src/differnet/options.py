@@ -56,6 +56,25 @@ Address = Annotated[
         help="With --engine ray: auto, or HOST:PORT of a cluster; if not given, Ray on this machine alone."
     ),
 ]
+Inputs = Annotated[
+    list[str],
+    typer.Argument(help="Images or folders; with --engine ray also s3:// and such, .tar and .parquet."),
+]
+Rows = Annotated[
+    str | None,
+    typer.Option("--out", "-o", help="Write rows to .csv or .jsonl; with --engine ray a folder or URI."),
+]
+OnError = Annotated[
+    str | None,
+    typer.Option(
+        help="An image that cannot be judged: fail (the default), or skip with a row that says why (always with "
+        "--engine ray)."
+    ),
+]
+Actors = Annotated[
+    int | None, typer.Option(min=1, help="With --engine ray: judging processes (default: one a core or GPU).")
+]
+Part = Annotated[int, typer.Option(min=1, max=1_000_000, help="With --engine ray: images in a file of rows.")]
 
 
 def check_engine(engine: str, address: str | None = None) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from differnet.console import bars, err, guarded, out, print_json
+from differnet.console import bars, err, guarded, print_json
 from differnet.options import (
     Address,
     Category,
@@ -94,16 +94,13 @@ def reproduce(
         with bars() as progress, fleet.manned(engine, address, device) as crew:
             lab = reproduction.Lab(directory / "cells", weights, device, progress, tell_cell)
             order = Order(tuple(tables), resolved, range(seeds), shots, counts, lab.run)
-            fleet.compute_cells(crew, chosen.make, order, lab)
-            report = chosen.make(order)
+            report = fleet.made(crew, chosen.make, order, lab)
         origin = reproduction_files.Origin(_command(context), name, resolved)
         paths = reproduction_files.write(directory, target, report, origin)
         if json:
             print_json(reproduction_files.to_dict(target, report, origin))
-            return
-        tell_table(report)
-        for path in paths:
-            out.print(f"Look at {path}", markup=False)
+        else:
+            tell_table(report, paths)
 
 
 def _check_numbers(target: str, chosen: Target, shots: int | None, count: list[int] | None) -> None:

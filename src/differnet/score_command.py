@@ -16,14 +16,8 @@ _START = "drift at the start"
 
 def score(
     model: options.Model,
-    inputs: Annotated[
-        list[str],
-        typer.Argument(help="Images or folders; with --engine ray also s3:// and such, .tar and .parquet."),
-    ],
-    target: Annotated[
-        str | None,
-        typer.Option("--out", "-o", help="Write rows to .csv or .jsonl; with --engine ray a folder or URI."),
-    ] = None,
+    inputs: options.Inputs,
+    target: options.Rows = None,
     maps: Annotated[Path | None, typer.Option(help="Folder for overlays (PNG) and raw maps (NPY).")] = None,
     views: Annotated[
         str | None,
@@ -33,13 +27,7 @@ def score(
         Path | None,
         typer.Option(help="File of a drift monitor: made if missing, gone on from, and written back."),
     ] = None,
-    on_error: Annotated[
-        str | None,
-        typer.Option(
-            help="An image that cannot be judged: fail (the default; not with --engine ray), or skip with a row "
-            "that says why."
-        ),
-    ] = None,
+    on_error: options.OnError = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a run to --out that was broken off.")
     ] = False,
@@ -49,12 +37,8 @@ def score(
     fail_on_defect: Annotated[bool, typer.Option(help="Exit with 1 when an image was NG.")] = False,
     engine: options.Engine = "local",
     address: options.Address = None,
-    actors: Annotated[
-        int | None, typer.Option(min=1, help="With --engine ray: judging processes (default: one a core).")
-    ] = None,
-    part: Annotated[
-        int, typer.Option(min=1, max=1_000_000, help="With --engine ray: images in a file of rows.")
-    ] = 1024,
+    actors: options.Actors = None,
+    part: options.Part = 1024,
     weights: options.Weights = None,
     device: options.Device = "cpu",
     json: options.Json = False,
@@ -66,15 +50,33 @@ def score(
         where = inputs, target, _count(views), weights, device, address, actors, part, resume
         _score_on_ray(model, fail_on_defect, json, *where)
         return
-    on_error = on_error or "fail"
-    paths, table = [Path(place) for place in inputs], None if target is None else Path(target)
+    paths, table, count = [Path(place) for place in inputs], target and Path(target), _count(views)
+    how = (maps, drift, on_error or "fail", resume, all_pages, fail_on_defect)
+    _score_here(model, paths, table or None, count, weights, device, json, *how)
+
+
+def _score_here(
+    model: Path,
+    paths: list[Path],
+    table: Path | None,
+    count: Any,
+    weights: str | None,
+    device: str,
+    json: bool,
+    maps: Path | None,
+    drift: Path | None,
+    on_error: str,
+    resume: bool,
+    all_pages: bool,
+    fail_on_defect: bool,
+) -> None:
     with guarded():
         from differnet import rows
         from differnet.detector import DifferNet
 
         _check(on_error, resume, table)
         rows.check_target(table)
-        detector, count = DifferNet.load(model, weights, device), _count(views)
+        detector = DifferNet.load(model, weights, device)
         _check_gate(detector, model, fail_on_defect)
         watch = _watch(detector, drift, count, _drift_at_start(table, resume))
         extra = (rows.MAP_COLUMNS if maps else ()) + (rows.DRIFT_COLUMNS if watch else ())
