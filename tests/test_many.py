@@ -48,7 +48,7 @@ def test_every_key_has_a_model_and_one_that_fails_fails_no_other(tmp_path):
     with (out / "summary.csv").open() as file:
         rows = {row["key"]: row for row in csv.DictReader(file)}
     assert rows["poisoned"]["model"] == rows["poisoned"]["image_auroc"] == ""
-    assert "good0.png" in rows["poisoned"]["error"]
+    assert "not an image that can be read" in rows["poisoned"]["error"]
     for key in ("left", "line 4/right"):
         assert 0 <= float(rows[key]["image_auroc"]) <= 1
         assert 0 <= float(rows[key]["pixel_auroc"]) <= 1

@@ -74,7 +74,7 @@ def connected(address: str | None = None) -> Iterator[Any]:
     try:
         if not was_there:
             ray.init(address or "local", **options, **({} if address else own))
-    except (ConnectionError, OSError, RuntimeError, ValueError) as error:
+    except Exception as error:  # Ray raises whatever it stumbles over
         where = f"no Ray cluster at {address}" if address else "Ray could not be started"
         raise ClusterError(f"{where} ({str(error).partition(chr(10))[0]}); see docs/scale.md") from error
     try:
@@ -279,10 +279,13 @@ def _context(ray: Any) -> Iterator[None]:
 
 
 def _import_ray() -> Any:
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported over the network
-    os.environ.setdefault(
-        "RAY_BACKEND_LOG_LEVEL", "fatal"
-    )  # what is said on stderr of arguments that Ray Data keeps
+    defaults = {
+        "RAY_USAGE_STATS_ENABLED": "0",  # nothing is reported over the network
+        "RAY_BACKEND_LOG_LEVEL": "fatal",  # what it says on stderr of arguments that Ray Data keeps
+        "RAY_raylet_start_wait_time_s": "300",  # a busy machine takes its time
+    }
+    for name, value in defaults.items():
+        os.environ.setdefault(name, value)
     try:
         import ray
         import ray.data
