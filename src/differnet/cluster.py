@@ -32,6 +32,7 @@ _BLOCK_BYTES = 12 * 2**20
 _WAVE = 2048  # parts that are handed to Ray at a time
 _SHARE = 0.9  # of a core for a judging actor; the rest is for decoding
 _RETRIES = 3
+_STARTS = 3
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,10 @@ def connected(address: str | None = None) -> Iterator[Any]:
     own = {"include_dashboard": False, "object_store_memory": STORE_BYTES, "_node_ip_address": "127.0.0.1"}
     was_there = ray.is_initialized()
     try:
-        if not was_there:
-            ray.init(address or "local", **options, **({} if address else own))
+        if not was_there and address:
+            ray.init(address, **options)
+        elif not was_there:
+            _start(ray, options | own)
     except Exception as error:  # Ray raises whatever it stumbles over
         where = f"no Ray cluster at {address}" if address else "Ray could not be started"
         raise ClusterError(f"{where} ({str(error).partition(chr(10))[0]}); see docs/scale.md") from error
@@ -84,6 +87,24 @@ def connected(address: str | None = None) -> Iterator[Any]:
     finally:
         if not was_there:
             ray.shutdown()
+
+
+def _start(ray: Any, options: dict[str, Any]) -> None:
+    """Start Ray here, anew where a busy machine was too slow for the 15 seconds that it gives its own processes."""
+    import psutil  # Ray brings it along
+
+    for attempt in range(_STARTS):
+        before = set(psutil.Process().children())
+        try:
+            ray.init("local", **options)
+            return
+        except Exception:
+            ray.shutdown()
+            for child in set(psutil.Process().children()) - before:
+                child.kill()
+                child.wait(10)
+            if attempt == _STARTS - 1:
+                raise
 
 
 def crew_of(ray: Any, device: str, actors: int | None = None) -> Crew:
@@ -282,7 +303,6 @@ def _import_ray() -> Any:
     defaults = {
         "RAY_USAGE_STATS_ENABLED": "0",  # nothing is reported over the network
         "RAY_BACKEND_LOG_LEVEL": "fatal",  # what it says on stderr of arguments that Ray Data keeps
-        "RAY_raylet_start_wait_time_s": "300",  # a busy machine takes its time
     }
     for name, value in defaults.items():
         os.environ.setdefault(name, value)

@@ -40,6 +40,7 @@ ReviewRate = Annotated[
     typer.Option(help="A higher false-alarm rate, from whose threshold on a person should look."),
 ]
 Model = Annotated[Path, typer.Argument(help="Model file.")]
+ModelPlace = Annotated[str, typer.Argument(help="Model file; with --engine ray also a URI.")]
 LayoutName = Annotated[
     str,
     typer.Option(

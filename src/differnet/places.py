@@ -6,9 +6,12 @@ Credentials come from the environment, or from what the machine is (its role), a
 
 from __future__ import annotations
 
+import atexit
 import io
 import os
 import re
+import shutil
+import tempfile
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -140,6 +143,17 @@ def read(place: str) -> bytes:
     with opened_for_reading(place) as file:
         content: bytes = file.read()
         return content
+
+
+def fetched(place: str) -> Path:
+    """Return a path to a file anywhere: a copy of one that is not here, which goes when this process ends."""
+    if not is_remote(place):
+        return Path(local(place))
+    folder = tempfile.mkdtemp(prefix="differnet-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    copy = Path(folder, place.rpartition("/")[2])
+    copy.write_bytes(read(place))
+    return copy
 
 
 def write(place: str, content: bytes) -> None:

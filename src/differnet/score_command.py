@@ -15,7 +15,7 @@ _START = "drift at the start"
 
 
 def score(
-    model: options.Model,
+    model: options.ModelPlace,
     inputs: options.Inputs,
     target: options.Rows = None,
     maps: Annotated[Path | None, typer.Option(help="Folder for overlays (PNG) and raw maps (NPY).")] = None,
@@ -52,7 +52,7 @@ def score(
         return
     paths, table, count = [Path(place) for place in inputs], target and Path(target), _count(views)
     how = (maps, drift, on_error or "fail", resume, all_pages, fail_on_defect)
-    _score_here(model, paths, table or None, count, weights, device, json, *how)
+    _score_here(Path(model), paths, table or None, count, weights, device, json, *how)
 
 
 def _score_here(
@@ -187,14 +187,16 @@ def _count(views: str | None) -> Any:
     return int(views)
 
 
-def _score_on_ray(model: Path, fail_on_defect: bool, json: bool, *where: Any) -> None:
+def _score_on_ray(place: str, fail_on_defect: bool, json: bool, *where: Any) -> None:
     inputs, target, *rest = where
     if target is None:
         raise typer.BadParameter("--engine ray writes Parquet: name a folder or URI with --out")
     with guarded():
         from differnet.errors import NotFittedError
+        from differnet.places import fetched
         from differnet.scale_command import Order, score_on_ray, threshold_of
 
+        model = fetched(place)
         if fail_on_defect and threshold_of(model) is None:
             raise NotFittedError(f"--fail-on-defect: {model} has no threshold (it was fitted with holdout=0)")
         counts = score_on_ray(Order(model, inputs, target, *rest), json)
