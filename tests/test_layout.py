@@ -34,9 +34,10 @@ ORDER = [
     "baselines.method", "baselines.ours", "baselines.classical", "baselines.pixels", "baselines.geotrans",
     "baselines.ganomaly", "baselines.dsebm", "baselines.adgan", "baselines.peers", "baselines.peer_flows",
     "baselines.catalogue", "cells", "compare", "comparison_table",
-    "journal", "rows", "showcase", "watch", "console", "telling", "options", "deciding", "reproduce_command",
-    "compare_command", "score_command", "export_command", "serve_command", "watch_options", "watch_telling",
-    "watch_command", "cli", "__main__",
+    "journal", "rows", "showcase", "watch", "places", "inventory", "parts", "intake", "judging", "cluster", "many",
+    "console", "fleet", "telling", "options", "deciding", "reproduce_command",
+    "compare_command", "scale_command", "score_command", "many_command", "export_command", "serve_command",
+    "watch_options", "watch_telling", "watch_command", "cli", "__main__",
 ]  # fmt: skip
 LEAVES = {
     "heap",

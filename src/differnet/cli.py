@@ -14,6 +14,7 @@ from differnet.compare_command import compare
 from differnet.console import bars, err, guarded, out, print_json
 from differnet.export_command import export
 from differnet.heap import keep_large_tables_apart
+from differnet.many_command import fit_many
 from differnet.reproduce_command import reproduce
 from differnet.score_command import score
 from differnet.serve_command import export_good, make_key, serve
@@ -165,43 +166,37 @@ def evaluate(
     settings: options.Set = None,
     weights: options.Weights = None,
     device: options.Device = "cpu",
+    engine: options.Engine = "local",
+    address: options.Address = None,
     json: options.Json = False,
 ) -> None:
     """Measure on a labelled data set: AUROC, recall without false alarms, pixel AUROC and AUPRO."""
+    options.check_engine(engine, address)
     with guarded():
-        from differnet import config, datasets, evaluation_files
-        from differnet.evaluate import evaluate as run
+        from differnet import config, datasets, evaluation_files, fleet
         from differnet.frame import with_mask_as_text
 
         resolved = config.resolve(preset, with_mask_as_text(config.parse_assignments(settings or [])))
         tables = datasets.read(data, options.check_layout(layout), category or (), split)
         count = seeds or (1 if shots is None else 3)
+        asked = fleet.Asked(resolved, range(count), shots, weights, device, maps)
         documents = []
-        for dataset in tables:
-            err.print(repr(dataset))
-            files = evaluation_files.Files(directory, dataset, len(tables) > 1)
-            with bars() as progress:
-                result = run(
-                    dataset,
-                    resolved,
-                    range(count),
-                    shots,
-                    weights,
-                    device,
-                    maps,
-                    progress,
-                    files.on_map,
-                    on_run=tell_run,
-                )
-            documents.append(files.finish(result))
-            if not json:
-                tell_evaluation(documents[-1])
+        for table in tables:
+            err.print(repr(table))
+        with fleet.manned(engine, address, device) as crew:
+            for result, panels in fleet.evaluations(crew, tables, asked, tell_run):
+                files = evaluation_files.Files(directory, result.dataset, len(tables) > 1)
+                files.take(panels)
+                documents.append(files.finish(result))
+                if not json:
+                    tell_evaluation(documents[-1])
         if json:
             print_json(evaluation_files.combine(documents))
         elif directory:
             out.print(f"Look at {directory}")
 
 
+app.command()(fit_many)
 app.command()(reproduce)
 app.command()(compare)
 

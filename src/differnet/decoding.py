@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import math
 import os
 import stat
@@ -60,32 +61,40 @@ _NOT_REGULAR = (
 )
 
 
-def decode(path: Path, page: int = 1) -> Pixels:
+def decode(path: Path, page: int = 1, name: str | None = None) -> Pixels:
     """Decode one file, or one page of a TIFF, to uint8 RGB (H, W, 3).
 
-    Raises :class:`ImageError` whose message starts with the path, and nothing else.
+    Raises :class:`ImageError` whose message starts with the path, or ``name`` if given, and nothing else.
     """
-    with opened(path) as file:
-        try:
-            return _decode(file, str(path), page)
-        except ImageError:
-            raise
-        except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-            raise ImageError(
-                f"{path}: more than the {MAX_PIXELS:,} pixels that are decoded ({error}); cut it into pieces first"
-            ) from error
-        except UnidentifiedImageError as error:
-            raise ImageError(f"{path}: cannot be decoded: its header is damaged") from error
-        except Exception as error:  # decoders raise whatever they stumble over
-            raise ImageError(f"{path}: cannot be decoded: {_reason(error)}") from error
+    with opened(path, name) as file:
+        return _decode_any(file, name or str(path), page)
+
+
+def decode_content(content: bytes, name: str) -> Pixels:
+    """Decode the content of a file as :func:`decode` would, wherever it came from; errors start with ``name``."""
+    if not content:
+        raise ImageError(f"{name}: the file is empty")
+    return _decode_any(io.BytesIO(content), name, 1)
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[BinaryIO]:
+def opened(path: Path, name: str | None = None) -> Iterator[BinaryIO]:
     """Open a regular file that is not empty; a pipe is not waited for, a device not touched.
 
-    Raises :class:`ImageError` that says what stands there instead.
+    Raises :class:`ImageError` that says what stands there instead, of ``name`` where that is not the path.
     """
+    try:
+        with _opened(path) as file:
+            yield file
+    except ImageError as error:
+        text = str(error)
+        if name is None or not text.startswith(str(path)):
+            raise
+        raise ImageError(name + text[len(str(path)) :]) from error
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
     try:
         mode = path.stat().st_mode
     except OSError as error:
@@ -151,12 +160,35 @@ def _reason(error: Exception) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
+def _decode_any(file: BinaryIO, name: str, page: int) -> Pixels:
+    try:
+        return _decode(file, name, page)
+    except ImageError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ImageError(
+            f"{name}: more than the {MAX_PIXELS:,} pixels that are decoded ({error}); cut it into pieces first"
+        ) from error
+    except UnidentifiedImageError as error:
+        raise ImageError(f"{name}: cannot be decoded: its header is damaged") from error
+    except Exception as error:  # decoders raise whatever they stumble over
+        raise ImageError(f"{name}: cannot be decoded: {_reason(error)}") from error
+
+
+def _size(file: BinaryIO) -> int:
+    """Return how many bytes there are; the place in the file stays."""
+    at = file.tell()
+    size = file.seek(0, os.SEEK_END)
+    file.seek(at)
+    return size
+
+
 def _decode(file: BinaryIO, name: str, page: int) -> Pixels:
     head = file.read(_HEAD)
     file.seek(0)
     kind = _kind(head)
     if kind is None:
-        size = os.fstat(file.fileno()).st_size
+        size = _size(file)
         raise ImageError(
             f"{name}: not an image that can be read ({size} bytes of something else); {', '.join(KINDS)} are"
         )
@@ -245,7 +277,7 @@ def page_count(file: BinaryIO) -> int:
 
     Raises :class:`ValueError` when the chain breaks off, or comes back to where it was: there were more pages.
     """
-    head, size = file.read(16), os.fstat(file.fileno()).st_size
+    head, size = file.read(16), _size(file)
     if _kind(head) != "TIFF":
         return 1
     order: Literal["little", "big"] = "little" if head[:2] == b"II" else "big"
@@ -299,7 +331,7 @@ def _check_segments(
     file: BinaryIO, offsets: Sequence[int] | None, counts: Sequence[int] | None, wanted: int, name: str
 ) -> None:
     """Refuse a TIFF whose pixels lie beyond its end: decoders would fill them with black."""
-    size = os.fstat(file.fileno()).st_size
+    size = _size(file)
     places = list(zip(offsets or (), counts or (), strict=False))
     if len(places) < wanted or any(count < 1 or at + count > size for at, count in places):
         raise ImageError(f"{name}: cannot be decoded: the file is cut off, or lacks part of its pixels")

@@ -16,6 +16,7 @@ people expect. A message says what was found, what was wanted and what to do::
     ├── NumericalError     (ArithmeticError)    a NaN or an infinity, with the place it came from
     ├── StoreError         (RuntimeError)       a record of inspections that cannot be read or written
     ├── DuplicateError     (ValueError)         an inspection that is recorded already
+    ├── ClusterError       (RuntimeError)       machines that cannot be reached or lost the work
     └── MissingExtraError  (ImportError)        an optional package, with the pip command
 
     DifferNetWarning       (UserWarning)        something that is weaker than it looks
@@ -74,6 +75,10 @@ class StoreError(DifferNetError, RuntimeError):
 
 class DuplicateError(DifferNetError, ValueError):
     """An inspection with this key is recorded already."""
+
+
+class ClusterError(DifferNetError, RuntimeError):
+    """A Ray cluster that cannot be reached, or that gave up work; what was finished is kept."""
 
 
 class MissingExtraError(DifferNetError, ImportError):

@@ -42,6 +42,15 @@ class Files:
             pictures.Panel(load(sample.path), heat, mask, panel_title(sample, prediction), is_right)
         )
 
+    @property
+    def panels(self) -> dict[str, list[pictures.Panel]]:
+        """What the gallery will show, by the kind of defect."""
+        return self._panels
+
+    def take(self, panels: dict[str, list[pictures.Panel]]) -> None:
+        """Show what was collected elsewhere."""
+        self._panels.update(panels)
+
     def finish(self, result: Evaluation) -> dict[str, Any]:
         """Write everything and return the figures."""
         document = result.to_dict() | {"versions": versions()}

@@ -40,6 +40,7 @@ ReviewRate = Annotated[
     typer.Option(help="A higher false-alarm rate, from whose threshold on a person should look."),
 ]
 Model = Annotated[Path, typer.Argument(help="Model file.")]
+ModelPlace = Annotated[str, typer.Argument(help="Model file; with --engine ray also a URI.")]
 LayoutName = Annotated[
     str,
     typer.Option(
@@ -49,6 +50,40 @@ LayoutName = Annotated[
 Category = Annotated[list[str] | None, typer.Option(help="Category, such as bottle, 01 or mono; repeatable.")]
 Split = Annotated[Path | None, typer.Option(help="File naming the training images (mtd).")]
 Shots = Annotated[int | None, typer.Option(min=1, help="Train on this many random images.")]
+Engine = Annotated[str, typer.Option(help="Where to work: local, or ray, on a cluster (docs/scale.md).")]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        help="With --engine ray: auto, or HOST:PORT of a cluster; if not given, Ray on this machine alone."
+    ),
+]
+Inputs = Annotated[
+    list[str],
+    typer.Argument(help="Images or folders; with --engine ray also s3:// and such, .tar and .parquet."),
+]
+Rows = Annotated[
+    str | None,
+    typer.Option("--out", "-o", help="Write rows to .csv or .jsonl; with --engine ray a folder or URI."),
+]
+OnError = Annotated[
+    str | None,
+    typer.Option(
+        help="An image that cannot be judged: fail (the default), or skip with a row that says why (always with "
+        "--engine ray)."
+    ),
+]
+Actors = Annotated[
+    int | None, typer.Option(min=1, help="With --engine ray: judging processes (default: one a core or GPU).")
+]
+Part = Annotated[int, typer.Option(min=1, max=1_000_000, help="With --engine ray: images in a file of rows.")]
+
+
+def check_engine(engine: str, address: str | None = None) -> None:
+    """Refuse an engine that is none, and an address that nothing would connect to."""
+    if engine not in ("local", "ray"):
+        raise typer.BadParameter(f"--engine {engine}: local or ray was wanted")
+    if address is not None and engine != "ray":
+        raise typer.BadParameter(f"--address {address} is for --engine ray")
 
 
 def check_layout(name: str) -> Layout:

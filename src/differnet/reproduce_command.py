@@ -9,8 +9,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from differnet.console import bars, err, guarded, out, print_json
-from differnet.options import Category, Device, Json, LayoutName, Set, Split, Weights, check_layout
+from differnet.console import bars, err, guarded, print_json
+from differnet.options import (
+    Address,
+    Category,
+    Device,
+    Engine,
+    Json,
+    LayoutName,
+    Set,
+    Split,
+    Weights,
+    check_engine,
+    check_layout,
+)
 
 if TYPE_CHECKING:
     from differnet.datasets import Dataset
@@ -54,14 +66,17 @@ def reproduce(
     settings: Set = None,
     weights: Weights = None,
     device: Device = "cpu",
+    engine: Engine = "local",
+    address: Address = None,
     json: Json = False,
 ) -> None:
     """Make a table or figure of the paper: published figures beside own ones, by seed, of the last epoch.
 
     A run that was stopped goes on where it was: finished cells are not computed again.
     """
+    check_engine(engine, address)
     with guarded():
-        from differnet import config, datasets, reproduction, reproduction_files, targets
+        from differnet import config, datasets, fleet, reproduction, reproduction_files, targets
         from differnet.frame import with_mask_as_text
         from differnet.reports import Order
         from differnet.telling import tell_cell, tell_table
@@ -75,18 +90,17 @@ def reproduce(
         resolved = config.resolve(config.resolve(name, chosen.settings), asked)
         tables = datasets.read(data, check_layout(layout), category or (), split)
         _check_before_fits(tables, directory / target)
-        with bars() as progress:
+        counts = tuple(sorted(set(count or targets.COUNTS)))
+        with bars() as progress, fleet.manned(engine, address, device) as crew:
             lab = reproduction.Lab(directory / "cells", weights, device, progress, tell_cell)
-            counts = tuple(sorted(set(count or targets.COUNTS)))
-            report = chosen.make(Order(tuple(tables), resolved, range(seeds), shots, counts, lab.run))
+            order = Order(tuple(tables), resolved, range(seeds), shots, counts, lab.run)
+            report = fleet.made(crew, chosen.make, order, lab)
         origin = reproduction_files.Origin(_command(context), name, resolved)
         paths = reproduction_files.write(directory, target, report, origin)
         if json:
             print_json(reproduction_files.to_dict(target, report, origin))
-            return
-        tell_table(report)
-        for path in paths:
-            out.print(f"Look at {path}", markup=False)
+        else:
+            tell_table(report, paths)
 
 
 def _check_numbers(target: str, chosen: Target, shots: int | None, count: list[int] | None) -> None:

@@ -103,7 +103,7 @@ def judge_all(
             verdict, light = _with_light(one.path, verdict, on_error)
         if maps and isinstance(verdict, Prediction):
             verdict = _with_maps(one.path, maps / names[index], verdict, on_error)
-        row = _row(one.path, verdict)
+        row = row_of(one.path, verdict)
         if maps and row["error"] is None:
             row |= {"overlay": f"{maps / names[index]}.png", "map": f"{maps / names[index]}.npy"}
         if see and light and isinstance(verdict, Prediction):
@@ -225,7 +225,8 @@ def _with_maps(
     return prediction
 
 
-def _row(path: Path | Page, verdict: Prediction | str) -> Row:
+def row_of(path: Path | Page | str, verdict: Prediction | str) -> Row:
+    """Return the row of an input: what is said of it, or why nothing can be."""
     said = isinstance(verdict, Prediction)
     values = {name: getattr(verdict, name) if said else None for name in COLUMNS[1:-1]}
     return {"path": str(path), **values, "error": None if said else verdict}

@@ -15,9 +15,9 @@ _START = "drift at the start"
 
 
 def score(
-    model: options.Model,
-    paths: Annotated[list[Path], typer.Argument(help="Images or folders.")],
-    table: Annotated[Path | None, typer.Option("--out", "-o", help="Write rows to .csv or .jsonl.")] = None,
+    model: options.ModelPlace,
+    inputs: options.Inputs,
+    target: options.Rows = None,
     maps: Annotated[Path | None, typer.Option(help="Folder for overlays (PNG) and raw maps (NPY).")] = None,
     views: Annotated[
         str | None,
@@ -27,9 +27,7 @@ def score(
         Path | None,
         typer.Option(help="File of a drift monitor: made if missing, gone on from, and written back."),
     ] = None,
-    on_error: Annotated[
-        str, typer.Option(help="An image that cannot be judged: fail, or skip with a row that says why.")
-    ] = "fail",
+    on_error: options.OnError = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a run to --out that was broken off.")
     ] = False,
@@ -37,18 +35,48 @@ def score(
         bool, typer.Option("--all-pages", help="Judge every page of a TIFF, not the first.")
     ] = False,
     fail_on_defect: Annotated[bool, typer.Option(help="Exit with 1 when an image was NG.")] = False,
+    engine: options.Engine = "local",
+    address: options.Address = None,
+    actors: options.Actors = None,
+    part: options.Part = 1024,
     weights: options.Weights = None,
     device: options.Device = "cpu",
     json: options.Json = False,
 ) -> None:
     """Judge images: OK, review or NG, score, p-value, heat maps on request; exits with 3 when images were skipped."""
+    options.check_engine(engine, address)
+    if engine == "ray":
+        _refuse(on_error=on_error == "fail", maps=maps, drift=drift, all_pages=all_pages)
+        where = inputs, target, _count(views), weights, device, address, actors, part, resume
+        _score_on_ray(model, fail_on_defect, json, *where)
+        return
+    paths, table, count = [Path(place) for place in inputs], target and Path(target), _count(views)
+    how = (maps, drift, on_error or "fail", resume, all_pages, fail_on_defect)
+    _score_here(Path(model), paths, table or None, count, weights, device, json, *how)
+
+
+def _score_here(
+    model: Path,
+    paths: list[Path],
+    table: Path | None,
+    count: Any,
+    weights: str | None,
+    device: str,
+    json: bool,
+    maps: Path | None,
+    drift: Path | None,
+    on_error: str,
+    resume: bool,
+    all_pages: bool,
+    fail_on_defect: bool,
+) -> None:
     with guarded():
         from differnet import rows
         from differnet.detector import DifferNet
 
         _check(on_error, resume, table)
         rows.check_target(table)
-        detector, count = DifferNet.load(model, weights, device), _count(views)
+        detector = DifferNet.load(model, weights, device)
         _check_gate(detector, model, fail_on_defect)
         watch = _watch(detector, drift, count, _drift_at_start(table, resume))
         extra = (rows.MAP_COLUMNS if maps else ()) + (rows.DRIFT_COLUMNS if watch else ())
@@ -157,3 +185,29 @@ def _count(views: str | None) -> Any:
     if not views.isdecimal() or int(views) < 1:
         raise typer.BadParameter(f"--views {views}: a number from 1, or auto, was wanted")
     return int(views)
+
+
+def _score_on_ray(place: str, fail_on_defect: bool, json: bool, *where: Any) -> None:
+    inputs, target, *rest = where
+    if target is None:
+        raise typer.BadParameter("--engine ray writes Parquet: name a folder or URI with --out")
+    with guarded():
+        from differnet.errors import NotFittedError
+        from differnet.places import fetched
+        from differnet.scale_command import Order, score_on_ray, threshold_of
+
+        model = fetched(place)
+        if fail_on_defect and threshold_of(model) is None:
+            raise NotFittedError(f"--fail-on-defect: {model} has no threshold (it was fitted with holdout=0)")
+        counts = score_on_ray(Order(model, inputs, target, *rest), json)
+    if counts.skipped:
+        raise typer.Exit(3)
+    if fail_on_defect and counts.flagged:
+        raise typer.Exit(1)
+
+
+def _refuse(**asked: Any) -> None:
+    """Refuse options that only the local engine knows."""
+    for name, value in asked.items():
+        if value:
+            raise typer.BadParameter(f"--{name.replace('_', '-')} is not for --engine ray")

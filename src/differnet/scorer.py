@@ -111,16 +111,17 @@ class Scorer:
         self.describer.keep_grids(shown)
         for image, (pixels, square) in look_ahead(decode, stream(images)):
             name = name_of(image)
-            if early:
-                groups = self.describer.features_by_group(square, shown, name)
-                scores = map(partial(self.of_features, name=name), groups)
-                prediction = verdict.as_soon_as_certain(model, scores)
-            else:
-                features = self.describer.features(square, shown, name)
-                prediction = verdict.after_all(model, self.of_features(features, name))
+            prediction = self.judge(model, square, shown, early, name)
             with naming(image):
                 heat = heat_map(pixels) if heat_map and pixels is not None else None
             yield replace(prediction, heat_map=heat)
+
+    def judge(self, model: Model, square: Tensor, shown: ViewSet, early: bool, name: str) -> Prediction:
+        """Return the verdict on one square, in the views ``shown``, or ``early`` in as few as it takes."""
+        if early:
+            groups = self.describer.features_by_group(square, shown, name)
+            return verdict.as_soon_as_certain(model, map(partial(self.of_features, name=name), groups))
+        return verdict.after_all(model, self.of_features(self.describer.features(square, shown, name), name))
 
 
 def _noting(images: Iterable[ImageLike], names: deque[str]) -> Iterator[ImageLike]:

@@ -210,8 +210,8 @@ def _cell(value: str | float | None) -> str:
     return "" if value is None else f"{value:.2f}" if isinstance(value, float) else str(value)
 
 
-def tell_table(report: Any) -> None:
-    """Show the table of a report, and say what must be said of it."""
+def tell_table(report: Any, paths: Iterable[Path]) -> None:
+    """Show the table of a report, say what must be said of it, and what to open."""
     shown = Table(title=Text(report.title))
     for column in report.table.columns:
         shown.add_column(Text(column))
@@ -220,3 +220,5 @@ def tell_table(report: Any) -> None:
     out.print(shown)
     for note in report.notes:
         out.print(note, markup=False)
+    for path in paths:
+        out.print(f"Look at {path}", markup=False)

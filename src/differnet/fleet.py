@@ -1,0 +1,169 @@
+"""Where evaluations, cells and fits are computed: one after the other here, or as tasks of a Ray cluster.
+
+The same functions do the work either way. On a cluster every machine must see the data, and the folder that is written
+to, under the same path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from differnet import config, reproduction, threads
+from differnet.console import bars
+from differnet.datasets import Dataset
+from differnet.evaluate import Evaluation, Run, evaluate
+from differnet.evaluation_files import Files
+from differnet.features import silent
+from differnet.pictures import Panel
+from differnet.plans import Plan
+from differnet.reports import Order, Report
+from differnet.reproduction import Cell, Lab
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+Panels = dict[str, list[Panel]]
+
+
+@dataclass(frozen=True)
+class Crew:
+    """Who does the work; ``ray`` is nothing on this machine alone. A task has the threads of ``--threads``, or one."""
+
+    ray: Any = None
+    device: str = "cpu"
+
+    def each(
+        self, work: Callable[[Item], Result], items: Sequence[Item]
+    ) -> Iterator[tuple[int, Result | Exception]]:
+        """Yield what came of every item by its position, as it comes; on Ray an error that no try went without."""
+        if self.ray is None:
+            yield from ((index, work(item)) for index, item in enumerate(items))
+            return
+        from differnet import cluster
+
+        yield from cluster.each(
+            self.ray, work, items, threads.limit() or 1, int(self.device.startswith("cuda"))
+        )
+
+
+@contextmanager
+def manned(engine: str, address: str | None, device: str) -> Iterator[Crew]:
+    """Yield who does the work; raises as :func:`differnet.cluster.connected` does for a cluster."""
+    if engine != "ray":
+        yield Crew(None, device)
+        return
+    from differnet import cluster
+
+    with cluster.connected(address) as ray:
+        yield Crew(ray, device)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How data sets are evaluated; see :func:`differnet.evaluate.evaluate`."""
+
+    settings: config.Config
+    seeds: Sequence[int]
+    shots: int | None
+    weights: str | None
+    device: str
+    maps: bool
+
+
+def evaluations(
+    crew: Crew, tables: Sequence[Dataset], asked: Asked, on_run: Callable[[Run], None]
+) -> Iterator[tuple[Evaluation, Panels]]:
+    """Yield the evaluation of every data set, in order, with the pictures of its first seed."""
+    if crew.ray is None:
+        for data in tables:
+            with bars() as progress:
+                evaluated = _evaluated(data, asked, asked.seeds, progress, on_run)
+            yield evaluated
+        return
+    jobs = [(data, asked, seed) for data in tables for seed in asked.seeds]
+    found: dict[int, tuple[Run, Panels]] = {}
+    with bars() as progress:
+        for index, result in crew.each(_one_seed, jobs):
+            if isinstance(result, Exception):
+                raise result
+            found[index] = result
+            on_run(result[0])
+            progress("evaluating", len(found), len(jobs))
+    count = len(asked.seeds)
+    for place, data in enumerate(tables):
+        some = [found[index] for index in range(place * count, (place + 1) * count)]
+        yield Evaluation(data, asked.settings, asked.shots, tuple(run for run, _ in some)), some[0][1]
+
+
+def _one_seed(job: tuple[Dataset, Asked, int]) -> tuple[Run, Panels]:
+    data, asked, seed = job
+    result, panels = _evaluated(data, asked, [seed], silent, lambda run: None)
+    return result.runs[0], panels if seed == asked.seeds[0] else {}
+
+
+def _evaluated(
+    data: Dataset, asked: Asked, seeds: Sequence[int], progress: Any, on_run: Callable[[Run], None]
+) -> tuple[Evaluation, Panels]:
+    files = Files(Path(), data, False)
+    result = evaluate(
+        data, asked.settings, seeds, asked.shots, asked.weights, asked.device, asked.maps, progress, files.on_map,
+        on_run=on_run,
+    )  # fmt: skip
+    return result, files.panels
+
+
+def made(crew: Crew, make: Callable[[Order], Report], order: Order, lab: Lab) -> Report:
+    """Return the report of ``make``; a cluster first computes its cells, which are kept in the folder of ``lab``.
+
+    Alone, cells are computed when their turn comes. A cell that could not be computed raises its error once the others
+    are there.
+    """
+    if crew.ray is not None:
+        _compute(crew, make, order, lab)
+    return make(order)
+
+
+def _compute(crew: Crew, make: Callable[[Order], Report], order: Order, lab: Lab) -> None:
+    jobs = [(lab.folder, lab.weights, lab.device, plan) for plan in plans_of(make, order)]
+    errors = []
+    for done, (_, result) in enumerate(crew.each(_one_cell, jobs), 1):
+        if isinstance(result, Exception):
+            errors.append(result)
+        lab.progress("computing cells", done, len(jobs))
+    if errors:
+        raise errors[0]
+
+
+def plans_of(make: Callable[[Order], Report], order: Order) -> list[Plan]:
+    """Return the plans of all cells that ``make`` asks for, each once, by having it make a report of nothing."""
+    found: dict[Plan, None] = {}
+
+    def note(plan: Plan) -> Cell:
+        found[plan] = None
+        return _blank(plan)
+
+    make(replace(order, run=note))
+    return list(found)
+
+
+def _one_cell(job: tuple[Path, str | None, str, Plan]) -> None:
+    folder, weights, device, plan = job
+    Lab(folder, weights, device, silent, lambda cell, was_kept: None).run(plan)
+
+
+def _blank(plan: Plan) -> Cell:
+    """Return a cell of the right shape in which nothing was measured."""
+    reproduction.check_kinds(plan.dataset)
+    tests = plan.dataset.test
+    scores = np.arange(len(tests), dtype=np.float64)
+    return Cell(
+        dataset=plan.dataset.name, seed=plan.seed, shots=plan.shots,
+        n_train=plan.shots or len(plan.dataset.train), defects=tuple(sample.defect for sample in tests),
+        scores=scores, by_views=dict.fromkeys(plan.view_counts, scores), looks=(), pixel_auroc=None,
+        pixel_aupro=None, fit_seconds=0.0, score_seconds_per_image=0.0, choice=None, backbone="", precision="",
+    )  # fmt: skip

@@ -1,0 +1,147 @@
+"""From the inventory to squares: images are read wherever they are, decoded, and brought to one size in uint8.
+
+What cannot be read or decoded gives the reason in place of a square. A square holds the very numbers that the detector
+would have made of the image itself, so scores do not depend on where it was decoded.
+"""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from differnet import places
+from differnet.decoding import decode, decode_content
+from differnet.errors import ImageError
+from differnet.frame import to_square
+from differnet.inventory import CONTENT_COLUMNS, Entry, shown
+from differnet.pixels import Pixels
+from differnet.settings import Views
+
+Square = npt.NDArray[np.uint8]
+_TRIES = 3
+_PAUSE = (
+    0.5  # seconds before the second try of a place that is not of this machine, twice as long before the next
+)
+_AHEAD = 8 * 2**20  # bytes that are read at a time of a tar
+_TOGETHER = 32  # rows of a Parquet table that are held at a time
+
+
+class Taken(NamedTuple):
+    """One input: a square (3, side, side), or the reason why there is none."""
+
+    name: str
+    square: Square | None
+    reason: str | None
+
+
+def squares(entries: Sequence[Entry], side: int, views: Views) -> Iterator[Taken]:
+    """Yield every entry of a part in order, one in memory at a time."""
+    for (kind, place), group in groupby(entries, lambda entry: (entry.kind, entry.place)):
+        some = list(group)
+        if kind == "tar":
+            yield from _of_tar(place, some, side, views)
+        elif kind == "parquet":
+            yield from _of_table(place, some, side, views)
+        else:
+            for entry in some:
+                yield _take(entry, _reader(entry), side, views)
+
+
+def _reader(entry: Entry) -> Callable[[], Pixels]:
+    """Return what decodes an image file, or raises the reason that is known already."""
+
+    def read() -> Pixels:
+        if entry.reason is not None:
+            raise ImageError(entry.reason)
+        if not places.is_remote(entry.place):
+            return decode(Path(entry.place), name=entry.name)
+        return decode_content(_patiently(lambda: places.read(entry.place), entry.name), entry.name)
+
+    return read
+
+
+def _of_tar(place: str, entries: Sequence[Entry], side: int, views: Views) -> Iterator[Taken]:
+    try:
+        raw = _patiently(lambda: places.opened_for_reading(place), place)
+    except ImageError as error:
+        yield from (Taken(entry.name, None, str(error)) for entry in entries)
+        return
+    with raw, io.BufferedReader(places.Raw(raw), _AHEAD) as file:
+        for entry in entries:
+
+            def read(entry: Entry = entry) -> Pixels:
+                file.seek(entry.at)
+                content = _patiently(lambda: file.read(entry.size), entry.name)
+                if len(content) < entry.size:
+                    raise ImageError(f"{entry.name}: the tar breaks off in this image")
+                return decode_content(content, entry.name)
+
+            yield _take(entry, read, side, views)
+
+
+def _of_table(place: str, entries: Sequence[Entry], side: int, views: Views) -> Iterator[Taken]:
+    arrow = places.pyarrow_or_advice()
+    waiting = iter(entries)
+    try:
+        for content in _contents(arrow, place, entries[0].at, entries[-1].at):
+            entry = next(waiting)
+            yield _take(entry, lambda entry=entry, content=content: _of_cell(content, entry), side, views)  # type: ignore[misc]
+    except (OSError, arrow.ArrowException) as error:
+        for entry in waiting:
+            yield Taken(entry.name, None, shown(f"{entry.name}: the table cannot be read: {error}"))
+
+
+def _contents(arrow: Any, place: str, first: int, last: int) -> Iterator[Any]:
+    """Yield the images in rows ``first`` to ``last`` of a table, a few rows in memory at a time."""
+    with _patiently(lambda: places.opened_for_reading(place), place) as file:
+        table = arrow.parquet.ParquetFile(file)
+        column = next(name for name in CONTENT_COLUMNS if name in table.schema_arrow.names)
+        start = 0
+        for number in range(table.metadata.num_row_groups):
+            end = start + table.metadata.row_group(number).num_rows
+            if start <= last and end > first:
+                at = start
+                for batch in table.iter_batches(_TOGETHER, row_groups=[number], columns=[column]):
+                    for value in batch.column(0):
+                        if first <= at <= last:
+                            yield value.as_py()
+                        at += 1
+            start = end
+
+
+def _of_cell(content: Any, entry: Entry) -> Pixels:
+    """Decode a cell: bytes, or a struct with them, as tables of Hugging Face have it."""
+    if isinstance(content, dict):
+        content = content.get("bytes")
+    if not isinstance(content, bytes):
+        raise ImageError(f"{entry.name}: {type(content).__name__} in place of the bytes of an image")
+    return decode_content(content, entry.name)
+
+
+def _take(entry: Entry, read: Callable[[], Pixels], side: int, views: Views) -> Taken:
+    try:
+        square = to_square(read(), side, views)
+    except ImageError as error:
+        return Taken(entry.name, None, shown(str(error)))
+    return Taken(entry.name, np.asarray(square, dtype=np.uint8), None)  # they are whole numbers from 0 to 255
+
+
+def _patiently(work: Callable[[], Any], name: str) -> Any:
+    """Try a few times, since networks fail for moments; the reason why it did not work as :class:`ImageError`."""
+    for attempt in range(_TRIES):
+        try:
+            return work()
+        except FileNotFoundError as error:
+            raise ImageError(f"{name}: no such file; an image file was wanted") from error
+        except OSError as error:
+            if attempt == _TRIES - 1:
+                raise ImageError(f"{name}: cannot be read: {str(error).partition(chr(10))[0]}") from error
+        time.sleep(_PAUSE * 2**attempt)
+    raise AssertionError("never gets here")

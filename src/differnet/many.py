@@ -1,0 +1,241 @@
+"""Many detectors from one table: one for every key, each fitted, measured and written by itself.
+
+A key that fails says why and fails no other. What was fitted is kept beside its model file, with a digest of all that
+it depends on, so that a run that was broken off goes on with the keys that are missing.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import re
+import time
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from differnet import __version__, config
+from differnet.artifact import versions
+from differnet.datasets import Dataset
+from differnet.detector import DifferNet
+from differnet.errors import DifferNetWarning, LayoutError, in_a_line
+from differnet.features import silent
+from differnet.maps import pixel_figures
+from differnet.metrics import auroc, recall_without_false_alarms
+from differnet.plans import digest_of_weights
+from differnet.storage import write_whole
+from differnet.tables import Row, read_rows, samples_of
+
+_NEEDED = ("key", "path", "split", "label")
+_OPTIONAL = ("defect", "mask", "group")
+_UNSAFE = re.compile(r"[^A-Za-z0-9_.-]+")
+_LONGEST = 80
+_DEVICES = {"con", "prn", "aux", "nul", *(f"{name}{n}" for name in ("com", "lpt") for n in range(1, 10))}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One key: its rows of the table, and how its detector is fitted and where it is written (``name`` in ``folder``).
+
+    ``maps``: whether heat maps are measured where there are masks.
+    """
+
+    key: str
+    name: str
+    table: Path
+    rows: tuple[Row, ...]
+    folder: Path
+    settings: config.Config
+    seed: int = 0
+    weights: str | None = None
+    device: str = "cpu"
+    maps: bool = True
+
+    @property
+    def model(self) -> Path:
+        """The model file."""
+        return self.folder / f"{self.name}.safetensors"
+
+    @property
+    def record(self) -> Path:
+        """The figures beside it."""
+        return self.folder / f"{self.name}.json"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a key: a model and its figures, or the ``error``.
+
+    ``image_auroc``, ``recall_without_false_alarms``: nothing where the test images are not of both kinds;
+    ``false_alarm_rate`` and ``recall`` at the threshold, where there is one; ``depends``: a digest of what it was
+    made from.
+    """
+
+    key: str
+    model: str | None = None
+    n_train: int = 0
+    n_good: int = 0
+    n_defective: int = 0
+    image_auroc: float | None = None
+    recall_without_false_alarms: float | None = None
+    pixel_auroc: float | None = None
+    pixel_aupro: float | None = None
+    threshold: float | None = None
+    false_alarm_rate: float | None = None
+    recall: float | None = None
+    fit_seconds: float | None = None
+    error: str | None = None
+    depends: str = ""
+
+
+def jobs_of(
+    table: Path,
+    folder: Path,
+    settings: config.Config,
+    seed: int = 0,
+    weights: str | None = None,
+    device: str = "cpu",
+    maps: bool = True,
+) -> list[Job]:
+    """Read a table with the columns key, path, split and label, and return a job for every key, sorted.
+
+    Raises :class:`LayoutError` for a table that cannot be read; what is wrong with the rows of one key is found when
+    that is fitted.
+    """
+    by_key: dict[str, list[Row]] = {}
+    for row in read_rows(table, _NEEDED, _OPTIONAL):
+        if not row["key"]:
+            raise LayoutError(f"{table}: the row of {row['path']!r} has no key")
+        by_key.setdefault(row.pop("key"), []).append(row)
+    keys = sorted(by_key)
+    names = safe_names(keys)
+    rest = folder / "models", settings, seed, weights, device, maps
+    return [Job(key, names[key], table, tuple(by_key[key]), *rest) for key in keys]
+
+
+def safe_names(keys: Iterable[str]) -> dict[str, str]:
+    """Return for each key a name for files: letters, digits, ``_``, ``.`` and ``-``, no two alike on any system.
+
+    >>> safe_names(["brick", "line 4/left"])
+    {'brick': 'brick', 'line 4/left': 'line_4_left-85e4a61b'}
+    """
+    found: dict[str, str] = {}
+    taken: set[str] = set()
+    for key in sorted(keys):
+        name = _UNSAFE.sub("_", key)[:_LONGEST].strip(".")
+        stem = name.partition(".")[0].lower()
+        if name != key or stem in _DEVICES or name.lower() in taken:
+            digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+            name = f"{name or 'key'}-{digest}"
+            name = f"_{name}" if stem in _DEVICES else name
+        taken.add(name.lower())
+        found[key] = name
+    return found
+
+
+def fit(job: Job) -> Outcome:
+    """Fit, measure and write the detector of a key, unless that was done before; an error is its outcome."""
+    try:
+        data = Dataset(job.name, samples_of(job.table, job.table.parent, job.rows))
+        depends = _depends(job, data)
+        kept = _kept(job, depends)
+        if kept:
+            return kept
+        outcome = _fit(job, data, depends)
+        write_whole(job.record, json.dumps(asdict(outcome), indent=2, allow_nan=False).encode())
+        return outcome
+    except Exception as error:  # whatever it was, it is of this key alone
+        return Outcome(job.key, error=in_a_line(error))
+
+
+def outcome_of(job: Job, result: Outcome | Exception) -> Outcome:
+    """Return the outcome of a job whose worker was lost as often as it was started, too."""
+    return Outcome(job.key, error=in_a_line(result)) if isinstance(result, Exception) else result
+
+
+def summary(outcomes: Iterable[Outcome]) -> list[Outcome]:
+    """Return outcomes in the order of keys, as they are written."""
+    return sorted(outcomes, key=lambda outcome: outcome.key)
+
+
+def write_summary(folder: Path, outcomes: Sequence[Outcome], settings: config.Config) -> list[Path]:
+    """Write ``summary.csv`` and ``summary.json`` of all keys; returns both."""
+    rows = [{name: value for name, value in asdict(one).items() if name != "depends"} for one in outcomes]
+    text = io.StringIO(newline="")
+    table = csv.DictWriter(text, [field.name for field in fields(Outcome) if field.name != "depends"])
+    table.writeheader()
+    table.writerows(rows)
+    document = {
+        "keys": rows,
+        "models": sum(one.model is not None for one in outcomes),
+        "failed": [one.key for one in outcomes if one.error is not None],
+        "config": settings.to_dict(),
+        "versions": versions(),
+    }
+    paths = [folder / "summary.csv", folder / "summary.json"]
+    write_whole(paths[0], text.getvalue().encode("utf-8", "surrogateescape"))
+    write_whole(paths[1], json.dumps(document, indent=2, allow_nan=False).encode())
+    return paths
+
+
+def _depends(job: Job, data: Dataset) -> str:
+    asked = [job.settings.to_dict(), job.seed, job.device, job.maps, digest_of_weights(job.weights)]
+    text = json.dumps([data.digest(), asked, versions(), __version__, job.key], sort_keys=True)
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _kept(job: Job, depends: str) -> Outcome | None:
+    """Return what was done before of the same; a record stands only beside a whole model."""
+    try:
+        found = Outcome(**json.loads(job.record.read_bytes()))
+    except (OSError, ValueError, TypeError):
+        return None
+    return found if found.depends == depends and job.model.is_file() else None
+
+
+def _fit(job: Job, data: Dataset, depends: str) -> Outcome:
+    if not data.train:
+        raise LayoutError(f"{job.table}: no training image of key {job.key!r}")
+    started = time.perf_counter()
+    detector = DifferNet(job.settings, job.seed, job.weights, job.device)
+    with warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore", DifferNetWarning
+        )  # how far thresholds can be trusted is in each model
+        detector.fit([sample.path for sample in data.train], groups=data.groups)
+    seconds = time.perf_counter() - started
+    figures = _measure(job, detector, data)
+    job.record.unlink(missing_ok=True)  # it was of another model
+    detector.save(job.model)
+    model = f"{job.folder.name}/{job.model.name}"
+    return Outcome(job.key, model, len(data.train), **figures, fit_seconds=seconds, depends=depends)
+
+
+def _measure(job: Job, detector: DifferNet, data: Dataset) -> dict[str, Any]:
+    """Return the figures on the test images, as far as their labels allow."""
+    test = data.test
+    labels = np.array([sample.is_defective for sample in test], dtype=bool)
+    found: dict[str, Any] = {
+        "n_good": int((~labels).sum()), "n_defective": int(labels.sum()), "threshold": detector.threshold,
+    }  # fmt: skip
+    said = list(detector.predict_iter([sample.path for sample in test]))
+    scores = np.array([prediction.score for prediction in said])
+    if len(np.unique(labels)) == 2:
+        found["image_auroc"] = float(auroc(scores, labels))
+        found["recall_without_false_alarms"] = float(recall_without_false_alarms(scores, labels))
+    if detector.threshold is not None:
+        flags = np.array([bool(prediction.is_defective) for prediction in said])
+        for name, chosen in (("false_alarm_rate", ~labels), ("recall", labels)):
+            found[name] = float(flags[chosen].mean()) if chosen.any() else None
+    if job.maps and any(sample.mask for sample in test):
+        pixel = pixel_figures(detector.localize, test, silent, None)
+        for name in ("auroc", "aupro"):
+            value = float(getattr(pixel, name))
+            found[f"pixel_{name}"] = None if np.isnan(value) else value
+    return found

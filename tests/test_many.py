@@ -1,0 +1,126 @@
+"""One detector for every key of a table: each whole, measured as far as labels allow, and none failing another."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from conftest import SMALL, defective_image, good_image, save
+from differnet import DifferNet, config, many
+from differnet.cli import app
+from differnet.errors import LayoutError
+
+RUN = CliRunner()
+OPTIONS = [x for n, v in SMALL.items() for x in ("--set", f"{n}={json.dumps(v)}")] + ["--weights", "random"]
+
+
+def write_table(root, keys, poison=None):
+    rows = []
+    for number, key in enumerate(keys):
+        folder = root / f"images{number}"
+        for index in range(8):
+            save(folder / f"good{index}.png", good_image(100 * number + index, 40))
+            rows.append(
+                (key, f"images{number}/good{index}.png", "train" if index < 6 else "test", "good", "")
+            )
+        pixels, mask = defective_image(number, 40)
+        save(folder / "bad.png", pixels)
+        save(folder / "mask.png", mask.astype("uint8") * 255)
+        rows.append((key, f"images{number}/bad.png", "test", "defective", f"images{number}/mask.png"))
+        if key == poison:
+            for index in range(6):
+                (folder / f"good{index}.png").write_bytes(b"no image")
+    path = root / "table.csv"
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([("key", "path", "split", "label", "mask"), *rows])
+    return path
+
+
+def test_every_key_has_a_model_and_one_that_fails_fails_no_other(tmp_path):
+    table, out = write_table(tmp_path, ["left", "line 4/right", "poisoned"], "poisoned"), tmp_path / "out"
+    done = RUN.invoke(app, ["fit-many", str(table), "--out", str(out), *OPTIONS])
+    assert done.exit_code == 3, done.output
+    found = json.loads((out / "summary.json").read_text())
+    assert (found["models"], found["failed"]) == (2, ["poisoned"])
+    with (out / "summary.csv").open() as file:
+        rows = {row["key"]: row for row in csv.DictReader(file)}
+    assert rows["poisoned"]["model"] == rows["poisoned"]["image_auroc"] == ""
+    assert "not an image that can be read" in rows["poisoned"]["error"]
+    for key in ("left", "line 4/right"):
+        assert 0 <= float(rows[key]["image_auroc"]) <= 1
+        assert 0 <= float(rows[key]["pixel_auroc"]) <= 1
+        detector = DifferNet.load(out / rows[key]["model"], "random")
+        assert detector.threshold == float(rows[key]["threshold"])
+    names = {path.name for path in (out / "models").iterdir()}
+    assert {name.partition(".")[2] for name in names} == {"safetensors", "json"}
+    assert not any("poison" in name for name in names)
+
+
+def test_it_goes_on_where_it_was_and_fits_again_what_changed(tmp_path, monkeypatch):
+    table, folder = write_table(tmp_path, ["a", "b"]), tmp_path / "out"
+    settings = config.resolve("default", SMALL)
+    jobs = many.jobs_of(table, folder, settings, weights="random")
+    first = [many.fit(job) for job in jobs]
+    assert [one.error for one in first] == [None, None]
+    fits = []
+    monkeypatch.setattr(
+        many, "_fit", lambda job, data, depends: fits.append(job.key) or many.Outcome(job.key)
+    )
+    assert [many.fit(job) for job in jobs] == first
+    assert fits == []
+    save(tmp_path / "images1" / "good0.png", good_image(77, 40))
+    many.fit(jobs[1])
+    jobs[0].model.unlink()
+    many.fit(jobs[0])
+    assert fits == ["b", "a"]
+
+
+def test_without_defects_there_is_no_auroc(tmp_path):
+    table = write_table(tmp_path, ["a"])
+    lines = [line for line in table.read_text().splitlines() if "defective" not in line]
+    table.write_text("\n".join(lines) + "\n")
+    (job,) = many.jobs_of(table, tmp_path / "out", config.resolve("default", SMALL), weights="random")
+    outcome = many.fit(job)
+    assert outcome.error is None
+    assert outcome.image_auroc is None
+    assert (outcome.n_train, outcome.n_good, outcome.n_defective) == (6, 2, 0)
+
+
+def test_rows_without_a_key_and_tables_without_the_column_are_refused(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("key,path,split,label\n,a.png,train,good\n")
+    with pytest.raises(LayoutError, match="no key"):
+        many.jobs_of(path, tmp_path, config.resolve("default", {}))
+    path.write_text("path,split,label\na.png,train,good\n")
+    with pytest.raises(LayoutError, match="no column key"):
+        many.jobs_of(path, tmp_path, config.resolve("default", {}))
+
+
+def test_names_are_safe_and_no_two_are_alike():
+    keys = [
+        "../../etc/passwd",
+        "..",
+        ".",
+        "a/b",
+        "a_b",
+        "A_B",
+        "con",
+        "NUL.txt",
+        "ü",
+        "x" * 300,
+        " ",
+        "a\nb",
+        "-rf",
+    ]
+    names = many.safe_names(keys)
+    assert len({name.lower() for name in names.values()}) == len(keys)
+    for name in names.values():
+        assert name
+        assert len(name) < 100
+        assert not set(name) & set("/\\:\n\0 *?")
+        assert not name.startswith(".")
+        assert name.partition(".")[0].lower() not in ("con", "nul")
+    assert many.safe_names(reversed(keys)) == names
