@@ -154,7 +154,7 @@ TURNED = Config(
 )
 THOROUGH = dataclasses.replace(
     DEFAULT,
-    views=dataclasses.replace(DEFAULT.views, rotation="full", score_views=64),
+    views=dataclasses.replace(DEFAULT.views, rotation="full"),
     backbone=dataclasses.replace(DEFAULT.backbone, precision="f32"),
 )
 PRESETS: Mapping[str, Config] = {
