@@ -870,11 +870,6 @@ def test_a_lost_line_is_for_everyone_too(service, visit, many, scheme):
     tab.locator("#lost").wait_for(state="hidden", timeout=20 * SECOND)
 
 
-def lies_inside(tab, name, outer="#verdict"):
-    inner, around = (tab.locator(one).bounding_box() for one in (name, outer))
-    return inner["x"] >= around["x"] and inner["x"] + inner["width"] <= around["x"] + around["width"]
-
-
 @pytest.mark.parametrize("width", [320, 390, 820, 1280, 1920])
 def test_it_fits_every_screen_with_every_word(service, visit, many, width):
     tab = visit(service, viewport={"width": width, "height": 800})
@@ -889,16 +884,17 @@ def test_it_fits_every_screen_with_every_word(service, visit, many, width):
     )
     assert {"REVIEW", "NO CONNECTION", "NO VERDICT"} < {text for _, text in words}
     for tone, text in words:
-        tab.evaluate(
+        left, right, *inner = tab.evaluate(
             """([tone, text]) => {
-              const long = text.length > 6 ? "long" : "";
-              document.querySelector("#verdict").className = `verdict live tone-${tone} ${long}`;
-              document.querySelector("#word").textContent = text;
+              const band = document.querySelector("#verdict"), word = document.querySelector("#word");
+              band.className = `verdict live tone-${tone} ${text.length > 6 ? "long" : ""}`;
+              word.textContent = text;
+              const boxes = [band, word, band.querySelector(".icon")].map(node => node.getBoundingClientRect());
+              return boxes.flatMap(({ left, right }) => [left, right]);
             }""",
             [tone, text],
         )
-        assert lies_inside(tab, "#word"), text
-        assert lies_inside(tab, "#verdict .icon"), text
+        assert all(left <= edge <= right for edge in inner), text
 
 
 def test_nothing_moves_for_those_who_asked_for_that(service, visit, pictures):
