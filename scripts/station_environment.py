@@ -4,33 +4,43 @@ Usage: python scripts/station_environment.py STATION IMAGES [--at FOLDER]
 
 STATION: a folder of `differnet export`; IMAGES: a folder of images. Makes a virtual environment with this source,
 NumPy, Pillow and what runs the graphs, and nothing else (in FOLDER, kept, or in one that is removed afterwards), and
-prints how large what was installed is, the seconds from starting Python to the first verdict, and those of one image.
+prints how large what was installed is, beside differnet and all that it needs in the environment that runs this script,
+and the seconds, of the clock and of the processor, from starting Python to the first verdict and of one image.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import platform
+import re
 import subprocess
 import tempfile
-import time
 import venv
+from importlib import metadata
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 CODE = """
-import sys, time
-import differnet
+import importlib.util, json, sys, time
+started = time.perf_counter()
+from differnet.runtime import Inspector
 from differnet.images import find
-inspector, images = differnet.Inspector(sys.argv[1]), find(sys.argv[2])
-print("ready", flush=True)
+def spent():
+    return time.perf_counter() - started, time.process_time()
+found = {"imported": spent()}
+inspector, images = Inspector(sys.argv[1]), find(sys.argv[2])[:50]
+found["ready"] = spent()
 first = inspector.predict(images[0])
-print("first", first.verdict, first.score, flush=True)
-start = time.perf_counter()
-for image in images[:50]:
+found["first verdict"] = spent()
+before = spent()
+for image in images:
     inspector.predict(image)
-print("each", (time.perf_counter() - start) / len(images[:50]))
-print("torch" in sys.modules)
+found["each image"] = [(late - early) / len(images) for late, early in zip(spent(), before)]
+found["said"] = f"{first.verdict}, score {first.score:.6g}, p {first.p_value}"
+found["torch"] = importlib.util.find_spec("torch") is not None
+print(json.dumps(found))
 """
 
 
@@ -56,6 +66,29 @@ def sizes(folder: Path) -> dict[str, float]:
     return dict(sorted(found.items(), key=lambda item: -item[1]))
 
 
+def sizes_with_torch() -> dict[str, float]:
+    """Return the megabytes of differnet and each package that it needs, as installed here, without bytecode."""
+    found, waiting = dict[str, float](), ["differnet"]
+    while waiting:
+        name = re.sub(r"[-_.]+", "-", waiting.pop()).lower()
+        try:
+            package = metadata.distribution(name)
+        except metadata.PackageNotFoundError:  # of another platform, or an extra
+            continue
+        if name not in found:
+            files = [Path(str(file.locate())) for file in package.files or () if file.suffix != ".pyc"]
+            found[name] = sum(path.stat().st_size for path in files if path.is_file()) / 1e6
+            needed = [line for line in package.requires or () if "extra ==" not in line]
+            waiting += [match[0] for line in needed if (match := re.match(r"[\w.-]+", line))]
+    return dict(sorted(found.items(), key=lambda item: -item[1]))
+
+
+def tell(title: str, by_package: dict[str, float]) -> None:
+    """Print the sum, and the largest."""
+    largest = ", ".join(f"{name} {size:.0f}" for name, size in list(by_package.items())[:6])
+    print(f"{title}: {sum(by_package.values()):.0f} MB ({largest})")
+
+
 def main() -> None:
     """Make, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -68,23 +101,25 @@ def main() -> None:
         folder = options.at or Path(temporary, "environment")
         python = make(folder, engine)
         by_package = sizes(folder)
-        command = [str(python), "-c", CODE, str(options.station), str(options.images)]
+        clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        place, images = options.station.resolve(), options.images.resolve()
         for attempt in ("cold", "warm"):
-            start, moments = time.perf_counter(), {}
-            run = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603
-            for line in run.stdout or ():
-                moments[line.split()[0]] = time.perf_counter() - start, line.strip()
-            if run.wait():
-                raise SystemExit(f"the station failed with {run.returncode}")
-            print(
-                f"{attempt}: ready after {moments['ready'][0]:.2f} s, first verdict after {moments['first'][0]:.2f} s"
+            command = [str(python), "-c", CODE, str(place), str(images)]
+            run = subprocess.run(  # noqa: S603
+                command, stdout=subprocess.PIPE, text=True, check=True, env=clean, cwd=temporary
             )
-            print(f"  {moments['first'][1]}; seconds an image: {moments['each'][1].split()[1]}")
-            if "False" not in moments:
-                raise SystemExit("torch was imported")
-    print(f"installed: {sum(by_package.values()):.0f} MB")
-    for name, size in list(by_package.items())[:8]:
-        print(f"  {name}: {size:.1f} MB")
+            found = json.loads(run.stdout)
+            if found.pop("torch"):
+                raise SystemExit("torch is installed there")
+            print(f"{attempt}: {found.pop('said')}")
+            for name, (wall, own) in found.items():
+                print(f"  {name}: {wall:.3f} s, of the processor {own:.3f} s")
+        listed = subprocess.run(  # noqa: S603
+            [python, "-m", "pip", "freeze"], stdout=subprocess.PIPE, text=True, check=True
+        )
+    print("Python", platform.python_version(), *listed.stdout.split("\n"))
+    tell("installed", by_package)
+    tell("differnet with torch, here", sizes_with_torch())
 
 
 if __name__ == "__main__":

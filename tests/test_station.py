@@ -3,21 +3,35 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
+import venv
 import warnings
+from concurrent.futures import ThreadPoolExecutor
+from importlib import metadata
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+import differnet
 from conftest import TINY, defective_image, good_image
-from differnet import DifferNet, DifferNetWarning, Inspector, export, frame, localize
+from differnet import DifferNet, DifferNetWarning, Inspector, engines, export, frame, localize
 from differnet.config import Views
 from differnet.engines import OnnxEngine, OpenVinoEngine
-from differnet.errors import ConfigError, ExportError, ImageError, ModelFileError, NumericalError
+from differnet.errors import (
+    ConfigError,
+    ExportError,
+    ImageError,
+    MissingExtraError,
+    ModelFileError,
+    NotFittedError,
+    NumericalError,
+)
 from differnet.graphs import Head, HeatMapping, Rendering, Scoring
 from differnet.openvino_runtime import Graph, convert, stacked, to_openvino
 from differnet.station import folder as folders
@@ -35,7 +49,8 @@ UPRIGHT = SMALL | {
     "rate": 0.2,
 }
 TURNED = SMALL | {"start": "gaussian", "rate": 0.2, "fill": "zeros"}
-BLOCKED = ("torch", "torchvision", "timm", "scipy", "sklearn", "pydantic", "safetensors", "tifffile", "typer")
+DECISION = {"order": "upright", "rate": 0.2, "confidence": None, "review_rate": 0.4, "folds": 0}
+ABSENT = ("torch", "torchvision", "timm", "scipy", "sklearn", "pydantic", "safetensors", "tifffile", "typer")
 
 
 def fit(images, **settings):
@@ -140,24 +155,133 @@ def test_tiles_and_frames_and_masks_come_along(good_images, tmp_path):
         agree(inspector.predict(image, heat_map=True), detector.predict(image, heat_map=True), heat=True)
 
 
-def test_it_needs_no_torch(upright, fixed, tmp_path):
-    """In a process in which whatever a station has not cannot be imported."""
+def linked(names, target):
+    """Link what these distributions and those they need have installed into ``target``, torch's not."""
+    waiting, seen = list(names), set()
+    while waiting:
+        name = waiting.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        found = metadata.distribution(name)
+        for top in {
+            file.parts[0] for file in found.files or () if file.parts[0] not in ("..", "__pycache__")
+        }:
+            if not (target / top).exists():
+                (target / top).symlink_to(found.locate_file(top))
+        needed = [re.match(r"[\w.-]+", line)[0] for line in found.requires or () if "extra" not in line]
+        waiting += [one for one in needed if is_installed(one)]
+    return seen
+
+
+def is_installed(name):
+    try:
+        return metadata.distribution(name) is not None
+    except metadata.PackageNotFoundError:
+        return False
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory):
+    """A virtual environment without pip, into which NumPy, Pillow, an engine and what they need are linked."""
+
+    def make(engine):
+        root = tmp_path_factory.mktemp(f"environment-{engine}")
+        venv.create(root, with_pip=False, symlinks=True)
+        (packages,) = root.glob("lib/python*/site-packages")
+        seen = linked(["numpy", "pillow", engine], packages)
+        assert not seen & {"torch", "scipy", "pydantic"}
+        (packages / "differnet").symlink_to(Path(differnet.__file__).parent)
+        return root / "bin" / "python"
+
+    return make
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links files into an environment")
+@pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
+def test_it_runs_in_an_environment_without_torch(upright, fixed, environment, engine, tmp_path):
+    """In one that has NumPy, Pillow and the engine alone, by the names that the documentation gives."""
+    pytest.importorskip(engine)
+    place = fixed
+    if engine == "onnxruntime":
+        place = tmp_path / "onnx"
+        export.export(upright, place, "onnx", images=[good_image(1)])
     Image.fromarray(pictures()[1]).save(tmp_path / "part.png")
     code = (
-        "import sys\n"
-        f"for name in {BLOCKED!r}: sys.modules[name] = None\n"
+        "import importlib.util as u, sys\n"
+        f"print([name for name in {ABSENT!r} if u.find_spec(name) is not None])\n"
         "import differnet\n"
-        f"found = differnet.Inspector({str(fixed)!r}).predict({str(tmp_path / 'part.png')!r}, heat_map=True)\n"
-        "print(repr(found.score), found.verdict, found.heat_map.shape)\n"
-        f"print([name for name in {BLOCKED!r} if sys.modules.get(name) is not None])\n"
+        "from differnet.runtime import Inspector\n"
+        "assert Inspector is differnet.Inspector\n"
+        f"found = Inspector({str(place)!r}).predict({str(tmp_path / 'part.png')!r}, heat_map=True)\n"
+        "print(repr(found.score), found.verdict, found.p_value, found.heat_map.shape)\n"
     )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    run = subprocess.run(
+        [environment(engine), "-I", "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
     assert run.returncode == 0, run.stderr
-    first, loaded = run.stdout.splitlines()
-    score, verdict, *shape = first.split(maxsplit=2)
+    present, found = run.stdout.splitlines()
+    score, verdict, p_value, shape = found.split(maxsplit=3)
     wanted = upright.predict(pictures()[1])
+    assert present == "[]"
     assert float(score) == pytest.approx(wanted.score, rel=1e-4)
-    assert (verdict, shape, loaded) == (wanted.verdict, ["(64, 64)"], "[]")
+    assert (verdict, float(p_value), shape) == (wanted.verdict, wanted.p_value, "(64, 64)")
+
+
+def test_without_an_engine_the_command_that_installs_it_is_named(fixed, monkeypatch):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    engines.core.cache_clear()
+    with pytest.raises(MissingExtraError, match="pip install openvino"):
+        Inspector(fixed)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"holdout": 0.0}, {"folds": 3}, {"confidence": 0.8, "rate": 0.3, "holdout": 0.5}]
+)
+def test_every_kind_of_calibration_comes_along(good_images, settings, tmp_path):
+    """None at all, cross-fitted scores, and a promise with a confidence."""
+    detector = fit(good_images, **{**TURNED, "review_rate": 0.6, **settings})
+    export.export(detector, tmp_path / "station", "openvino", images=[good_image(1)])
+    inspector = Inspector(tmp_path / "station")
+    assert inspector.promise == detector.promise
+    for image in pictures():
+        found, wanted = inspector.predict(image), detector.predict(image)
+        assert found.score == pytest.approx(wanted.score, rel=1e-4)
+        assert (found.verdict, found.p_value, found.threshold, found.review_threshold) == (
+            wanted.verdict,
+            wanted.p_value,
+            wanted.threshold,
+            wanted.review_threshold,
+        )
+    if detector.promise is None:
+        assert found.verdict is None
+        with pytest.raises(NotFittedError, match="held-out good images"):
+            inspector.predict(good_image(1), views="auto")
+        with pytest.raises(ConfigError, match="how bright and sharp"):
+            inspector.drift_monitor()
+
+
+def test_a_band_for_review_has_all_three_answers(upright, fixed):
+    """Also where a part is judged before all of its views were seen."""
+    inspector = Inspector(fixed)
+    scores = [good_image(i) for i in range(300, 340)]
+    wanted = [upright.predict(image).verdict for image in [*scores, defective_image(3)[0]]]
+    assert [inspector.predict(image).verdict for image in [*scores, defective_image(3)[0]]] == wanted
+    assert set(wanted) == {"OK", "review", "NG"}
+
+
+@pytest.mark.parametrize("form", ["onnx", "openvino"])
+def test_many_threads_get_the_same_answers(turned, form, tmp_path):
+    if form == "onnx":
+        pytest.importorskip("onnxscript")
+    export.export(turned, tmp_path / "station", form, images=[good_image(1)])
+    inspector, images = Inspector(tmp_path / "station"), [good_image(i) for i in range(40, 60)]
+    wanted = [inspector.predict(image, heat_map=True) for image in images]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda image: inspector.predict(image, heat_map=True), images))
+    assert found == wanted
+    for ours, theirs in zip(wanted, found, strict=True):
+        np.testing.assert_array_equal(ours.heat_map, theirs.heat_map)
 
 
 def test_a_stream_and_a_monitor(fixed):
@@ -198,6 +322,9 @@ def test_what_it_cannot_do_is_said(turning, fixed, tmp_path):
         (lambda root: edit(root, maps=None), "heat maps without a graph"),
         (lambda root: edit(root, views=[[1.0, 1, 1]]), "no graph that renders"),
         (lambda root: edit(root, square=None), "does not fit together"),
+        (lambda root: edit(root, decision=DECISION | {"rate": 2}), "does not fit together.*rate = 2"),
+        (lambda root: edit(root, decision=DECISION | {"review_rate": float("nan")}), "does not fit together"),
+        (lambda root: edit(root, decision=DECISION | {"confidence": 0.999}), "does not fit together"),
     ],
 )
 def test_folders_that_cannot_be_trusted_are_refused(copied, spoil, message):
@@ -229,6 +356,30 @@ def test_a_foreign_graph_is_refused_whatever_its_digest(copied):
     resign(copied)
     with pytest.raises(ModelFileError, match="cannot read the graph"):
         Inspector(copied)
+
+
+def test_an_onnx_graph_reads_no_other_file(tmp_path, monkeypatch):
+    """One whose weights are said to be in a file beside it, of which no digest is known."""
+    onnx = pytest.importorskip("onnx")
+    monkeypatch.chdir(tmp_path)
+    np.arange(4, dtype=np.float32).tofile("weights.bin")
+    weights = onnx.helper.make_tensor("w", onnx.TensorProto.FLOAT, [4], [0.0] * 4)
+    weights.ClearField("float_data")
+    weights.data_location = onnx.TensorProto.EXTERNAL
+    weights.external_data.add(key="location", value="weights.bin")
+    ends = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [4]) for name in ("x", "y")]
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Add", ["x", "w"], ["y"])], "sum", ends[:1], ends[1:], [weights]
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+    with pytest.raises(ModelFileError, match="cannot read the graph"):
+        OnnxEngine(model.SerializeToString())
+
+
+@pytest.mark.parametrize("count", [0, -1])
+def test_no_threads_are_refused(fixed, count):
+    with pytest.raises(ConfigError, match="threads = "):
+        Inspector(fixed, threads=count)
 
 
 def test_a_machine_that_computes_otherwise_is_refused(copied):

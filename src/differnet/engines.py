@@ -12,7 +12,7 @@ from typing import Any, Literal, Protocol, get_args
 import numpy as np
 import numpy.typing as npt
 
-from differnet.errors import MissingExtraError, ModelFileError
+from differnet.errors import ConfigError, MissingExtraError, ModelFileError
 
 EngineName = Literal["onnxruntime", "openvino"]
 Arrays = dict[str, npt.NDArray[np.float32]]
@@ -32,7 +32,7 @@ class OnnxEngine:
     def __init__(self, content: bytes, threads: int | None = None) -> None:
         onnxruntime = import_onnxruntime()
         options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # what goes wrong is raised
         if threads:
             options.intra_op_num_threads = threads
         try:
@@ -90,7 +90,9 @@ class OpenVinoEngine:
 
 
 def open_graph(engine: EngineName, files: Sequence[bytes], threads: int | None = None) -> Engine:
-    """Make a graph ready to run: one file of ONNX, or the two of OpenVINO."""
+    """Make a graph ready to run: one file of ONNX, or the two of OpenVINO; :class:`ConfigError` for no threads."""
+    if threads is not None and threads < 1:
+        raise ConfigError(f"threads = {threads}: a number from 1 was wanted, or none for all cores")
     if engine == "onnxruntime":
         (content,) = files
         return OnnxEngine(content, threads)

@@ -18,7 +18,7 @@ from typing import Any, get_args
 import numpy as np
 import numpy.typing as npt
 
-from differnet.calibrate import check_count
+from differnet.calibrate import check_count, images_needed
 from differnet.engines import ENGINES, EngineName
 from differnet.errors import ModelFileError
 from differnet.standard import Order, Standard
@@ -194,6 +194,9 @@ def _build(
         _or_nothing(decision["review_rate"]),
         int(decision["folds"]),
     )
+    for rate in (standard.rate, standard.review_rate):
+        if rate is not None:
+            images_needed(rate, standard.confidence)
     if len(table):
         check_count(len(table), standard.rate, standard.confidence, standard.folds)
     return Station(

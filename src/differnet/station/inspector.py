@@ -45,7 +45,7 @@ class Inspector:
         self.folder = os.fspath(folder)
         self.station = folders.read(self.folder)
         self._engines: dict[str, Engine] = {
-            role: open_graph(self.station.engine, files, threads or thread_limit())
+            role: open_graph(self.station.engine, files, thread_limit() if threads is None else threads)
             for role, files in self.station.graphs.items()
         }
         self._check_machine()
