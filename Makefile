@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO_OUT ?= demo-output
 
-.PHONY: install browser demo test bench check lint audit fuzz kill format clean
+.PHONY: install browser demo serve-demo test bench check lint audit fuzz kill format clean
 SECONDS ?= 600
 
 install: $(VENV)/.installed
@@ -19,6 +19,14 @@ demo: install
 	$(BIN)/differnet demo --out $(DEMO_OUT)
 
 # Two at a time, each computing in one thread: more would wait for each other.
+# From a fresh clone to the operator's page: fits a small model, exports it, serves it, and prints the URL.
+serve-demo: $(VENV)/.serve
+	$(BIN)/python scripts/serve_demo.py $(DEMO_OUT)/service
+
+$(VENV)/.serve: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --editable '.[demo,serve]'
+	touch $@
+
 test: install browser
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 

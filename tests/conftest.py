@@ -134,3 +134,28 @@ def tiny_station(tmp_path_factory):
     from service_fixture import export_tiny
 
     return export_tiny(tmp_path_factory.mktemp("served") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    """The URL of a throw-away PostgreSQL."""
+    import databases
+
+    reason = databases.missing()
+    if reason:
+        pytest.skip(reason)
+    with databases.postgres() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request, tmp_path):
+    """The URL of an empty database: SQLite's, and PostgreSQL's."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'record.sqlite3'}"
+        return
+    import databases
+
+    place = request.getfixturevalue("cluster")
+    yield place
+    databases.empty(place)

@@ -95,10 +95,10 @@ class Address(str):
 
 
 @contextmanager
-def process(*arguments, tmp_path, folder):
+def process(*arguments, tmp_path, folder, store=None):
     """Run ``differnet serve`` as a process of its own; yields it and its URL."""
     command = [sys.executable, "-m", "differnet", "--threads", "1", "serve", "--name", f"tiny={folder}"]
-    command += ["--port", "0", "--store", f"sqlite:///{tmp_path / 'record.sqlite3'}", *arguments]
+    command += ["--port", "0", "--store", store or f"sqlite:///{tmp_path / 'record.sqlite3'}", *arguments]
     with (tmp_path / "log.txt").open("ab") as log:
         start = log.tell()
         run = subprocess.Popen(command, stderr=log, cwd=tmp_path)

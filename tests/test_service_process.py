@@ -70,8 +70,8 @@ def send(client, key):
     return client.post("/v1/models/tiny/inspect", files=files, headers={"Idempotency-Key": key})
 
 
-def record(tmp_path):
-    store = Store.open(f"sqlite:///{tmp_path / 'record.sqlite3'}")
+def record(tmp_path, url=None):
+    store = Store.open(url or f"sqlite:///{tmp_path / 'record.sqlite3'}", tmp_path / "record.images")
     found = store.after(0, limit=100_000)
     for row in found:  # whatever a row names is there
         for name in (row.image, row.heat_map):
@@ -80,25 +80,27 @@ def record(tmp_path):
     return found
 
 
-def test_a_killed_service_has_every_inspection_that_it_answered(tiny_station, tmp_path):
-    with process(tmp_path=tmp_path, folder=tiny_station) as (run, address):
+def test_a_killed_service_has_every_inspection_that_it_answered(tiny_station, tmp_path, url):
+    place = {"tmp_path": tmp_path, "folder": tiny_station, "store": url}
+    images = ("--images", str(tmp_path / "record.images"))
+    with process(*images, **place) as (run, address):
         senders = Senders(address)
         senders.until(40)
         run.kill()
         run.wait(30)
         senders.join()
-    rows = {row.source_key: row.id for row in record(tmp_path)}
+    rows = {row.source_key: row.id for row in record(tmp_path, url)}
     assert senders.accepted.items() <= rows.items()
     assert len(rows) - len(senders.accepted) <= 4  # those whose answer was under way, one a sender
     with (
-        process(tmp_path=tmp_path, folder=tiny_station) as (run, address),
+        process(*images, **place) as (run, address),
         httpx.Client(base_url=address) as client,
     ):
         for key in sorted(senders.sent - senders.accepted.keys()):
             senders.take(key, send(client, key))
         shown = client.get("/v1/inspections", params={"limit": 999}).json()["inspections"]
     assert {row["source_key"]: row["id"] for row in shown} == senders.accepted
-    assert len(record(tmp_path)) == len(senders.sent)
+    assert len(record(tmp_path, url)) == len(senders.sent)
 
 
 def test_a_stopped_service_answers_what_it_accepted(tiny_station, tmp_path):

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-import databases
 from differnet.errors import ConfigError, DuplicateError, StoreError
 
 pytest.importorskip("sqlalchemy")
@@ -21,34 +20,10 @@ pytest.importorskip("alembic")
 
 from sqlalchemy import text
 
-from differnet.service import database
 from differnet.service.store import Inspection, Rates, Store
 from differnet.service.tables import metadata
 
 START = datetime(2026, 3, 1, 12, 30, tzinfo=timezone.utc)
-
-
-@pytest.fixture(scope="session")
-def cluster():
-    reason = databases.missing()
-    if reason:
-        pytest.skip(reason)
-    with databases.postgres() as url:
-        yield url
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request, tmp_path):
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'record.sqlite3'}"
-        return
-    place = request.getfixturevalue("cluster")
-    yield place
-    engine = database._engine(place)
-    with engine.begin() as connection:
-        connection.execute(text("DROP SCHEMA public CASCADE"))
-        connection.execute(text("CREATE SCHEMA public"))
-    engine.dispose()
 
 
 @pytest.fixture

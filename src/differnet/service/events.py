@@ -68,8 +68,10 @@ class Hub:
             self._loop.call_soon_threadsafe(self._give, model, (None, text))
 
     async def run(self) -> None:
-        """Look for new rows until cancelled."""
-        while True:
+        """Look for new rows until it is closed."""
+        while (
+            not self.is_closed
+        ):  # a cancellation alone can get lost in wait_for, when there are news just then
             with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._news.wait(), _LOOK)
             self._news.clear()
@@ -79,9 +81,15 @@ class Hub:
                 say("events: the record cannot be read", 40, error=str(error))
             await asyncio.sleep(_REST)
 
+    def close_soon(self) -> None:
+        """Do :meth:`close` in the event loop; from any thread and from handlers of signals."""
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self.close)
+
     def close(self) -> None:
-        """Let all listeners go."""
+        """Let all listeners go, and look no more."""
         self.is_closed = True
+        self._news.set()
         for one in self._listeners:
             one.put(None)
 

@@ -37,8 +37,7 @@ class Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Let listeners go, then do as usual."""
         self._service.is_stopping = True
-        self._service.hub.wake()
-        self._service.hub.close()
+        self._service.hub.close_soon()
         super().handle_exit(sig, frame)
 
 

@@ -12,7 +12,7 @@ import { Stage } from "./stage.js";
 import { Stream } from "./stream.js";
 import { count, percent, plain, verdictOf, when } from "./words.js";
 
-const state = { models: [], name: null, live: null, past: null };
+const state = { models: [], name: null, promised: null, live: null, past: null };
 const model = () => state.models.find((one) => one.name === state.name);
 
 const stage = new Stage();
@@ -93,7 +93,7 @@ function linked(link) {
 async function catchUp() {
   const name = state.name;
   try {
-    const [found] = await Promise.all([api.inspections({ model: name, limit: 1 }), list.reload(), counts.open(name, model()?.rate)]);
+    const [found] = await Promise.all([api.inspections({ model: name, limit: 1 }), list.reload(), counts.open(name, state.promised)]);
     const [newest] = found.inspections;
     if (name !== state.name) return;
     if (newest) first(newest);
@@ -113,9 +113,12 @@ async function refresh() {
   $("by-model").value = chosen;
   if (state.name) $("model").value = state.name;
   const current = model();
-  $("promise").textContent = Number.isFinite(current?.rate) ? `At most ${percent(current.rate)} of good parts rejected` : "No threshold";
-  if (current) drift(current.drift);
-  counts.rate = current?.rate ?? null;
+  if (!current) return;
+  drift(current.drift);
+  const { promised, threshold } = await api.rates(current.name);
+  state.promised = threshold === null ? null : promised; // what holds, which may be more than what was asked for
+  $("promise").textContent = Number.isFinite(state.promised) ? `At most ${percent(state.promised)} of good parts rejected` : "No threshold";
+  counts.rate = state.promised;
   if (counts.slots.length) counts.render();
 }
 

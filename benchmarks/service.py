@@ -1,0 +1,309 @@
+"""Load the service on this machine: throughput and latency, refusals beyond its capacity, and a kill in the middle.
+
+Usage: python benchmarks/service.py STATION IMAGES [--seconds 15] [--threads 1] [--store URL] [--out FILE]
+
+STATION: a folder of `differnet export`; IMAGES: a folder of images. Starts `differnet serve` as a process and sends it
+images from threads of this one, each over a connection of its own that stays open, the next as soon as the last was
+answered. After each load it compares the record with what was answered: an answer without its row, or a row too many,
+ends the benchmark with an error. `--store`: an empty database of PostgreSQL (default: SQLite in a temporary folder).
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import uuid
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import numpy as np
+import psutil
+
+from differnet.images import find
+from differnet.service.store import Store
+
+ROOT = Path(__file__).parent.parent
+TEMPLATE = Path(__file__).with_name("service.template.md")
+LOADS = (1, 8, 64)
+QUEUE, SMALL_QUEUE, WORKERS, MOST = 64, 8, 2, 64
+
+
+@dataclass
+class Load:
+    """What came of one load: seconds of accepted requests, keys by their ids, refusals, broken connections."""
+
+    clients: int
+    seconds: float = 0.0
+    latencies: list[float] = field(default_factory=list)
+    accepted: dict[str, str] = field(default_factory=dict)
+    sent: set[str] = field(default_factory=set)
+    refused: int = 0
+    without_hint: int = 0
+    other: int = 0
+    broken: int = 0
+    processor: float = 0.0
+
+    def row(self, name: str) -> str:
+        """Return a line of the table."""
+        p50, p99 = (1e3 * np.quantile(self.latencies, q) for q in (0.5, 0.99))
+        count = len(self.accepted)
+        figures = (
+            f"{count / self.seconds:.1f}",
+            f"{p50:.0f}",
+            f"{p99:.0f}",
+            f"{1e3 * self.processor / count:.0f}",
+        )
+        return " | ".join(("| " + name, str(self.clients), *figures, str(count), f"{self.refused} |"))
+
+
+class Client(threading.Thread):
+    """Sends images over one connection until told to stop."""
+
+    def __init__(
+        self, address: str, bodies: list[bytes], load: Load, stop: threading.Event, number: int
+    ) -> None:
+        super().__init__(daemon=True)
+        self.address, self.bodies, self.load, self.stop, self.number = address, bodies, load, stop, number
+
+    def run(self) -> None:
+        """Send."""
+        host = urlsplit(self.address).netloc
+        connection = http.client.HTTPConnection(host, timeout=60)
+        count = self.number
+        while not self.stop.is_set():
+            key = uuid.uuid4().hex
+            self.load.sent.add(key)
+            start = time.perf_counter()
+            try:
+                status, headers, body = post(connection, self.bodies[count % len(self.bodies)], key)
+            except (OSError, http.client.HTTPException):
+                self.load.broken += 1
+                connection.close()
+                self.stop.wait(0.05)
+                continue
+            count += 1
+            if status == 200:
+                self.load.latencies.append(time.perf_counter() - start)
+                self.load.accepted[key] = json.loads(body)["id"]
+            elif status == 429:
+                self.load.refused += 1
+                self.load.without_hint += not headers.get("Retry-After", "").isdecimal()
+                self.stop.wait(0.05)  # a second or more is asked for; this one is impatient
+            else:
+                self.load.other += 1
+        connection.close()
+
+
+def post(
+    connection: http.client.HTTPConnection, body: bytes, key: str
+) -> tuple[int, http.client.HTTPMessage, bytes]:
+    """Send a body that :func:`multipart` made."""
+    head = {"Content-Type": "multipart/form-data; boundary=part", "Idempotency-Key": key}
+    connection.request("POST", "/v1/models/part/inspect", body, head)
+    answer = connection.getresponse()
+    return answer.status, answer.headers, answer.read()
+
+
+def multipart(path: Path) -> bytes:
+    """Return the body of a form with one file."""
+    head = f'--part\r\nContent-Disposition: form-data; name="image"; filename="{path.name}"\r\n\r\n'
+    return head.encode() + path.read_bytes() + b"\r\n--part--\r\n"
+
+
+@contextmanager
+def serving(station: Path, store: str, folder: Path, queue: int, threads: int):
+    """Run the service; yields the process and its URL."""
+    command = [
+        sys.executable,
+        "-m",
+        "differnet",
+        "--threads",
+        str(threads),
+        "serve",
+        "--name",
+        f"part={station}",
+    ]
+    command += ["--port", "0", "--store", store, "--images", str(folder / "images"), "--queue", str(queue)]
+    command += ["--workers", str(WORKERS), "--log-level", "warning"]
+    log = folder / "log.txt"
+    with log.open("wb") as file:
+        run = subprocess.Popen(command, stderr=file)
+    try:
+        end = time.monotonic() + 120
+        address = ""
+        while not address and time.monotonic() < end and run.poll() is None:
+            lines = log.read_text().splitlines()
+            address = next(
+                (line.split(" at ")[1].split()[0] for line in lines if line.startswith("Serving")), ""
+            )
+            time.sleep(0.05)
+        until_ready(address, end)
+        yield run, address
+    finally:
+        run.terminate()
+        run.wait(60)
+
+
+def until_ready(address: str, end: float) -> None:
+    """Wait until the service takes images."""
+    while time.monotonic() < end:
+        connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=5)
+        try:
+            connection.request("GET", "/ready")
+            if connection.getresponse().status == 200:
+                return
+        except OSError:
+            time.sleep(0.05)
+        finally:
+            connection.close()
+    raise SystemExit("the service did not become ready")
+
+
+def press(
+    run: subprocess.Popen, address: str, bodies: list[bytes], clients: int, seconds: float, kill: bool = False
+) -> Load:
+    """Load the service for some seconds; ``kill``: kill it then, while all are sending."""
+    load, stop = Load(clients), threading.Event()
+    threads = [Client(address, bodies, load, stop, number) for number in range(clients)]
+    start, used = time.perf_counter(), processor(run)
+    for thread in threads:
+        thread.start()
+    time.sleep(seconds)
+    if kill:
+        run.kill()
+        run.wait(30)
+    stop.set()
+    for thread in threads:
+        thread.join(90)
+    load.seconds = time.perf_counter() - start
+    load.processor = 0.0 if kill else processor(run) - used
+    return load
+
+
+def processor(run: subprocess.Popen) -> float:
+    """Return the seconds of processor time that the service took so far."""
+    times = psutil.Process(run.pid).cpu_times()
+    return times.user + times.system
+
+
+def recorded(store: str, folder: Path) -> dict[str, str]:
+    """Return the ids of the record by their keys."""
+    opened = Store.open(store, folder / "images")
+    rows, last = {}, 0
+    while found := opened.after(last):
+        rows |= {row.source_key: row.id for row in found}
+        last = found[-1].seq
+    opened.close()
+    return rows
+
+
+def check(is_so: bool, what: str) -> None:
+    """End the benchmark when something was lost."""
+    if not is_so:
+        raise SystemExit(f"LOST: {what}")
+
+
+def measure(arguments: argparse.Namespace, folder: Path, bodies: list[bytes]) -> list[str]:
+    """Run all loads; return the lines of the page."""
+    store = arguments.store or f"sqlite:///{folder / 'record.sqlite3'}"
+    lines, answered = [], {}
+    with serving(arguments.station, store, folder, QUEUE, arguments.threads) as (run, address):
+        press(run, address, bodies, 2, 2.0)
+        for clients in LOADS:
+            load = press(run, address, bodies, clients, arguments.seconds)
+            answered |= load.accepted
+            check(load.other == 0 and load.broken == 0, f"{load.other} other answers, {load.broken} broken")
+            rows = recorded(store, folder)
+            check(answered.items() <= rows.items(), "an answer without its row")
+            check(load.sent & rows.keys() == load.accepted.keys(), "a row without its answer")
+            lines.append(load.row(f"queue of {QUEUE}"))
+            print(lines[-1], flush=True)
+    with serving(arguments.station, store, folder, SMALL_QUEUE, arguments.threads) as (run, address):
+        load = press(run, address, bodies, MOST, arguments.seconds)
+        rows = recorded(store, folder)
+        check(load.refused > 0 and load.without_hint == 0, "no refusal, or one without Retry-After")
+        check(load.other == 0 and load.broken == 0, f"{load.other} other answers, {load.broken} broken")
+        check(load.sent & rows.keys() == load.accepted.keys(), "rows that are not those answered with 200")
+        lines.append(load.row(f"queue of {SMALL_QUEUE}"))
+        print(lines[-1], flush=True)
+    with serving(arguments.station, store, folder, QUEUE, arguments.threads) as (run, address):
+        load = press(run, address, bodies, 8, arguments.seconds, kill=True)
+    rows = recorded(store, folder)
+    unanswered = (load.sent & rows.keys()) - load.accepted.keys()
+    check(
+        {k: rows.get(k) for k in load.accepted} == load.accepted, "an answer without its row after the kill"
+    )
+    check(len(unanswered) <= 8, "more rows without an answer than requests were under way")
+    with serving(arguments.station, store, folder, QUEUE, arguments.threads) as (_, address):
+        connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=60)
+        again = sorted(load.sent - load.accepted.keys())
+        found = [post(connection, bodies[0], key)[0] for key in again]
+        connection.close()
+    after = recorded(store, folder)
+    check(set(found) <= {200}, "a part that was sent again was refused")
+    check(
+        load.sent <= after.keys() and len(after) == len(rows) + len(load.sent - rows.keys()),
+        "parts recorded twice",
+    )
+    lines += [
+        "",
+        f"Killed (SIGKILL) under 8 clients: {len(load.accepted)} had been answered, all of them were in the record "
+        f"after the restart, and {len(unanswered)} more whose answer was under way. The {len(again)} parts without an "
+        "answer were sent again under their keys: each is in the record once.",
+    ]
+    print(lines[-1], flush=True)
+    return lines
+
+
+def main() -> None:
+    """Measure and write the page."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("station", type=Path)
+    parser.add_argument("images", type=Path)
+    parser.add_argument("--seconds", type=float, default=15.0)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--store")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "results" / "service.md")
+    arguments = parser.parse_args()
+    paths = [path for path in find(arguments.images) if path.suffix != ".png"][:200] or find(
+        arguments.images
+    )[:200]
+    bodies = [multipart(path) for path in paths]
+    busy = psutil.cpu_percent(3.0)
+    with tempfile.TemporaryDirectory() as place:
+        lines = measure(arguments, Path(place), bodies)
+    about = json.loads((arguments.station / "manifest.json").read_text())
+    kind = "PostgreSQL" if arguments.store else "SQLite (WAL, synchronous = FULL)"
+    arguments.out.write_text(
+        TEMPLATE.read_text(encoding="utf-8").format(
+            table="\n".join(lines[: len(LOADS) + 1]),
+            rest="\n".join(lines[len(LOADS) + 1 :]).strip(),
+            seconds=arguments.seconds,
+            engine=about["engine"],
+            views=len(about["views"]),
+            threads=arguments.threads,
+            kind=kind,
+            busy=busy,
+            cores=os.cpu_count(),
+            python=platform.python_version(),
+            count=len(bodies),
+            size=np.mean([len(body) for body in bodies]) / 1e3,
+        ),
+        encoding="utf-8",
+    )
+
+
+if __name__ == "__main__":
+    main()
