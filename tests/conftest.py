@@ -126,3 +126,11 @@ def categories(tmp_path_factory):
             save(root / name / f"test/dent/{i}.png", pixels)
             save(root / name / f"ground_truth/dent/{i}_mask.png", mask.astype(np.uint8) * 255)
     return root
+
+
+@pytest.fixture(scope="session")
+def tiny_station(tmp_path_factory):
+    """The folder of a tiny model with one upright view, a threshold, a review band and heat maps."""
+    from service_fixture import export_tiny
+
+    return export_tiny(tmp_path_factory.mktemp("served") / "tiny")

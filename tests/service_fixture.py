@@ -11,9 +11,7 @@ import threading
 import time
 import warnings
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
-import pytest
 from PIL import Image
 
 from conftest import TINY, defective_image, good_image
@@ -136,16 +134,3 @@ def until_ready(address):
                 return
         time.sleep(0.05)
     raise AssertionError(f"{address} did not become ready")
-
-
-@pytest.fixture(scope="session")
-def tiny_station(tmp_path_factory):
-    """The folder of a tiny model with one upright view, a threshold, a review band and heat maps."""
-    return export_tiny(tmp_path_factory.mktemp("served") / "tiny")
-
-
-@pytest.fixture(scope="session")
-def turned_station(tmp_path_factory):
-    """The folder of a tiny model with eight turned views."""
-    folder = Path(tmp_path_factory.mktemp("served")) / "turned"
-    return export_tiny(folder, rotation="full", score_rotations="random", grid=1, pooling="whole")

@@ -25,7 +25,7 @@ ORDER = [
     "service.migrations.versions.v0002_watch", "service.migrations.env",
     "service.database", "service.kept", "service.retention", "service.store", "service.page_files",
     "service.limits", "service.picture", "service.rates", "service.served", "service.line", "service.metrics",
-    "service.logs", "service.keys", "service.events", "service.guard", "service.schemas", "service.running",
+    "service.logs", "service.keys", "service.schemas", "service.events", "service.guard", "service.running",
     "service.inspect_routes", "service.record_routes", "service.model_routes", "service.app", "service.serving",
     "service.outbox", "service.notify", "service.watching",
     "scorer", "preparing", "fitting", "crossfit", "recalibrate", "conversion",

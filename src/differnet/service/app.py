@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from fastapi.security import APIKeyHeader, HTTPBearer
 from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.routing import compile_path
 
 from differnet import __version__
 from differnet.errors import ConfigError, NotFittedError, StoreError
@@ -90,10 +91,21 @@ def _open_routes(service: Service) -> APIRouter:
     return router
 
 
+def _methods(app: FastAPI, path: str) -> list[str]:
+    """Return the methods that a path knows: each route alone knows its own."""
+    for template, operations in app.openapi()["paths"].items():
+        if compile_path(template)[0].match(path):
+            return sorted(method.upper() for method in operations)
+    return []
+
+
 def _answer_errors(app: FastAPI, service: Service) -> None:
     @app.exception_handler(StarletteHTTPException)
-    async def refused(_: Request, found: StarletteHTTPException) -> JSONResponse:
-        return error(found.status_code, str(found.detail), dict(found.headers or {}))
+    async def refused(request: Request, found: StarletteHTTPException) -> JSONResponse:
+        headers = dict(found.headers or {})
+        if found.status_code == 405 and (methods := _methods(app, request.url.path)):
+            headers["Allow"] = ", ".join(methods)
+        return error(found.status_code, str(found.detail), headers)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, found: RequestValidationError) -> JSONResponse:

@@ -10,14 +10,12 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from dataclasses import asdict
 from typing import Any
-
-from fastapi.encoders import jsonable_encoder
 
 from differnet.errors import StoreError
 from differnet.service.inspection import Inspection
 from differnet.service.logs import say
+from differnet.service.schemas import as_json
 from differnet.service.store import Store
 
 _LOOK = 1.0  # seconds after which rows of other processes are looked for
@@ -134,4 +132,4 @@ class Hub:
 
 
 def _text(row: Inspection) -> str:
-    return f"id: {row.seq}\nevent: inspection\ndata: {json.dumps(jsonable_encoder(asdict(row)))}\n\n"
+    return f"id: {row.seq}\nevent: inspection\ndata: {json.dumps(as_json(row))}\n\n"

@@ -10,7 +10,6 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, HTTPException, Path, Query, Request
-from fastapi.encoders import jsonable_encoder
 from fastapi.responses import JSONResponse
 from starlette.datastructures import UploadFile
 
@@ -18,7 +17,7 @@ from differnet.service.guard import BodyError
 from differnet.service.limits import Limits
 from differnet.service.logs import request_id
 from differnet.service.running import Service
-from differnet.service.schemas import Answer, Answers, ErrorBody, Failure, errors
+from differnet.service.schemas import Answer, Answers, ErrorBody, Failure, as_json, errors
 from differnet.service.served import Outcome, Task, Views
 
 Name = Annotated[str, Path(description="Name of a model.", max_length=100)]
@@ -141,7 +140,7 @@ def _answer(outcome: Outcome) -> Any:
         return Answer(**asdict(outcome.inspection), heat_map_png=heat)
     row = outcome.inspection
     detail = f"{row.error} (recorded as {row.id})"
-    body = {"detail": detail, "request_id": request_id.get(), "inspection": jsonable_encoder(asdict(row))}
+    body = {"detail": detail, "request_id": request_id.get(), "inspection": as_json(row)}
     return JSONResponse(body, _FAULTS[outcome.fault])
 
 

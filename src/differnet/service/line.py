@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import copy_context
 from typing import TypeVar
 
 Result = TypeVar("Result")
@@ -62,7 +63,7 @@ class Line:
 
     async def run(self, work: Callable[[], Result], timeout: float) -> Result:
         """Return what ``work`` returns in one of the threads; raises :class:`LateError` after ``timeout`` seconds."""
-        future: Future[Result] = self._pool.submit(self._timed, work)
+        future: Future[Result] = self._pool.submit(copy_context().run, self._timed, work)
         done = asyncio.wrap_future(future)
         try:
             return await asyncio.wait_for(asyncio.shield(done), timeout)

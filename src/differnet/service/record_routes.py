@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import io
+import re
 import zipfile
 from collections.abc import Iterator
-from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path as File
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, HTTPException, Path, Query
-from fastapi.encoders import jsonable_encoder
 from fastapi.responses import Response, StreamingResponse
+from pydantic import BeforeValidator
 
 from differnet.service.inspect_routes import Name
 from differnet.service.inspection import Inspection, Judgement, Operator
 from differnet.service.running import Service
-from differnet.service.schemas import CountsBody, ErrorBody, OperatorBody, Page, errors
+from differnet.service.schemas import CountsBody, ErrorBody, OperatorBody, Page, as_json, errors
+
+
+def _as_text(value: Any) -> Any:
+    """Refuse seconds since 1970, which a time could be read from as well."""
+    if isinstance(value, str) and not re.match(r"\d{4}-\d\d-\d\d[Tt ]", value):
+        raise ValueError("a time such as 2026-01-31T12:00:00Z was wanted")
+    return value
+
 
 Id = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="The id of an inspection.")]
+When = Annotated[datetime | None, BeforeValidator(_as_text), Query(description="ISO 8601; UTC if no zone.")]
 Seq = Annotated[int | None, Query(ge=0, le=2**53)]
 Of = Annotated[str | None, Query(max_length=100, pattern=r"^[^\x00]*$")]
 _TYPES = {
@@ -51,8 +60,8 @@ def _add_lists(router: APIRouter, service: Service) -> None:
         model: Of = None,
         verdict: Judgement | Literal["none"] | None = None,
         operator: Operator | Literal["none"] | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
+        since: When = None,
+        until: When = None,
         before_seq: Seq = None,
         limit: Annotated[int, Query(ge=1, le=999)] = 100,
     ) -> Any:
@@ -63,8 +72,8 @@ def _add_lists(router: APIRouter, service: Service) -> None:
     @router.get("/models/{name}/counts", response_model=CountsBody, responses=_MISSING)
     def counts(
         name: Name,
-        since: datetime | None = None,
-        until: datetime | None = None,
+        since: When = None,
+        until: When = None,
         bucket: Literal["hour", "day"] = "hour",
     ) -> Any:
         """Count inspections by hour or day (UTC) and verdict."""
@@ -113,7 +122,7 @@ def _add_single(router: APIRouter, service: Service) -> None:
         row = service.store.confirm(id, body.verdict, body.note)
         if row is None:
             raise HTTPException(404, f"no inspection {id}")
-        service.hub.tell("operator", row.model, jsonable_encoder(asdict(row)))
+        service.hub.tell("operator", row.model, as_json(row))
         return row
 
 

@@ -6,11 +6,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from differnet.service.inspection import Inspection, Operator, Rates
 
 _LEAST, _MOST = 1e-6, 0.999999
+_ROW = TypeAdapter(Inspection)
+
+
+def as_json(row: Inspection) -> dict[str, Any]:
+    """Return an inspection as it is answered everywhere."""
+    found: dict[str, Any] = _ROW.dump_python(row, mode="json")
+    return found
 
 
 class ErrorBody(BaseModel):

@@ -9,6 +9,8 @@ import warnings
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from differnet.drift import DriftMonitor
 from differnet.errors import (
     ConfigError,
@@ -227,6 +229,9 @@ def open_models(
     found = {}
     for name, folder in folders.items():
         inspector = Inspector(folder, threads)
+        inspector.predict(
+            np.full((64, 64, 3), 128, np.uint8), heat_map=inspector.station.maps is not None
+        )  # warm
         try:
             found[name] = Served(name, inspector, store, most_pixels, keep)
         except ConfigError as error:

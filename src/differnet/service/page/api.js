@@ -15,6 +15,10 @@ export const key = {
   forget: () => sessionStorage.removeItem(STORE),
 };
 
+let ahead = 0; // milliseconds that the clock of the service is ahead of this one
+/** The time as the service knows it, to a second. */
+export const serverTime = () => Date.now() + ahead;
+
 let asker = async () => false;
 let asking = null;
 /** Say who asks for the key: an async function, given the key that was refused, that returns whether one was given. */
@@ -48,6 +52,8 @@ export async function ask(path, options = {}) {
       if (error.name === "AbortError") throw error;
       throw new ApiError(0);
     }
+    const date = Date.parse(answer.headers.get("Date"));
+    if (Number.isFinite(date)) ahead = date - Date.now();
     if (answer.ok) return answer;
     if (answer.status === 401 && (await wantsKey(mine))) continue;
     const wait = Number(answer.headers.get("Retry-After"));

@@ -11,7 +11,7 @@ const LEFT = 44;
 const SHARE = { top: 16, high: 44 }; // the upper panel
 const PARTS = { top: 86, high: 64 }; // the lower one
 
-const nothing = () => ({ OK: 0, review: 0, NG: 0, error: 0 });
+const nothing = () => ({ OK: 0, review: 0, NG: 0, error: 0, none: 0 });
 const judged = (bucket) => bucket.OK + bucket.review + bucket.NG;
 const time = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 const day = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
@@ -67,7 +67,7 @@ export class Counts {
   take(row) {
     if (row.model !== this.model || !this.slots.length) return;
     if (this.slots.at(-1).start < midnight() && this.byDay) return void this.reload();
-    this.add(new Date(row.time), { [row.verdict]: 1 });
+    this.add(new Date(row.time), { [row.verdict ?? "none"]: 1 });
     this.render();
   }
 
@@ -80,7 +80,7 @@ export class Counts {
       $(`today-${name}`).textContent = count(total[name]);
       $(`share-${name}`).textContent = all && name !== "error" ? percent(total[name] / all) : "";
     }
-    $("today-all").textContent = count(all + total.error);
+    $("today-all").textContent = count(all + total.error + total.none);
     $("chart").replaceChildren(this.chart());
     $("chart-table").replaceChildren(...this.table());
   }

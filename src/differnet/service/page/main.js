@@ -18,7 +18,7 @@ const model = () => state.models.find((one) => one.name === state.name);
 const stage = new Stage();
 const list = new List(look);
 const counts = new Counts();
-const stream = new Stream(heard, linked);
+const stream = new Stream(heard, linked, (error) => say(plain(error), { trouble: true, key: "stream" }));
 const sender = new Sender(model, inspected);
 const camera = new Camera((files) => sender.send(files));
 const rates = new Rates(() => state.name, refresh, async (id) => look(await api.inspection(id)));

@@ -4,6 +4,7 @@ import { applyRates, previewRates, rates } from "./api.js";
 import { $, badge, el, say } from "./dom.js";
 import { VERDICTS, count, number, percent, plain, plural } from "./words.js";
 
+const OWN = { rate: null, confidence: null, review_rate: null }; // those of the model's folder
 const KINDS = ["OK", "review", "NG"];
 const FIELDS = ["rate", "confidence", "review-rate"];
 
@@ -20,8 +21,9 @@ export class Rates {
     $("rates-close").addEventListener("click", () => $("rates").close());
     $("rates-form").addEventListener("submit", (event) => {
       event.preventDefault();
-      this.preview();
+      this.preview(() => this.wanted());
     });
+    $("rates-own").addEventListener("click", () => this.preview(() => OWN));
     $("rates-apply").addEventListener("click", () => this.apply());
     for (const id of FIELDS) $(id).addEventListener("input", () => this.forget());
   }
@@ -42,6 +44,7 @@ export class Rates {
     $("rate-hint").textContent = Number.isFinite(smallest)
       ? `of the good parts may be rejected. The held-out good pictures can promise ${percent(smallest)} or more.`
       : "of the good parts may be rejected.";
+    $("rates-own").hidden = !this.now.applied;
     this.forget();
     $("rates").showModal();
     $("rate").focus();
@@ -66,11 +69,11 @@ export class Rates {
     $("rates-error").hidden = false;
   }
 
-  async preview() {
-    const wanted = this.wanted();
+  async preview(read) {
+    const wanted = read();
     try {
       const found = await previewRates(this.model(), wanted);
-      if (JSON.stringify(wanted) !== JSON.stringify(this.wanted())) return; // moved on meanwhile
+      if (JSON.stringify(wanted) !== JSON.stringify(read())) return; // moved on meanwhile
       this.forget();
       this.seen = wanted;
       this.show(found);
@@ -121,7 +124,8 @@ export class Rates {
       return;
     }
     $("rates").close();
-    say(`Applied: at most ${percent(this.seen.rate)} of the good parts of ${this.model()} may be rejected.`);
+    const what = this.seen.rate === null ? "the model's own rates" : `at most ${percent(this.seen.rate)} of the good parts`;
+    say(`Applied to ${this.model()}: ${what}${this.seen.rate === null ? "." : " may be rejected."}`);
     this.seen = null;
     this.onApplied();
   }

@@ -1,6 +1,6 @@
 // The part at hand: its verdict in large letters, its picture under the heat map, and the operator's word on it.
 
-import { picture } from "./api.js";
+import { picture, serverTime } from "./api.js";
 import { $, badge, el, icon } from "./dom.js";
 import { OPERATOR, ago, count, disagrees, unusual, verdictOf, when } from "./words.js";
 
@@ -9,7 +9,7 @@ const KEPT = 24; // pictures of own uploads in memory
 const SETTLE = 700; // milliseconds in which a key may have been meant for the part before
 
 const NONE = { word: "WAITING", tone: "none", shape: "wait" };
-const LOST = { word: "NO CONNECTION", tone: "lost", shape: "cut" };
+export const LOST = { word: "NO CONNECTION", tone: "lost", shape: "cut" };
 
 export class Stage {
   constructor() {
@@ -34,7 +34,7 @@ export class Stage {
     Object.assign(this, { row, past });
     if (other) {
       this.since = performance.now();
-      this.age = row ? Math.max(0, (Date.now() - Date.parse(row.time)) / 1000) : 0;
+      this.age = row ? Math.max(0, (serverTime() - Date.parse(row.time)) / 1000) : 0;
       this.load(row);
     }
     this.render();

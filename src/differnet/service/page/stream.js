@@ -8,9 +8,10 @@ const DEAD = 10000; // then nothing on the page may look live
 const GRACE = 1000; // for an end that is mended at once, such as a proxy's
 
 export class Stream {
-  /** `onEvent(type, data)`; `onLink("live" | "lost")`, upon each change, "live" also after each mended gap. */
-  constructor(onEvent, onLink) {
-    Object.assign(this, { onEvent, onLink, last: null, link: "starting", heard: performance.now(), run: 0 });
+  /** `onEvent(type, data)`; `onLink("live" | "lost")`, upon each change, "live" also after each mended gap;
+   * `onRefused(error)`: the service answers, but will not be listened to. */
+  constructor(onEvent, onLink, onRefused) {
+    Object.assign(this, { onEvent, onLink, onRefused, last: null, link: "starting", heard: performance.now(), run: 0 });
     setInterval(() => this.watch(), 1000);
     addEventListener("offline", () => this.lose());
     addEventListener("online", () => this.open(this.model));
@@ -31,7 +32,9 @@ export class Stream {
       try {
         await this.read(run);
         wait = -1000; // it was open: try at once
-      } catch { /* said by the light, and tried again */ }
+      } catch (error) {
+        if (run === this.run && error.status > 0) this.onRefused(error); // else the light says it
+      }
       if (run === this.run) this.ending ??= setTimeout(() => this.lose(), GRACE);
     }
   }

@@ -64,10 +64,12 @@ const ADVICE = {
   401: "The service wants an API key.",
   403: "This API key may not do that. Ask for another key, or use the page under a host name that the service allows.",
   404: "That is not there (any more). It may have been deleted by age or size.",
+  408: "The picture came too slowly. Check the network and send it again.",
   413: "The picture is larger than the service takes. Make it smaller (fewer pixels, or JPEG), or have the limit raised.",
   415: "The service could not read this as a picture. Send a PNG, JPEG, BMP, TIFF or WebP file.",
   429: "The service has more parts waiting than it takes.",
-  503: "The service is not ready yet. Wait a moment and try again.",
+  503: "The service is not ready. Wait a moment and try again.",
+  504: "The picture was not judged in time. The service may be overloaded; try again.",
 };
 
 /** What went wrong and what to do. `about` is "picture" or "rates": 422 means another thing for each. */
