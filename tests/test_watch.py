@@ -566,7 +566,7 @@ def test_twenty_kills_lose_nothing_and_record_nothing_twice(station, images, tmp
                 process.communicate(timeout=LIMIT)
                 with sqlite3.connect(tmp_path / "record.sqlite3") as connection:
                     recorded.append(connection.execute("SELECT count(*) FROM inspections").fetchone()[0])
-                moved = sorted(images.glob("*.png"))[0]
+                moved = min(images.glob("[0-9]*.png"))
                 (images / "done").mkdir(exist_ok=True)
                 moved.rename(images / "done" / moved.name)
         finally:

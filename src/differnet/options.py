@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from differnet.datasets import Layout
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
-Preset = Annotated[str, typer.Option(help="Settings to start from: default, fast, thorough, turned or paper.")]
+Preset = Annotated[
+    str, typer.Option(help="Settings to start from: default, fast, thorough, turned or paper.")
+]
 Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="Replace one setting, e.g. epochs=20; repeatable."),

@@ -176,8 +176,8 @@ class Folder:
     def _complete(self) -> list[str]:
         """Return the files that can be taken, the oldest first."""
         found = []
+        now, wall = time.monotonic(), time.time()  # the same for all, so that none overtakes an older one
         for path, waiting in list(self._waiting.items()):
-            now = time.monotonic()
             if now < waiting.look:
                 continue
             try:
@@ -187,12 +187,12 @@ class Folder:
                 continue
             if stamp != waiting.stamp:
                 waiting.stamp, waiting.since = stamp, now
-            if self._is_complete(path, waiting, now):
+            if self._is_complete(path, waiting, now, wall):
                 found.append((stamp.mtime_ns, path))
         return [path for _, path in sorted(found)]
 
-    def _is_complete(self, path: str, waiting: _Waiting, now: float) -> bool:
-        quiet = _quiet(waiting, now)
+    def _is_complete(self, path: str, waiting: _Waiting, now: float, wall: float) -> bool:
+        quiet = _quiet(waiting, now, wall)
         if waiting.stamp.size == 0:
             return quiet >= self.patience
         closed = is_closed(self.root / path)
@@ -220,7 +220,7 @@ class Folder:
             except ImageError as reason:
                 error = str(reason)
         now = time.monotonic()
-        if error is not None and (rest := self.patience - _quiet(waiting, now)) > 0:
+        if error is not None and (rest := self.patience - _quiet(waiting, now, time.time())) > 0:
             waiting.look = now + rest
             return None
         if not self._is_as_it_was(stamp, waiting):
@@ -293,6 +293,6 @@ def is_image(name: str) -> bool:
     return Path(last).suffix.lower() in SUFFIXES and not is_left_alone(last)
 
 
-def _quiet(waiting: _Waiting, now: float) -> float:
+def _quiet(waiting: _Waiting, now: float, wall: float) -> float:
     """Return for how many seconds a file did not change, by what was seen or by its own time."""
-    return max(now - waiting.since, time.time() - waiting.stamp.mtime_ns / 1e9)
+    return max(now - waiting.since, wall - waiting.stamp.mtime_ns / 1e9)
