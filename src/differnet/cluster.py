@@ -285,13 +285,13 @@ def _context(ray: Any) -> Iterator[None]:
         "enable_progress_bars": False,
         "print_on_execution_start": False,
     }
-    before = {name: getattr(context, name) for name in wanted}
+    before = {name: getattr(context, name) for name in wanted if hasattr(context, name)}
     data_log = logging.getLogger("ray.data")
     level = data_log.level
     data_log.setLevel(logging.ERROR)
     try:
-        for name, value in wanted.items():
-            setattr(context, name, value)
+        for name in before:
+            setattr(context, name, wanted[name])
         yield
     finally:
         data_log.setLevel(level)
