@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from differnet import __version__, inventory, parts, places, threads
+from differnet import __version__, errors, inventory, parts, places, threads
 from differnet.errors import ClusterError, ConfigError, DifferNetError, MissingExtraError
 from differnet.features import Progress
 from differnet.inventory import Entry
@@ -33,6 +34,7 @@ _WAVE = 2048  # parts that are handed to Ray at a time
 _SHARE = 0.9  # of a core for a judging actor; the rest is for decoding
 _RETRIES = 3
 _STARTS = 3
+_OURS = re.compile(r"differnet\.errors\.(\w+): (.*)")
 
 
 @dataclass(frozen=True)
@@ -329,4 +331,10 @@ def _ours(error: BaseException) -> Exception:
             return one
         waiting += [getattr(one, "cause", None), one.__cause__, one.__context__]
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    for kind, text in reversed(
+        _OURS.findall(str(error))
+    ):  # of an actor that could not begin there is the text alone
+        found = getattr(errors, kind, None)
+        if isinstance(found, type) and issubclass(found, DifferNetError):
+            return found(text)
     return ClusterError(f"Ray gave the work up: {lines[-1] if lines else type(error).__name__}")
