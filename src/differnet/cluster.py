@@ -70,9 +70,11 @@ def connected(address: str | None = None) -> Iterator[Any]:
     One of its own listens on 127.0.0.1, has no dashboard, and ends with the block. Raises :class:`MissingExtraError`
     without Ray, and :class:`ClusterError` when there is no cluster.
     """
+    if address is None:  # Ray then takes 127.0.0.1 for its address and listens there alone
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     ray = _import_ray()
     options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
-    own = {"include_dashboard": False, "object_store_memory": STORE_BYTES, "_node_ip_address": "127.0.0.1"}
+    own = {"include_dashboard": False, "object_store_memory": STORE_BYTES}
     was_there = ray.is_initialized()
     try:
         if not was_there and address:
