@@ -19,6 +19,7 @@ import argparse
 import json
 import os
 import random
+import secrets
 import signal
 import subprocess
 import sys
@@ -202,16 +203,19 @@ def nodes(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 @contextmanager
 def cluster_of_three() -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]:
-    """Start a head without cores for work and two nodes of one core, all on 127.0.0.1, and end them all."""
+    """Start a head without cores for work and two nodes of one core, and end them all."""
+    from ray.util import get_node_ip_address
+
+    os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}  # it listens everywhere
     port = free_port()
     head = _ray_start("--head", f"--port={port}", "--num-cpus=0", "--include-dashboard=false")
     processes = [head]
     try:
         time.sleep(15)
         for _ in range(2):
-            processes.append(_ray_start(f"--address=127.0.0.1:{port}", "--num-cpus=1"))
+            processes.append(_ray_start(f"--address={get_node_ip_address()}:{port}", "--num-cpus=1"))
             time.sleep(10)
-        yield f"127.0.0.1:{port}", processes[1:]
+        yield f"{get_node_ip_address()}:{port}", processes[1:]
     finally:
         for one in processes:
             for pid in [*below(one.pid), one.pid]:
@@ -224,7 +228,6 @@ def cluster_of_three() -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]:
 def _ray_start(*arguments: str) -> subprocess.Popen[bytes]:
     program = "import sys; from ray.scripts.scripts import main; sys.exit(main())"
     common = [
-        "--node-ip-address=127.0.0.1",
         "--object-store-memory=200000000",
         "--disable-usage-stats",
         "--block",

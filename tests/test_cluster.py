@@ -74,6 +74,20 @@ def arguments(model, folder, out, *more):
     return ["score", str(model), str(folder), "--engine", "ray", "--out", str(out), "--part", "8", *more]
 
 
+def test_ray_of_its_own_listens_on_this_machine_alone(ray):
+    import psutil
+
+    assert [node["NodeManagerAddress"] for node in ray.nodes()] == ["127.0.0.1"]
+    found = {
+        connection.laddr.ip
+        for process in psutil.Process().children(recursive=True)
+        for connection in process.net_connections("inet")
+        if connection.status == "LISTEN"
+    }
+    assert found
+    assert found <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+
+
 def test_rows_equal_those_of_the_local_engine_bit_for_bit(ray, model, folder, wanted, tmp_path):
     out = tmp_path / "rows"
     done = RUN.invoke(app, arguments(model, folder, out, "--json"))

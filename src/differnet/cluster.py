@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from differnet import __version__, inventory, parts, places, threads
+from differnet import __version__, errors, inventory, parts, places, threads
 from differnet.errors import ClusterError, ConfigError, DifferNetError, MissingExtraError
 from differnet.features import Progress
 from differnet.inventory import Entry
@@ -33,6 +34,7 @@ _WAVE = 2048  # parts that are handed to Ray at a time
 _SHARE = 0.9  # of a core for a judging actor; the rest is for decoding
 _RETRIES = 3
 _STARTS = 3
+_OURS = re.compile(r"differnet\.errors\.(\w+): (.*)")
 
 
 @dataclass(frozen=True)
@@ -68,9 +70,11 @@ def connected(address: str | None = None) -> Iterator[Any]:
     One of its own listens on 127.0.0.1, has no dashboard, and ends with the block. Raises :class:`MissingExtraError`
     without Ray, and :class:`ClusterError` when there is no cluster.
     """
+    if address is None:  # Ray then takes 127.0.0.1 for its address and listens there alone
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     ray = _import_ray()
     options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
-    own = {"include_dashboard": False, "object_store_memory": STORE_BYTES, "_node_ip_address": "127.0.0.1"}
+    own = {"include_dashboard": False, "object_store_memory": STORE_BYTES}
     was_there = ray.is_initialized()
     try:
         if not was_there and address:
@@ -285,13 +289,13 @@ def _context(ray: Any) -> Iterator[None]:
         "enable_progress_bars": False,
         "print_on_execution_start": False,
     }
-    before = {name: getattr(context, name) for name in wanted}
+    before = {name: getattr(context, name) for name in wanted if hasattr(context, name)}
     data_log = logging.getLogger("ray.data")
     level = data_log.level
     data_log.setLevel(logging.ERROR)
     try:
-        for name, value in wanted.items():
-            setattr(context, name, value)
+        for name in before:
+            setattr(context, name, wanted[name])
         yield
     finally:
         data_log.setLevel(level)
@@ -329,4 +333,10 @@ def _ours(error: BaseException) -> Exception:
             return one
         waiting += [getattr(one, "cause", None), one.__cause__, one.__context__]
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    for kind, text in reversed(
+        _OURS.findall(str(error))
+    ):  # of an actor that could not begin there is the text alone
+        found = getattr(errors, kind, None)
+        if isinstance(found, type) and issubclass(found, DifferNetError):
+            return found(text)
     return ClusterError(f"Ray gave the work up: {lines[-1] if lines else type(error).__name__}")
