@@ -28,7 +28,7 @@ $(VENV)/.serve: $(VENV)/.installed
 	touch $@
 
 test: install browser
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # The report is tested in a browser: the system's Chromium, else Debian's, else the one that Playwright downloads.
 # Where none can be had, those tests say so and are skipped, or fail where DIFFERNET_NEEDS_BROWSER is set.

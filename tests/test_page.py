@@ -923,6 +923,7 @@ FOCUSED = """() => {
 
 def test_everything_is_reached_by_the_tab_key(service, visit, many):
     tab = visit(service)
+    tab.locator("#good:not([disabled])").wait_for()
     seen = []
     while "older" not in seen:
         tab.keyboard.press("Tab")

@@ -66,7 +66,7 @@ def test_stopping_early_never_contradicts(banded):
         assert (early.verdict == "NG") == early.is_defective
         if not early.is_defective:
             assert (early.verdict == "review") == (early.score >= review_threshold(banded.model))
-            rule = banded.model.early_stop
+            rule = banded.model.standard.early_stop
             assert rule.verdict(scores[: early.views], review_threshold(banded.model)) == (
                 early.verdict == "review"
             )
@@ -78,7 +78,7 @@ def test_nobody_is_sent_past_a_review_before_that_is_certain(banded):
     """A mean just below the review threshold after one group, certain to be no NG: it is looked at again."""
     limit = review_threshold(banded.model)
     start = np.full(4, limit * 0.999)
-    assert banded.model.early_stop.verdict(start, banded.threshold) is False
+    assert banded.model.standard.early_stop.verdict(start, banded.threshold) is False
     high = judge(banded.model, np.concatenate((start, np.full(4, limit * 1.01))), early=True)
     assert (high.views, high.verdict) == (8, "review")
 

@@ -67,8 +67,8 @@ class Task:
 def connected(address: str | None = None) -> Iterator[Any]:
     """Yield Ray, connected to the cluster at ``address`` (``auto``: the one on this machine), or to one of its own.
 
-    One of its own listens on 127.0.0.1, has no dashboard, and ends with the block. Raises :class:`MissingExtraError`
-    without Ray, and :class:`ClusterError` when there is no cluster.
+    One of its own listens on 127.0.0.1 (where Ray was not imported before), has no dashboard, and ends with the block.
+    Raises :class:`MissingExtraError` without Ray, and :class:`ClusterError` when there is no cluster.
     """
     if address is None:  # Ray then takes 127.0.0.1 for its address and listens there alone
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")

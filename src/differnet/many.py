@@ -123,7 +123,7 @@ def safe_names(keys: Iterable[str]) -> dict[str, str]:
     """Return for each key a name for files: letters, digits, ``_``, ``.`` and ``-``, no two alike on any system.
 
     >>> safe_names(["brick", "line 4/left"])
-    {'brick': 'brick', 'line 4/left': 'line_4_left-85e4a61b'}
+    {'brick': 'brick', 'line 4/left': 'line_4_left-31537a5c'}
     """
     found: dict[str, str] = {}
     taken: set[str] = set()
