@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO_OUT ?= demo-output
 
-.PHONY: install browser demo serve-demo test bench check lint audit fuzz kill format clean
+.PHONY: install browser demo serve-demo test test-long bench check lint audit fuzz kill format clean
 SECONDS ?= 600
 
 install: $(VENV)/.installed
@@ -28,7 +28,11 @@ $(VENV)/.serve: $(VENV)/.installed
 	touch $@
 
 test: install browser
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not long"
+
+# What takes minutes: clusters whose workers and drivers are killed.
+test-long: install
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m long
 
 # The report is tested in a browser: the system's Chromium, else Debian's, else the one that Playwright downloads.
 # Where none can be had, those tests say so and are skipped, or fail where DIFFERNET_NEEDS_BROWSER is set.

@@ -108,6 +108,7 @@ def test_rows_equal_those_of_the_local_engine_bit_for_bit(ray, model, folder, wa
     assert all(file.stat().st_mtime_ns == kept[file] for file in kept)
 
 
+@pytest.mark.long
 def test_a_worker_that_is_killed_loses_no_row(ray, model, folder, wanted, tmp_path):
     run, task = begun(ray, model, folder, tmp_path / "rows")
     killed = []
@@ -142,6 +143,7 @@ def test_fits_of_many_keys_are_those_of_the_local_engine(ray, tmp_path):
     assert figures["ray"] == figures["local"]
 
 
+@pytest.mark.long
 def test_work_whose_process_dies_each_time_is_one_error(ray):
     found = dict(cluster.each(ray, _die_or_double, [1, -1, 3]))
     assert (found[0], found[2]) == (2, 6)
@@ -154,6 +156,7 @@ def _die_or_double(number):
     return 2 * number
 
 
+@pytest.mark.long
 def test_evaluate_and_reproduce_have_the_figures_of_the_local_engine(ray, categories, tmp_path):
     documents = []
     for engine in ("local", "ray"):
@@ -179,6 +182,7 @@ def test_evaluate_and_reproduce_have_the_figures_of_the_local_engine(ray, catego
     assert tables[0] == tables[1]
 
 
+@pytest.mark.long
 def test_a_driver_that_is_killed_goes_on_without_loss(model, folder, wanted, tmp_path):
     out = tmp_path / "rows"
     command = [sys.executable, "-m", "differnet", *arguments(model, folder, out, "--resume")]
