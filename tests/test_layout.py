@@ -155,3 +155,9 @@ def test_help_imports_no_torch():
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.split()[-1] == "False"
+
+
+def test_what_decodes_on_a_cluster_imports_no_torch():
+    code = "import sys, differnet.cluster, differnet.intake; print(sorted({'torch', 'matplotlib'} & set(sys.modules)))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["[]"]

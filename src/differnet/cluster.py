@@ -14,17 +14,18 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from differnet import __version__, errors, inventory, parts, places, threads
 from differnet.errors import ClusterError, ConfigError, DifferNetError, MissingExtraError
-from differnet.features import Progress
 from differnet.inventory import Entry
 from differnet.journal import Row
-from differnet.rows import COLUMNS
 from differnet.settings import Views
+
+if TYPE_CHECKING:  # what decodes needs no torch
+    from differnet.features import Progress
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -255,6 +256,8 @@ class Judges:
 
 def _whole(blocks: Iterable[Any], run: parts.Parts) -> Iterator[tuple[int, list[Row]]]:
     """Put blocks of rows together to parts; a row that comes twice counts once."""
+    from differnet.rows import COLUMNS
+
     begun: dict[int, dict[int, Row]] = {}
     for block in blocks:
         for row in block.to_pylist():

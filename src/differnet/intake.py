@@ -19,10 +19,10 @@ import numpy.typing as npt
 from differnet import places
 from differnet.decoding import decode, decode_content
 from differnet.errors import ImageError
-from differnet.frame import to_square
 from differnet.inventory import CONTENT_COLUMNS, Entry, shown
 from differnet.pixels import Pixels
 from differnet.settings import Views
+from differnet.squares import to_square
 
 Square = npt.NDArray[np.uint8]
 _TRIES = 3

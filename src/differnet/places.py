@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from differnet.errors import ConfigError, MissingExtraError
-from differnet.storage import write_whole
+from differnet.whole import write_whole
 
 PIP = "pip install 'differnet[ray]'"
 _SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+://")  # two letters at least: C:// is a drive
