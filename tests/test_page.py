@@ -514,6 +514,7 @@ def many(service, pictures):
 
 
 def parts(tab):
+    tab.locator("#rows .pick").first.wait_for()
     return [int(text.replace(",", "")) for text in tab.locator("#rows .pick").all_inner_texts()]
 
 
