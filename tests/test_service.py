@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import io
 import json
@@ -504,3 +505,22 @@ def test_the_service_loads_no_torch_and_says_what_is_missing():
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert run.returncode == 2
     assert "pip install 'differnet[serve]'" in run.stderr
+
+
+def test_answers_are_not_held_back_for_the_acknowledgement_of_their_head():
+    async def delays():
+        opened = serving.bind("127.0.0.1", 0)
+        found = asyncio.get_running_loop().create_future()
+
+        async def serve(_, writer):
+            found.set_result(
+                writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            )
+            writer.close()
+
+        async with await asyncio.start_server(serve, sock=opened):
+            _, writer = await asyncio.open_connection(*opened.getsockname())
+            writer.close()
+            return not await asyncio.wait_for(found, 10)
+
+    assert not asyncio.run(delays())

@@ -110,7 +110,8 @@ def build(
 def bind(host: str, port: int) -> socket.socket:
     """Open the port, 0 for any that is free; raises :class:`OSError` that says which could not be had."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    opened = socket.socket(family, socket.SOCK_STREAM)
+    # The protocol is named because asyncio then sends at once; else an answer's body waits 40 ms behind its head.
+    opened = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         opened.bind((host, port))
