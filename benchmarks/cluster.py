@@ -1,7 +1,7 @@
 """Measure the Ray engine against the local one: equal rows, overhead, memory, kills, many fits, nodes, S3.
 
     python benchmarks/cluster.py equal MODEL TILES
-    python benchmarks/cluster.py overhead MODEL TILES [--images 2000 20000]     # on a quiet machine
+    python benchmarks/cluster.py overhead MODEL TILES [--images 2000 20000 --pairs 2]     # on a quiet machine
     python benchmarks/cluster.py kills MODEL TILES [--workers 20 --drivers 5]
     python benchmarks/cluster.py nodes MODEL TILES
     python benchmarks/cluster.py s3 MODEL TILES
@@ -50,6 +50,7 @@ def main() -> None:
     parser.add_argument("model", nargs="?", type=Path)
     parser.add_argument("tiles", nargs="?", type=Path)
     parser.add_argument("--images", type=int, nargs=2, default=(2000, 20000))
+    parser.add_argument("--pairs", type=int, default=2, help="runs of each engine at the larger number")
     parser.add_argument("--workers", type=int, default=20)
     parser.add_argument("--drivers", type=int, default=5)
     parser.add_argument("--part", type=int, default=64)
@@ -81,11 +82,12 @@ def equal(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 
 def overhead(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Time both engines one after the other, twice in turn at the larger number, and measure memory."""
+    """Time both engines one after the other, so many times in turn at the larger number, and measure memory."""
     runs: list[dict[str, Any]] = []
     fewest, most = options.images
+    turns = ["local", "ray", "ray", "local"] * options.pairs
     for number, (images, engine) in enumerate(
-        [(fewest, "local"), (fewest, "ray"), (most, "local"), (most, "ray"), (most, "ray"), (most, "local")]
+        [(fewest, "local"), (fewest, "ray"), *((most, engine) for engine in turns[: 2 * options.pairs])]
     ):
         tiles = repeated(options.tiles, folder / f"tiles{images}", images)
         out = folder / f"rows{number}"
@@ -102,7 +104,7 @@ def overhead(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         )
         print(runs[-1], flush=True)
     seconds = {
-        e: sum(r["seconds"] for r in runs if (r["engine"], r["images"]) == (e, most)) / 2
+        e: sum(r["seconds"] for r in runs if (r["engine"], r["images"]) == (e, most)) / options.pairs
         for e in ("local", "ray")
     }
     memory = {
