@@ -426,8 +426,8 @@ def below(pid: int, title: bytes = b"") -> list[int]:
 
 
 def wait_until_gone(processes: Sequence[int]) -> int:
-    """Wait until what a killed driver left behind has ended by itself; end the rest and return how many that were."""
-    for _ in range(600):
+    """Wait 30 s until what a killed driver left has ended by itself; end the rest and return how many that were."""
+    for _ in range(150):
         left = [pid for pid in processes if b"\0" in _title(pid)]
         if not left:
             return 0

@@ -72,7 +72,7 @@ def _kills(found: dict[str, Any]) -> str:
         f"## Kills\n\nIn {found['runs']} runs over {found['images_a_run']:,} images {found['worker_kills']} judging "
         f"actors and {found['driver_kills']} drivers were killed (SIGKILL) at random moments: {found['lost']} rows lost, "
         f"{found['doubled']} doubled, {found['changed']} tables that differ from the local engine's. Processes that a "
-        f"killed driver left running: {found['processes_left']}.\n"
+        f"killed driver left running for 30 s: {found['processes_left']}.\n"
     )
 
 
