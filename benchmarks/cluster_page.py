@@ -25,7 +25,6 @@ def write_page(figures: Path, page: Path) -> None:
     for name, tell in (
         ("equal", _equal), ("overhead", _overhead), ("kills", _kills), ("many", _many), ("nodes", _nodes), ("s3", _s3),
         ("overhead", _cost),
-        ("overhead", _cost),
     ):  # fmt: skip
         file = figures / f"{name}.json"
         if not file.is_file():
