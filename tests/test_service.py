@@ -131,7 +131,7 @@ def test_too_many_pixels_are_refused_before_they_are_decoded(client, monkeypatch
     def decoded(*_):
         raise AssertionError("it was decoded")
 
-    monkeypatch.setattr("differnet.service.picture.load", decoded)
+    monkeypatch.setattr("differnet.service.picture.decode_content", decoded)
     for kind in ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF"):
         buffer = io.BytesIO()
         Image.new("L", (400, 300)).save(buffer, format=kind)

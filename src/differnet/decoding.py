@@ -195,7 +195,7 @@ def _decode(file: BinaryIO, name: str, page: int) -> Pixels:
     if page != 1 and kind != "TIFF":
         raise ImageError(f"{name}: page {page} was wanted, but only a TIFF has pages, and this is a {kind}")
     if kind == "WEBP":
-        check_size(*_webp_size(head), name)  # Pillow makes room for it when it opens it
+        check_size(*webp_size(head), name)  # Pillow makes room for it when it opens it
     if kind == "TIFF":
         return _decode_tiff(file, name, page)
     with Image.open(file, formats=(kind,)) as image:
@@ -212,7 +212,7 @@ def _kind(head: bytes) -> str | None:
     return next((kind for magic, kind in _MAGIC if head.startswith(magic)), None)
 
 
-def _webp_size(head: bytes) -> tuple[int, int]:
+def webp_size(head: bytes) -> tuple[int, int]:
     """Return width and height from the first 30 bytes of a WebP file; raises ValueError for no WebP."""
     kind, known = head[12:16], len(head) == _HEAD
     if known and kind == b"VP8X":

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import io
-import tempfile
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from differnet.decoding import KINDS
+from differnet.decoding import KINDS, decode_content, webp_size
 from differnet.errors import ImageError
-from differnet.images import load
 from differnet.pixels import Pixels
 
 _CALM, _GLOWING = (
@@ -37,20 +34,14 @@ def read(content: bytes, name: str, most_pixels: int) -> Pixels:
         raise TooManyPixelsError(
             f"{name}: {width} x {height} is more than the {most_pixels:,} pixels that are taken; cut it into pieces"
         )
-    with tempfile.NamedTemporaryFile(prefix="differnet-") as file:  # decoders want a file whose size is known
-        file.write(content)
-        file.flush()
-        try:
-            return load(Path(file.name))
-        except ImageError as error:
-            raise ImageError(str(error).replace(file.name, name)) from error
+    return decode_content(content, name)
 
 
 def _dimensions(content: bytes) -> tuple[int, int]:
     """Return width and height as the header says, (0, 0) where it is not understood: then decoding says why."""
-    if content[:4] == b"RIFF":
-        return _webp_dimensions(content)  # Pillow makes room for one when it opens it
     try:
+        if content[:4] == b"RIFF":
+            return webp_size(content[:30])  # Pillow makes room for one when it opens it
         with Image.open(io.BytesIO(content), formats=[kind for kind in KINDS if kind != "WEBP"]) as image:
             return image.width, image.height
     except Exception:  # it may be a kind of TIFF that Pillow does not know
@@ -66,16 +57,6 @@ def _tiff_dimensions(content: bytes) -> tuple[int, int]:
             return int(page.imagewidth), int(page.imagelength)
     except Exception:  # decoders raise whatever they stumble over
         return 0, 0
-
-
-def _webp_dimensions(content: bytes) -> tuple[int, int]:
-    kind, head = content[12:16], content[:30].ljust(30, b"\0")
-    if kind == b"VP8X":
-        return 1 + int.from_bytes(head[24:27], "little"), 1 + int.from_bytes(head[27:30], "little")
-    if kind == b"VP8L":
-        both = int.from_bytes(head[21:25], "little")
-        return 1 + (both & 0x3FFF), 1 + (both >> 14 & 0x3FFF)
-    return int.from_bytes(head[26:28], "little") & 0x3FFF, int.from_bytes(head[28:30], "little") & 0x3FFF
 
 
 def heat_png(heat: npt.NDArray[np.float32]) -> bytes:

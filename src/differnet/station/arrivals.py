@@ -23,9 +23,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 
-from differnet.decoding import opened
+from differnet.decoding import decode_content, opened
 from differnet.errors import ImageError
-from differnet.images import SUFFIXES, load
+from differnet.images import SUFFIXES
 from differnet.station.changes import Hints, is_closed
 from differnet.station.inputs import Arrival, Memory, Stamp, Tell, key_of, writable
 
@@ -214,9 +214,9 @@ class Folder:
         if self._is_known(stamp, key):
             return None
         pixels = None
-        if error is None:
+        if content is not None:
             try:
-                pixels = load(file)
+                pixels = decode_content(content, str(file))
             except ImageError as reason:
                 error = str(reason)
         now = time.monotonic()
