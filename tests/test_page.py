@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import shutil
 import signal
@@ -25,10 +24,10 @@ from PIL import Image
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
+from browsers import chromium, found_module
 from conftest import TINY, defective_image, good_image
 from differnet import DifferNet, DifferNetWarning, export
 from differnet.service import page_files
-from test_report import _found, _without
 
 SMALL = TINY | {
     "epochs": 2,
@@ -196,17 +195,8 @@ def service(station, tmp_path_factory, browser):
 @pytest.fixture(scope="module")
 def browser():
     """A headless Chromium with a camera that shows a test picture."""
-    playwright = _found("playwright.sync_api")
-    own = os.environ.get("DIFFERNET_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-    flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-    flags += ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
-    with playwright.sync_playwright() as start:
-        try:
-            found = start.chromium.launch(executable_path=own, args=flags)
-        except playwright.Error as error:
-            _without(f"no browser can be started here (make browser installs one): {error}")
+    with chromium("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream") as found:
         yield found
-        found.close()
 
 
 @pytest.fixture
@@ -821,7 +811,7 @@ def test_the_key_is_asked_for_and_kept_in_the_tab_alone(serve, visit, pictures, 
 
 def offences(tab):
     """Return what axe finds wrong, by rule and place."""
-    axe = _found("axe_playwright_python.sync_playwright").Axe()
+    axe = found_module("axe_playwright_python.sync_playwright").Axe()
     found = axe.run(tab, options=WCAG | {"resultTypes": ["violations", "passes"]}).response
     assert len(found["passes"]) > 15  # it did look
     return [(one["id"], [node["target"] for node in one["nodes"]]) for one in found["violations"]]

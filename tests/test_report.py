@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import base64
 import copy
-import importlib
 import io
 import json
 import math
-import os
 import re
 import shutil
 import time
@@ -18,6 +16,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from browsers import chromium, found_module
 from conftest import defective_image, good_image
 from differnet import datasets, report
 from differnet.cli import app
@@ -271,40 +270,20 @@ def test_what_cannot_be_judged_is_refused(mvtec_root, tmp_path):
 # --- in a browser ---------------------------------------------------------------------------------------------------
 
 
-def _without(reason):
-    """Skip the tests of the page, or fail where a browser is demanded, so that they cannot go missing unseen."""
-    (pytest.fail if os.environ.get("DIFFERNET_NEEDS_BROWSER") else pytest.skip)(reason)
-
-
-def _found(module):
-    try:
-        return importlib.import_module(module)
-    except ImportError:
-        return _without("pip install playwright, see make browser")
-
-
 def test_a_browser_that_is_demanded_is_not_missed_in_silence(monkeypatch):
     monkeypatch.setenv("DIFFERNET_NEEDS_BROWSER", "1")
     with pytest.raises(pytest.fail.Exception, match="pip install playwright"):
-        _found("no_such_module")
+        found_module("no_such_module")
     monkeypatch.delenv("DIFFERNET_NEEDS_BROWSER")
     with pytest.raises(pytest.skip.Exception, match="pip install playwright"):
-        _found("no_such_module")
+        found_module("no_such_module")
 
 
 @pytest.fixture(scope="module")
 def browser():
     """A headless Chromium: the system's, or Playwright's own."""
-    playwright = _found("playwright.sync_api")
-    own = os.environ.get("DIFFERNET_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-    flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-    with playwright.sync_playwright() as start:
-        try:
-            found = start.chromium.launch(executable_path=own, args=flags)
-        except playwright.Error as error:
-            _without(f"no browser can be started here (make browser installs one): {error}")
+    with chromium() as found:
         yield found
-        found.close()
 
 
 @pytest.fixture

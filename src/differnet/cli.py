@@ -64,7 +64,7 @@ def fit(
     good: Annotated[Path, typer.Argument(help="Folder of good images.")],
     model: Annotated[Path, typer.Option("--out", "-o", help="Model file to write.")],
     preset: options.Preset = "default",
-    seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
+    seed: options.Seed = 0,
     rate: options.Rate = None,
     confidence: options.Confidence = None,
     review_rate: options.ReviewRate = None,
@@ -162,7 +162,7 @@ def evaluate(
     directory: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder for figures, scores and pictures.")
     ] = None,
-    maps: Annotated[bool, typer.Option(help="Compute pixel AUROC and AUPRO where masks exist.")] = True,
+    maps: options.Maps = True,
     settings: options.Set = None,
     weights: options.Weights = None,
     device: options.Device = "cpu",

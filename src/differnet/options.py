@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, get_args
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
@@ -14,6 +14,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on s
 Preset = Annotated[
     str, typer.Option(help="Settings to start from: default, fast, thorough, turned or paper.")
 ]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random.")]
+Maps = Annotated[bool, typer.Option(help="Compute pixel AUROC and AUPRO where masks exist.")]
 Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="Replace one setting, e.g. epochs=20; repeatable."),
@@ -78,6 +80,15 @@ Actors = Annotated[
     int | None, typer.Option(min=1, help="With --engine ray: judging processes (default: one a core or GPU).")
 ]
 Part = Annotated[int, typer.Option(min=1, max=1_000_000, help="With --engine ray: images in a file of rows.")]
+
+
+def count_of(views: str | None) -> Any:
+    """Read ``--views``: nothing, a number, or auto."""
+    if views is None or views == "auto":
+        return views
+    if not views.isdecimal() or int(views) < 1:
+        raise typer.BadParameter(f"--views {views}: a number from 1, or auto, was wanted")
+    return int(views)
 
 
 def check_engine(engine: str, address: str | None = None) -> None:

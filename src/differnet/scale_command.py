@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from differnet import __version__
 from differnet.console import bars, err, out, print_json
+from differnet.errors import NotFittedError
 
 if TYPE_CHECKING:
     from differnet.parts import Counts
@@ -16,7 +17,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Order:
-    """What is asked for: ``address`` of a cluster, ``actors`` that judge, images in a ``part``."""
+    """What is asked for: ``address`` of a cluster, ``actors`` that judge, images in a ``part``.
+
+    ``fail_on_defect``: a model without a threshold is refused.
+    """
 
     model: Path
     inputs: Sequence[str]
@@ -28,14 +32,7 @@ class Order:
     actors: int | None
     part: int
     resume: bool
-
-
-def threshold_of(model: Path) -> float | None:
-    """Return the threshold of a model file, if it has one."""
-    from differnet import artifact
-
-    promise = artifact.threshold(artifact.load(model))
-    return None if promise is None else promise.value
+    fail_on_defect: bool
 
 
 def score_on_ray(order: Order, json: bool) -> Counts:
@@ -47,6 +44,10 @@ def score_on_ray(order: Order, json: bool) -> Counts:
     model = artifact.load(order.model)
     promise = threshold_for(model, None if order.views == "auto" else order.views)
     theta = None if promise is None else promise.value
+    if order.fail_on_defect and theta is None:
+        raise NotFittedError(
+            f"--fail-on-defect: {order.model} has no threshold (it was fitted with holdout=0)"
+        )
     backbone = model.config.backbone
     weights = order.weights or (model.backbone_origin if model.backbone_origin == "random" else None)
     parcel = Parcel.of(order.model, weights)

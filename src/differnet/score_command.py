@@ -47,10 +47,10 @@ def score(
     options.check_engine(engine, address)
     if engine == "ray":
         _refuse(on_error=on_error == "fail", maps=maps, drift=drift, all_pages=all_pages)
-        where = inputs, target, _count(views), weights, device, address, actors, part, resume
-        _score_on_ray(model, fail_on_defect, json, *where)
+        where = inputs, target, options.count_of(views), weights, device, address, actors, part, resume
+        _score_on_ray(model, json, *where, fail_on_defect)
         return
-    paths, table, count = [Path(place) for place in inputs], target and Path(target), _count(views)
+    paths, table, count = [Path(place) for place in inputs], target and Path(target), options.count_of(views)
     how = (maps, drift, on_error or "fail", resume, all_pages, fail_on_defect)
     _score_here(Path(model), paths, table or None, count, weights, device, json, *how)
 
@@ -178,31 +178,19 @@ def _watch(detector: Any, file: Path | None, views: Any, start: str | None) -> A
     return None if file is None else Watch(detector, file, start=start)
 
 
-def _count(views: str | None) -> Any:
-    """Read ``--views``: nothing, a number, or auto."""
-    if views is None or views == "auto":
-        return views
-    if not views.isdecimal() or int(views) < 1:
-        raise typer.BadParameter(f"--views {views}: a number from 1, or auto, was wanted")
-    return int(views)
-
-
-def _score_on_ray(place: str, fail_on_defect: bool, json: bool, *where: Any) -> None:
+def _score_on_ray(place: str, json: bool, *where: Any) -> None:
     inputs, target, *rest = where
     if target is None:
         raise typer.BadParameter("--engine ray writes Parquet: name a folder or URI with --out")
     with guarded():
-        from differnet.errors import NotFittedError
         from differnet.places import fetched
-        from differnet.scale_command import Order, score_on_ray, threshold_of
+        from differnet.scale_command import Order, score_on_ray
 
-        model = fetched(place)
-        if fail_on_defect and threshold_of(model) is None:
-            raise NotFittedError(f"--fail-on-defect: {model} has no threshold (it was fitted with holdout=0)")
-        counts = score_on_ray(Order(model, inputs, target, *rest), json)
+        order = Order(fetched(place), inputs, target, *rest)
+        counts = score_on_ray(order, json)
     if counts.skipped:
         raise typer.Exit(3)
-    if fail_on_defect and counts.flagged:
+    if order.fail_on_defect and counts.flagged:
         raise typer.Exit(1)
 
 

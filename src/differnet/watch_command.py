@@ -15,6 +15,7 @@ import typer
 from differnet import watch_options as options
 from differnet.console import guarded
 from differnet.errors import MissingExtraError
+from differnet.options import count_of
 from differnet.watch_telling import Telling
 
 _DRAIN = {True: 60.0, False: 5.0}  # seconds for what waits to be told, at the end: with --once, without
@@ -54,7 +55,7 @@ def watch(
         parts = _parts()
         kind_of(source)  # refuse at once
         wishes = parts.Wishes(
-            _count(views),
+            count_of(views),
             _which("--maps", maps),
             _which("--keep-images", keep_images),
             drift,
@@ -183,12 +184,3 @@ def _sending(
         for sender in senders:
             left[sender.destination.name] = sender.drain(_DRAIN[once])
             sender.finish()
-
-
-def _count(views: str | None) -> Any:
-    """Read ``--views``: nothing, a number, or auto."""
-    if views is None or views == "auto":
-        return views
-    if not views.isdecimal() or int(views) < 1:
-        raise typer.BadParameter(f"--views {views}: a number from 1, or auto, was wanted")
-    return int(views)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Literal
+
+from differnet.verdict import Prediction
 
 Judgement = Literal["OK", "review", "NG", "error"]
 Operator = Literal["good", "defective"]
@@ -73,3 +75,17 @@ class Rates:
     rate: float
     confidence: float | None = None
     review_rate: float | None = None
+
+
+def with_prediction(row: Inspection, found: Prediction) -> Inspection:
+    """Return a row that says what was found of its image."""
+    return replace(
+        row,
+        verdict=found.verdict,
+        score=found.score,
+        p_value=found.p_value,
+        percent=found.percent,
+        threshold=found.threshold,
+        review_threshold=found.review_threshold,
+        views=found.views,
+    )

@@ -8,6 +8,11 @@ from typing import Literal
 Keep = Literal["none", "flagged", "all"]
 
 
+def is_kept(keep: Keep, flagged: bool) -> bool:
+    """Whether something of an inspection is kept."""
+    return keep == "all" or (keep == "flagged" and flagged)
+
+
 @dataclass(frozen=True)
 class Limits:
     """How the service is run.

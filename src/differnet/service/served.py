@@ -23,8 +23,8 @@ from differnet.errors import (
 from differnet.light import measure
 from differnet.pixels import Pixels
 from differnet.service import rates as rating
-from differnet.service.inspection import Inspection, Rates, new_id
-from differnet.service.limits import Keep
+from differnet.service.inspection import Inspection, Rates, new_id, with_prediction
+from differnet.service.limits import Keep, is_kept
 from differnet.service.picture import TooManyPixelsError, heat_png, read
 from differnet.service.store import Store
 from differnet.station.inspector import Inspector
@@ -32,6 +32,7 @@ from differnet.verdict import Prediction
 
 Views = int | Literal["auto"] | None
 Fault = Literal["image", "pixels", "model"]
+_CALM = "after 0 images: no change"
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class Served:
         applied = store.setting(name)
         self.applied = applied is not None
         self.inspector = inspector if applied is None else rating.with_rates(inspector, applied)
-        self.is_alarm, self.drift_text = False, "after 0 images: no change"
+        self.is_alarm, self.drift_text = False, _CALM
         self.monitor = self._monitor()
 
     @property
@@ -105,7 +106,7 @@ class Served:
         except (DifferNetError, MemoryError) as error:
             return self._failed(task, error, "model")
         flagged = found.verdict in ("review", "NG")
-        kept = self._keep == "all" or (self._keep == "flagged" and flagged)
+        kept = is_kept(self._keep, flagged)
         heat = found.heat_map
         if heat is None and kept and flagged and inspector.station.maps is not None:
             heat = inspector.localize(pixels)
@@ -136,7 +137,7 @@ class Served:
         with self._lock:
             if self.monitor is not None:
                 self.monitor.reset()
-            self.is_alarm, self.drift_text = False, "after 0 images: no change"
+            self.is_alarm, self.drift_text = False, _CALM
         self.save_monitor()
 
     def save_monitor(self) -> None:
@@ -191,19 +192,7 @@ class Served:
         error: str | None = None,
     ) -> Inspection:
         used = rating.of(inspector.standard)
-        known = (
-            {}
-            if found is None
-            else {
-                "score": found.score,
-                "p_value": found.p_value,
-                "percent": found.percent,
-                "threshold": found.threshold,
-                "review_threshold": found.review_threshold,
-                "views": found.views,
-            }
-        )
-        return Inspection(
+        row = Inspection(
             id=task.id or new_id(),
             model=self.name,
             model_digest=self.digest,
@@ -211,15 +200,15 @@ class Served:
             source_key=task.source_key,
             file_name=task.file_name,
             image_digest=hashlib.sha256(task.content).hexdigest(),
-            verdict="error" if found is None else found.verdict,
+            verdict="error",
             early=task.views == "auto",
             rate=used.rate,
             confidence=used.confidence,
             review_rate=used.review_rate,
             drift=drift,
             error=error,
-            **known,  # type: ignore[arg-type]
         )
+        return row if found is None else with_prediction(row, found)
 
 
 def open_models(

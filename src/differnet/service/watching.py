@@ -28,8 +28,8 @@ from differnet.errors import (
 from differnet.light import measure
 from differnet.pixels import Pixels
 from differnet.service.database import reading
-from differnet.service.inspection import Inspection, now
-from differnet.service.limits import Keep
+from differnet.service.inspection import Inspection, now, with_prediction
+from differnet.service.limits import Keep, is_kept
 from differnet.service.notify import Sender
 from differnet.service.outbox import Outbox
 from differnet.service.picture import heat_png
@@ -226,24 +226,17 @@ class Watch:
                 row = self._filled(row, found, arrival.pixels)
             except Exception as error:  # one odd image must not end the watch, nor come again for ever
                 row, heat = replace(row, error=in_a_line(error)), None
-        wanted = self.wishes.images == "all" or (self.wishes.images == "flagged" and row.verdict in FLAGGED)
+        wanted = is_kept(self.wishes.images, row.verdict in FLAGGED)
         image = (arrival.content or _png(arrival.pixels)) if wanted else None
         return row, image, None if heat is None else heat_png(heat)
 
     def _filled(self, row: Inspection, found: Prediction, pixels: Pixels) -> Inspection:
         standard = self.inspector.station.standard
         return replace(
-            row,
-            verdict=found.verdict,
-            score=found.score,
-            p_value=found.p_value,
-            percent=found.percent,
-            threshold=found.threshold,
-            review_threshold=found.review_threshold,
+            with_prediction(row, found),
             rate=standard.rate,
             confidence=standard.confidence,
             review_rate=standard.review_rate,
-            views=found.views,
             early=self.wishes.views == "auto",
             drift=self._see(found, pixels),
         )
