@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from conftest import TINY, good_image, save
-from differnet import cluster, inventory, parts
+from differnet import DifferNet, cluster, inventory, parts
 from differnet.cli import app
 from differnet.errors import ClusterError, ConfigError, MissingExtraError
 from differnet.judging import Parcel
@@ -208,6 +208,15 @@ def test_options_that_only_the_local_engine_knows_are_refused(model, folder, tmp
     nowhere = ["score", str(model), str(folder), "--address", "auto"]
     assert RUN.invoke(app, nowhere).exit_code == 2
     assert RUN.invoke(app, ["score", str(model), str(folder), "--engine", "ray"]).exit_code == 2
+
+
+def test_a_gate_without_a_threshold_is_refused_before_ray_starts(good_images, folder, tmp_path):
+    path = tmp_path / "model.safetensors"
+    DifferNet("default", seed=1, weights="random", **TINY, holdout=0.0).fit(good_images).save(path)
+    run = RUN.invoke(app, arguments(path, folder, tmp_path / "rows", "--fail-on-defect"))
+    assert run.exit_code == 2
+    assert "no threshold" in run.stderr
+    assert not (tmp_path / "rows").exists()
 
 
 def test_without_ray_the_advice_names_the_extra(monkeypatch):

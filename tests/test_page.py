@@ -24,24 +24,13 @@ from PIL import Image
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
+import service_fixture
 from browsers import chromium, found_module
-from conftest import TINY, defective_image, good_image
+from conftest import defective_image, good_image
 from differnet import DifferNet, DifferNetWarning, export
 from differnet.service import page_files
 
-SMALL = TINY | {
-    "epochs": 2,
-    "hidden": 8,
-    "blocks": 2,
-    "runtime": "torch",
-    "rotation": "none",
-    "score_rotations": "even",
-    "grid": 2,
-    "pooling": "largest",
-    "start": "gaussian",
-    "rate": 0.1,
-    "review_rate": 0.25,
-}
+SMALL = service_fixture.SETTINGS | {"rate": 0.1, "review_rate": 0.25}
 KEY = "a-key-for-the-tests-that-is-long-enough"
 SECOND = 1000  # in Playwright's milliseconds
 WCAG = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}

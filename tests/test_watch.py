@@ -22,7 +22,8 @@ import pytest
 from PIL import Image
 
 import brokers
-from conftest import TINY, good_image, save
+import service_fixture
+from conftest import good_image, save
 from differnet import DifferNet, DifferNetWarning, Inspector, export
 from differnet.errors import ConfigError, StoreError
 
@@ -37,20 +38,7 @@ from differnet.service.watching import StoreMemory, Watch, Wishes  # noqa: E402
 from differnet.station.arrivals import Folder  # noqa: E402
 from differnet.station.inputs import Stamp  # noqa: E402
 
-SETTINGS = TINY | {
-    "epochs": 2,
-    "hidden": 8,
-    "blocks": 2,
-    "sizes": [32],
-    "runtime": "torch",
-    "rotation": "none",
-    "score_rotations": "even",
-    "grid": 2,
-    "pooling": "largest",
-    "start": "gaussian",
-    "rate": 0.2,
-    "review_rate": 0.4,
-}
+SETTINGS = service_fixture.SETTINGS | {"sizes": [32]}
 KEY = "a key that nobody knows"
 LIMIT = 180
 
