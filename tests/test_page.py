@@ -610,8 +610,10 @@ def test_arrows_go_over_the_end_of_a_page(service, visit, many):
 
 def test_a_live_part_does_not_take_the_place_of_one_that_is_looked_at(service, visit, pictures, many):
     tab = visit(service)
+    before = parts(tab)[1]
     tab.keyboard.press("ArrowDown")
     tab.keyboard.press("ArrowDown")
+    shows(tab, {"seq": before})
     shown = tab.locator("#part b").inner_text()
     row = service.inspect(pictures["good"][9])
     tab.locator("#rows .pick", has_text=f"{row['seq']:,}").wait_for()
