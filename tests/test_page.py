@@ -219,6 +219,7 @@ def visit(browser, serve):
         if wait:
             tab.get_by_text("Live", exact=True).wait_for()
             until(tab, "document.querySelector('#model').value !== ''")
+            until(tab, "document.querySelector('#rows .pick') || !document.querySelector('#empty').hidden")
         return tab
 
     yield go
