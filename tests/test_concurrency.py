@@ -100,8 +100,9 @@ def test_the_number_of_threads_reaches_the_runtimes(detector, monkeypatch):
     monkeypatch.setenv(threads.VARIABLE, "1")
     runtime = detector.sibling().describer.runtime
     runtime._queues.clear()
-    queue = runtime._queue(2, 2)
-    assert queue[0].get_compiled_model().get_property("INFERENCE_NUM_THREADS") == 1
+    compiled = runtime._queue(2, 2)[0].get_compiled_model()
+    assert compiled.get_property("INFERENCE_NUM_THREADS") == 1
+    assert not compiled.get_property("ENABLE_CPU_PINNING")  # several processes would share the first core
     runtime._queues.clear()
 
 

@@ -1,7 +1,8 @@
 """Features y = f_ex(T_i(x)): a frozen ImageNet network at several input sizes, pooled and concatenated.
 
 Sections 3 and 4.2 of the paper: global average pooling of the last feature map at 448, 224 and 112 pixels. Maps of
-more stages, and averages over parts of the image beside those over the whole, are ours.
+more stages, and averages over parts of the image beside those over the whole, are ours. timm and torchvision take a
+second or two to import, which only functions that build a network do.
 """
 
 from __future__ import annotations
@@ -9,10 +10,8 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
-import timm
 import torch
 import torch.nn.functional as F
-import torchvision
 from torch import Tensor, nn
 
 from differnet import config, weights
@@ -115,6 +114,8 @@ class _Lite0(nn.Module):
 
 
 def _lite0(settings: config.Backbone, source: str | None) -> MultiScale:
+    import timm
+
     network = timm.create_model("tf_efficientnet_lite0", pretrained=False)
     known = len(network.blocks)
     if settings.stages[-1] >= known:
@@ -154,6 +155,8 @@ def _plain_norm(norm: nn.BatchNorm2d) -> nn.BatchNorm2d:
 
 
 def _alexnet(settings: config.Backbone, source: str | None) -> MultiScale:
+    import torchvision
+
     if source is None:
         enum = torchvision.models.AlexNet_Weights.IMAGENET1K_V1
         network = weights.download("alexnet", lambda: torchvision.models.alexnet(weights=enum)).features
@@ -184,6 +187,8 @@ class Maps(nn.Module):
 
 
 def _from_timm(settings: config.Backbone, source: str | None) -> MultiScale:
+    import timm
+
     name = settings.backbone
     if not timm.is_model(name):
         near = ", ".join(timm.list_models(f"*{name[:8]}*")[:5]) or "see timm.list_models()"
@@ -202,6 +207,8 @@ def _from_timm(settings: config.Backbone, source: str | None) -> MultiScale:
 
 def _timm_from_file(name: str, stages: tuple[int, ...], source: str, options: dict[str, Any]) -> nn.Module:
     """Fill a timm network from a file; timm itself would leave random what the file lacks."""
+    import timm
+
     state = weights.read_state(source)
     whole = timm.create_model(name, pretrained=False)
     whole.reset_classifier(0)
@@ -214,6 +221,8 @@ def _timm_from_file(name: str, stages: tuple[int, ...], source: str, options: di
 
 
 def _create(name: str, stages: tuple[int, ...], options: dict[str, Any]) -> nn.Module:
+    import timm
+
     try:
         network: nn.Module = timm.create_model(name, **options)
     except (IndexError, AssertionError, RuntimeError) as error:

@@ -311,6 +311,7 @@ def _import_ray() -> Any:
         "RAY_USAGE_STATS_ENABLED": "0",  # nothing is reported over the network
         "RAY_BACKEND_LOG_LEVEL": "fatal",  # what it says on stderr of arguments that Ray Data keeps
         "RAY_worker_niceness": "0",  # as the local engine has; workers would make way for everything else
+        "RAY_idle_worker_killing_time_threshold_ms": "600000",  # decoding waits longer than a second, and starts slowly
     }
     for name, value in defaults.items():
         os.environ.setdefault(name, value)

@@ -60,7 +60,7 @@ class OpenVinoEngine:
         self._core = core()
         self._options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
         if threads:
-            self._options["INFERENCE_NUM_THREADS"] = threads
+            self._options |= {"INFERENCE_NUM_THREADS": threads, "ENABLE_CPU_PINNING": False}
         try:
             self._model = self._core.read_model(model=xml, weights=constants)
         except RuntimeError as error:

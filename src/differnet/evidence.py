@@ -10,14 +10,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy import stats
 from torch import Tensor
 
 from differnet import config, gaussian, synthetic
 from differnet.features import Describer, Progress, look_ahead, name_of
 from differnet.frame import cover, to_square
 from differnet.images import ImageLike, load
-from differnet.metrics import auroc
 from differnet.reading import Reading
 from differnet.seeds import generator
 from differnet.squares import place
@@ -84,6 +82,8 @@ class Tables:
         that are not square lie in their square in a way that a quarter turn would show by itself: these are left out
         there.
         """
+        from scipy import stats
+
         good = gaussian.fit(read.rows(self._upright.flatten(0, 1)), self.seed)
         is_square = all(max(shape[:2]) <= _NEARLY_SQUARE * min(shape[:2]) for _, shape in self._held_out)
         copies = (
@@ -190,5 +190,7 @@ _QUARTERS = ("turned by 90", "turned by 270")
 
 
 def _auroc(good: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> float:
+    from differnet.metrics import auroc
+
     labels = np.repeat([False, True], [len(good), len(other)])
     return auroc(np.concatenate((good, other)), labels)

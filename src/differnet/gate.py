@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
 from differnet.errors import QuantizationError
 
@@ -33,6 +32,8 @@ class Gate:
     @property
     def allowed(self) -> int:
         """The most rejections that a false-alarm rate of ``rate`` explains with 99 % confidence."""
+        from scipy import stats  # half a second, which only this needs
+
         return int(stats.binom.ppf(0.99, self.count, self.rate))
 
     @property
@@ -65,6 +66,8 @@ def compare(
     floats: npt.NDArray[np.float64], integers: npt.NDArray[np.float64], threshold: float, rate: float
 ) -> Gate:
     """Compare scores (M,) of the same good images; raises :class:`QuantizationError` for fewer than ``FEWEST``."""
+    from scipy import stats
+
     check_count(len(floats))
     shift = float(np.median(np.abs(integers / floats - 1)))
     correlation = float(stats.spearmanr(floats, integers).statistic)

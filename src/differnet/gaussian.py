@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from scipy import linalg
-from sklearn.covariance import empirical_covariance, shrunk_covariance
 from torch import Tensor
 
 from differnet.errors import NumericalError
@@ -29,6 +28,8 @@ def fit(rows: Tensor, seed: int) -> Gaussian:
 
     Of more than 10,000 rows, a random part chosen by ``seed``. Raises :class:`NumericalError` for no rows or NaN.
     """
+    from sklearn.covariance import empirical_covariance, shrunk_covariance  # takes a second
+
     if len(rows) > MOST_ROWS:
         chosen = np.random.default_rng(seed).permutation(len(rows))[:MOST_ROWS]
         rows = rows[torch.from_numpy(np.sort(chosen))]

@@ -24,7 +24,6 @@ from differnet.features import Progress
 from differnet.images import Page, find, load, pages
 from differnet.journal import Row, Rows, journal, spool
 from differnet.light import Light, measure
-from differnet.pictures import save_overlay
 from differnet.scorer import Count
 from differnet.storage import write_whole
 from differnet.verdict import Prediction
@@ -218,6 +217,8 @@ def _with_maps(
         if on_error == "fail":
             raise
         return str(error)
+    from differnet.pictures import save_overlay  # matplotlib, which rows alone need not
+
     save_overlay(target.with_name(target.name + ".png"), pixels, heat)
     buffer = io.BytesIO()
     np.save(buffer, heat)

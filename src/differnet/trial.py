@@ -8,9 +8,9 @@ only makes it worse, and the loss on held-out images does not tell. Drawn defect
 from __future__ import annotations
 
 from dataclasses import replace
+from statistics import NormalDist
 
 import torch
-from scipy import stats
 from torch import Tensor
 
 from differnet import config, gaussian, score, train
@@ -56,7 +56,7 @@ def with_length(
     train.fit(flow, source, training, on_epoch=on_epoch, noise=settings.noise, noise_seed=seed)
     length, best = max(seen, key=lambda one: float(one[1].mean()))  # the first of equals
     gain = best - seen[0][1]
-    certain = float(stats.norm.isf(_CHANCE / _LOOKS)) * standard_error(
+    certain = -NormalDist().inv_cdf(_CHANCE / _LOOKS) * standard_error(
         gain
     )  # Bonferroni's, for the best of the looks
     if flow.whitening is not None and float(gain.mean()) <= certain:
