@@ -14,7 +14,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 import differnet
-from conftest import good_image
+from conftest import TINY, good_image
 from differnet import artifact, storage
 from differnet.errors import ConfigError, ModelFileError, WeightsError
 
@@ -52,6 +52,20 @@ def test_a_fresh_process_without_network_gives_the_same_bits(detector, file, tmp
         [sys.executable, "-c", FRESH, str(file), str(folder)], capture_output=True, text=True, check=True
     )
     assert json.loads(run.stdout) == wanted
+
+
+def test_several_flows_in_one_come_back(good_images, tmp_path):
+    settings = TINY | {"flows": 3, "start": "gaussian", "rate": 0.2}
+    several = differnet.DifferNet("default", 1, "random", **settings).fit(good_images)
+    path = tmp_path / "several.safetensors"
+    several.save(path)
+    again = differnet.load(path)
+    assert (again.score(good_images[:4]) == several.score(good_images[:4])).all()
+    assert again.model.flow.count == 3
+    assert "3 flows of" in repr(again)
+    rewrite(path, lambda header: header["config"]["flow"].update(flows=2))
+    with pytest.raises(ModelFileError, match="parameters found"):
+        differnet.load(path)
 
 
 def as_format_2(header):

@@ -11,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import reference
+from differnet import score
+from differnet.errors import ConfigError
 from differnet.flow import CouplingBlock, Flow, Permutation, Subnet, soft_clamp
 
 SHAPES = st.tuples(st.integers(2, 9), st.integers(1, 3), st.integers(1, 7), st.integers(0, 3))
@@ -54,6 +56,35 @@ def test_log_det_is_that_of_autograds_jacobian(shape, seed):
     for row, value in zip(x, log_det, strict=True):
         jacobian = torch.autograd.functional.jacobian(lambda v: flow(v[None])[0][0], row)
         torch.testing.assert_close(torch.linalg.slogdet(jacobian)[1], value, rtol=1e-9, atol=1e-9)
+
+
+def test_several_flows_in_one_give_the_means_of_their_scores_and_likelihoods():
+    several = Flow(6, 2, 5, 2, seed=3, start="gaussian", flows=3).double()
+    several.whitening.set(points(1, 6)[0], points(6, 6, 1).triu() + 3 * torch.eye(6))
+    for parameter in several.parameters():
+        parameter.data.add_(0.1 * torch.randn_like(parameter))
+    x = points(7, 6, 2)
+    z, log_det = several(x)
+    assert z.shape == (7, 18)
+    norms, log_dets = [], []
+    for chain in several.chains:
+        one = Flow(6, 2, 5, 2, start="gaussian").double()
+        one.steps, one.whitening = chain, several.whitening
+        alone, part = one(x)
+        norms.append(score.latent_norm(alone))
+        log_dets.append(part)
+    assert not torch.allclose(norms[0], norms[1])
+    torch.testing.assert_close(score.latent_norm(z), torch.stack(norms).mean(dim=0))
+    torch.testing.assert_close(log_det, torch.stack(log_dets).mean(dim=0))
+    with pytest.raises(ConfigError, match="3 flows in one have no inverse"):
+        several.inverse(z)
+
+
+def test_the_first_of_several_is_the_one_that_stands_alone():
+    one, several = (Flow(6, 2, 5, 2, seed=3, flows=flows).state_dict() for flows in (1, 2))
+    assert all(torch.equal(value, several[name]) for name, value in one.items())
+    assert len(several) == 2 * len(one)
+    assert not torch.equal(several["steps.0.order"], several["others.0.0.order"])
 
 
 def test_forward_is_the_literal_flow():

@@ -19,7 +19,7 @@ def test_by_hand():
     assert score.image_score(Z).tolist() == [2.25, 2.5]
     log_det = torch.tensor([1.0, -1.0], dtype=torch.float64)
     assert score.negative_log_likelihood(Z[0], log_det).tolist() == [1.5, 3.0]
-    assert float(score.training_loss(Z[0], log_det)) == (1.5 + 3.0) / 2 / 2
+    assert float(score.training_loss(Z[0], log_det, 2)) == (1.5 + 3.0) / 2 / 2
 
 
 def test_against_the_literal_reference():

@@ -48,7 +48,7 @@ UPRIGHT = SMALL | {
     "review_rate": 0.4,
     "rate": 0.2,
 }
-TURNED = SMALL | {"start": "gaussian", "rate": 0.2, "fill": "zeros"}
+TURNED = SMALL | {"start": "gaussian", "rate": 0.2, "fill": "zeros", "flows": 2}
 DECISION = {"order": "upright", "rate": 0.2, "confidence": None, "review_rate": 0.4, "folds": 0}
 ABSENT = ("torch", "torchvision", "timm", "scipy", "sklearn", "pydantic", "safetensors", "tifffile", "typer")
 

@@ -45,6 +45,21 @@ def test_same_seed_same_numbers():
         assert torch.equal(value, second.state_dict()[name])
 
 
+def test_each_of_several_flows_learns_as_it_would_alone():
+    several = Flow(4, blocks=3, hidden=16, depth=1, seed=2, flows=2).double()
+    alone = Flow(4, blocks=3, hidden=16, depth=1, seed=2).double()
+    other = Flow(4, blocks=3, hidden=16, depth=1, seed=2).double()
+    other.steps.load_state_dict(several.others[0].state_dict())
+    losses = [
+        train.fit(flow, train.Bank(toy().double(), SETTINGS.batch, seed=0), SETTINGS)[-1].loss
+        for flow in (several, alone, other)
+    ]
+    for found, wanted in zip(several.chains, (alone.steps, other.steps), strict=True):
+        for mine, its in zip(found.parameters(), wanted.parameters(), strict=True):
+            torch.testing.assert_close(mine, its, rtol=1e-6, atol=1e-8)
+    assert losses[0] == pytest.approx((losses[1] + losses[2]) / 2)
+
+
 def test_a_resumed_run_ends_with_the_same_numbers(tmp_path):
     whole, history = fit()
     checkpoint = tmp_path / "run" / "flow.safetensors"

@@ -255,7 +255,7 @@ def _build(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Model:
     _check_numbers(header)
     channels = tuple(int(count) for count in header["channels"])
     _check_channels(settings, channels, features)
-    flow = Flow(features, *shape.size, shape.depth, shape.clamp, 0, shape.start)
+    flow = Flow(features, *shape.size, shape.depth, shape.clamp, 0, shape.start, shape.flows)
     flow.load_state_dict(state)
     _check_permutations(flow)
     if flow.whitening is not None and not bool((flow.whitening.matrix.diagonal() > 0).all()):
@@ -321,7 +321,7 @@ def _check_channels(settings: config.Config, channels: tuple[int, ...], features
 
 
 def _check_permutations(flow: Flow) -> None:
-    for step in flow.steps:
+    for step in itertools.chain(*flow.chains):
         if isinstance(step, Permutation):
             positions = torch.arange(len(step.order))
             if not (
@@ -334,8 +334,8 @@ def _check_permutations(flow: Flow) -> None:
 def parameter_count(features: int, shape: config.Flow) -> int:
     """Return how many floating-point numbers a flow is made of, its whitening included, without building it.
 
-    >>> shape = config.Flow(blocks=2, hidden=5, depth=2)
-    >>> sum(p.numel() for p in Flow(7, 2, 5, 2).parameters()) == parameter_count(7, shape)
+    >>> shape = config.Flow(blocks=2, hidden=5, depth=2, flows=3)
+    >>> sum(p.numel() for p in Flow(7, 2, 5, 2, flows=3).parameters()) == parameter_count(7, shape)
     True
     """
     first = features // 2
@@ -347,4 +347,4 @@ def parameter_count(features: int, shape: config.Flow) -> int:
         return sum((a + 1) * b for a, b in itertools.pairwise(widths))
 
     whitening = features * (features + 1) if shape.start == "gaussian" else 0
-    return whitening + blocks * (subnet(first, second) + subnet(second, first))
+    return whitening + shape.flows * blocks * (subnet(first, second) + subnet(second, first))

@@ -77,8 +77,7 @@ class DifferNet:
             state = f"fitted on {self._model.train_count} good images, threshold {theta}"
         return (
             f"DifferNet({c.backbone.backbone} at {'/'.join(map(str, c.backbone.sizes))}, "
-            f"{c.flow.blocks} blocks of {c.flow.depth} x {c.flow.hidden}, "
-            f"{count_views(c.views.score_views, c.views)} views; {state})"
+            f"{c.flow}, {count_views(c.views.score_views, c.views)} views; {state})"
         )
 
     @property

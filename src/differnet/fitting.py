@@ -195,8 +195,8 @@ class Fitter:
 
     def _new_flow(self) -> Flow:
         shape = self.config.flow
-        flow = Flow(self.read.features, *shape.size, shape.depth, shape.clamp, self.seed, shape.start)
-        return flow.to(self.device)
+        size = (*shape.size, shape.depth, shape.clamp)
+        return Flow(self.read.features, *size, self.seed, shape.start, shape.flows).to(self.device)
 
     def _source(
         self, images: Sequence[ImageLike], folder: Path | None, key: str, bank: Tensor | None

@@ -139,6 +139,10 @@ class Flow(nn.Module):
     identity (up to their permutations): with the Gaussian of the data, z begins with the identity as covariance.
     ``forward`` maps (B, D) to z (B, D) and log |det dz/dy| (B,).
 
+    ``flows``: n > 1 are n flows in one, behind the same whitening, with permutations and weights of their own: z is
+    (B, n D), their latents side by side divided by the root of n, and the log-determinant their mean, so that score
+    and likelihood of eq. 4 and 5 come out as the means over the flows. Such a z has no inverse.
+
     >>> flow = Flow(features=6, blocks=2, hidden=8, depth=1)
     >>> y = torch.randn(4, 6, generator=torch.Generator().manual_seed(0))
     >>> z, log_det = flow(y)
@@ -156,26 +160,35 @@ class Flow(nn.Module):
         clamp: float = 3.0,
         seed: int = 0,
         start: str = "random",
+        flows: int = 1,
     ) -> None:
         super().__init__()
-        if features < 2 or blocks < 1:
-            raise ConfigError(f"a flow needs features >= 2 and blocks >= 1, not {features} and {blocks}")
+        if features < 2 or blocks < 1 or flows < 1:
+            found = f"{features}, {blocks} and {flows}"
+            raise ConfigError(f"a flow needs features >= 2, blocks >= 1 and flows >= 1, not {found}")
         self.features = features
         self.clamp = clamp
-        generator = torch.Generator().manual_seed(seed)
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)
-            self.steps = nn.ModuleList()
-            for _ in range(blocks):
-                self.steps.append(Permutation(features, generator))
-                self.steps.append(CouplingBlock(features, hidden, depth, clamp))
+        others = torch.randint(2**62, (flows - 1,), generator=torch.Generator().manual_seed(seed)).tolist()
+        self.steps = _chain(features, blocks, hidden, depth, clamp, seed)
+        self.others = nn.ModuleList(_chain(features, blocks, hidden, depth, clamp, one) for one in others)
         self.whitening = Whitening(features) if start == "gaussian" else None
         if self.whitening is not None:
-            for step in self.steps:
-                _start_as_identity(step)
+            for chain in self.chains:
+                for step in chain:
+                    _start_as_identity(step)
+
+    @property
+    def count(self) -> int:
+        """How many flows this is."""
+        return 1 + len(self.others)
+
+    @property
+    def chains(self) -> list[nn.ModuleList]:
+        """The steps of every flow."""
+        return [self.steps, *(chain for chain in self.others if isinstance(chain, nn.ModuleList))]
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Map features (B, D) to latents z (B, D) and log |det dz/dy| (B,); :class:`ShapeError` otherwise."""
+        """Map features (B, D) to latents z and log |det dz/dy| (B,); raises :class:`ShapeError` otherwise."""
         u, whitening = self.whiten(x)
         z, rest = self.transform(u)
         return z, whitening + rest
@@ -187,10 +200,19 @@ class Flow(nn.Module):
 
     def transform(self, u: Tensor) -> tuple[Tensor, Tensor]:
         """Return the second part of :meth:`forward`: the blocks."""
-        return _through(u, list(self.steps), "forward")
+        found = [_through(u, list(chain), "forward") for chain in self.chains]
+        if len(found) == 1:
+            return found[0]
+        latents, log_dets = zip(*found, strict=True)
+        return torch.cat(latents, dim=1) / math.sqrt(len(found)), torch.stack(log_dets).mean(dim=0)
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Map latents (B, D) back to features, with the log-determinant of that direction."""
+        """Map latents (B, D) back to features, with the log-determinant of that direction.
+
+        Raises :class:`ConfigError` for several flows in one, which share no inverse.
+        """
+        if self.others:
+            raise ConfigError(f"{self.count} flows in one have no inverse; one flow has")
         self._check(z)
         u, log_det = _through(z, list(self.steps)[::-1], "inverse")
         if self.whitening is None:
@@ -205,7 +227,19 @@ class Flow(nn.Module):
     def extra_repr(self) -> str:
         """Say the width and the number of parameters."""
         count = sum(parameter.numel() for parameter in self.parameters())
-        return f"features={self.features}, clamp={self.clamp:g}, parameters={count:,}"
+        several = f", flows={self.count}" if self.others else ""
+        return f"features={self.features}, clamp={self.clamp:g}, parameters={count:,}{several}"
+
+
+def _chain(features: int, blocks: int, hidden: int, depth: int, clamp: float, seed: int) -> nn.ModuleList:
+    """Return ``blocks`` times a permutation and a coupling block."""
+    orders, steps = torch.Generator().manual_seed(seed), nn.ModuleList()
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        for _ in range(blocks):
+            steps.append(Permutation(features, orders))
+            steps.append(CouplingBlock(features, hidden, depth, clamp))
+    return steps
 
 
 def _through(x: Tensor, steps: list[nn.Module], direction: str) -> tuple[Tensor, Tensor]:

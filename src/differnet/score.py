@@ -22,9 +22,9 @@ def negative_log_likelihood(z: Tensor, log_det: Tensor) -> Tensor:
     return latent_norm(z) - log_det
 
 
-def training_loss(z: Tensor, log_det: Tensor) -> Tensor:
-    """The mean of eq. 4 over a batch, divided by the number of features, as the authors do: a scalar."""
-    return negative_log_likelihood(z, log_det).mean() / z.shape[-1]
+def training_loss(z: Tensor, log_det: Tensor, features: int) -> Tensor:
+    """The mean of eq. 4 over a batch, divided by the number of ``features``, as the authors do: a scalar."""
+    return negative_log_likelihood(z, log_det).mean() / features
 
 
 def image_score(z: Tensor) -> Tensor:

@@ -117,6 +117,7 @@ class Flow:
     ``start``: ``"random"`` weights, as in the paper, or ``"gaussian"``: features are whitened first, and the blocks
     start as the identity, so that the flow begins as a Mahalanobis distance. ``"auto"`` for ``blocks`` and ``hidden``
     follows the rotation: 4 and 128 where views do not turn, 8 and 256 where they do, which is harder to learn.
+    ``flows``: so many flows in one model, with permutations and weights of their own, whose scores are averaged.
     """
 
     blocks: Literal["auto"] | Annotated[int, Field(ge=1, le=256)] = 8
@@ -124,6 +125,11 @@ class Flow:
     depth: Annotated[int, Field(ge=0, le=64)] = 3
     clamp: Annotated[float, Field(gt=0)] = 3.0
     start: Literal["random", "gaussian"] = "random"
+    flows: Annotated[int, Field(ge=1, le=64)] = 1
+
+    def __str__(self) -> str:
+        several = f"{self.flows} flows of " if self.flows > 1 else ""
+        return f"{several}{self.blocks} blocks of {self.depth} x {self.hidden}"
 
     @property
     def size(self) -> tuple[int, int]:

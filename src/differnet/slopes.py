@@ -33,7 +33,7 @@ class Slope(NamedTuple):
 
 def is_linear(flow: Flow) -> bool:
     """Whether every coupling is the identity, as in a flow that starts as a Gaussian and was not trained."""
-    blocks = [step for step in flow.steps if isinstance(step, CouplingBlock)]
+    blocks = [step for chain in flow.chains for step in chain if isinstance(step, CouplingBlock)]
     lasts = [net.layers[-1] for block in blocks for net in (block.subnet1, block.subnet2)]
     return all(not parameter.any() for last in lasts for parameter in last.parameters())
 
@@ -44,33 +44,48 @@ class LatentNorm(nn.Module):
     def __init__(self, flow: Flow) -> None:
         super().__init__()
         self.whitening = flow.whitening
-        self.steps = nn.ModuleList() if is_linear(flow) else flow.steps
+        self.chains = nn.ModuleList([nn.ModuleList()] if is_linear(flow) else flow.chains)
 
     def forward(self, y: Tensor) -> Tensor:
-        """Map features (B, D) to L (B,)."""
-        z = self._whiten(y)
-        for step in self.steps:
-            z, _ = step(z)
-        return score.latent_norm(z)
+        """Map features (B, D) to L (B,), the mean over flows."""
+        u = self._whiten(y)
+        return self._mean([score.latent_norm(_latent(list(chain.children()), u)) for chain in self.chains])
 
     def rise(self, y: Tensor) -> Slope:
-        """Return L (B,) of features (B, D) with its slope (B, D)."""
-        z, before = self._whiten(y), []
-        for step in self.steps:
-            before.append(z)
-            z, _ = step(z)
-        slope = z
-        for step, came in zip(reversed(self.steps), reversed(before), strict=True):
-            if isinstance(step, Permutation):
-                slope = slope[:, step.inverse_order]
-            elif isinstance(step, CouplingBlock):
-                slope = _through_coupling(step, came, slope)
+        """Return L (B,) of features (B, D) with its slope (B, D), both the means over flows."""
+        u = self._whiten(y)
+        found = [_rise(list(chain.children()), u) for chain in self.chains]
+        slope = self._mean([one.slopes for one in found])
         if self.whitening is not None:
             slope = slope @ self.whitening.matrix.T
-        return Slope(score.latent_norm(z), slope)
+        return Slope(self._mean([one.norms for one in found]), slope)
+
+    def _mean(self, parts: list[Tensor]) -> Tensor:
+        return parts[0] if len(parts) == 1 else torch.stack(parts).mean(dim=0)
 
     def _whiten(self, y: Tensor) -> Tensor:
         return y if self.whitening is None else self.whitening(y)[0]
+
+
+def _latent(steps: list[nn.Module], u: Tensor) -> Tensor:
+    for step in steps:
+        u, _ = step(u)
+    return u
+
+
+def _rise(steps: list[nn.Module], u: Tensor) -> Slope:
+    """Return L of whitened features (B, D) in one flow, with its slope."""
+    z, before = u, []
+    for step in steps:
+        before.append(z)
+        z, _ = step(z)
+    slope = z
+    for step, came in zip(reversed(steps), reversed(before), strict=True):
+        if isinstance(step, Permutation):
+            slope = slope[:, step.inverse_order]
+        elif isinstance(step, CouplingBlock):
+            slope = _through_coupling(step, came, slope)
+    return Slope(score.latent_norm(z), slope)
 
 
 def _through_coupling(block: CouplingBlock, x: Tensor, slope: Tensor) -> Tensor:

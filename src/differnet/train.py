@@ -186,8 +186,8 @@ def _step(
     if draws is not None:
         u = u + noise * torch.randn(u.shape, generator=draws).to(u)
     z, log_det = flow.transform(u)
-    loss = score.training_loss(z, whitening + log_det)
-    loss.backward()
+    loss = score.training_loss(z, whitening + log_det, flow.features)
+    (loss * flow.count).backward()  # each of several flows learns as it would alone
     optimizer.step()
     return loss.detach()
 
@@ -210,7 +210,8 @@ def _held_out_loss(flow: Flow, held_out: Tensor | None) -> float | None:
     if held_out is None or len(held_out) == 0:
         return None
     device = next(flow.parameters()).device
-    return float(score.training_loss(*flow(held_out.to(device))))
+    z, log_det = flow(held_out.to(device))
+    return float(score.training_loss(z, log_det, flow.features))
 
 
 def _save(
