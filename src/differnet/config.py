@@ -156,6 +156,7 @@ THOROUGH = dataclasses.replace(
     DEFAULT,
     views=dataclasses.replace(DEFAULT.views, rotation="full"),
     backbone=dataclasses.replace(DEFAULT.backbone, precision="f32"),
+    flow=dataclasses.replace(DEFAULT.flow, flows=3),
 )
 PRESETS: Mapping[str, Config] = {
     "default": DEFAULT,
