@@ -216,8 +216,9 @@ def test_it_runs_in_an_environment_without_torch(upright, fixed, environment, en
         f"found = Inspector({str(place)!r}).predict({str(tmp_path / 'part.png')!r}, heat_map=True)\n"
         "print(repr(found.score), found.verdict, found.p_value, found.heat_map.shape)\n"
     )
+    python = environment(engine)
     run = subprocess.run(
-        [environment(engine), "-I", "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path
+        [python, "-I", "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path
     )
     assert run.returncode == 0, run.stderr
     present, found = run.stdout.splitlines()
@@ -226,6 +227,10 @@ def test_it_runs_in_an_environment_without_torch(upright, fixed, environment, en
     assert present == "[]"
     assert float(score) == pytest.approx(wanted.score, rel=1e-4)
     assert (verdict, float(p_value), shape) == (wanted.verdict, wanted.p_value, "(64, 64)")
+    command = [python, "-m", "differnet", "score"]
+    run = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert run.returncode == 1
+    assert re.fullmatch(r"The command differnet needs \w+, .* pip install differnet\. .*\n", run.stderr)
 
 
 def test_without_an_engine_the_command_that_installs_it_is_named(fixed, monkeypatch):
