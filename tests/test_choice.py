@@ -121,6 +121,12 @@ def test_few_images_are_not_tried_out():
     assert "too few images or groups (8 images)" in str(found)
 
 
+def test_a_gaussian_is_kept_once():
+    model = fitted([upright(i) for i in range(10)], flows=3)
+    assert (model.config.training.length, model.model.flow.count) == (0, 1)
+    assert fitted([upright(i) for i in range(10)], flows=3, length=1.0).model.flow.count == 3
+
+
 def prepared(images, groups=None, **settings):
     return DifferNet("default", seed=0, weights="random", **OPEN | settings).prepare(images, groups=groups)
 

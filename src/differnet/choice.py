@@ -120,6 +120,8 @@ def settle(settings: config.Config, found: Choice) -> config.Config:
     changes: dict[str, Any] = {}
     if settings.training.length == "auto":
         changes["length"] = found.length
+        if found.length == 0:
+            changes["flows"] = 1  # untrained, several would be the same
     if settings.views.rotation == "auto":
         changes["rotation"] = found.rotation
     if settings.reading.read_stages == "auto":
