@@ -30,8 +30,8 @@ def with_length(
     """Train a flow on the rows of ``evidence`` by the whole schedule and note when it was judged best.
 
     ``settings`` leave nothing else open, and ``read`` is how they read features. A flow that starts as a Gaussian
-    stays one (length 0) unless the gain is significant: one-sided, at 5 %, over the ten looks. The trial is of one flow,
-    however many the model will have.
+    stays one (length 0) unless the gain is significant: one-sided, at 5 %, over the ten looks. The trial is of one
+    flow, however many the model will have.
     """
     shape = settings.flow
     flow = Flow(read.features, *shape.size, shape.depth, shape.clamp, seed, shape.start)
