@@ -49,7 +49,7 @@ OTHER = {
     "rotation": "none", "brightness": (0.5, 2.0), "contrast": (0.6, 1.0), "fill": "border", "train_views": 7,
     "score_views": 9, "score_rotations": "even", "backbone": "resnet18", "stages": (2,), "sizes": (96, 48),
     "runtime": "torch", "precision": "f16",
-    "blocks": 5, "hidden": 77, "depth": 1, "clamp": 1.9, "epochs": 13, "min_steps": 17,
+    "blocks": 5, "flows": 4, "hidden": 77, "depth": 1, "clamp": 1.9, "epochs": 13, "min_steps": 17,
     "batch": 31, "views_per_step": 2, "learning_rate": 3e-5, "betas": (0.7, 0.9), "eps": 1e-3,
     "weight_decay": 0.1, "noise": 0.3, "length": 0.5,
     "grid": 3, "tiles": 2, "frame": "pad", "ignore": "png:AAAA",

@@ -290,9 +290,10 @@ def test_a_part_of_the_line_appears_with_verdict_picture_and_map(service, visit,
 
 
 def test_the_verdict_can_be_read_from_two_metres_and_without_colours(service, visit, pictures):
-    service.inspect(pictures["defective"][1])
+    row = service.inspect(pictures["defective"][1])
     tab = visit(service)
-    size = tab.locator("#word").evaluate("node => parseFloat(getComputedStyle(node).fontSize)")
+    shows(tab, row)
+    size = tab.evaluate("parseFloat(getComputedStyle(document.querySelector('#word')).fontSize)")
     assert size >= 96  # an inch, where 1 cm is what is asked for at two metres
     assert tab.locator("#verdict svg.icon path").count() == 2  # the cross
     shapes = set()
