@@ -8,6 +8,7 @@ const KINDS = ["NG", "review", "OK"];
 const HOUR = 3_600_000;
 const WIDE = 460;
 const LEFT = 44;
+const AGAIN = 3000; // after an answer that may lack a part, since it came while the service was asked
 const SHARE = { top: 16, high: 44 }; // the upper panel
 const PARTS = { top: 86, high: 64 }; // the lower one
 
@@ -24,7 +25,7 @@ function ceiling(value) {
 
 export class Counts {
   constructor() {
-    Object.assign(this, { model: null, rate: null, slots: [], turn: 0 });
+    Object.assign(this, { model: null, rate: null, slots: [], turn: 0, isAsking: false, isBehind: false });
     for (const box of document.getElementsByName("span")) box.addEventListener("change", () => this.reload());
     setInterval(() => this.model && this.reload(), 60_000);
   }
@@ -41,6 +42,7 @@ export class Counts {
   async reload() {
     const turn = ++this.turn;
     const start = midnight(this.byDay ? 13 : 0);
+    Object.assign(this, { isAsking: true, isBehind: false });
     try {
       const found = await counts(this.model, start.toISOString(), "hour");
       if (turn !== this.turn) return;
@@ -50,6 +52,9 @@ export class Counts {
     } catch (error) {
       say(plain(error), { trouble: true, key: "counts" });
     }
+    if (turn !== this.turn) return;
+    this.isAsking = false;
+    if (this.isBehind) setTimeout(() => turn === this.turn && this.reload(), AGAIN);
   }
 
   /** A slot for each hour of today, or for each of the last 14 days. */
@@ -65,7 +70,9 @@ export class Counts {
 
   /** Count an inspection that was just stored, until the service is asked again. */
   take(row) {
-    if (row.model !== this.model || !this.slots.length) return;
+    if (row.model !== this.model) return;
+    this.isBehind ||= this.isAsking;
+    if (!this.slots.length) return;
     if (this.slots.at(-1).start < midnight() && this.byDay) return void this.reload();
     this.add(new Date(row.time), { [row.verdict ?? "none"]: 1 });
     this.render();
