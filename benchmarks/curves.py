@@ -120,9 +120,9 @@ def one_run(
 ) -> dict[str, Any]:
     """Fit one flow; the time of looking at it between epochs does not count."""
     fitted, held = hold_out(range(len(bank)), 0.2, SEED)
-    shape, count = settings.flow, settings.views.train_views
+    count = settings.views.train_views
     read = settled_reading(settings, CHANNELS)
-    flow = Flow(read.features, *shape.size, shape.depth, shape.clamp, SEED, shape.start)
+    flow = Flow(read.features, seed=SEED, **settings.flow.arguments)
     source = train.Bank(bank[fitted, :count].flatten(0, 1), settings.training.batch, SEED, read.rows)
     epochs: list[dict[str, Any]] = []
     clock = {"spent": 0.0, "since": time.perf_counter()}

@@ -26,6 +26,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from curves import BASE, CHANNELS
 from differnet import DifferNet, config, datasets, gaussian, train
 from differnet.bank import describe_all
 from differnet.datasets import Dataset
@@ -37,17 +38,6 @@ from differnet.scorer import view_scores
 from report import machine
 
 MOST_VIEWS = 16
-CHANNELS = (80, 112, 192)  # of stages 3 to 5
-BASE: dict[str, Any] = {
-    "rotation": "none",
-    "score_rotations": "even",
-    "train_views": 4,
-    "read_stages": "all",
-    "pooling": "largest",
-    "length": 1.0,
-    "blocks": 4,
-    "hidden": 128,
-}
 COUNTS = (16, 64, 256, None)
 _AVERAGE = 0.97  # of the weights so far, at every step
 
@@ -163,11 +153,10 @@ def described(dataset: Dataset, file: Path) -> Features:
 def one_run(features: Features, count: int | None, variant: Variant, seed: int) -> dict[str, Any]:
     """Fit one flow to ``count`` images that ``seed`` draws, and score the test images."""
     settings = config.resolve("default", BASE | dict(variant.changes))
-    read, shape = settled_reading(settings, CHANNELS), settings.flow
+    read = settled_reading(settings, CHANNELS)
     chosen = np.sort(np.random.default_rng(seed).permutation(len(features.bank))[:count])
     rows = features.bank[chosen, : settings.views.count_to_fit].flatten(0, 1)
-    size = (*shape.size, shape.depth, shape.clamp)
-    flow = Flow(read.features, *size, seed, shape.start, shape.flows)
+    flow = Flow(read.features, seed=seed, **settings.flow.arguments)
     if variant.dropout:
         add_dropout(flow, variant.dropout)
     source: Any = train.Bank(rows, settings.training.batch, seed, read.rows)
@@ -207,19 +196,17 @@ def add_dropout(flow: Flow, share: float) -> None:
 
 def write(file: Path, sizes: dict[str, int], done: dict[tuple[Any, ...], Any], seeds: int) -> None:
     """Write the page."""
-    text = (__doc__ or "").split("\n\n")
+    what = (__doc__ or "").split("\n\n")[2].strip()
     lines = [
         "# What keeps a flow from overfitting",
         "",
         "`python benchmarks/overfitting.py MTD_FOLDER SPLIT_FILE`",
         "",
-    ]
-    lines += [
-        *text[2].strip().split("\n"),
+        what,
         "",
-        "Each cell: AUROC on the development half / on the other half, the",
+        f"Each cell: AUROC on the development half / on the other half, the mean over {seeds} seeds, in brackets the",
+        "standard deviation of the AUROC on all test images.",
     ]
-    lines += [f"mean over {seeds} seeds, in brackets the standard deviation of the AUROC on all test images."]
     for title, size in sizes.items():
         counts = [str(count or f"all {size}") for count in COUNTS]
         lines += [

@@ -255,7 +255,7 @@ def _build(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Model:
     _check_numbers(header)
     channels = tuple(int(count) for count in header["channels"])
     _check_channels(settings, channels, features)
-    flow = Flow(features, *shape.size, shape.depth, shape.clamp, 0, shape.start, shape.flows)
+    flow = Flow(features, **shape.arguments)
     flow.load_state_dict(state)
     _check_permutations(flow)
     if flow.whitening is not None and not bool((flow.whitening.matrix.diagonal() > 0).all()):

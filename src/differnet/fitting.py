@@ -194,9 +194,7 @@ class Fitter:
         return identity(self.describer, images, (self.network, self.seed)) if folder else ""
 
     def _new_flow(self) -> Flow:
-        shape = self.config.flow
-        size = (*shape.size, shape.depth, shape.clamp)
-        return Flow(self.read.features, *size, self.seed, shape.start, shape.flows).to(self.device)
+        return Flow(self.read.features, seed=self.seed, **self.config.flow.arguments).to(self.device)
 
     def _source(
         self, images: Sequence[ImageLike], folder: Path | None, key: str, bank: Tensor | None

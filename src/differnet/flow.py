@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -185,7 +186,7 @@ class Flow(nn.Module):
     @property
     def chains(self) -> list[nn.ModuleList]:
         """The steps of every flow."""
-        return [self.steps, *(chain for chain in self.others if isinstance(chain, nn.ModuleList))]
+        return cast(list[nn.ModuleList], [self.steps, *self.others])
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Map features (B, D) to latents z and log |det dz/dy| (B,); raises :class:`ShapeError` otherwise."""

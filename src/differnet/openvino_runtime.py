@@ -101,9 +101,8 @@ class OpenVinoRuntime:
             self._model.reshape([together, *list(self._model.input(0).shape)[1:]])
             floats = "bf16" if self.precision == "bf16" else "f32"
             options = {"NUM_STREAMS": str(streams), "INFERENCE_PRECISION_HINT": floats}
-            if (
-                most := threads.limit()
-            ) is not None:  # pinned, several processes would all be on the first core
+            if (most := threads.limit()) is not None:
+                # pinned to cores, the threads of several processes would all be on the first ones
                 options |= {"INFERENCE_NUM_THREADS": str(most), "ENABLE_CPU_PINNING": "NO"}
             compiled = core().compile_model(self._model, "CPU", options)
             self._queues[key] = openvino.AsyncInferQueue(compiled, streams)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
@@ -137,6 +137,13 @@ class Flow:
         if self.blocks == "auto" or self.hidden == "auto":
             raise ConfigError("the size of the flow is open: whether views turn is found out first")
         return self.blocks, self.hidden
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What :class:`differnet.flow.Flow` is built from, beside features and seed; raises as ``size`` does."""
+        blocks, hidden = self.size
+        known = {"depth": self.depth, "clamp": self.clamp, "start": self.start, "flows": self.flows}
+        return {"blocks": blocks, "hidden": hidden, **known}
 
 
 @dataclass(frozen=True, config=strict)

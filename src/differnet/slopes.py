@@ -49,22 +49,23 @@ class LatentNorm(nn.Module):
     def forward(self, y: Tensor) -> Tensor:
         """Map features (B, D) to L (B,), the mean over flows."""
         u = self._whiten(y)
-        return self._mean([score.latent_norm(_latent(list(chain.children()), u)) for chain in self.chains])
+        return _mean([score.latent_norm(_latent(list(chain.children()), u)) for chain in self.chains])
 
     def rise(self, y: Tensor) -> Slope:
         """Return L (B,) of features (B, D) with its slope (B, D), both the means over flows."""
         u = self._whiten(y)
         found = [_rise(list(chain.children()), u) for chain in self.chains]
-        slope = self._mean([one.slopes for one in found])
+        slope = _mean([one.slopes for one in found])
         if self.whitening is not None:
             slope = slope @ self.whitening.matrix.T
-        return Slope(self._mean([one.norms for one in found]), slope)
-
-    def _mean(self, parts: list[Tensor]) -> Tensor:
-        return parts[0] if len(parts) == 1 else torch.stack(parts).mean(dim=0)
+        return Slope(_mean([one.norms for one in found]), slope)
 
     def _whiten(self, y: Tensor) -> Tensor:
         return y if self.whitening is None else self.whitening(y)[0]
+
+
+def _mean(parts: list[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.stack(parts).mean(dim=0)
 
 
 def _latent(steps: list[nn.Module], u: Tensor) -> Tensor:

@@ -33,8 +33,7 @@ def with_length(
     stays one (length 0) unless the gain is significant: one-sided, at 5 %, over the ten looks. The trial is of one
     flow, however many the model will have.
     """
-    shape = settings.flow
-    flow = Flow(read.features, *shape.size, shape.depth, shape.clamp, seed, shape.start)
+    flow = Flow(read.features, seed=seed, **settings.flow.arguments | {"flows": 1})
     training = replace(settings.training, length=1.0)
     source = train.Bank(evidence.rows.flatten(0, 1), training.batch, seed, read.rows)
     if flow.whitening is not None:
@@ -57,9 +56,8 @@ def with_length(
     train.fit(flow, source, training, on_epoch=on_epoch, noise=settings.noise, noise_seed=seed)
     length, best = max(seen, key=lambda one: float(one[1].mean()))  # the first of equals
     gain = best - seen[0][1]
-    certain = -NormalDist().inv_cdf(_CHANCE / _LOOKS) * standard_error(
-        gain
-    )  # Bonferroni's, for the best of the looks
+    quantile = -NormalDist().inv_cdf(_CHANCE / _LOOKS)  # Bonferroni's, for the best of the looks
+    certain = quantile * standard_error(gain)
     if flow.whitening is not None and float(gain.mean()) <= certain:
         length = 0.0
     return replace(found, length=length, trained=tuple((share, float(look.mean())) for share, look in seen))
