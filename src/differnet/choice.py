@@ -142,13 +142,14 @@ def kept_choice(file: Path, key: str) -> Choice | None:
         return None
     try:
         kept = json.loads(file.read_bytes())
-        if kept["key"] != key:
-            raise ModelFileError(
-                f"{file.parent}: a checkpoint of other images or settings; remove it to start anew"
-            )
-        return Choice.from_dict(kept["choice"])
+        belongs_to, found = kept["key"], Choice.from_dict(kept["choice"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelFileError(f"{file}: damaged ({error}); remove {file.parent} to start anew") from error
+    if belongs_to != key:
+        raise ModelFileError(
+            f"{file.parent}: a checkpoint of other images or settings; remove it to start anew"
+        )
+    return found
 
 
 def choose(
@@ -167,7 +168,7 @@ def choose(
     """
     readings = _readings(settings, channels, _poolings(settings, settings.views.rotation))
     is_judged = len(readings) > 1 or settings.training.length == "auto"
-    most = (MOST if is_judged else MOST_TO_TURN) // settings.backbone.tiles  # their features are in memory
+    most = max(FEWEST, (MOST if is_judged else MOST_TO_TURN) // settings.backbone.tiles)  # features in memory
     order = np.random.default_rng(seed).permutation(len(images))[:most].tolist()
     names = [index if groups is None else groups[index] for index in order]
     if len(order) < FEWEST or len(set(names)) < 2:

@@ -215,7 +215,7 @@ def follow_rotation(settings: Config) -> Config:
     changes: dict[str, Any] = {"score_rotations": rotations, "train_views": count}
     sizes = zip(("blocks", "hidden"), (settings.flow.blocks, settings.flow.hidden), strict=True)
     if settings.training.length == "quick":
-        changes["length"] = float(turns)
+        changes["length"] = float(turns or settings.flow.start != "gaussian")
     changes |= {name: _FLOW[name][turns] for name, value in sizes if value == "auto"}
     return resolve(settings, changes)
 

@@ -39,7 +39,7 @@ from differnet.scorer import Count, Images, Scorer, scoring_views
 from differnet.verdict import Heat, Prediction, ViewScores
 from differnet.views import ViewSet, count_views
 
-_FOUND_OUT = {"rotation", "read_stages", "pooling", "length"}
+_FOUND_OUT = {"rotation", "read_stages", "pooling", "length", "start"}
 
 
 class DifferNet:
@@ -248,6 +248,7 @@ class DifferNet:
         scorer, shown = self._scorer, self._views(views)
         model, promise = recalibrate.anew(self.model, asked, gather(good), groups, scorer, shown, progress)
         self._asked = config.resolve(self._asked, asked)
+        self._prepared = (now := self._prepared) and replace(now, config=config.resolve(now.config, asked))
         self._take(model)
         recalibrate.warn_when_weak(model)
         return promise

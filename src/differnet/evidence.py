@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from differnet import config, gaussian, synthetic
 from differnet.features import Describer, Progress, look_ahead, name_of
 from differnet.frame import cover, to_square
-from differnet.images import ImageLike, load
+from differnet.images import ImageLike, Pixels, load
 from differnet.reading import Reading
 from differnet.seeds import generator
 from differnet.squares import place
@@ -60,6 +61,15 @@ def wins(scores: Tensor) -> Tensor:
     """
     good, drawn = scores[:, 0].view(-1, 1, 1), scores[:, 1:]
     return ((good < drawn).double() + 0.5 * (good == drawn)).mean(dim=2)
+
+
+def _with_defect(pixels: Pixels, kind: str, rng: np.random.Generator) -> Pixels:
+    """Draw a defect of some strength; what is too thin for that is widened before and made thin again."""
+    height, width = pixels.shape[:2]
+    room = max(width, synthetic.LEAST_SIDE), max(height, synthetic.LEAST_SIDE)
+    wide = pixels if room == (width, height) else np.asarray(Image.fromarray(pixels).resize(room))
+    drawn = synthetic.draw(wide, kind, rng.uniform(_LEAST_STRENGTH, 1), rng)[0]
+    return drawn if room == (width, height) else np.asarray(Image.fromarray(drawn).resize((width, height)))
 
 
 @dataclass(frozen=True)
@@ -148,7 +158,7 @@ class Tables:
         pixels = square[:, top : top + height, left : left + width].permute(1, 2, 0).numpy()
         shown = [square.float()]
         for kind in synthetic.KINDS:
-            drawn = synthetic.draw(pixels, kind, rng.uniform(_LEAST_STRENGTH, 1), rng)[0]
+            drawn = _with_defect(pixels, kind, rng)
             shown.append(square.float())
             shown[-1][:, top : top + height, left : left + width] = torch.from_numpy(drawn).permute(2, 0, 1)
         self.progress("drawing defects", index + 1, len(self.held))

@@ -11,6 +11,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from differnet import light
 from differnet.errors import ConfigError
 from differnet.features import Progress, silent
@@ -157,9 +159,14 @@ def _sources(
     folders = {str(Path(image).resolve().parent) for image in images if isinstance(image, (str, os.PathLike))}
     return Sources(
         images=tuple(digests),
-        groups=_hidden(repr(group) for group in groups or ()),
+        groups=_hidden(_name(group) for group in (() if groups is None else groups)),
         folders=_hidden(folders),
     )
+
+
+def _name(group: Hashable) -> str:
+    """Write a group as text, the same whether it comes out of a list or a NumPy array."""
+    return repr(group.item() if isinstance(group, np.generic) else group)
 
 
 def record_of(

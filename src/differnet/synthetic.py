@@ -20,7 +20,7 @@ Rng = np.random.Generator
 Field = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 Maker = Callable[[Pixels, Rng], tuple[Field, Field]]
-_LEAST_SIDE = 16
+LEAST_SIDE = 16
 
 
 def draw(pixels: Pixels, kind: str, strength: float, rng: Rng) -> tuple[Pixels, Mask]:
@@ -29,8 +29,8 @@ def draw(pixels: Pixels, kind: str, strength: float, rng: Rng) -> tuple[Pixels, 
     ``kind``: a name in :data:`KINDS`; ``strength`` in (0, 1] is how far the defect covers what was there. Raises
     :class:`ValueError` for images of less than 16 pixels a side.
     """
-    if min(pixels.shape[:2]) < _LEAST_SIDE:
-        raise ValueError(f"defects are drawn into images of at least {_LEAST_SIDE} pixels a side")
+    if min(pixels.shape[:2]) < LEAST_SIDE:
+        raise ValueError(f"defects are drawn into images of at least {LEAST_SIDE} pixels a side")
     drawn, where = KINDS[kind](pixels, rng)
     alpha = (strength * where)[..., None]
     mixed = (1 - alpha) * pixels + alpha * drawn

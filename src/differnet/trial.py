@@ -54,7 +54,8 @@ def with_length(
         progress("finding out how far to train", done, total)
 
     train.fit(flow, source, training, on_epoch=on_epoch, noise=settings.noise, noise_seed=seed)
-    length, best = max(seen, key=lambda one: float(one[1].mean()))  # the first of equals
+    looks = seen if flow.whitening is not None else seen[1:] or seen  # random weights are no detector
+    length, best = max(looks, key=lambda one: float(one[1].mean()))  # the first of equals
     gain = best - seen[0][1]
     quantile = -NormalDist().inv_cdf(_CHANCE / _LOOKS)  # Bonferroni's, for the best of the looks
     certain = quantile * standard_error(gain)

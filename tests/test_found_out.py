@@ -1,0 +1,118 @@
+"""What is found out from good images and asked for later must not be lost or contradict itself."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+
+from conftest import TINY
+from differnet import DifferNet, choice, config, evidence, record, synthetic, trial
+from differnet.errors import DifferNetWarning, ModelFileError
+from differnet.features import silent
+from differnet.reading import reading
+
+PARTS = [np.random.default_rng(index).integers(0, 256, (48, 48, 3), dtype=np.uint8) for index in range(40)]
+
+
+@pytest.mark.parametrize("tiles", [1, 6, 8])
+def test_cutting_into_tiles_leaves_enough_images_to_find_out_the_rotation(tiles, monkeypatch):
+    seen = []
+
+    class Looked(Exception):
+        pass
+
+    def look(self, read):
+        seen.append((len(self.fitted), len(self.held)))
+        raise Looked
+
+    monkeypatch.setattr(choice.Tables, "told_apart", look)
+    settings = config.resolve("fast", {"tiles": tiles})
+    with pytest.raises(Looked):
+        choice.choose(settings, (80, 112, 192), None, range(1000), None, 0, silent)
+    assert seen[0][1] >= choice.FEWEST_HELD
+
+
+def test_random_weights_are_never_left_untrained():
+    quick = config.resolve("fast", {"rotation": "none", "start": "random", "noise": 0.0})
+    assert config.follow_rotation(quick).training.length == 1.0
+    assert config.follow_rotation(config.resolve("fast", {"rotation": "none"})).training.length == 0.0
+
+
+def test_a_trial_of_random_weights_does_not_stop_before_training():
+    settings = config.resolve(
+        "default",
+        {"rotation": "none", "read_stages": "all", "pooling": "whole", "grid": 1, "stages": [5]}
+        | {
+            "start": "random",
+            "noise": 0.0,
+            "blocks": 1,
+            "hidden": 4,
+            "depth": 1,
+            "epochs": 2,
+            "min_steps": 0,
+        },
+    )
+    rows = torch.randn(20, 2, 4, generator=torch.Generator().manual_seed(0))
+    tests = torch.cat([rows[:8, :1], 100 + rows[:8, :1]], dim=1)[:, :, None]  # told by any weights
+    shown = evidence.Evidence(list(range(20)), rows, tests, False)
+    found = choice.Choice("none", (5,), "whole", {}, (), 20, 8)
+    read = reading((4,), sizes=1, grid=1, stages=(0,), pooling="whole")
+    assert trial.with_length(found, shown, settings, read, 0, silent).length > 0
+
+
+def test_a_sibling_with_another_start_asks_anew_how_far_to_train():
+    detector = DifferNet("fast", weights="random", **TINY | {"rotation": "none", "start": "gaussian"})
+    detector.config = config.resolve(detector.config, {"length": 0.0})
+    other = detector.sibling(start="random", noise=0.0)
+    assert other.config.training.length != 0.0
+
+
+def test_what_calibrate_asked_for_holds_for_the_next_fit():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DifferNetWarning)
+        detector = DifferNet(weights="random", **TINY)
+        detector.prepare(PARTS[:20])
+        detector.fit(PARTS[:20], scale_maps=False)
+        detector.calibrate(PARTS[20:], rate=0.2, confidence=None, views=2)
+        assert (detector.config.decision.rate, detector.config.views.score_views) == (0.2, 2)
+        detector.fit(PARTS[:20], scale_maps=False)
+    assert (detector.config.decision.rate, detector.config.views.score_views) == (0.2, 2)
+    assert detector.model.config.decision.rate == 0.2
+
+
+@pytest.mark.parametrize("groups", [["a", "a", "b"], [1, 1, 2]])
+def test_groups_in_an_array_are_those_of_a_list(groups):
+    made = [record._sources(["x"], [], some).groups for some in (groups, np.array(groups))]
+    assert made[0] == made[1]
+    assert record._sources(["x"], [], None).groups == ()
+
+
+@pytest.mark.parametrize("shape", [(11, 224, 3), (224, 5, 3), (1, 1, 3)])
+@pytest.mark.parametrize("kind", synthetic.KINDS)
+def test_defects_are_drawn_into_thin_parts_too(shape, kind):
+    pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    drawn = evidence._with_defect(pixels, kind, np.random.default_rng(1))
+    assert drawn.shape == shape
+    assert drawn.dtype == np.uint8
+
+
+def test_what_is_wide_enough_is_drawn_into_as_it_is():
+    drawn, pixels = [], PARTS[0]
+    for rng in (np.random.default_rng(1), np.random.default_rng(1)):
+        drawn.append(
+            evidence._with_defect(pixels, "spot", rng)
+            if not drawn
+            else synthetic.draw(pixels, "spot", rng.uniform(0.3, 1), rng)[0]
+        )
+    assert np.array_equal(*drawn)
+
+
+def test_a_foreign_checkpoint_is_not_called_damaged(tmp_path):
+    file = tmp_path / "choice.json"
+    choice.keep_choice(file, "one", choice.Choice("none", (5,), "whole", {}, (), 20, 8))
+    with pytest.raises(ModelFileError, match="other images or settings") as raised:
+        choice.kept_choice(file, "another")
+    assert "damaged" not in str(raised.value)
