@@ -336,6 +336,7 @@ def test_names():
     stamp = Stamp("a", 1, 2, 3, 4, "x")
     assert stamp == Stamp("a", 1, 2, 3, 4, "y")
     assert without_password("https://u:p@h/x?a=b@c") == "https://h/x?a=b@c"
+    assert without_password("rtsp://admin:P@ssw0rd@10.0.0.7/stream") == "rtsp://10.0.0.7/stream"
 
 
 def test_sources_are_told_apart(tmp_path):

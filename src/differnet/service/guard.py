@@ -109,7 +109,7 @@ class Guard:
 
     def _counted(self, scope: Scope, receive: Receive) -> Receive:
         """Return a ``receive`` that gives up on bodies that are too large or take too long."""
-        most = self.limits.body_bytes if "/inspect" in scope["path"] else _SMALL
+        most = self.limits.body_bytes if scope["path"].endswith(("/inspect", "/inspect-batch")) else _SMALL
         deadline, seen, ended = time.monotonic() + self.limits.timeout, 0, False
         length = Headers(scope=scope).get("content-length", "0")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,6 +13,7 @@ from differnet.service.inspection import Inspection
 from differnet.whole import write_whole
 
 _FRESH = 3600  # seconds for which a file may lack its row: it is written before that
+_OURS = re.compile(r"\d{4}-\d\d-\d\d/\.?[0-9a-f]{32}\..+")  # day/id.suffix, and hidden while it is written
 _KINDS = (
     (b"\x89PNG", ".png"),
     (b"\xff\xd8\xff", ".jpg"),
@@ -64,14 +66,17 @@ class Kept:
                 continue  # it is not empty
 
     def old_files(self) -> Iterator[str]:
-        """Yield the files that are old enough to have their row, or to have none for ever."""
+        """Yield the files of ours that are old enough to have their row, or to have none for ever; no other files."""
         for path in self.folder.glob("*/*"):
+            name = path.relative_to(self.folder).as_posix()
+            if not _OURS.fullmatch(name):
+                continue
             try:
                 age = time.time() - path.stat().st_mtime
             except FileNotFoundError:
                 continue
             if age > _FRESH:
-                yield path.relative_to(self.folder).as_posix()
+                yield name
 
 
 def suffix_of(content: bytes) -> str:

@@ -30,7 +30,7 @@ from differnet.pixels import Pixels
 Kind = Literal["folder", "video", "camera"]
 Tell = Callable[[str, str], None]  # what happened ("reconnect", ...), and that in words
 _URL = re.compile(r"(rtsps?|https?|rtmps?|udp|tcp)://", re.IGNORECASE)
-_PASSWORD = re.compile(r"(?<=//)[^/@]*@")
+_PASSWORD = re.compile(r"(?<=//)[^/]*@")  # up to the last @: a password may have one
 _LONGEST = 600  # characters of a name in a key; a digest takes the place of longer ones
 _CHUNK = 2**20
 
