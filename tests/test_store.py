@@ -219,6 +219,13 @@ def test_files_without_a_row_go_when_they_are_old(store, tmp_path):
     assert {f"{2:032x}.png", "holiday.jpg"} < left  # what the record did not write is not its to remove
 
 
+def test_a_disk_that_takes_no_images_is_a_record_that_cannot_be_written(store, tmp_path):
+    (tmp_path / "images").write_bytes(b"a file in the way")
+    with pytest.raises(StoreError, match="could not be kept"):
+        kept(store, 1)
+    assert store.list() == []
+
+
 def test_good_images_are_those_that_were_confirmed_each_once(store):
     rows = [kept(store, number) for number in (1, 2, 3)] + [kept(store, 9, image_digest=f"{1:064}")]
     for row in rows[:2] + rows[3:]:

@@ -27,7 +27,7 @@ from sqlalchemy import (
     update,
 )
 
-from differnet.errors import ConfigError, DuplicateError
+from differnet.errors import ConfigError, DuplicateError, StoreError
 from differnet.service import database
 from differnet.service.inspection import JUDGEMENTS, Inspection, Judgement, Operator, Rates, now
 from differnet.service.kept import Kept
@@ -81,8 +81,14 @@ class Store:
     def keep(
         self, inspection: Inspection, image: bytes | None = None, heat_map: bytes | None = None
     ) -> Inspection:
-        """Write an image as it was received and its map (PNG) to disk; return the inspection that names them."""
-        return self.kept.write(inspection, image, heat_map)
+        """Write an image as it was received and its map (PNG) to disk; return the inspection that names them.
+
+        Raises :class:`StoreError` where the disk does not take them, as it does for a row that cannot be written.
+        """
+        try:
+            return self.kept.write(inspection, image, heat_map)
+        except OSError as error:
+            raise StoreError(f"the image could not be kept: {error}") from error
 
     def add(self, inspection: Inspection, along: Along | None = None) -> Inspection:
         """Record an inspection and return it with its number; it is on disk when this returns.
