@@ -100,14 +100,19 @@ def test_defects_are_drawn_into_thin_parts_too(shape, kind):
 
 
 def test_what_is_wide_enough_is_drawn_into_as_it_is():
-    drawn, pixels = [], PARTS[0]
-    for rng in (np.random.default_rng(1), np.random.default_rng(1)):
-        drawn.append(
-            evidence._with_defect(pixels, "spot", rng)
-            if not drawn
-            else synthetic.draw(pixels, "spot", rng.uniform(0.3, 1), rng)[0]
-        )
-    assert np.array_equal(*drawn)
+    drawn = evidence._with_defect(PARTS[0], "spot", np.random.default_rng(1))
+    rng = np.random.default_rng(1)
+    assert np.array_equal(drawn, synthetic.draw(PARTS[0], "spot", rng.uniform(0.3, 1), rng)[0])
+
+
+def test_a_detector_is_fitted_to_thin_parts_without_a_word_about_arrays():
+    strips = [np.tile(part[top : top + 8], (1, 20, 1)) for part in PARTS for top in (0, 16)]
+    open_ = {"rotation": "none", "start": "gaussian", "length": "auto", "frame": "pad", "epochs": 2}
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        detector = DifferNet("default", weights="random", **TINY | open_).fit(strips, scale_maps=False)
+    assert detector.model.choice.trained
+    assert all(issubclass(one.category, DifferNetWarning) for one in said), [str(one.message) for one in said]
 
 
 def test_a_foreign_checkpoint_is_not_called_damaged(tmp_path):

@@ -67,9 +67,13 @@ def _with_defect(pixels: Pixels, kind: str, rng: np.random.Generator) -> Pixels:
     """Draw a defect of some strength; what is too thin for that is widened before and made thin again."""
     height, width = pixels.shape[:2]
     room = max(width, synthetic.LEAST_SIDE), max(height, synthetic.LEAST_SIDE)
-    wide = pixels if room == (width, height) else np.asarray(Image.fromarray(pixels).resize(room))
-    drawn = synthetic.draw(wide, kind, rng.uniform(_LEAST_STRENGTH, 1), rng)[0]
-    return drawn if room == (width, height) else np.asarray(Image.fromarray(drawn).resize((width, height)))
+    drawn = synthetic.draw(_resized(pixels, room), kind, rng.uniform(_LEAST_STRENGTH, 1), rng)[0]
+    return _resized(drawn, (width, height))
+
+
+def _resized(pixels: Pixels, size: tuple[int, int]) -> Pixels:
+    """Return a copy that is so wide and high."""
+    return np.array(Image.fromarray(pixels).resize(size))
 
 
 @dataclass(frozen=True)
