@@ -59,7 +59,6 @@ def _common(
         use_threads(threads)
 
 
-@app.command()
 def fit(
     good: Annotated[Path, typer.Argument(help="Folder of good images.")],
     model: Annotated[Path, typer.Option("--out", "-o", help="Model file to write.")],
@@ -116,10 +115,6 @@ def fit(
         tell_fit(detector, model, json)
 
 
-app.command()(score)
-
-
-@app.command()
 def quantize(
     model: Annotated[Path, typer.Argument(help="Model file that was fitted in floats.")],
     good: Annotated[Path, typer.Argument(help="Folder of good images that it was not fitted to.")],
@@ -146,7 +141,6 @@ def quantize(
             out.print(f"Passed: {gate}.\nModel file: {target}", markup=False)
 
 
-@app.command()
 def evaluate(
     data: Annotated[
         Path, typer.Argument(help="Data set: a folder, a table (.csv, .parquet), or elpv for the package.")
@@ -184,7 +178,7 @@ def evaluate(
         for table in tables:
             err.print(repr(table))
         with fleet.manned(engine, address, device) as crew:
-            for result, panels in fleet.evaluations(crew, tables, asked, tell_run):
+            for result, panels in fleet.evaluations(crew, tables, asked, tell_run, bars):
                 files = evaluation_files.Files(directory, result.dataset, len(tables) > 1)
                 files.take(panels)
                 documents.append(files.finish(result))
@@ -196,12 +190,6 @@ def evaluate(
             out.print(f"Look at {directory}")
 
 
-app.command()(fit_many)
-app.command()(reproduce)
-app.command()(compare)
-
-
-@app.command()
 def demo(
     directory: Annotated[
         Path, typer.Option("--out", "-o", help="Folder for data, model and pictures.")
@@ -221,7 +209,6 @@ def demo(
             tell_demo(document)
 
 
-@app.command()
 def info(
     model: options.Model,
     json: options.Json = False,
@@ -237,6 +224,15 @@ def info(
         tell_model(summary)
 
 
+app.command()(fit)
+app.command()(score)
+app.command()(quantize)
+app.command()(evaluate)
+app.command()(fit_many)
+app.command()(reproduce)
+app.command()(compare)
+app.command()(demo)
+app.command()(info)
 app.command()(deciding.calibrate)
 app.command()(deciding.report)
 app.command()(export)

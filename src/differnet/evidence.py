@@ -204,7 +204,7 @@ _QUARTERS = ("turned by 90", "turned by 270")
 
 
 def _auroc(good: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> float:
-    from differnet.metrics import auroc
+    from sklearn.metrics import roc_auc_score
 
     labels = np.repeat([False, True], [len(good), len(other)])
-    return auroc(np.concatenate((good, other)), labels)
+    return float(roc_auc_score(labels, np.concatenate((good, other))))

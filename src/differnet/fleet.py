@@ -7,7 +7,7 @@ to, under the same path.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,11 +15,10 @@ from typing import Any, TypeVar
 import numpy as np
 
 from differnet import config, reproduction, threads
-from differnet.console import bars
 from differnet.datasets import Dataset
 from differnet.evaluate import Evaluation, Run, evaluate
 from differnet.evaluation_files import Files
-from differnet.features import silent
+from differnet.features import Progress, silent
 from differnet.pictures import Panel
 from differnet.plans import Plan
 from differnet.reports import Order, Report
@@ -28,6 +27,7 @@ from differnet.reproduction import Cell, Lab
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 Panels = dict[str, list[Panel]]
+Bars = Callable[[], AbstractContextManager[Progress]]
 
 
 @dataclass(frozen=True)
@@ -76,9 +76,9 @@ class Asked:
 
 
 def evaluations(
-    crew: Crew, tables: Sequence[Dataset], asked: Asked, on_run: Callable[[Run], None]
+    crew: Crew, tables: Sequence[Dataset], asked: Asked, on_run: Callable[[Run], None], bars: Bars
 ) -> Iterator[tuple[Evaluation, Panels]]:
-    """Yield the evaluation of every data set, in order, with the pictures of its first seed."""
+    """Yield the evaluation of every data set, in order, with the pictures of its first seed; ``bars`` show progress."""
     if crew.ray is None:
         for data in tables:
             with bars() as progress:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from differnet import __version__
-from differnet.console import bars, err, out, print_json
+from differnet.console import err, out, print_json
 from differnet.errors import NotFittedError
 
 if TYPE_CHECKING:
+    from differnet.features import Progress
     from differnet.parts import Counts
 
 
@@ -35,8 +37,10 @@ class Order:
     fail_on_defect: bool
 
 
-def score_on_ray(order: Order, json: bool) -> Counts:
-    """Judge all inputs into parts, tell what came of it, and return the counts."""
+def score_on_ray(
+    order: Order, bars: Callable[[], AbstractContextManager[Progress]]
+) -> tuple[Counts, float | None]:
+    """Judge all inputs into parts; return what came of it, and the threshold. ``bars`` show progress."""
     from differnet import artifact, cluster, inventory
     from differnet.judging import Parcel
     from differnet.verdict import threshold_for
@@ -61,12 +65,11 @@ def score_on_ray(order: Order, json: bool) -> Counts:
         task = cluster.Task(ray.put(parcel), order.views, crew, side, model.config.views)
         with bars() as progress:
             cluster.score(ray, run, task, progress)
-    counts = run.counts()
-    _tell(order, counts, theta, json)
-    return counts
+    return run.counts(), theta
 
 
-def _tell(order: Order, counts: Counts, theta: float | None, json: bool) -> None:
+def tell_counts(order: Order, counts: Counts, theta: float | None, json: bool) -> None:
+    """Say how many images were judged and where their rows are."""
     if json:
         document = {
             "model": str(order.model),

@@ -184,10 +184,11 @@ def _score_on_ray(place: str, json: bool, *where: Any) -> None:
         raise typer.BadParameter("--engine ray writes Parquet: name a folder or URI with --out")
     with guarded():
         from differnet.places import fetched
-        from differnet.scale_command import Order, score_on_ray
+        from differnet.scale_command import Order, score_on_ray, tell_counts
 
         order = Order(fetched(place), inputs, target, *rest)
-        counts = score_on_ray(order, json)
+        counts, theta = score_on_ray(order, bars)
+        tell_counts(order, counts, theta, json)
     if counts.skipped:
         raise typer.Exit(3)
     if order.fail_on_defect and counts.flagged:

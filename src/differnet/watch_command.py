@@ -12,38 +12,61 @@ from typing import Any
 
 import typer
 
-from differnet import watch_options as options
 from differnet.console import guarded
 from differnet.errors import MissingExtraError
 from differnet.options import count_of
+from differnet.watch_options import (
+    Drift,
+    Every,
+    Images,
+    Json,
+    KeepImages,
+    Label,
+    Maps,
+    MaxAgeDays,
+    MaxBytes,
+    Model,
+    Mqtt,
+    Name,
+    Once,
+    OnlyNew,
+    Patience,
+    Resend,
+    Settle,
+    Source,
+    Store,
+    Views,
+    Webhook,
+    WebhookKey,
+)
 from differnet.watch_telling import Telling
 
 _DRAIN = {True: 60.0, False: 5.0}  # seconds for what waits to be told, at the end: with --once, without
 
 
 def watch(
-    source: options.Source,
-    model: options.Model,
-    name: options.Name = None,
-    label: options.Label = None,
-    store: options.Store = "sqlite:///differnet.sqlite3",
-    every: options.Every = 1,
-    views: options.Views = None,
-    maps: options.Maps = "none",
-    keep_images: options.KeepImages = "none",
-    images: options.Images = None,
-    max_age_days: options.MaxAgeDays = None,
-    max_bytes: options.MaxBytes = None,
-    webhook: options.Webhook = None,
-    webhook_key: options.WebhookKey = None,
-    mqtt: options.Mqtt = None,
-    resend: options.Resend = False,
-    once: options.Once = False,
-    only_new: options.OnlyNew = False,
-    settle: options.Settle = 1.0,
-    patience: options.Patience = 10.0,
-    drift: options.Drift = True,
-    json: options.Json = False,
+    source: Source,
+    model: Model,
+    name: Name = None,
+    label: Label = None,
+    store: Store = "sqlite:///differnet.sqlite3",
+    every: Every = 1,
+    views: Views = None,
+    maps: Maps = "none",
+    keep_images: KeepImages = "none",
+    images: Images = None,
+    max_age_days: MaxAgeDays = None,
+    max_bytes: MaxBytes = None,
+    webhook: Webhook = None,
+    webhook_key: WebhookKey = None,
+    mqtt: Mqtt = None,
+    resend: Resend = False,
+    once: Once = False,
+    only_new: OnlyNew = False,
+    settle: Settle = 1.0,
+    patience: Patience = 10.0,
+    drift: Drift = True,
+    json: Json = False,
 ) -> None:
     """Judge each image that arrives in a folder, a video or from a camera, once; Ctrl-C finishes the one in hand.
 
