@@ -29,10 +29,11 @@ from typing import Any
 
 import numpy as np
 
-from differnet import DifferNet, config, datasets, demo
+from differnet import DifferNet, datasets, demo
 from differnet.artifact import versions
 from differnet.baselines.catalogue import create
 from differnet.baselines.method import Method
+from differnet.config import presets
 from differnet.datasets import Dataset
 from differnet.heap import keep_large_tables_apart
 from differnet.metrics import auroc
@@ -42,7 +43,7 @@ SHOTS = 16
 FEW_ON = ("mtd", "mono")
 WANTED = {"mtd": 0.990, "mono": 0.955, "poly": 0.900} | dict.fromkeys(demo.TEXTURES, 0.99)
 WANTED_FEW = {"mtd": 0.82, "mono": 0.905}
-PAPERS_READING = config.resolve(
+PAPERS_READING = presets.resolve(
     "default",
     {
         "stages": [5],
@@ -73,7 +74,7 @@ def depends_on(dataset: Dataset, method: str) -> dict[str, str]:
     """Say what a figure depends on besides seed and shots, the sources of the package and of this file included."""
     sources = [Path(__file__), *sorted(Path(datasets.__file__).parent.rglob("*.py"))]
     code = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
-    settings = PAPERS_READING if method in ("Mahalanobis", "1-NN") else config.resolve("default")
+    settings = PAPERS_READING if method in ("Mahalanobis", "1-NN") else presets.resolve("default")
     chosen = hashlib.sha256(repr(settings).encode()).hexdigest()[:16]
     known = versions() | {name: metadata.version(name) for name in ("scikit-learn", "anomalib")}
     made = ", ".join(f"{name} {version}" for name, version in known.items())

@@ -21,10 +21,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from differnet import DifferNet, config, datasets, gaussian, train
+from differnet import DifferNet, datasets, gaussian, train
 from differnet.bank import describe_all
 from differnet.calibrate import hold_out
 from differnet.choice import MOST_HELD
+from differnet.config import presets
 from differnet.evidence import Tables, judge
 from differnet.features import silent
 from differnet.flow import Flow
@@ -75,7 +76,7 @@ def main() -> None:
     features = described(dataset, options.work)
     done: dict[str, Any] = {}
     for changes in [{}, *(change for group in VARIANTS.values() for change in group)]:
-        settings = config.resolve("default", BASE | changes)
+        settings = presets.resolve("default", BASE | changes)
         name = json.dumps(config_key(settings))
         file = options.work / f"{zlib.crc32(name.encode())}.json"
         if not file.exists():
@@ -84,7 +85,7 @@ def main() -> None:
         print(changes, done[name]["epochs"][-1], flush=True)
     groups = {
         title: [
-            (change, done[json.dumps(config_key(config.resolve("default", BASE | change)))])
+            (change, done[json.dumps(config_key(presets.resolve("default", BASE | change)))])
             for change in changes
         ]
         for title, changes in VARIANTS.items()
@@ -92,7 +93,7 @@ def main() -> None:
     write_curves(options.out, groups, machine())
 
 
-def config_key(settings: config.Config) -> dict[str, Any]:
+def config_key(settings: presets.Config) -> dict[str, Any]:
     """Return what a run depends on."""
     plain = settings.to_dict()
     return {"flow": plain["flow"], "training": plain["training"], "views": plain["views"]["train_views"]}
@@ -116,7 +117,7 @@ def described(dataset: datasets.Dataset, work: Path) -> tuple[Tensor, Tensor, Te
 
 
 def one_run(
-    settings: config.Config, bank: Tensor, test: Tensor, drawn: Tensor, labels: np.ndarray
+    settings: presets.Config, bank: Tensor, test: Tensor, drawn: Tensor, labels: np.ndarray
 ) -> dict[str, Any]:
     """Fit one flow; the time of looking at it between epochs does not count."""
     fitted, held = hold_out(range(len(bank)), 0.2, SEED)

@@ -27,8 +27,9 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from curves import BASE, CHANNELS
-from differnet import DifferNet, config, datasets, gaussian, train
+from differnet import DifferNet, datasets, gaussian, train
 from differnet.bank import describe_all
+from differnet.config import presets
 from differnet.datasets import Dataset
 from differnet.features import silent
 from differnet.flow import CouplingBlock, Flow
@@ -152,7 +153,7 @@ def described(dataset: Dataset, file: Path) -> Features:
 
 def one_run(features: Features, count: int | None, variant: Variant, seed: int) -> dict[str, Any]:
     """Fit one flow to ``count`` images that ``seed`` draws, and score the test images."""
-    settings = config.resolve("default", BASE | dict(variant.changes))
+    settings = presets.resolve("default", BASE | dict(variant.changes))
     read = settled_reading(settings, CHANNELS)
     chosen = np.sort(np.random.default_rng(seed).permutation(len(features.bank))[:count])
     rows = features.bank[chosen, : settings.views.count_to_fit].flatten(0, 1)

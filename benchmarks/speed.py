@@ -24,7 +24,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from differnet import DifferNet, config, datasets
+from differnet import DifferNet, datasets
+from differnet.config import presets
 from differnet.features import describer_of_module
 from differnet.metrics import auroc
 from differnet.scorer import Scorer, scoring_views
@@ -131,7 +132,7 @@ class Bench:
             self._round("turned", repeat, literal, ways)
 
     def _described(self, detector: DifferNet, count: int) -> Iterator[Tensor]:
-        views = config.resolve(detector.config, {"score_rotations": "random"}).views
+        views = presets.resolve(detector.config, {"score_rotations": "random"}).views
         return detector.describer.stream(self.test, scoring_views(views, detector.seed, count))
 
     def fit_rounds(self, repeats: int, peer_repeats: int) -> None:
@@ -165,7 +166,7 @@ class Bench:
         return {"seconds": (time.perf_counter() - started) / count}
 
     def _scorer(self, detector: DifferNet, runtime: str) -> Scorer:
-        settings = config.resolve(detector.config, {"runtime": runtime, "precision": "f32"})
+        settings = presets.resolve(detector.config, {"runtime": runtime, "precision": "f32"})
         return Scorer(
             detector.model.flow,
             detector.model.reading,

@@ -12,7 +12,7 @@ from scipy.special import digamma
 from sklearn.covariance import LedoitWolf
 
 from conftest import TINY, defective_image, good_image
-from differnet import DifferNet, config
+from differnet import DifferNet
 from differnet.baselines import classical, geotrans, peer_flows, peers
 from differnet.baselines.adgan import AdGan
 from differnet.baselines.catalogue import METHODS, create
@@ -22,10 +22,11 @@ from differnet.baselines.geotrans import GeoTrans
 from differnet.baselines.method import Localizer
 from differnet.baselines.ours import Ours
 from differnet.baselines.pixels import decoder, encoder, read
+from differnet.config import presets
 from differnet.errors import ConfigError, MissingExtraError, NotFittedError, WeightsError
 from differnet.metrics import PixelAuroc, auroc
 
-QUICK = config.resolve("default", TINY)
+QUICK = presets.resolve("default", TINY)
 ON_FEATURES = [Ours, classical.OneClassSvm, classical.NearestNeighbour, classical.Mahalanobis]
 SMALL = {"side": 16, "epochs": 1, "batch": 24}
 ON_PIXELS = {
@@ -266,7 +267,7 @@ def test_ours_holds_no_image_out_and_knows_the_groups(good, monkeypatch):
 
     seen = []
     monkeypatch.setattr(DifferNet, "fit", fit)
-    folded = config.resolve(QUICK, {"holdout": 0.0, "folds": 3})
+    folded = presets.resolve(QUICK, {"holdout": 0.0, "folds": 3})
     Ours(folded, "random").fit(good[:4], 0, groups=["a", "a", "b", "b"])
     assert seen == [(0.0, 0, ["a", "a", "b", "b"])]
 

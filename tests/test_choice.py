@@ -10,7 +10,8 @@ import torch
 
 import differnet
 from conftest import TINY
-from differnet import DifferNet, artifact, choice, config, storage
+from differnet import DifferNet, artifact, choice, storage
+from differnet.config import sections
 from differnet.errors import ConfigError, DifferNetWarning, ModelFileError, NotFittedError
 
 OPEN = TINY | {
@@ -80,7 +81,7 @@ def test_candidates_are_judged_and_the_best_is_taken(aligned):
     assert scores[0] > 0.5
     best = found.candidates[0]
     assert (best.read_stages, best.pooling) == (found.read_stages, found.pooling)
-    assert aligned.config.reading == config.Reading(found.read_stages, found.pooling)
+    assert aligned.config.reading == sections.Reading(found.read_stages, found.pooling)
 
 
 def test_it_travels_in_the_model_file_and_is_told(aligned, tmp_path):

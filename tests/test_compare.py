@@ -19,16 +19,17 @@ from typer.testing import CliRunner
 
 from conftest import TINY, good_image
 from differnet import compare as module
-from differnet import comparison_table, config, datasets
+from differnet import comparison_table, datasets
 from differnet.baselines import catalogue
 from differnet.baselines.dsebm import Dsebm
 from differnet.cli import app
 from differnet.compare import compare
+from differnet.config import presets
 from differnet.errors import ConfigError, DifferNetWarning, ImageError, LayoutError
 from differnet.stopwatch import Stopwatch
 
 RUN = CliRunner()
-QUICK = config.resolve("default", TINY)
+QUICK = presets.resolve("default", TINY)
 NAMES = ["differnet", "mahalanobis", "1nn", "ocsvm", "dsebm"]
 
 
@@ -257,7 +258,7 @@ def test_other_images_or_settings_are_measured_anew(tables, tmp_path, mvtec_root
     samples = (datasets.Sample(path, "train"), *tables[0].samples[1:])
     _, how = measured([datasets.Dataset("stripes", samples)], ["dsebm"], tmp_path, seeds=[0])
     assert how == ["measured"]
-    other = config.resolve(QUICK, {"hidden": 16})
+    other = presets.resolve(QUICK, {"hidden": 16})
     compare(tables, ["mahalanobis"], [0], None, tmp_path, QUICK, "random")
     told = []
     compare(
@@ -311,7 +312,7 @@ def test_what_cannot_work_is_refused_before_anything_is_measured(tables, tmp_pat
 
 
 def test_the_command_prints_and_writes_one_table(mvtec_root, tmp_path, monkeypatch):
-    monkeypatch.setattr(config, "PRESETS", {"default": QUICK})
+    monkeypatch.setattr(presets, "PRESETS", {"default": QUICK})
     options = [
         "--methods",
         "mahalanobis, dsebm",

@@ -7,12 +7,12 @@ import json
 
 import pytest
 
-from differnet import config
+from differnet.config import presets
 from differnet.errors import ConfigError
 
 
 def test_the_paper_preset_is_the_papers_every_setting():
-    c = config.resolve("paper")
+    c = presets.resolve("paper")
     assert (c.backbone.backbone, c.backbone.sizes) == ("alexnet", (448, 224, 112))
     assert (c.flow.blocks, c.flow.depth, c.flow.hidden, c.flow.clamp) == (8, 3, 2048, 3.0)
     t = c.training
@@ -33,16 +33,16 @@ def test_the_paper_preset_is_the_papers_every_setting():
 def test_leaf_names_are_unique():
     leaves = [
         leaf.name
-        for section in dataclasses.fields(config.Config)
-        for leaf in dataclasses.fields(getattr(config.DEFAULT, section.name))
+        for section in dataclasses.fields(presets.Config)
+        for leaf in dataclasses.fields(getattr(presets.DEFAULT, section.name))
     ]
-    assert len(leaves) == len(set(leaves)) == len(config.names())
+    assert len(leaves) == len(set(leaves)) == len(presets.names())
 
 
-@pytest.mark.parametrize("preset", sorted(config.PRESETS))
+@pytest.mark.parametrize("preset", sorted(presets.PRESETS))
 def test_json_both_ways(preset):
-    c = config.resolve(preset)
-    assert config.Config.from_dict(json.loads(json.dumps(c.to_dict()))) == c
+    c = presets.resolve(preset)
+    assert presets.Config.from_dict(json.loads(json.dumps(c.to_dict()))) == c
 
 
 OTHER = {
@@ -59,9 +59,9 @@ OTHER = {
 
 
 @pytest.mark.parametrize("preset", ["default", "paper"])
-@pytest.mark.parametrize("name", list(config.names()))
+@pytest.mark.parametrize("name", list(presets.names()))
 def test_every_setting_can_be_replaced_one_by_one(name, preset):
-    base, section = config.resolve(preset), config.names()[name]
+    base, section = presets.resolve(preset), presets.names()[name]
     before = getattr(getattr(base, section), name)
     swapped = {"constant": "one-cycle", "auto": "all", "all": "auto", "whole": "auto", "gaussian": "random"}
     other = {"fresh_views": not before, "schedule": swapped.get(before, "constant")} | OTHER
@@ -69,11 +69,11 @@ def test_every_setting_can_be_replaced_one_by_one(name, preset):
     if name == "start":  # noise goes with one start alone
         other["start"] = swapped.get(before, "gaussian")
     if name == "noise":
-        base = config.resolve(base, {"start": "gaussian"})
+        base = presets.resolve(base, {"start": "gaussian"})
     for key in (name, f"{section}.{name}"):
-        changed = config.resolve(base, {key: other[name]})
+        changed = presets.resolve(base, {key: other[name]})
         assert getattr(getattr(changed, section), name) == other[name] != before
-        assert config.resolve(changed, {key: before}) == base  # and nothing else moved
+        assert presets.resolve(changed, {key: before}) == base  # and nothing else moved
 
 
 @pytest.mark.parametrize(
@@ -91,27 +91,29 @@ def test_every_setting_can_be_replaced_one_by_one(name, preset):
 )
 def test_what_does_not_fit_is_explained(overrides, message):
     with pytest.raises(ConfigError, match=message):
-        config.resolve("default", overrides)
+        presets.resolve("default", overrides)
 
 
 def test_unknown_presets_and_fields():
     with pytest.raises(ConfigError, match="did you mean 'paper'"):
-        config.resolve("papre")
+        presets.resolve("papre")
     with pytest.raises(ConfigError, match="views.score_vews.*did you mean 'score_views'"):
-        config.Config.from_dict({"views": {"score_vews": 3}})
+        presets.Config.from_dict({"views": {"score_vews": 3}})
     with pytest.raises(ConfigError, match="NAME=VALUE"):
-        config.parse_assignments(["epochs"])
+        presets.parse_assignments(["epochs"])
 
 
 def test_settings_are_frozen_and_equal_by_value():
-    assert config.resolve("default") == config.resolve("default", {"epochs": config.DEFAULT.training.epochs})
-    assert config.resolve("default") != config.resolve("default", {"epochs": 3})
+    assert presets.resolve("default") == presets.resolve(
+        "default", {"epochs": presets.DEFAULT.training.epochs}
+    )
+    assert presets.resolve("default") != presets.resolve("default", {"epochs": 3})
     with pytest.raises(dataclasses.FrozenInstanceError):
-        config.DEFAULT.flow.hidden = 3
+        presets.DEFAULT.flow.hidden = 3
 
 
 def test_noise_goes_with_views_that_do_not_turn():
-    assert config.resolve("default", {"rotation": "none"}).noise == config.AUTO_NOISE
-    assert config.resolve("default", {"rotation": "full"}).noise == 0
-    assert config.resolve("default", {"rotation": "full", "noise": 0.2}).noise == 0.2
-    assert config.resolve("paper").noise == 0
+    assert presets.resolve("default", {"rotation": "none"}).noise == presets.AUTO_NOISE
+    assert presets.resolve("default", {"rotation": "full"}).noise == 0
+    assert presets.resolve("default", {"rotation": "full", "noise": 0.2}).noise == 0.2
+    assert presets.resolve("paper").noise == 0

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from conftest import TINY
-from differnet import DifferNet, choice, config, evidence, record, synthetic, trial
+from differnet import DifferNet, choice, evidence, record, synthetic, trial
+from differnet.config import presets
 from differnet.errors import DifferNetWarning, ModelFileError
 from differnet.features import silent
 from differnet.reading import reading
@@ -29,20 +30,20 @@ def test_cutting_into_tiles_leaves_enough_images_to_find_out_the_rotation(tiles,
         raise Looked
 
     monkeypatch.setattr(choice.Tables, "told_apart", look)
-    settings = config.resolve("fast", {"tiles": tiles})
+    settings = presets.resolve("fast", {"tiles": tiles})
     with pytest.raises(Looked):
         choice.choose(settings, (80, 112, 192), None, range(1000), None, 0, silent)
     assert seen[0][1] >= choice.FEWEST_HELD
 
 
 def test_random_weights_are_never_left_untrained():
-    quick = config.resolve("fast", {"rotation": "none", "start": "random", "noise": 0.0})
-    assert config.follow_rotation(quick).training.length == 1.0
-    assert config.follow_rotation(config.resolve("fast", {"rotation": "none"})).training.length == 0.0
+    quick = presets.resolve("fast", {"rotation": "none", "start": "random", "noise": 0.0})
+    assert presets.follow_rotation(quick).training.length == 1.0
+    assert presets.follow_rotation(presets.resolve("fast", {"rotation": "none"})).training.length == 0.0
 
 
 def test_a_trial_of_random_weights_does_not_stop_before_training():
-    settings = config.resolve(
+    settings = presets.resolve(
         "default",
         {"rotation": "none", "read_stages": "all", "pooling": "whole", "grid": 1, "stages": [5]}
         | {
@@ -65,7 +66,7 @@ def test_a_trial_of_random_weights_does_not_stop_before_training():
 
 def test_a_sibling_with_another_start_asks_anew_how_far_to_train():
     detector = DifferNet("fast", weights="random", **TINY | {"rotation": "none", "start": "gaussian"})
-    detector.config = config.resolve(detector.config, {"length": 0.0})
+    detector.config = presets.resolve(detector.config, {"length": 0.0})
     other = detector.sibling(start="random", noise=0.0)
     assert other.config.training.length != 0.0
 

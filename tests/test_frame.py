@@ -13,10 +13,11 @@ from PIL import Image
 
 import differnet
 from conftest import TINY, good_image
-from differnet import DifferNet, config, frame
+from differnet import DifferNet, frame
+from differnet.config import presets
+from differnet.config.sections import Views
 from differnet.errors import ConfigError, DifferNetWarning
 from differnet.reading import reading
-from differnet.settings import Views
 
 RIGHT_HALF = np.zeros((64, 64), np.uint8)
 RIGHT_HALF[:, 32:] = 255
@@ -112,7 +113,7 @@ def test_other_texts_are_no_masks():
         with pytest.raises(ConfigError, match="not a mask"):
             frame.to_square(good_image(0), 16, Views(ignore=text))
     with pytest.raises(ConfigError, match="ignore"):
-        config.resolve("default", {"ignore": "mask.png"})
+        presets.resolve("default", {"ignore": "mask.png"})
 
 
 def test_pieces_come_row_by_row():

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from differnet import config, engines, openvino_runtime
+from differnet import engines, openvino_runtime
+from differnet.anytime import GROUP
 from differnet.backbone import build
+from differnet.config import presets
 from differnet.errors import ModelFileError
 from differnet.openvino_runtime import Graph
-from differnet.torch_runtime import GROUP
 
 EMPTY = '<net name="a" version="11"><layers/></net>'
 
@@ -27,7 +28,7 @@ def test_networks_of_other_kinds_are_read_again(backbone, stage, layer):
     from differnet.quantize import quantize
 
     asked = {"backbone": backbone, "stages": [stage], "sizes": [64], "precision": "int8"}
-    module = build(config.resolve("default", asked).backbone, "random")
+    module = build(presets.resolve("default", asked).backbone, "random")
     noise = torch.Generator().manual_seed(0)
     graph = quantize(
         module, lambda _: 255 * torch.rand(GROUP, 3, 64, 64, generator=noise), 2, lambda done: None

@@ -328,10 +328,10 @@ def test_a_folder_that_cannot_be_written_is_said(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "open", denied)
     monkeypatch.setattr(journal.io, "FileIO", denied)
-    from differnet import storage
+    from differnet.whole import write_whole
 
     with pytest.raises(OSError, match=r"cannot write .*a.txt: Permission denied"):
-        storage.write_whole(tmp_path / "a.txt", b"")
+        write_whole(tmp_path / "a.txt", b"")
     with (
         pytest.raises(OSError, match=r"cannot write .*rows.csv.partial: Permission denied"),
         journal.journal(tmp_path / "rows.csv", MADE, True),
@@ -340,13 +340,13 @@ def test_a_folder_that_cannot_be_written_is_said(tmp_path, monkeypatch):
 
 
 def test_without_nameless_files_it_is_still_whole_or_not_at_all(tmp_path, monkeypatch):
-    from differnet import storage
+    from differnet.whole import write_whole
 
     monkeypatch.delattr(os, "O_TMPFILE", raising=False)
-    storage.write_whole(tmp_path / "a.txt", b"old")
+    write_whole(tmp_path / "a.txt", b"old")
     monkeypatch.setattr(
         Path, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device"))
     )
     with pytest.raises(OSError, match="No space left on device"):
-        storage.write_whole(tmp_path / "a.txt", b"new")
+        write_whole(tmp_path / "a.txt", b"new")
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"old"]

@@ -12,8 +12,9 @@ from torch import nn
 
 import reference
 from conftest import defective_image, good_image
-from differnet import config, localize
+from differnet import localize
 from differnet.backbone import Maps, MultiScale
+from differnet.config import presets
 from differnet.errors import ConfigError
 from differnet.flow import Flow
 from differnet.pictures import overlay
@@ -108,9 +109,9 @@ def test_a_flow_without_a_mean_refuses_to_share_out():
     with pytest.raises(ConfigError, match="pixels"):
         localize.contribution_maps(torch.zeros(1, 3, 12, 12).double(), module, flow, read, 1.0)
     with pytest.raises(ConfigError, match="gradient"):
-        config.resolve("paper", {"gradient": "features"})
-    assert (config.PAPER.gradient, config.PAPER.blur) == ("pixels", 4.0)
-    assert (config.DEFAULT.gradient, config.DEFAULT.blur) == ("features", 12.0)
+        presets.resolve("paper", {"gradient": "features"})
+    assert (presets.PAPER.gradient, presets.PAPER.blur) == ("pixels", 4.0)
+    assert (presets.DEFAULT.gradient, presets.DEFAULT.blur) == ("features", 12.0)
 
 
 def test_heat_is_highest_in_the_defect(detector):

@@ -12,8 +12,9 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from conftest import SMALL, save
-from differnet import DifferNet, config, placement, reproduction, targets
+from differnet import DifferNet, placement, reproduction, targets
 from differnet import plans as plans_module
+from differnet.config import presets
 from differnet.datasets import Dataset, read
 from differnet.errors import DifferNetWarning, ImageError, LayoutError, ModelFileError
 from differnet.plans import Plan
@@ -26,15 +27,15 @@ def test_a_cell_depends_on_all_that_goes_into_it(categories, tmp_path, monkeypat
         return Lab(tmp_path, weights, device, lambda *_: None, lambda *_: None).key(plan)
 
     bottle, screw = read(categories)
-    settings = config.resolve("default", SMALL)
+    settings = presets.resolve("default", SMALL)
     plan = Plan(bottle, settings, 0)
-    auto = Plan(bottle, config.resolve(settings, {"runtime": "auto", "precision": "auto"}), 0)
+    auto = Plan(bottle, presets.resolve(settings, {"runtime": "auto", "precision": "auto"}), 0)
     plans = [
         plan,
         auto,
         Plan(screw, settings, 0),
         Plan(bottle, settings, 1),
-        Plan(bottle, config.resolve(settings, {"epochs": 5}), 0),
+        Plan(bottle, presets.resolve(settings, {"epochs": 5}), 0),
         Plan(bottle, settings, 0, 3),
         Plan(bottle, settings, 0, maps=True),
         Plan(bottle, settings, 0, view_counts=(1,)),
@@ -96,7 +97,7 @@ def test_maps_that_fail_do_not_lose_the_scores_of_a_fit(categories, tmp_path, mo
     told = []
     lab = Lab(tmp_path, "random", "cpu", lambda *_: None, lambda _, was_kept: told.append(was_kept))
     (data,) = read(categories, categories=["bottle"])
-    plan = Plan(data, config.resolve("default", SMALL), 0, maps=True)
+    plan = Plan(data, presets.resolve("default", SMALL), 0, maps=True)
     with monkeypatch.context() as patch:
         patch.setattr(reproduction, "map_of_image", fail)
         with pytest.warns(DifferNetWarning, match="heat maps could not be measured: RuntimeError: no room"):
@@ -126,7 +127,7 @@ def test_masks_that_do_not_fit_are_refused_before_a_fit(categories, tmp_path, mo
             for sample in data.samples
         )
         with pytest.raises(LayoutError, match=message):
-            lab.run(Plan(Dataset("bottle", samples), config.resolve("default", SMALL), 0, maps=True))
+            lab.run(Plan(Dataset("bottle", samples), presets.resolve("default", SMALL), 0, maps=True))
 
 
 def test_masks_without_a_defect_give_no_figures_of_pixels(categories, tmp_path):
@@ -137,7 +138,7 @@ def test_masks_without_a_defect_give_no_figures_of_pixels(categories, tmp_path):
         for sample in data.samples
     )
     lab = Lab(tmp_path / "cells", "random", "cpu", lambda *_: None, lambda *_: None)
-    quick = config.resolve("default", SMALL | {"epochs": 1})
+    quick = presets.resolve("default", SMALL | {"epochs": 1})
     cell = lab.run(Plan(Dataset("bottle", samples), quick, 0, maps=True))
     assert (cell.pixel_auroc, cell.pixel_aupro, cell.pixel_failure) == (None, None, "")
     assert cell.picture.is_file()
@@ -145,7 +146,7 @@ def test_masks_without_a_defect_give_no_figures_of_pixels(categories, tmp_path):
 
 def test_a_damaged_cell_is_named_and_one_of_another_version_refused(categories, tmp_path):
     lab = Lab(tmp_path, "random", "cpu", lambda *_: None, lambda *_: None)
-    plan = Plan(read(categories)[0], config.resolve("default", SMALL), 0)
+    plan = Plan(read(categories)[0], presets.resolve("default", SMALL), 0)
     cell = lab.run(plan)
     again = lab.run(plan)
     assert cell.scores.tolist() == again.scores.tolist()
@@ -165,7 +166,7 @@ def test_a_damaged_cell_is_named_and_one_of_another_version_refused(categories, 
 
 
 def test_a_cell_is_what_the_detector_says(categories, tmp_path):
-    data, settings = read(categories)[1], config.resolve("default", SMALL | {"holdout": 0})
+    data, settings = read(categories)[1], presets.resolve("default", SMALL | {"holdout": 0})
     plan = Plan(data, settings, 1, shots=4, maps=True, view_counts=(1, 4))
     cell = Lab(tmp_path, "random", "cpu", lambda *_: None, lambda *_: None).run(plan)
     with pytest.warns(UserWarning, match="no good images were held out"):

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from conftest import SMALL, defective_image, good_image, save
-from differnet import config, datasets
+from differnet import datasets
+from differnet.config import presets
 from differnet.evaluate import evaluate
 
-QUICK = config.resolve("default", SMALL | {"epochs": 1, "train_views": 1, "holdout": 0})
+QUICK = presets.resolve("default", SMALL | {"epochs": 1, "train_views": 1, "holdout": 0})
 
 
 def pictures(root, good, bad, mask, white=255):

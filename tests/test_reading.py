@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from differnet import backbone, config, localize, placement
+from differnet import backbone, localize, placement
+from differnet.config import presets, sections
 from differnet.errors import ConfigError, ShapeError
 from differnet.flow import Flow
 from differnet.reading import reading, settled_reading
 
-SETTINGS = config.Backbone(sizes=(96, 48), stages=(2, 4), grid=2, runtime="openvino", precision="f32")
+SETTINGS = sections.Backbone(sizes=(96, 48), stages=(2, 4), grid=2, runtime="openvino", precision="f32")
 
 
 @pytest.fixture(scope="module")
@@ -42,9 +43,9 @@ def test_a_row_holds_the_averages_of_every_place(module, views):
 def test_columns_of_a_stage(module, views):
     y = module(views)
     one = settled_reading(
-        config.Config(backbone=SETTINGS, reading=config.Reading((4,), "whole")), module.channels
+        presets.Config(backbone=SETTINGS, reading=sections.Reading((4,), "whole")), module.channels
     )
-    alone = backbone.build(config.Backbone(sizes=(96, 48), stages=(4,)))
+    alone = backbone.build(sections.Backbone(sizes=(96, 48), stages=(4,)))
     torch.testing.assert_close(one.rows(y), alone(views), rtol=1e-4, atol=1e-4)
 
 
@@ -62,14 +63,14 @@ def test_places_become_the_score_of_a_view():
 @pytest.mark.parametrize("name", ["openvino", "onnxruntime"])
 def test_every_runtime_gives_every_place(module, views, name):
     runtime = placement.choose(
-        module, config.resolve(config.Config(backbone=SETTINGS), {"runtime": name}).backbone
+        module, presets.resolve(presets.Config(backbone=SETTINGS), {"runtime": name}).backbone
     )
     torch.testing.assert_close(runtime.features([views]), module(views), rtol=1e-3, atol=1e-3)
 
 
 def test_the_gradient_reaches_every_part_of_the_image(module, views):
     read = settled_reading(
-        config.Config(backbone=SETTINGS, reading=config.Reading("all", "largest")), (40, 112)
+        presets.Config(backbone=SETTINGS, reading=sections.Reading("all", "largest")), (40, 112)
     )
     flow = Flow(read.features, 1, 8, 1, seed=0).requires_grad_(False)
     heat = localize.gradient_maps(views[:1], module, flow, read, 2.0)
@@ -88,7 +89,7 @@ def test_the_gradient_reaches_every_part_of_the_image(module, views):
 )
 def test_settings_that_do_not_go_together(changes, message):
     with pytest.raises(ConfigError, match=message):
-        config.resolve("default", changes)
+        presets.resolve("default", changes)
 
 
 def test_one_map_cannot_be_read_as_three():
@@ -99,6 +100,6 @@ def test_one_map_cannot_be_read_as_three():
         "pooling": "whole",
         "length": 1.0,
     }
-    settings = config.follow_rotation(config.resolve("default", changes))
+    settings = presets.follow_rotation(presets.resolve("default", changes))
     with pytest.raises(ConfigError, match=r"alexnet has 1 feature map"):
         settled_reading(settings, (256,))

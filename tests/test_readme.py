@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 from conftest import TINY, defective_image, good_image
-from differnet import DifferNetWarning, config, detector
+from differnet import DifferNetWarning, detector
 from differnet.cli import app
+from differnet.config import presets
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -23,8 +24,8 @@ def test_the_python_example_runs(tmp_path, monkeypatch, capsys):
         Image.fromarray(good_image(i)).save(tmp_path / "good_parts" / f"{i}.png")
     Image.fromarray(defective_image(0)[0]).save(tmp_path / "new_part.png")
     monkeypatch.chdir(tmp_path)
-    tiny = config.resolve("default", TINY | {"holdout": 0.3, "rate": 0.2})
-    monkeypatch.setattr(config, "PRESETS", {"default": tiny})
+    tiny = presets.resolve("default", TINY | {"holdout": 0.3, "rate": 0.2})
+    monkeypatch.setattr(presets, "PRESETS", {"default": tiny})
     build = detector.backbone.build
     monkeypatch.setattr(
         detector.backbone, "build", lambda settings, source: build(settings, source or "random")

@@ -13,8 +13,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from conftest import SMALL, defective_image, good_image, save
-from differnet import config, published, reproduction, targets
+from differnet import published, reproduction, targets
 from differnet.cli import app
+from differnet.config import presets
 from differnet.metrics import auroc
 
 RUN = CliRunner()
@@ -192,7 +193,7 @@ def test_btad_by_the_protocol_of_the_report(tmp_path):
     _, rows, page = reproduce("btad-report", root, tmp_path / "out", "--seeds", "1")
     assert [row[:3] for row in rows[1:]] == [["01", "4", "95.53"], ["02", "4", "79.53"], ["mean", "", ""]]
     assert "student report" in page
-    protocol = config.resolve("paper", targets.TARGETS["btad-report"].settings)
+    protocol = presets.resolve("paper", targets.TARGETS["btad-report"].settings)
     assert (protocol.backbone.sizes, protocol.training.epochs) == ((448,), 40)
     assert (protocol.backbone.backbone, protocol.training.length) == ("alexnet", 1.0)
     assert (

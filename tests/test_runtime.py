@@ -7,11 +7,12 @@ import sys
 import pytest
 import torch
 
-from differnet import backbone, config, placement, quantize, torch_runtime
+from differnet import anytime, backbone, placement, quantize, torch_runtime
+from differnet.config import sections
 from differnet.errors import ConfigError, MissingExtraError, ModelFileError, NumericalError, QuantizationError
 from differnet.openvino_runtime import Graph, OpenVinoRuntime, convert, has_bf16, run_graph
 
-SETTINGS = config.Backbone(sizes=(96, 48))
+SETTINGS = sections.Backbone(sizes=(96, 48))
 
 
 @pytest.fixture(scope="module")
@@ -27,13 +28,13 @@ def graph(lite0):
 def groups(count):
     """Views in groups of at most GROUP; the last is smaller."""
     views = torch.rand(count, 3, 96, 96, generator=torch.Generator().manual_seed(1)) * 255
-    return list(views.split(torch_runtime.GROUP))
+    return list(views.split(anytime.GROUP))
 
 
 @pytest.mark.parametrize("name", ["openvino", "onnxruntime"])
 def test_floats_agree_with_torch(lite0, name):
     wanted = torch_runtime.TorchRuntime(lite0).features(groups(7))
-    found = placement.choose(lite0, config.Backbone(sizes=(96, 48), runtime=name))
+    found = placement.choose(lite0, sections.Backbone(sizes=(96, 48), runtime=name))
     assert (found.name, found.precision) == (name, "f32")
     features = found.features(groups(7))
     assert features.shape == wanted.shape == (7, 384)
@@ -57,7 +58,7 @@ def test_half_precision_stays_close(lite0):
 
 def test_bfloat16_stays_close_or_is_refused(lite0, monkeypatch):
     wanted = torch_runtime.TorchRuntime(lite0).features(groups(4))
-    settings = config.Backbone(sizes=(96, 48), precision="bf16")
+    settings = sections.Backbone(sizes=(96, 48), precision="bf16")
     if has_bf16():
         found = placement.choose(lite0, settings)
         assert found.precision == placement.choose_precision(settings, "cpu") == "bf16"
@@ -102,13 +103,13 @@ def test_auto_takes_the_fastest_that_is_installed(monkeypatch, installed, name, 
 def test_what_cannot_be_had_is_explained(monkeypatch, settings, device, installed, error, message):
     monkeypatch.setattr(placement, "_is_installed", lambda package: installed)
     with pytest.raises(error, match=message):
-        placement.choose_precision(config.Backbone(**settings), device)
+        placement.choose_precision(sections.Backbone(**settings), device)
 
 
 def test_int8_without_nncf_is_explained(monkeypatch):
     monkeypatch.setattr(placement, "_is_installed", lambda package: package != "nncf")
     with pytest.raises(MissingExtraError, match="pip install nncf"):
-        placement.choose_precision(config.Backbone(precision="int8"), "cpu")
+        placement.choose_precision(sections.Backbone(precision="int8"), "cpu")
 
 
 def test_integers_point_where_floats_do(lite0, graph):
@@ -147,10 +148,10 @@ def test_nothing_is_reported_over_the_network(graph):
 @pytest.mark.parametrize(("precision", "tolerance"), [("f32", 1e-3), ("f16", 1e-2)])
 def test_cuda_gives_the_same_features(lite0, precision, tolerance):
     wanted = torch_runtime.TorchRuntime(lite0).features(groups(5))
-    settings = config.Backbone(sizes=(96, 48), precision=precision)
+    settings = sections.Backbone(sizes=(96, 48), precision=precision)
     found = placement.choose(backbone.build(SETTINGS), settings, "cuda").features(groups(5))
     assert torch_runtime.difference(found, wanted) < tolerance
 
 
 def test_convert_keeps_the_shape_of_a_group(lite0):
-    assert list(convert(lite0).input(0).shape) == [torch_runtime.GROUP, 3, 96, 96]
+    assert list(convert(lite0).input(0).shape) == [anytime.GROUP, 3, 96, 96]

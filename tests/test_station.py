@@ -21,7 +21,7 @@ from PIL import Image
 import differnet
 from conftest import TINY, defective_image, good_image
 from differnet import DifferNet, DifferNetWarning, Inspector, engines, export, frame, localize
-from differnet.config import Views
+from differnet.config.sections import Views
 from differnet.engines import OnnxEngine, OpenVinoEngine
 from differnet.errors import (
     ConfigError,

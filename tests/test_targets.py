@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from differnet import config, published, reproduction_files, targets, telling
+from differnet import published, reproduction_files, targets, telling
+from differnet.config import presets
 from differnet.datasets import Dataset, Sample
 from differnet.errors import LayoutError
 from differnet.metrics import recall_without_false_alarms
@@ -17,18 +18,18 @@ from differnet.reproduction import Cell
 
 
 def test_rows_of_the_ablation_take_as_many_steps():
-    base = config.resolve("turned", {"score_views": 64})
+    base = presets.resolve("turned", {"score_views": 64})
     plain, turned = (targets.ablated(base, (224,), is_turned) for is_turned in (False, True))
     for settings in (plain, turned):
         assert settings.is_settled
         assert (settings.backbone.precision, settings.backbone.sizes) == ("f32", (224,))
     assert (plain.views.rotation, plain.views.train_views, plain.views.brightness) == ("none", 1, (1.0, 1.0))
     assert plain.training.epochs * 1 == turned.training.epochs * turned.views.train_views
-    paper = targets.ablated(config.resolve("paper"), (448,), False)
+    paper = targets.ablated(presets.resolve("paper"), (448,), False)
     assert (paper.training.epochs, paper.views.train_views) == (192, 4)  # fresh views are drawn, all alike
     assert (
-        targets.ablated(config.resolve("default"), (224,), True).flow
-        == config.resolve("default", {"blocks": 8, "hidden": 256}).flow
+        targets.ablated(presets.resolve("default"), (224,), True).flow
+        == presets.resolve("default", {"blocks": 8, "hidden": 256}).flow
     )
 
 
@@ -47,7 +48,7 @@ def order_of(names, layout="", shots=None, split_file=None, seeds=(0,)):
         n_train = plan.shots or len(plan.dataset.train)
         return dataclasses.replace(made, shots=plan.shots, n_train=n_train, by_views=by_views)
 
-    return Order(tables, config.DEFAULT, seeds, shots, (), run), plans
+    return Order(tables, presets.DEFAULT, seeds, shots, (), run), plans
 
 
 @pytest.mark.parametrize("name", [name for name, target in targets.TARGETS.items() if target.takes_shots])
@@ -85,7 +86,7 @@ def test_a_page_says_what_was_found_out_and_keeps_published_figures_as_printed(t
     cell = dataclasses.replace(cell_of([1.0, 2.0], [False, True]), choice="looked at upright", backbone="b")
     table = Table(("a", "b"), (("x|y", 1 / 3), ("94.90", None), ("n", 7)))
     report = Report("A title", table, (cell,), ("A note.",))
-    origin = reproduction_files.Origin("differnet reproduce x", "default", config.resolve("default"))
+    origin = reproduction_files.Origin("differnet reproduce x", "default", presets.resolve("default"))
     paths = reproduction_files.write(tmp_path, "t", report, origin)
     assert [path.name for path in paths] == ["t.csv", "t.md"]
     assert (tmp_path / "t.csv").read_bytes() == b"a,b\r\nx|y,0.3333\r\n94.90,\r\nn,7\r\n"

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from differnet import config, train
+from differnet import train
+from differnet.config import sections
 from differnet.errors import ModelFileError, NumericalError
 from differnet.flow import Flow
 
-SETTINGS = config.Training(epochs=6, batch=64, learning_rate=5e-3, schedule="one-cycle")
+SETTINGS = sections.Training(epochs=6, batch=64, learning_rate=5e-3, schedule="one-cycle")
 
 
 def toy(count=256, seed=0):
@@ -30,7 +31,7 @@ def fit(settings=SETTINGS, **options):
 
 def test_it_learns_the_density():
     flow, history = fit(
-        config.Training(epochs=40, batch=64, learning_rate=5e-3, schedule="one-cycle"), held_out=toy(64, 9)
+        sections.Training(epochs=40, batch=64, learning_rate=5e-3, schedule="one-cycle"), held_out=toy(64, 9)
     )
     assert history[-1].loss < history[0].loss - 0.3
     assert history[-1].held_out_loss < history[0].held_out_loss
@@ -83,7 +84,7 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path):
     checkpoint = tmp_path / "flow.safetensors"
     fit(checkpoint=checkpoint)
     with pytest.raises(ModelFileError, match="another run"):
-        fit(config.Training(epochs=7, batch=64), checkpoint=checkpoint)
+        fit(sections.Training(epochs=7, batch=64), checkpoint=checkpoint)
 
 
 def test_a_loss_that_explodes_stops_with_advice():
@@ -106,7 +107,7 @@ def test_a_bank_shows_every_row_once_an_epoch():
 
 
 def test_learning_rate_schedules():
-    constant = config.Training()
+    constant = sections.Training()
     assert {train.learning_rate(constant, s, 50) for s in range(50)} == {2e-4}
     rates = [train.learning_rate(SETTINGS, s, 100) for s in range(100)]
     assert rates[0] == pytest.approx(5e-3 / 25)
@@ -116,5 +117,5 @@ def test_learning_rate_schedules():
 
 
 def test_few_images_get_more_epochs():
-    assert train.count_epochs(config.Training(epochs=2, min_steps=10), steps=3) == 4
-    assert train.count_epochs(config.Training(epochs=8, min_steps=10), steps=3) == 8
+    assert train.count_epochs(sections.Training(epochs=2, min_steps=10), steps=3) == 4
+    assert train.count_epochs(sections.Training(epochs=8, min_steps=10), steps=3) == 8

@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from conftest import TINY, good_image
-from differnet import DifferNet, config, train, trial
+from differnet import DifferNet, train, trial
 from differnet.bank import describe_all
 from differnet.choice import Choice
+from differnet.config import presets, sections
 from differnet.errors import ConfigError, DifferNetWarning
 from differnet.evidence import Evidence, judge, wins
 from differnet.features import silent
@@ -20,7 +21,7 @@ from differnet.flow import Flow
 from differnet.metrics import auroc
 from differnet.reading import reading
 
-SETTINGS = config.resolve(
+SETTINGS = presets.resolve(
     "default",
     {"blocks": 3, "hidden": 16, "depth": 1, "epochs": 30, "batch": 64, "learning_rate": 5e-3}
     | {"rotation": "none", "pooling": "whole", "read_stages": "all", "noise": 0.0},
@@ -104,7 +105,7 @@ def test_the_standard_error_is_the_jackknifes():
 
 
 def test_a_length_is_a_share_of_the_same_schedule():
-    settings = config.Training(epochs=6, batch=64, learning_rate=5e-3, schedule="one-cycle")
+    settings = sections.Training(epochs=6, batch=64, learning_rate=5e-3, schedule="one-cycle")
     seen = []
 
     def fit(training):

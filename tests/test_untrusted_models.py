@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 import differnet
 from conftest import good_image
-from differnet import artifact, config, openvino_runtime, storage
+from differnet import artifact, openvino_runtime, storage
+from differnet.config import presets
 from differnet.errors import ConfigError, DifferNetWarning, ModelFileError
 from differnet.openvino_runtime import Graph
 
@@ -242,31 +243,31 @@ def test_any_change_of_the_header_is_refused_or_gives_a_model(tmp_path_factory, 
 
 
 SIMPLE = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
-NAMES = st.sampled_from([*config.names(), *config.DEFAULT.to_dict()])
+NAMES = st.sampled_from([*presets.names(), *presets.DEFAULT.to_dict()])
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.recursive(SIMPLE, lambda one: st.lists(one, max_size=3) | st.dictionaries(NAMES, one, max_size=3)))
 def test_any_json_is_a_configuration_or_is_refused(values):
     try:
-        found = config.Config.from_dict(values if isinstance(values, dict) else {"views": values})
+        found = presets.Config.from_dict(values if isinstance(values, dict) else {"views": values})
     except ConfigError:
         return
-    assert config.Config.from_dict(json.loads(json.dumps(found.to_dict()))) == found
+    assert presets.Config.from_dict(json.loads(json.dumps(found.to_dict()))) == found
 
 
 @settings(max_examples=200, deadline=None)
 @given(
-    st.sampled_from(sorted(config.names())),
+    st.sampled_from(sorted(presets.names())),
     st.text(max_size=12) | st.floats() | st.integers() | st.lists(st.integers(), max_size=3),
 )
 def test_any_value_of_a_setting_is_taken_or_refused(name, value):
     try:
-        found = config.resolve("default", {name: value})
+        found = presets.resolve("default", {name: value})
     except ConfigError as error:
         assert str(error)  # noqa: PT017
         return
-    assert config.Config.from_dict(found.to_dict()) == found
+    assert presets.Config.from_dict(found.to_dict()) == found
 
 
 GRAPH = (

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conftest import defective_image, good_image
-from differnet import DifferNetWarning, config
+from differnet import DifferNetWarning
+from differnet.config import presets
 from differnet.errors import ConfigError
 from differnet.verdict import Prediction, judge, review_promise, review_threshold, threshold_for
 
@@ -37,7 +38,7 @@ def test_without_a_threshold_there_is_no_answer():
 @pytest.mark.parametrize(("rate", "review"), [(0.05, 0.05), (0.2, 0.1)])
 def test_the_review_rate_is_the_higher_one(rate, review):
     with pytest.raises(ConfigError, match=f"review_rate = {review} must be above rate = {rate}"):
-        config.resolve("default", {"rate": rate, "review_rate": review})
+        presets.resolve("default", {"rate": rate, "review_rate": review})
 
 
 @pytest.fixture(scope="module")

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 import reference
-from differnet import config
+from differnet.config import sections
 from differnet.frame import to_square
 from differnet.seeds import generator
 from differnet.views import ViewSet, even_views, random_views, render, turn_back
 
-SETTINGS = config.Views()
+SETTINGS = sections.Views()
 
 
 def view(angle=0.0, brightness=1.0, contrast=1.0):
@@ -67,7 +67,7 @@ def test_random_views_come_from_the_generator_alone():
 
 
 def test_rotation_none_stays_upright():
-    assert not random_views(5, config.Views(rotation="none"), generator(0, "x")).angles.any()
+    assert not random_views(5, sections.Views(rotation="none"), generator(0, "x")).angles.any()
 
 
 def test_even_views_are_evenly_spaced():

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import os
 
-    from differnet.config import Config, resolve
+    from differnet.config.presets import Config, resolve
     from differnet.detector import DifferNet
     from differnet.drift import DriftMonitor
     from differnet.errors import DifferNetError, DifferNetWarning
@@ -36,8 +36,8 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Config": "config",
-    "resolve": "config",
+    "Config": "config.presets",
+    "resolve": "config.presets",
     "DifferNet": "detector",
     "DriftMonitor": "drift",
     "Prediction": "verdict",

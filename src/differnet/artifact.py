@@ -23,10 +23,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from differnet import backbone, config, formats, storage
+from differnet import backbone, formats, storage
 from differnet.backbone import MultiScale
 from differnet.calibrate import Threshold, check_count
 from differnet.choice import Choice
+from differnet.config import presets, sections
 from differnet.errors import ModelFileError, WeightsError
 from differnet.flow import Flow, Permutation
 from differnet.openvino_runtime import Graph
@@ -66,7 +67,7 @@ class Model:
     ``fitted_on``: which were fitted to; nothing in files of before. ``file_digest``: of the file that was read.
     """
 
-    config: config.Config
+    config: presets.Config
     seed: int
     backbone_digest: str
     backbone_origin: str
@@ -245,7 +246,7 @@ def _build(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Model:
     if header["format"] == 2:
         header = formats.from_2(header)
     maps = {"gradient": "pixels", **header["config"]["maps"]}  # as it was before there was a choice
-    settings = config.Config.from_dict({**header["config"], "maps": maps})
+    settings = presets.Config.from_dict({**header["config"], "maps": maps})
     state = {name.removeprefix("flow."): value for name, value in tensors.items() if name.startswith("flow.")}
     features, shape = int(header["features"]), settings.flow
     wanted = parameter_count(features, shape)
@@ -308,7 +309,7 @@ def _check_numbers(header: Mapping[str, Any]) -> None:
             raise ValueError(f"the history of training has {losses}")
 
 
-def _check_channels(settings: config.Config, channels: tuple[int, ...], features: int) -> None:
+def _check_channels(settings: presets.Config, channels: tuple[int, ...], features: int) -> None:
     """Refuse channels that do not come to the width of the flow, before anything is made of them."""
     if not settings.is_settled:
         raise ValueError("the settings leave open what to look at")
@@ -331,7 +332,7 @@ def _check_permutations(flow: Flow) -> None:
                 raise ValueError("a permutation of the flow is none")
 
 
-def parameter_count(features: int, shape: config.Flow) -> int:
+def parameter_count(features: int, shape: sections.Flow) -> int:
     """Return how many floating-point numbers a flow is made of, its whitening included, without building it.
 
     >>> shape = config.Flow(blocks=2, hidden=5, depth=2, flows=3)

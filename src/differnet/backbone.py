@@ -14,7 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from differnet import config, weights
+from differnet import weights
+from differnet.config import sections
 from differnet.errors import ConfigError, WeightsError
 
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -38,7 +39,7 @@ class MultiScale(nn.Module):
     def __init__(
         self,
         network: nn.Module,
-        settings: config.Backbone,
+        settings: sections.Backbone,
         mean: tuple[float, ...],
         std: tuple[float, ...],
         origin: str = weights.RANDOM,
@@ -82,7 +83,7 @@ class MultiScale(nn.Module):
         )
 
 
-def build(settings: config.Backbone, source: str | None = None) -> MultiScale:
+def build(settings: sections.Backbone, source: str | None = None) -> MultiScale:
     """Build the frozen network that ``settings`` name.
 
     ``source``: a weights file, ``"random"`` for seeded random weights, or nothing for the ImageNet weights
@@ -113,7 +114,7 @@ class _Lite0(nn.Module):
         return maps
 
 
-def _lite0(settings: config.Backbone, source: str | None) -> MultiScale:
+def _lite0(settings: sections.Backbone, source: str | None) -> MultiScale:
     import timm
 
     network = timm.create_model("tf_efficientnet_lite0", pretrained=False)
@@ -154,7 +155,7 @@ def _plain_norm(norm: nn.BatchNorm2d) -> nn.BatchNorm2d:
     return plain.eval()
 
 
-def _alexnet(settings: config.Backbone, source: str | None) -> MultiScale:
+def _alexnet(settings: sections.Backbone, source: str | None) -> MultiScale:
     import torchvision
 
     if source is None:
@@ -186,7 +187,7 @@ class Maps(nn.Module):
         return list(maps) if isinstance(maps, (list, tuple)) else [maps]
 
 
-def _from_timm(settings: config.Backbone, source: str | None) -> MultiScale:
+def _from_timm(settings: sections.Backbone, source: str | None) -> MultiScale:
     import timm
 
     name = settings.backbone

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from differnet import storage
+from differnet import whole
 from differnet.decoding import file_digest
 from differnet.errors import ConfigError, ModelFileError
 from differnet.features import Describer, Progress
@@ -155,4 +155,4 @@ def _open_state(folder: Path, key: str) -> int:
 
 
 def _note(folder: Path, key: str, images: int) -> None:
-    storage.write_whole(folder / _STATE, json.dumps({"key": key, "images": images}).encode())
+    whole.write_whole(folder / _STATE, json.dumps({"key": key, "images": images}).encode())

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from differnet.errors import DifferNetWarning
-from differnet.storage import check_target
+from differnet.whole import check_target
 
 CELLS = "cells.jsonl"
 BUSY = 0.05  # of the machine's processors

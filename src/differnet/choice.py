@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from differnet import calibrate, config, gaussian, storage
+from differnet import calibrate, gaussian, whole
+from differnet.config import presets
 from differnet.errors import ModelFileError
 from differnet.evidence import Evidence, Tables, judge
 from differnet.features import Describer, Progress
@@ -52,7 +53,7 @@ class Choice:
     """What was found out, by what evidence, from how many good images.
 
     ``told_apart``: AUROC at which copies of held-out images are told from themselves, by how they were turned; empty
-    when nothing was tried out. ``candidates``: best first. ``length``: see :class:`differnet.config.Training`;
+    when nothing was tried out. ``candidates``: best first. ``length``: see :class:`differnet.config.sections.Training`;
     ``trained``: the shares of the schedule after which a flow was judged, with the AUROC of drawn defects
     (:mod:`differnet.trial`).
     """
@@ -115,7 +116,7 @@ def _candidate(values: Mapping[str, Any]) -> Candidate:
     return Candidate(tuple(values["read_stages"]), values["pooling"], None if score is None else float(score))
 
 
-def settle(settings: config.Config, found: Choice) -> config.Config:
+def settle(settings: presets.Config, found: Choice) -> presets.Config:
     """Return ``settings`` with what was found out in the place of every ``"auto"``."""
     changes: dict[str, Any] = {}
     if settings.training.length == "auto":
@@ -128,12 +129,12 @@ def settle(settings: config.Config, found: Choice) -> config.Config:
         changes["read_stages"] = found.read_stages
     if settings.reading.pooling == "auto":
         changes["pooling"] = found.pooling
-    return config.follow_rotation(config.resolve(settings, changes))
+    return presets.follow_rotation(presets.resolve(settings, changes))
 
 
 def keep_choice(file: Path, key: str, found: Choice) -> None:
     """Write what was found out beside a checkpoint; ``key``: a digest of all that it depends on."""
-    storage.write_whole(file, json.dumps({"key": key, "choice": found.to_dict()}).encode())
+    whole.write_whole(file, json.dumps({"key": key, "choice": found.to_dict()}).encode())
 
 
 def kept_choice(file: Path, key: str) -> Choice | None:
@@ -153,7 +154,7 @@ def kept_choice(file: Path, key: str) -> Choice | None:
 
 
 def choose(
-    settings: config.Config,
+    settings: presets.Config,
     channels: tuple[int, ...],
     describer: Describer,
     images: Sequence[ImageLike],
@@ -218,7 +219,7 @@ def _ranked(
     return tuple(sorted(found, key=lambda one: -(one.auroc or 0)))
 
 
-def _poolings(settings: config.Config, rotation: str, first: Pooling = "whole") -> tuple[Pooling, ...]:
+def _poolings(settings: presets.Config, rotation: str, first: Pooling = "whole") -> tuple[Pooling, ...]:
     """List the poolings that are open, ``first`` first; places mean nothing where views turn."""
     wanted = settings.reading.pooling
     if wanted != "auto":
@@ -229,7 +230,7 @@ def _poolings(settings: config.Config, rotation: str, first: Pooling = "whole") 
 
 
 def _readings(
-    settings: config.Config, channels: tuple[int, ...], poolings: tuple[Pooling, ...]
+    settings: presets.Config, channels: tuple[int, ...], poolings: tuple[Pooling, ...]
 ) -> list[tuple[tuple[int, ...], Reading]]:
     """List the ways to read: all stages, and all runs of at least two neighbouring ones, by each pooling."""
     known, wanted = settings.backbone.stages, settings.reading.read_stages
@@ -243,7 +244,7 @@ def _readings(
     return [(run, reading_of(settings, channels, run, pooling)) for run in runs for pooling in poolings]
 
 
-def _without_evidence(settings: config.Config, count: int) -> Choice:
+def _without_evidence(settings: presets.Config, count: int) -> Choice:
     """Take what was asked for, and for the rest what did best with few images of all data measured."""
     rotation = "none" if settings.views.rotation == "auto" else settings.views.rotation
     wanted = settings.reading.read_stages

@@ -86,11 +86,12 @@ def fit(
 ) -> None:
     """Learn from a folder of good images and write a model file."""
     with guarded():
-        from differnet import config, groups
+        from differnet import groups
+        from differnet.config import presets
         from differnet.datasets import find_good
         from differnet.detector import DifferNet
         from differnet.features import by_epoch
-        from differnet.storage import check_target
+        from differnet.whole import check_target
 
         asked: dict[str, Any] = {
             "rate": rate,
@@ -99,7 +100,7 @@ def fit(
             "folds": folds,
         }
         asked |= {"ignore": ignore}
-        values = config.parse_assignments(settings or []) | {k: v for k, v in asked.items() if v is not None}
+        values = presets.parse_assignments(settings or []) | {k: v for k, v in asked.items() if v is not None}
         detector = DifferNet(preset, seed, weights, device, **values)
         check_target(model)
         paths = find_good(good)
@@ -128,7 +129,7 @@ def quantize(
 
         from differnet.datasets import find_good
         from differnet.detector import DifferNet
-        from differnet.storage import check_target
+        from differnet.whole import check_target
 
         check_target(target)
         detector = DifferNet.load(model, weights)
@@ -167,10 +168,11 @@ def evaluate(
     """Measure on a labelled data set: AUROC, recall without false alarms, pixel AUROC and AUPRO."""
     options.check_engine(engine, address)
     with guarded():
-        from differnet import config, datasets, evaluation_files, fleet
+        from differnet import datasets, evaluation_files, fleet
+        from differnet.config import presets
         from differnet.frame import with_mask_as_text
 
-        resolved = config.resolve(preset, with_mask_as_text(config.parse_assignments(settings or [])))
+        resolved = presets.resolve(preset, with_mask_as_text(presets.parse_assignments(settings or [])))
         tables = datasets.read(data, options.check_layout(layout), category or (), split)
         count = seeds or (1 if shots is None else 3)
         asked = fleet.Asked(resolved, range(count), shots, weights, device, maps)

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from differnet import __version__, errors, inventory, parts, places, threads
+from differnet.config.sections import Views
 from differnet.errors import ClusterError, ConfigError, DifferNetError, MissingExtraError
 from differnet.inventory import Entry
 from differnet.journal import Row
-from differnet.settings import Views
 
 if TYPE_CHECKING:  # what decodes needs no torch
     from differnet.features import Progress

@@ -18,11 +18,11 @@ from typing import Literal
 import numpy as np
 import sklearn
 
-from differnet import config
 from differnet.artifact import versions
 from differnet.baselines.catalogue import create
 from differnet.baselines.method import Localizer, Method, Remarking
 from differnet.cells import Cell, Failure, Kept, Result, Times
+from differnet.config import presets
 from differnet.datasets import Dataset
 from differnet.errors import (
     ConfigError,
@@ -61,7 +61,7 @@ def compare(
     seeds: Sequence[int] = (0, 1, 2),
     shots: int | None = None,
     directory: Path | None = None,
-    preset: str | config.Config = "default",
+    preset: str | presets.Config = "default",
     weights: str | None = None,
     retime: bool = False,
     progress: Progress = silent,

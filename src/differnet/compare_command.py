@@ -46,15 +46,16 @@ def compare(
     Exits with 1 when a method failed; its row says why.
     """
     with guarded():
-        from differnet import comparison_table, config, datasets
+        from differnet import comparison_table, datasets
         from differnet.compare import compare as run
+        from differnet.config import presets
         from differnet.frame import with_mask_as_text
 
         if layout not in get_args(datasets.Layout):
             raise typer.BadParameter(f"{layout!r} is not one of {', '.join(get_args(datasets.Layout))}")
         tables = datasets.read(data, layout, category or (), split)  # type: ignore[arg-type]
         names = [name.strip() for name in methods.split(",") if name.strip()]
-        resolved = config.resolve(preset, with_mask_as_text(config.parse_assignments(settings or [])))
+        resolved = presets.resolve(preset, with_mask_as_text(presets.parse_assignments(settings or [])))
         what = (tables, names, range(seeds), shots, directory, resolved, weights, retime)
         with bars(replace=True) as progress:
             found = run(*what, progress, _tell_result, _tell_failure)

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import torch
 
-from differnet import artifact, calibrate, config, gate, placement
+from differnet import artifact, calibrate, gate, placement
 from differnet.artifact import Model
 from differnet.backbone import MultiScale
+from differnet.config import presets
 from differnet.errors import ConfigError, QuantizationError
 from differnet.features import Describer, Progress, describer_of_graph
 from differnet.fitting import map_scale
@@ -39,7 +40,7 @@ def to_integers(
         raise ConfigError(f"device = {device!r}: 8-bit integers run on the CPU; load it there")
     if model.precision == "int8":
         raise ConfigError("this detector computes in 8-bit integers already")
-    settings = config.resolve(model.config, {"precision": "int8", "runtime": "auto"})
+    settings = presets.resolve(model.config, {"precision": "int8", "runtime": "auto"})
     placement.choose_precision(settings.backbone, "cpu")
     order = torch.randperm(len(good), generator=generator(model.seed, "ranges or gate")).tolist()
     count = min(IMAGES, len(good) // 2)

@@ -15,7 +15,7 @@ from differnet.features import name_of
 from differnet.fitting import Fitter, Given
 from differnet.record import record_of
 from differnet.scorer import view_scores
-from differnet.verdict import ViewScores
+from differnet.standard import ViewScores
 
 
 def fit(

@@ -43,7 +43,7 @@ def calibrate(
         from differnet.datasets import find_good
         from differnet.detector import DifferNet
         from differnet.images import find
-        from differnet.storage import check_target
+        from differnet.whole import check_target
 
         check_target(target)
         known = [] if defects is None else find(defects)

@@ -16,7 +16,6 @@ from differnet import (
     artifact,
     backbone,
     calibrate,
-    config,
     conversion,
     crossfit,
     fitting,
@@ -30,13 +29,15 @@ from differnet import (
     verdict,
 )
 from differnet.artifact import Model
+from differnet.config import presets
 from differnet.drift import DriftMonitor
 from differnet.errors import ConfigError, NotFittedError, WeightsError
 from differnet.features import Describer, Progress, name_of, silent
 from differnet.images import ImageLike, Pixels, gather
 from differnet.images import load as load_image
 from differnet.scorer import Count, Images, Scorer, scoring_views
-from differnet.verdict import Heat, Prediction, ViewScores
+from differnet.standard import ViewScores
+from differnet.verdict import Heat, Prediction
 from differnet.views import ViewSet, count_views
 
 _FOUND_OUT = {"rotation", "read_stages", "pooling", "length", "start"}
@@ -45,21 +46,22 @@ _FOUND_OUT = {"rotation", "read_stages", "pooling", "length", "start"}
 class DifferNet:
     """A defect detector that learns from good images alone.
 
-    ``preset``: a name in :data:`differnet.config.PRESETS` or a :class:`~differnet.config.Config`; any setting can be
-    replaced by name: ``DifferNet("default", epochs=5)``; ``ignore`` may be an image, white where nothing matters.
-    ``seed`` fixes permutations, weights, batches and all views; ``weights``: a file of them, or ``"random"``.
+    ``preset``: a name in :data:`differnet.config.presets.PRESETS` or a :class:`~differnet.config.presets.Config`; any
+    setting can be replaced by name: ``DifferNet("default", epochs=5)``; ``ignore`` may be an image, white where
+    nothing matters. ``seed`` fixes permutations, weights, batches and all views; ``weights``: a file of them, or
+    ``"random"``.
     """
 
     def __init__(
         self,
-        preset: str | config.Config = "default",
+        preset: str | presets.Config = "default",
         seed: int = 0,
         weights: str | os.PathLike[str] | None = None,
         device: str = "cpu",
         **settings: Any,
     ) -> None:
-        self._asked = config.resolve(preset, frame.with_mask_as_text(settings))
-        self.config = config.follow_rotation(self._asked)
+        self._asked = presets.resolve(preset, frame.with_mask_as_text(settings))
+        self.config = presets.follow_rotation(self._asked)
         if seed < 0:
             raise ConfigError(f"seed = {seed}: a whole number from 0 was wanted")
         self.seed = seed
@@ -159,7 +161,7 @@ class DifferNet:
         folder = None if checkpoint is None else Path(checkpoint)
         ready = self._prepared
         if bank is not None:
-            known = ready.config if ready else config.follow_rotation(self._asked)
+            known = ready.config if ready else presets.follow_rotation(self._asked)
             fitting.check_bank(bank, len(items), known, bool(ready) or preparing.is_ready(known, self.device))
         if ready is None:
             here = self.seed, self.device, progress, folder
@@ -240,15 +242,16 @@ class DifferNet:
     ) -> calibrate.Threshold:
         """Set the threshold anew from good images that were not used to fit; returns it with its promise.
 
-        ``rate``, ``confidence``, ``review_rate``: see :class:`differnet.config.Decision`. Without a confidence the
-        promise is on average; the others stay if not given, and a ``review_rate`` of 0 goes. ``views``: from now on
-        score in so many. ``groups``: of one part or shoot. :class:`ConfigError` for too few; then nothing changes.
+        ``rate``, ``confidence``, ``review_rate``: see :class:`differnet.config.sections.Decision`. Without a
+        confidence the promise is on average; the others stay if not given, and a ``review_rate`` of 0 goes.
+        ``views``: from now on score in so many. ``groups``: of one part or shoot. :class:`ConfigError` for too few;
+        then nothing changes.
         """
         asked = recalibrate.changes(rate, views, confidence, review_rate)
         scorer, shown = self._scorer, self._views(views)
         model, promise = recalibrate.anew(self.model, asked, gather(good), groups, scorer, shown, progress)
-        self._asked = config.resolve(self._asked, asked)
-        self._prepared = (now := self._prepared) and replace(now, config=config.resolve(now.config, asked))
+        self._asked = presets.resolve(self._asked, asked)
+        self._prepared = (now := self._prepared) and replace(now, config=presets.resolve(now.config, asked))
         self._take(model)
         recalibrate.warn_when_weak(model)
         return promise

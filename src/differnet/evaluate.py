@@ -19,9 +19,10 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from differnet import config, fitting, metrics
+from differnet import fitting, metrics
 from differnet.bank import describe_all
 from differnet.choice import Choice
+from differnet.config import presets
 from differnet.datasets import Dataset, Sample
 from differnet.detector import DifferNet
 from differnet.errors import DifferNetWarning, LayoutError
@@ -29,7 +30,8 @@ from differnet.features import Progress, by_epoch, silent
 from differnet.maps import pixel_figures
 from differnet.metrics import PixelFigures, auroc, recall_without_false_alarms
 from differnet.samples import check_masks
-from differnet.verdict import Heat, Prediction, ViewScores
+from differnet.standard import ViewScores
+from differnet.verdict import Heat, Prediction
 
 NO_THRESHOLD_NOTE = (
     "no verdicts: with fresh views, or with no image held out, no second flow is fitted for them"
@@ -94,7 +96,7 @@ class Evaluation:
     """All seeds of one data set and the configuration they share."""
 
     dataset: Dataset
-    config: config.Config
+    config: presets.Config
     shots: int | None
     runs: tuple[Run, ...]
 
@@ -126,7 +128,7 @@ class Evaluation:
 
 def evaluate(
     dataset: Dataset,
-    settings: config.Config,
+    settings: presets.Config,
     seeds: Sequence[int] = (0,),
     shots: int | None = None,
     weights: str | None = None,
@@ -156,7 +158,7 @@ def evaluate(
 
 def _run(
     dataset: Dataset,
-    settings: config.Config,
+    settings: presets.Config,
     seed: int,
     weights: str | None,
     device: str,
@@ -164,7 +166,7 @@ def _run(
     progress: Progress,
     on_map: OnMap | None,
 ) -> Run:
-    detector = DifferNet(config.resolve(settings, {"holdout": 0.0, "folds": 0}), seed, weights, device)
+    detector = DifferNet(presets.resolve(settings, {"holdout": 0.0, "folds": 0}), seed, weights, device)
     test = dataset.test
     bank, fit_seconds = _timed(lambda: _fit_whole(settings, detector, dataset, maps, progress))
     (features, scores), score_seconds = _timed(lambda: _score(detector, test, progress))
@@ -233,7 +235,7 @@ def _timed(work: Callable[[], T]) -> tuple[T, float]:
 
 
 def _fit_whole(
-    settings: config.Config, detector: DifferNet, dataset: Dataset, maps: bool, progress: Progress
+    settings: presets.Config, detector: DifferNet, dataset: Dataset, maps: bool, progress: Progress
 ) -> Tensor | None:
     """Fit on all training images; return the bank of their features when views are cached."""
     if detector.config.views.fresh_views:
@@ -306,7 +308,7 @@ def _fit(
 
 
 def _calibrated(
-    settings: config.Config,
+    settings: presets.Config,
     detector: DifferNet,
     dataset: Dataset,
     bank: Tensor | None,

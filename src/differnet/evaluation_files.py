@@ -17,8 +17,8 @@ from differnet.datasets import Dataset, Sample
 from differnet.evaluate import Evaluation
 from differnet.images import load
 from differnet.metrics import mean, spread
-from differnet.storage import write_whole
 from differnet.verdict import Heat, Prediction
+from differnet.whole import write_whole
 
 _A_DEFECT = 4
 

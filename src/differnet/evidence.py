@@ -13,14 +13,15 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from differnet import config, gaussian, synthetic
+from differnet import gaussian, synthetic
+from differnet.anytime import GROUP
+from differnet.config import presets, sections
 from differnet.features import Describer, Progress, look_ahead, name_of
 from differnet.frame import cover, to_square
 from differnet.images import ImageLike, Pixels, load
 from differnet.reading import Reading
 from differnet.seeds import generator
 from differnet.squares import place
-from differnet.torch_runtime import GROUP
 from differnet.views import random_views
 
 _TURNED_VIEWS = 8
@@ -80,7 +81,7 @@ def _resized(pixels: Pixels, size: tuple[int, int]) -> Pixels:
 class Tables:
     """Features of some good images, of copies of them, and of defects drawn into them."""
 
-    settings: config.Config
+    settings: presets.Config
     describer: Describer
     images: Sequence[ImageLike]
     fitted: list[int]
@@ -141,7 +142,7 @@ class Tables:
     def _training(self, rotation: str) -> Tensor:
         """Describe the first training views of every fitted image: (N, V, W)."""
         views = self._views(rotation)
-        most = config.UPRIGHT_VIEWS if rotation == "none" else _TURNED_VIEWS
+        most = presets.UPRIGHT_VIEWS if rotation == "none" else _TURNED_VIEWS
         count = min(most, views.count_to_fit)
         describer = self.describer.with_views(views)
         table = torch.empty(
@@ -187,8 +188,8 @@ class Tables:
 
         return [pair for _, pair in look_ahead(decode, [self.images[position] for position in self.held])]
 
-    def _views(self, rotation: str) -> config.Views:
-        return config.follow_rotation(config.resolve(self.settings, {"rotation": rotation})).views
+    def _views(self, rotation: str) -> sections.Views:
+        return presets.follow_rotation(presets.resolve(self.settings, {"rotation": rotation})).views
 
 
 _COPIES: dict[str, Callable[[Tensor], Tensor]] = {

@@ -22,6 +22,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from differnet import artifact, verdict
+from differnet.anytime import GROUP
 from differnet.detector import DifferNet
 from differnet.engines import EngineName
 from differnet.errors import ConfigError, ExportError
@@ -32,9 +33,8 @@ from differnet.onnx_runtime import to_onnx
 from differnet.openvino_runtime import Graph, stacked, to_openvino
 from differnet.station import folder as folders
 from differnet.station.inspector import Inspector
-from differnet.storage import write_whole
-from differnet.torch_runtime import GROUP
 from differnet.views import even_views
+from differnet.whole import write_whole
 
 Format = Literal["onnx", "openvino"]
 ENGINES: Mapping[Format, EngineName] = {"onnx": "onnxruntime", "openvino": "openvino"}

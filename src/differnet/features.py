@@ -14,15 +14,16 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from differnet import config
+from differnet.anytime import GROUP
 from differnet.backbone import MultiScale
+from differnet.config import presets, sections
 from differnet.errors import ConfigError, DifferNetWarning, NumericalError
 from differnet.frame import cut, to_square
 from differnet.images import ImageLike, load
 from differnet.openvino_runtime import Graph, run_graph
 from differnet.placement import choose
 from differnet.seeds import generator
-from differnet.torch_runtime import GROUP, Runtime, difference, probe
+from differnet.torch_runtime import Runtime, difference, probe
 from differnet.train import OnEpoch
 from differnet.views import ViewSet, random_views, render, sampling_grid
 
@@ -76,7 +77,7 @@ class Describer:
     """
 
     def __init__(
-        self, runtime: Runtime, views: config.Views, size: int, tiles: int, width: int, digest: str
+        self, runtime: Runtime, views: sections.Views, size: int, tiles: int, width: int, digest: str
     ) -> None:
         self.runtime = runtime
         self.views = views
@@ -148,7 +149,7 @@ class Describer:
                 "was fitted; fit on this kind of machine, or with precision = 'f32'"
             )
 
-    def with_views(self, views: config.Views) -> Describer:
+    def with_views(self, views: sections.Views) -> Describer:
         """Return what describes other views in the same runtime."""
         return Describer(self.runtime, views, self.size, self.tiles, self.width, self.digest)
 
@@ -216,7 +217,7 @@ class FreshViews:
         self,
         describer: Describer,
         images: Sequence[ImageLike],
-        settings: config.Training,
+        settings: sections.Training,
         seed: int,
         progress: Progress = silent,
         read: Callable[[Tensor], Tensor] = lambda rows: rows,
@@ -262,7 +263,7 @@ class FreshViews:
         return self.describer.features(self.describer.square(image), views, name_of(image))
 
 
-def describer_of_graph(graph: Graph, settings: config.Config, device: str = "cpu") -> Describer:
+def describer_of_graph(graph: Graph, settings: presets.Config, device: str = "cpu") -> Describer:
     """Describe in 8-bit integers, by a network that came with a model or was just made; only on the CPU."""
     if device != "cpu":
         raise ConfigError(f"device = {device!r}: the model computes in 8-bit integers, which run on the CPU")
@@ -270,13 +271,13 @@ def describer_of_graph(graph: Graph, settings: config.Config, device: str = "cpu
     return _describer(integers, settings, integers.width, graph.digest)
 
 
-def describer_of_module(module: MultiScale, settings: config.Config, device: str) -> Describer:
+def describer_of_module(module: MultiScale, settings: presets.Config, device: str) -> Describer:
     """Describe in floats, where ``settings`` choose."""
     floats = choose(module, settings.backbone, device)
     return _describer(floats, settings, module.width, module.digest)
 
 
-def _describer(runtime: Runtime, settings: config.Config, width: int, digest: str) -> Describer:
+def _describer(runtime: Runtime, settings: presets.Config, width: int, digest: str) -> Describer:
     size, tiles = settings.backbone.sizes[0], settings.backbone.tiles
     return Describer(runtime, settings.views, size, tiles, tiles**2 * width, digest)
 

@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from differnet import artifact, calibrate, config, gaussian, localize, train
+from differnet import artifact, calibrate, gaussian, localize, train
 from differnet.artifact import Model
 from differnet.backbone import MultiScale
 from differnet.bank import describe_all, identity, kept_bank
+from differnet.config import presets, sections
 from differnet.errors import ConfigError
 from differnet.features import Describer, FreshViews, Progress, name_of, naming
 from differnet.flow import Flow
@@ -49,7 +50,7 @@ class Given:
 class Fitter:
     """All that a fit depends on besides the images, and what ``watch``es the flow after every epoch of so many."""
 
-    config: config.Config
+    config: presets.Config
     seed: int
     device: str
     module: MultiScale
@@ -212,7 +213,7 @@ def map_scale(
     read: Reading,
     module: MultiScale,
     describer: Describer,
-    settings: config.Config,
+    settings: presets.Config,
     good: Sequence[ImageLike],
     progress: Progress,
 ) -> float:
@@ -230,7 +231,7 @@ def map_scale(
 
 
 def split(
-    images: Sequence[ImageLike], groups: Sequence[Hashable] | None, decision: config.Decision, seed: int
+    images: Sequence[ImageLike], groups: Sequence[Hashable] | None, decision: sections.Decision, seed: int
 ) -> tuple[list[int], list[int]]:
     """Return the positions of images to fit to and of those held out, whole groups together.
 
@@ -257,7 +258,7 @@ def part(images: Sequence[ImageLike], groups: Sequence[Hashable] | None, chosen:
     return Given([images[i] for i in chosen], None if groups is None else [groups[i] for i in chosen])
 
 
-def check_bank(bank: Tensor, count: int, settings: config.Config, is_fixed: bool) -> None:
+def check_bank(bank: Tensor, count: int, settings: presets.Config, is_fixed: bool) -> None:
     """Refuse features that are not of these images and views, or of a backbone that is yet to be quantised."""
     views = settings.views.train_views
     if not isinstance(views, str) and (bank.ndim != 3 or bank.shape[:2] != (count, views)):

@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from differnet import config, reproduction, threads
+from differnet import reproduction, threads
+from differnet.config import presets
 from differnet.datasets import Dataset
 from differnet.evaluate import Evaluation, Run, evaluate
 from differnet.evaluation_files import Files
@@ -67,7 +68,7 @@ def manned(engine: str, address: str | None, device: str) -> Iterator[Crew]:
 class Asked:
     """How data sets are evaluated; see :func:`differnet.evaluate.evaluate`."""
 
-    settings: config.Config
+    settings: presets.Config
     seeds: Sequence[int]
     shots: int | None
     weights: str | None

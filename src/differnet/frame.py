@@ -15,9 +15,9 @@ from PIL import Image
 from torch import Tensor
 
 from differnet import squares
+from differnet.config.sections import Views
 from differnet.errors import ConfigError
 from differnet.images import ImageLike, Pixels, load
-from differnet.settings import Views
 from differnet.squares import COVER, LONGEST, PREFIX, Box, ignored_part
 
 _SQUASHED = Views()

@@ -17,11 +17,11 @@ import numpy as np
 import numpy.typing as npt
 
 from differnet import places
+from differnet.config.sections import Views
 from differnet.decoding import decode, decode_content
 from differnet.errors import ImageError
 from differnet.inventory import CONTENT_COLUMNS, Entry, shown
 from differnet.pixels import Pixels
-from differnet.settings import Views
 from differnet.squares import to_square
 
 Square = npt.NDArray[np.uint8]

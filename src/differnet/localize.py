@@ -16,14 +16,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from differnet import config, score
+from differnet import score
+from differnet.anytime import GROUP
 from differnet.backbone import MultiScale, averages
+from differnet.config import presets
 from differnet.errors import ConfigError, NumericalError
 from differnet.flow import Flow
 from differnet.frame import cut, to_picture, to_square
 from differnet.images import Pixels
 from differnet.reading import Reading
-from differnet.torch_runtime import GROUP, Runtime, in_turn
+from differnet.torch_runtime import Runtime, in_turn
 from differnet.views import even_views, render, turn_back
 
 
@@ -32,7 +34,7 @@ def map_of_image(
     module: MultiScale,
     flow: Flow,
     read: Reading,
-    settings: config.Config,
+    settings: presets.Config,
     runtime: Runtime | None = None,
 ) -> npt.NDArray[np.float32]:
     """Return the heat map (H, W) of decoded pixels (H, W, 3), not yet divided by a scale.
@@ -52,7 +54,7 @@ def heat_map(
     module: MultiScale,
     flow: Flow,
     read: Reading,
-    settings: config.Config,
+    settings: presets.Config,
     runtime: Runtime | None = None,
 ) -> Tensor:
     """Average the maps of evenly spaced rotations in the image frame, tile by tile.
@@ -75,7 +77,7 @@ def _map_of_tile(
     module: MultiScale,
     flow: Flow,
     read: Reading,
-    settings: config.Config,
+    settings: presets.Config,
     runtime: Runtime | None,
 ) -> Tensor:
     turned = even_views(settings.maps.map_views, settings.views)

@@ -20,8 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from differnet import __version__, config
+from differnet import __version__
 from differnet.artifact import versions
+from differnet.config import presets
 from differnet.datasets import Dataset
 from differnet.detector import DifferNet
 from differnet.errors import DifferNetWarning, LayoutError, in_a_line
@@ -29,8 +30,8 @@ from differnet.features import silent
 from differnet.maps import pixel_figures
 from differnet.metrics import auroc, recall_without_false_alarms
 from differnet.plans import digest_of_weights
-from differnet.storage import write_whole
 from differnet.tables import Row, read_rows, samples_of
+from differnet.whole import write_whole
 
 _NEEDED = ("key", "path", "split", "label")
 _OPTIONAL = ("defect", "mask", "group")
@@ -51,7 +52,7 @@ class Job:
     table: Path
     rows: tuple[Row, ...]
     folder: Path
-    settings: config.Config
+    settings: presets.Config
     seed: int = 0
     weights: str | None = None
     device: str = "cpu"
@@ -97,7 +98,7 @@ class Outcome:
 def jobs_of(
     table: Path,
     folder: Path,
-    settings: config.Config,
+    settings: presets.Config,
     seed: int = 0,
     weights: str | None = None,
     device: str = "cpu",
@@ -164,7 +165,7 @@ def summary(outcomes: Iterable[Outcome]) -> list[Outcome]:
     return sorted(outcomes, key=lambda outcome: outcome.key)
 
 
-def write_summary(folder: Path, outcomes: Sequence[Outcome], settings: config.Config) -> list[Path]:
+def write_summary(folder: Path, outcomes: Sequence[Outcome], settings: presets.Config) -> list[Path]:
     """Write ``summary.csv`` and ``summary.json`` of all keys; returns both."""
     rows = [{name: value for name, value in asdict(one).items() if name != "depends"} for one in outcomes]
     text = io.StringIO(newline="")

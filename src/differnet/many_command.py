@@ -33,12 +33,13 @@ def fit_many(
     """
     options.check_engine(engine, address)
     with guarded():
-        from differnet import config, fleet, many
+        from differnet import fleet, many
+        from differnet.config import presets
         from differnet.frame import with_mask_as_text
-        from differnet.storage import check_target
+        from differnet.whole import check_target
 
-        asked = with_mask_as_text(config.parse_assignments(settings or []))
-        resolved = config.resolve(preset, asked)
+        asked = with_mask_as_text(presets.parse_assignments(settings or []))
+        resolved = presets.resolve(preset, asked)
         jobs = many.jobs_of(table.absolute(), folder.absolute(), resolved, seed, weights, device, maps)
         check_target(folder / "summary.json")
         found = []

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from differnet import threads
+from differnet.anytime import GROUP
 from differnet.backbone import MultiScale
 from differnet.errors import MissingExtraError
-from differnet.torch_runtime import GROUP, Precision, in_turn
+from differnet.torch_runtime import Precision, in_turn
 
 
 class OnnxRuntime:

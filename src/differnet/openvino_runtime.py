@@ -16,11 +16,12 @@ import torch
 from torch import Tensor, nn
 
 from differnet import threads
+from differnet.anytime import GROUP
 from differnet.backbone import MultiScale
 from differnet.engines import core, import_openvino
 from differnet.errors import ModelFileError
 from differnet.graph_check import check_graph, check_shapes
-from differnet.torch_runtime import GROUP, Precision, one_torch_thread
+from differnet.torch_runtime import Precision, one_torch_thread
 
 _TOGETHER = GROUP // 2  # views in one request; two requests run at a time
 

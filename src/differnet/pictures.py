@@ -17,7 +17,7 @@ from PIL import Image
 from sklearn.metrics import roc_curve
 
 from differnet.images import Pixels
-from differnet.storage import write_whole
+from differnet.whole import write_whole
 
 Array = npt.NDArray[Any]
 _GOOD, _DEFECTIVE = "#2a7f62", "#c0392b"

@@ -9,8 +9,8 @@ import importlib.util
 
 import torch
 
-from differnet import config
 from differnet.backbone import MultiScale
+from differnet.config import sections
 from differnet.errors import ConfigError, MissingExtraError, NumericalError
 from differnet.onnx_runtime import OnnxRuntime
 from differnet.openvino_runtime import OpenVinoRuntime, convert, has_bf16
@@ -20,7 +20,7 @@ AGREEMENT = 1e-4
 AGREEMENT_BF16 = 0.05  # eight bits of mantissa, through sixty layers
 
 
-def choose(module: MultiScale, settings: config.Backbone, device: str = "cpu") -> Runtime:
+def choose(module: MultiScale, settings: sections.Backbone, device: str = "cpu") -> Runtime:
     """Pick where ``module`` runs in floats; ``"auto"`` takes the fastest that is installed.
 
     That is OpenVINO, then ONNX Runtime, on a CPU, and PyTorch elsewhere. Raises :class:`MissingExtraError`
@@ -35,7 +35,7 @@ def choose(module: MultiScale, settings: config.Backbone, device: str = "cpu") -
     return TorchRuntime(module, device, "f16" if settings.precision == "f16" else "f32")
 
 
-def choose_name(settings: config.Backbone, device: str) -> str:
+def choose_name(settings: sections.Backbone, device: str) -> str:
     """Return the runtime that ``settings`` come to on this machine; raises as :func:`choose` does."""
     on_cpu = torch.device(device).type == "cpu"
     if settings.precision == "f16" and settings.runtime not in ("auto", "torch"):
@@ -56,7 +56,7 @@ def choose_name(settings: config.Backbone, device: str) -> str:
     return "onnxruntime" if _is_installed("onnxruntime") and _is_installed("onnxscript") else "torch"
 
 
-def choose_precision(settings: config.Backbone, device: str) -> Precision:
+def choose_precision(settings: sections.Backbone, device: str) -> Precision:
     """Return the numbers that a new detector computes in.
 
     ``"auto"`` is 8-bit integers where OpenVINO runs on a CPU and NNCF is installed, and 32-bit floats
@@ -86,7 +86,7 @@ def checked(runtime: Runtime, module: MultiScale) -> Runtime:
     return runtime
 
 
-def _openvino_with_bf16(settings: config.Backbone, on_cpu: bool) -> str:
+def _openvino_with_bf16(settings: sections.Backbone, on_cpu: bool) -> str:
     if not on_cpu or settings.runtime not in ("auto", "openvino"):
         raise ConfigError("precision = 'bf16' runs in OpenVINO on a CPU")
     if not _is_installed("openvino"):

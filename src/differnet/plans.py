@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from differnet import __version__, config, placement
+from differnet import __version__, placement
 from differnet.artifact import versions
+from differnet.config import presets
 from differnet.datasets import Dataset
 from differnet.errors import WeightsError
 from differnet.weights import RANDOM
@@ -24,7 +25,7 @@ class Plan:
     """
 
     dataset: Dataset
-    settings: config.Config
+    settings: presets.Config
     seed: int
     shots: int | None = None
     maps: bool = False
@@ -48,7 +49,7 @@ class Plan:
         return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
-def surroundings(settings: config.Config, weights: str, device: str) -> dict[str, str]:
+def surroundings(settings: presets.Config, weights: str, device: str) -> dict[str, str]:
     """Say what a cell depends on besides data and settings: weights, versions, and where ``"auto"`` runs here.
 
     ``weights``: see :func:`digest_of_weights`. Raises as :func:`differnet.placement.choose_precision` does for what

@@ -9,11 +9,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from differnet import config, placement, storage
+from differnet import placement, storage
+from differnet.anytime import GROUP
 from differnet.artifact import Model
 from differnet.backbone import MultiScale
 from differnet.bank import digest_of
 from differnet.choice import Choice, choose, keep_choice, kept_choice, settle
+from differnet.config import presets
 from differnet.errors import ConfigError, ModelFileError, NotFittedError
 from differnet.features import Describer, Progress, describer_of_graph, describer_of_module
 from differnet.frame import cut, to_square
@@ -23,7 +25,7 @@ from differnet.images import load as load_image
 from differnet.openvino_runtime import Graph
 from differnet.reading import settled_reading
 from differnet.seeds import generator
-from differnet.torch_runtime import GROUP, Precision
+from differnet.torch_runtime import Precision
 from differnet.trial import with_length
 from differnet.views import random_views, render
 
@@ -35,7 +37,7 @@ class Prepared:
     ``described``: training features (V, W) that are at hand already, by the position of the image; emptied by a fit.
     """
 
-    config: config.Config
+    config: presets.Config
     describer: Describer
     graph: Graph | None
     choice: Choice | None
@@ -43,7 +45,7 @@ class Prepared:
 
 
 def prepare(
-    settings: config.Config,
+    settings: presets.Config,
     module: MultiScale,
     images: Sequence[ImageLike],
     groups: Sequence[Hashable] | None,
@@ -60,12 +62,12 @@ def prepare(
         raise ConfigError(
             f"{len(images)} good images and {'no' if groups is None else len(groups)} groups to prepare by"
         )
-    settings = config.follow_rotation(settings)
+    settings = presets.follow_rotation(settings)
     placement.choose_precision(settings.backbone, device)  # refuse at once
     choice = describer = evidence = None
     if not settings.is_settled:
         integers = settings.backbone.precision in ("auto", "int8")
-        floats = config.resolve(settings, {"precision": "f32"}) if integers else settings
+        floats = presets.resolve(settings, {"precision": "f32"}) if integers else settings
         describer = describer_of_module(module, floats, device)
         file = folder / "choice.json" if folder else None
         key = digest_of(images, (settings, repr(module), module.digest, groups, seed)) if file else ""
@@ -92,7 +94,7 @@ def prepare(
 
 
 def describer_for(
-    model: Model | None, settings: config.Config, module: Callable[[], MultiScale], device: str
+    model: Model | None, settings: presets.Config, module: Callable[[], MultiScale], device: str
 ) -> Describer:
     """Describe for a fitted model, checking that the flow will see the numbers it was fitted to, or for none.
 
@@ -112,12 +114,12 @@ def describer_for(
     return describer
 
 
-def is_ready(settings: config.Config, device: str) -> bool:
+def is_ready(settings: presets.Config, device: str) -> bool:
     """Whether images can be described without any good image."""
     return settings.is_settled and numbers_for(settings, device) != "int8"
 
 
-def numbers_for(settings: config.Config, device: str) -> Precision:
+def numbers_for(settings: presets.Config, device: str) -> Precision:
     """Return the numbers that a new detector computes in; raises as :func:`differnet.placement.choose_precision`.
 
     ``"auto"`` is 32-bit floats for parts that are not turned: one view is scored, and integers would gain it 2 ms,
@@ -136,7 +138,7 @@ def numbers_for(settings: config.Config, device: str) -> Precision:
 def quantized(
     module: MultiScale,
     images: Sequence[ImageLike],
-    settings: config.Config,
+    settings: presets.Config,
     seed: int,
     progress: Progress,
     folder: Path | None = None,

@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from differnet import config
+from differnet.config import presets
 from differnet.errors import ConfigError, ShapeError
 
 Pooling = Literal["whole", "largest", "average"]
@@ -104,7 +104,7 @@ def reading(
 
 
 def reading_of(
-    settings: config.Config, channels: tuple[int, ...], stages: tuple[int, ...], pooling: Pooling
+    settings: presets.Config, channels: tuple[int, ...], stages: tuple[int, ...], pooling: Pooling
 ) -> Reading:
     """Return how rows of the backbone of ``settings`` are read; raises :class:`ConfigError` for unknown stages."""
     known = settings.backbone.stages
@@ -118,7 +118,7 @@ def reading_of(
     return reading(channels, sizes, grid, positions, pooling, tiles**2)
 
 
-def settled_reading(settings: config.Config, channels: tuple[int, ...]) -> Reading:
+def settled_reading(settings: presets.Config, channels: tuple[int, ...]) -> Reading:
     """Return the reading of settings that leave nothing open; raises :class:`ConfigError` for others."""
     if not settings.is_settled:
         raise ConfigError(

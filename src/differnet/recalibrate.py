@@ -7,9 +7,10 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from differnet import artifact, calibrate, config, verdict
+from differnet import artifact, calibrate, verdict
 from differnet.artifact import Model
 from differnet.calibrate import Threshold
+from differnet.config import presets
 from differnet.drift import DriftMonitor
 from differnet.errors import ConfigError, DifferNetWarning
 from differnet.features import Describer, Progress
@@ -51,7 +52,7 @@ def anew(
     groups that do not go with them, for images that were fitted to, and, before any is looked at, for fewer than the
     wanted confidence needs.
     """
-    settings = config.resolve(model.config, asked)
+    settings = presets.resolve(model.config, asked)
     decision = settings.decision
     if groups is not None and len(groups) != len(good):
         raise ConfigError(f"{len(groups)} groups for {len(good)} images; one each is needed")

@@ -25,7 +25,7 @@ import numpy.typing as npt
 from matplotlib import colormaps
 from PIL import Image
 
-from differnet import __version__, artifact, findings, storage
+from differnet import __version__, artifact, findings
 from differnet.datasets import Dataset, Sample
 from differnet.detector import DifferNet
 from differnet.features import Progress, silent
@@ -35,6 +35,7 @@ from differnet.light import measure
 from differnet.pictures import strength_of
 from differnet.record import pixel_digest
 from differnet.verdict import Heat, Prediction, review_promise
+from differnet.whole import check_target, growing
 
 PAGE = 50  # rows of the table that are shown together; so many pictures are read at a time
 _SIDES = ((400, 256), (1500, 176), (10**9, 128))  # up to so many images, thumbnails of that many pixels
@@ -55,7 +56,7 @@ def write(
     ``labelled``: whether the labels of the samples mean anything. ``maps=False`` leaves heat maps out, which take
     longer than the verdicts.
     """
-    storage.check_target(target)
+    check_target(target)
     samples = data.test
     seen = _seen(detector)
     rows: list[Judged] = []
@@ -74,7 +75,7 @@ def write(
         order = sorted(range(len(rows)), key=lambda index: -rows[index].score)  # as the page shows them first
         context = _context(detector, data, labelled, [rows[index] for index in order], found, maps, title)
         chunks = _chunks(pictures, [starts[index] for index in order])
-        with storage.growing(target) as file:
+        with growing(target) as file:
             for part in _template().generate(context | {"chunks": chunks}):
                 file.write(part)
     return found

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from differnet import config
+from differnet.config import presets
 from differnet.datasets import Dataset
 from differnet.errors import LayoutError
 from differnet.metrics import mean, spread
@@ -50,7 +50,7 @@ class Order:
     """
 
     datasets: tuple[Dataset, ...]
-    settings: config.Config
+    settings: presets.Config
     seeds: Sequence[int]
     shots: int | None
     counts: tuple[int, ...]
@@ -79,7 +79,7 @@ class Order:
         self,
         dataset: Dataset,
         shots: int | None = None,
-        settings: config.Config | None = None,
+        settings: presets.Config | None = None,
         maps: bool = False,
         view_counts: tuple[int, ...] = (),
         seeds: Sequence[int] | None = None,

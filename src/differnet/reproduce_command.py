@@ -76,7 +76,8 @@ def reproduce(
     """
     check_engine(engine, address)
     with guarded():
-        from differnet import config, datasets, fleet, reproduction, reproduction_files, targets
+        from differnet import datasets, fleet, reproduction, reproduction_files, targets
+        from differnet.config import presets
         from differnet.frame import with_mask_as_text
         from differnet.reports import Order
         from differnet.telling import tell_cell, tell_table
@@ -86,8 +87,8 @@ def reproduce(
         chosen = targets.TARGETS[target]
         _check_numbers(target, chosen, shots, count)
         name = preset or ("paper" if weights not in (None, "random") else chosen.preset)
-        asked = with_mask_as_text(config.parse_assignments(settings or []))
-        resolved = config.resolve(config.resolve(name, chosen.settings), asked)
+        asked = with_mask_as_text(presets.parse_assignments(settings or []))
+        resolved = presets.resolve(presets.resolve(name, chosen.settings), asked)
         tables = datasets.read(data, check_layout(layout), category or (), split)
         _check_before_fits(tables, directory / target)
         counts = tuple(sorted(set(count or targets.COUNTS)))
@@ -114,7 +115,7 @@ def _check_numbers(target: str, chosen: Target, shots: int | None, count: list[i
 def _check_before_fits(tables: Sequence[Dataset], target: Path) -> None:
     """Refuse what would be refused after hours: data that say nothing, and files that cannot be written."""
     from differnet.reproduction import check_kinds
-    from differnet.storage import check_target
+    from differnet.whole import check_target
 
     for table in tables:
         err.print(repr(table), markup=False)

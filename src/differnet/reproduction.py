@@ -20,9 +20,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from differnet import backbone, config, fitting, pictures, preparing
+from differnet import backbone, fitting, pictures, preparing
 from differnet.artifact import Model, versions
 from differnet.backbone import MultiScale
+from differnet.config import presets, sections
 from differnet.datasets import Dataset, Sample
 from differnet.errors import DifferNetWarning, LayoutError, ModelFileError, in_a_line
 from differnet.features import Describer, Progress, by_epoch
@@ -36,9 +37,9 @@ from differnet.reading import Reading, settled_reading
 from differnet.samples import check_masks
 from differnet.scorer import scoring_views, view_scores
 from differnet.stopwatch import machine
-from differnet.storage import check_target, write_whole
 from differnet.verdict import Heat
 from differnet.views import ViewSet
+from differnet.whole import check_target, write_whole
 
 _LOOKS = 24  # at most so many epochs are looked at on the test images, evenly spaced, the last one among them
 _PANELS = 4  # of each kind of defect
@@ -143,7 +144,7 @@ class Lab:
         self.device = device
         self.progress = progress
         self.on_cell = on_cell
-        self._modules: dict[config.Backbone, MultiScale] = {}
+        self._modules: dict[sections.Backbone, MultiScale] = {}
         self._weights = digest_of_weights(weights)
         self._contents: dict[Dataset, str] = {}
 
@@ -182,7 +183,7 @@ class Lab:
         cell = Cell.from_json(file, there)
         return cell if there == picture or cell.pixel_failure else None
 
-    def _module(self, settings: config.Backbone) -> MultiScale:
+    def _module(self, settings: sections.Backbone) -> MultiScale:
         if settings not in self._modules:
             self._modules[settings] = backbone.build(settings, self.weights).to(self.device)
         return self._modules[settings]
@@ -212,7 +213,7 @@ class _Looks:
 def _compute(plan: Plan, module: MultiScale, device: str, progress: Progress, picture: Path | None) -> Cell:
     drawn = plan.dataset if plan.shots is None else plan.dataset.shots(plan.shots, plan.seed)
     paths, tests = [sample.path for sample in drawn.train], drawn.test
-    asked = config.resolve(plan.settings, {"holdout": 0.0, "folds": 0})
+    asked = presets.resolve(plan.settings, {"holdout": 0.0, "folds": 0})
     times = [time.perf_counter()]
     ready = preparing.prepare(asked, module, paths, drawn.groups, plan.seed, device, progress)
     shown = scoring_views(ready.config.views, plan.seed)

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from differnet import config
+from differnet.config import presets
 from differnet.reports import Report, Table, Value
-from differnet.storage import write_whole
+from differnet.whole import write_whole
 
 _PAPER_BACKBONE = "alexnet"
 
@@ -22,7 +22,7 @@ class Origin:
 
     command: str
     preset: str
-    settings: config.Config
+    settings: presets.Config
 
 
 def write(folder: Path, name: str, report: Report, origin: Origin) -> list[Path]:

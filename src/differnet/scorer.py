@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from differnet import config, score, verdict
+from differnet import score, verdict
 from differnet.artifact import Model
+from differnet.config import sections
 from differnet.errors import ConfigError, NotFittedError, NumericalError
 from differnet.features import Describer, Progress, look_ahead, name_of, naming
 from differnet.flow import Flow
@@ -21,15 +22,16 @@ from differnet.frame import to_square
 from differnet.images import ImageLike, Pixels, load, stream
 from differnet.reading import Reading
 from differnet.seeds import generator
+from differnet.standard import ViewScores
 from differnet.torch_runtime import one_torch_thread
-from differnet.verdict import Heat, Prediction, ViewScores
+from differnet.verdict import Heat, Prediction
 from differnet.views import ViewSet, even_views, random_views
 
 Images: TypeAlias = ImageLike | Iterable[ImageLike]
 Count: TypeAlias = int | Literal["auto"] | None
 
 
-def scoring_views(settings: config.Views, seed: int, count: int | None = None) -> ViewSet:
+def scoring_views(settings: sections.Views, seed: int, count: int | None = None) -> ViewSet:
     """Return the views that images are scored in, ``score_views`` or ``count`` of them.
 
     They come from settings and seed alone; fewer random views are the first of more. Raises :class:`ConfigError`

@@ -21,7 +21,9 @@ LONGEST = 1024  # pixels that a mask keeps on its longer side
 
 
 class Framing(Protocol):
-    """In which frame pictures are, and the mask of what does not matter: see :class:`differnet.settings.Views`."""
+    """In which frame pictures are, and the mask of what does not matter: see
+    :class:`differnet.config.sections.Views`.
+    """
 
     @property
     def frame(self) -> str:

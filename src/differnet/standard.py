@@ -24,7 +24,8 @@ class Standard:
     ``view_scores``: scores (M, V) of held-out good images in every scoring view, empty when none were held out.
     ``usual_views``: how many views an image is scored in. ``order``: fewer ``"random"`` views are the first of more;
     ``"even"`` ones are not; ``"upright"`` is a single view, whatever number is asked for. ``rate``, ``confidence``,
-    ``review_rate``: see :class:`differnet.settings.Decision`. ``folds``: over how many the scores were cross-fitted.
+    ``review_rate``: see :class:`differnet.config.sections.Decision`. ``folds``: over how many the scores were
+    cross-fitted.
     """
 
     view_scores: ViewScores

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from differnet import config, pictures, published
+from differnet import pictures, published
+from differnet.config import presets
 from differnet.datasets import Dataset
 from differnet.errors import LayoutError
 from differnet.metrics import auroc, mean, spread
@@ -288,7 +289,7 @@ def recall_at(cell: Cell, rate: float) -> float:
     return float(np.mean(cell.scores[cell.is_defective] > good[len(good) - 1 - allowed]))
 
 
-def ablated(base: config.Config, sizes: tuple[int, ...], turned: bool) -> config.Config:
+def ablated(base: presets.Config, sizes: tuple[int, ...], turned: bool) -> presets.Config:
     """Return a row of the ablation: nothing found out, and as many optimisation steps in every row.
 
     Without transformations all training views of an image are the same, so one is kept and shown more often.
@@ -301,11 +302,11 @@ def ablated(base: config.Config, sizes: tuple[int, ...], turned: bool) -> config
     changes |= {"hidden": 256} if base.flow.hidden == "auto" else {}
     changes |= {"precision": "f32"} if base.backbone.precision == "auto" else {}
     if turned:
-        return config.resolve(base, changes | {"rotation": "full", "score_rotations": "random"})
+        return presets.resolve(base, changes | {"rotation": "full", "score_rotations": "random"})
     changes |= {"rotation": "none", "score_rotations": "even", "brightness": (1, 1), "contrast": (1, 1)}
     if not views.fresh_views:
         changes |= {"train_views": 1, "epochs": training.epochs * count}
-    return config.resolve(base, changes)
+    return presets.resolve(base, changes)
 
 
 def _is_mvtec(datasets: Sequence[Dataset]) -> bool:

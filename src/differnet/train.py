@@ -12,7 +12,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from differnet import config, score, storage
+from differnet import score, storage
+from differnet.config import sections
 from differnet.errors import ConfigError, ModelFileError, NumericalError
 from differnet.flow import Flow
 from differnet.seeds import generator
@@ -91,7 +92,7 @@ OnEpoch = Callable[[Epoch, int], None]
 def fit(
     flow: Flow,
     source: Source,
-    settings: config.Training,
+    settings: sections.Training,
     held_out: Tensor | None = None,
     checkpoint: Path | None = None,
     identity: str = "",
@@ -104,7 +105,7 @@ def fit(
     The held-out loss is for the eye alone: it gets worse long before the AUROC does, so nothing stops on
     it. ``checkpoint``: a file written after every epoch; when it exists, the run goes on from there and
     ends with the same numbers as an uninterrupted one. ``identity`` names the data behind ``source``. ``noise``: see
-    :class:`differnet.config.Training`, drawn by ``noise_seed``. Raises
+    :class:`differnet.config.sections.Training`, drawn by ``noise_seed``. Raises
     :class:`NumericalError` when the loss is no longer finite, and :class:`ModelFileError` for a checkpoint
     of another run: other data, settings or flow.
     """
@@ -147,7 +148,7 @@ def fit(
     return history
 
 
-def count_epochs(settings: config.Training, steps: int) -> int:
+def count_epochs(settings: sections.Training, steps: int) -> int:
     """Return ``epochs``, or as many more as ``min_steps`` needs with ``steps`` batches an epoch.
 
     >>> count_epochs(config.Training(epochs=10, min_steps=300), steps=4)
@@ -156,7 +157,7 @@ def count_epochs(settings: config.Training, steps: int) -> int:
     return max(settings.epochs, math.ceil(settings.min_steps / max(1, steps)))
 
 
-def learning_rate(settings: config.Training, step: int, total: int) -> float:
+def learning_rate(settings: sections.Training, step: int, total: int) -> float:
     """Return the step's rate: constant, or one cycle of warm-up and cosine decay (no state to keep)."""
     peak = settings.learning_rate
     if settings.schedule == "constant":

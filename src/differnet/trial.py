@@ -13,8 +13,9 @@ from statistics import NormalDist
 import torch
 from torch import Tensor
 
-from differnet import config, gaussian, score, train
+from differnet import gaussian, score, train
 from differnet.choice import Choice
+from differnet.config import presets
 from differnet.evidence import Evidence, wins
 from differnet.features import Progress
 from differnet.flow import Flow
@@ -25,7 +26,7 @@ _CHANCE = 0.05  # of training on although it gains nothing
 
 
 def with_length(
-    found: Choice, evidence: Evidence, settings: config.Config, read: Reading, seed: int, progress: Progress
+    found: Choice, evidence: Evidence, settings: presets.Config, read: Reading, seed: int, progress: Progress
 ) -> Choice:
     """Train a flow on the rows of ``evidence`` by the whole schedule and note when it was judged best.
 

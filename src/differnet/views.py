@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from differnet import config
+from differnet.config import sections
 
 
 class ViewSet(NamedTuple):
@@ -35,7 +35,7 @@ class ViewSet(NamedTuple):
         return ViewSet(*(values[start:stop] for values in self))
 
 
-def random_views(count: int, settings: config.Views, generator: torch.Generator) -> ViewSet:
+def random_views(count: int, settings: sections.Views, generator: torch.Generator) -> ViewSet:
     """Draw ``count`` views: angles uniform in [0, 2 pi), factors uniform in their ranges.
 
     Fewer views from an equal generator are the first of more.
@@ -49,12 +49,12 @@ def random_views(count: int, settings: config.Views, generator: torch.Generator)
     )
 
 
-def count_views(count: int, settings: config.Views) -> int:
+def count_views(count: int, settings: sections.Views) -> int:
     """Return how many different views ``count`` comes to: one where nothing turns and nothing is random."""
     return 1 if settings.score_rotations == "even" and settings.rotation == "none" else count
 
 
-def even_views(count: int, settings: config.Views) -> ViewSet:
+def even_views(count: int, settings: sections.Views) -> ViewSet:
     """Return ``count`` evenly spaced rotations, beginning upright, without jitter; one where nothing turns."""
     count = 1 if settings.rotation == "none" else count
     angles = torch.arange(count) * (2 * math.pi / count)
@@ -64,7 +64,7 @@ def even_views(count: int, settings: config.Views) -> ViewSet:
 def render(image: Tensor, views: ViewSet, fill: str, grid: Tensor | None = None) -> Tensor:
     """Show ``image`` (C, S, S), values 0..255, in every view: (V, C, S, S), clipped to 0..255.
 
-    ``fill`` is what stands where the turned image has no pixels; see :class:`differnet.config.Views`.
+    ``fill`` is what stands where the turned image has no pixels; see :class:`differnet.config.sections.Views`.
     ``grid`` is :func:`sampling_grid` of the views, where it is at hand.
     """
     is_grey = bool((image == image[:1]).all())

@@ -8,7 +8,7 @@ from typing import Any
 from differnet.detector import DifferNet
 from differnet.drift import DriftMonitor, DriftState
 from differnet.errors import ConfigError, ModelFileError
-from differnet.storage import check_target, write_whole
+from differnet.whole import check_target, write_whole
 
 
 class Watch:

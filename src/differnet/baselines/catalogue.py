@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from differnet import config
 from differnet.baselines import classical, peer_flows, peers
 from differnet.baselines.adgan import AdGan
 from differnet.baselines.dsebm import Dsebm
@@ -13,9 +12,10 @@ from differnet.baselines.ganomaly import Ganomaly
 from differnet.baselines.geotrans import GeoTrans
 from differnet.baselines.method import Method
 from differnet.baselines.ours import Ours
+from differnet.config import presets
 from differnet.errors import ConfigError
 
-Preset = str | config.Config
+Preset = str | presets.Config
 Maker = Callable[[Preset, str | None], Method]
 
 METHODS: Mapping[str, Maker] = MappingProxyType(

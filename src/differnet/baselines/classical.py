@@ -23,8 +23,9 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import OneClassSVM
 from torch import Tensor
 
-from differnet import config, gaussian
+from differnet import gaussian
 from differnet.baselines.method import check_count, fitted
+from differnet.config import presets
 from differnet.detector import DifferNet
 from differnet.features import Progress, silent
 from differnet.reading import Reading, settled_reading
@@ -45,7 +46,7 @@ class _Fitted(NamedTuple):
 class OnFeatures(ABC):
     """Learns rows (N, D) of features, of more than ``most_rows`` a random part, and tells how far others are."""
 
-    preset: str | config.Config = "default"
+    preset: str | presets.Config = "default"
     weights: str | None = None
     most_rows: int = gaussian.MOST_ROWS
     _fitted: _Fitted | None = field(default=None, init=False)
@@ -55,7 +56,7 @@ class OnFeatures(ABC):
     def __repr__(self) -> str:
         name = type(self).__name__
         rest = f"weights={self.weights!r}, most_rows={self.most_rows}{self._steps}"
-        return f"{name}({config.resolve(self.preset)}, {rest})"
+        return f"{name}({presets.resolve(self.preset)}, {rest})"
 
     def fit(
         self,

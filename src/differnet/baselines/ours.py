@@ -7,8 +7,8 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from differnet import config
 from differnet.baselines.method import fitted
+from differnet.config import presets
 from differnet.detector import DifferNet
 from differnet.errors import DifferNetWarning
 from differnet.features import Progress, by_epoch, silent
@@ -19,12 +19,12 @@ from differnet.verdict import Heat
 class Ours:
     """The detector, fitted to all training images: none is held out, for no threshold is asked of it."""
 
-    preset: str | config.Config = "default"
+    preset: str | presets.Config = "default"
     weights: str | None = None
     _detector: DifferNet | None = field(default=None, init=False)
 
     def __repr__(self) -> str:
-        return f"Ours({config.resolve(self.preset)}, weights={self.weights!r})"
+        return f"Ours({presets.resolve(self.preset)}, weights={self.weights!r})"
 
     def fit(
         self,

@@ -16,8 +16,7 @@ from typing import Any, Literal
 from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from differnet.errors import ConfigError
-from differnet.settings import (
+from differnet.config.sections import (
     Backbone,
     Decision,
     Flow,
@@ -29,6 +28,7 @@ from differnet.settings import (
     Views,
     strict,
 )
+from differnet.errors import ConfigError
 
 __all__ = [
     "DEFAULT",

@@ -1,0 +1,1 @@
+"""Every setting, frozen: sections, presets, and what a setting implies."""
