@@ -29,12 +29,13 @@ from typing import Any
 
 import numpy as np
 
-from differnet import DifferNet, datasets, demo
+from differnet import DifferNet, demo
 from differnet.artifact import versions
 from differnet.baselines.catalogue import create
 from differnet.baselines.method import Method
 from differnet.config import presets
-from differnet.datasets import Dataset
+from differnet.data import datasets
+from differnet.data.datasets import Dataset
 from differnet.heap import keep_large_tables_apart
 from differnet.metrics import auroc
 from report import machine

@@ -21,13 +21,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from differnet import DifferNet, datasets, gaussian, train
+from differnet import DifferNet, gaussian, train
 from differnet.bank import describe_all
-from differnet.calibrate import hold_out
 from differnet.choice import MOST_HELD
 from differnet.config import presets
+from differnet.data import datasets
+from differnet.data.groups import hold_out
+from differnet.data.stream import silent
 from differnet.evidence import Tables, judge
-from differnet.features import silent
 from differnet.flow import Flow
 from differnet.metrics import auroc, recall_without_false_alarms
 from differnet.reading import settled_reading

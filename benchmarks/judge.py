@@ -17,9 +17,10 @@ import numpy as np
 import torch
 from scipy import stats
 
-from differnet import DifferNet, choice, datasets, demo, gaussian
-from differnet.datasets import Dataset
-from differnet.features import silent
+from differnet import DifferNet, choice, demo, gaussian
+from differnet.data import datasets
+from differnet.data.datasets import Dataset
+from differnet.data.stream import silent
 from differnet.metrics import auroc
 from differnet.reading import reading_of
 from report import machine

@@ -27,11 +27,12 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from curves import BASE, CHANNELS
-from differnet import DifferNet, datasets, gaussian, train
+from differnet import DifferNet, gaussian, train
 from differnet.bank import describe_all
 from differnet.config import presets
-from differnet.datasets import Dataset
-from differnet.features import silent
+from differnet.data import datasets
+from differnet.data.datasets import Dataset
+from differnet.data.stream import silent
 from differnet.flow import CouplingBlock, Flow
 from differnet.metrics import auroc
 from differnet.reading import settled_reading

@@ -29,7 +29,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import psutil
 
-from differnet.images import find
+from differnet.data.images import find
 from differnet.service.store import Store
 
 ROOT = Path(__file__).parent.parent

@@ -24,8 +24,9 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from differnet import DifferNet, datasets
+from differnet import DifferNet
 from differnet.config import presets
+from differnet.data import datasets
 from differnet.features import describer_of_module
 from differnet.metrics import auroc
 from differnet.scorer import Scorer, scoring_views

@@ -26,7 +26,8 @@ from typing import Any
 
 import numpy as np
 
-from differnet import DifferNet, Inspector, datasets, export, threads
+from differnet import DifferNet, Inspector, export, threads
+from differnet.data import datasets
 from differnet.metrics import auroc
 from differnet.stopwatch import Stopwatch, machine
 

@@ -20,7 +20,8 @@ with atheris.instrument_imports(include=["differnet", "PIL", "tifffile"], enable
     import tifffile  # noqa: F401
     from PIL import Image, TiffImagePlugin, WebPImagePlugin  # noqa: F401
 
-    from differnet import artifact, decoding, pixels, storage
+    from differnet import artifact, storage
+    from differnet.data import decoding, pixels
     from differnet.errors import ImageError, ModelFileError
 
 KEPT = Path(__file__).parent.parent / "tests" / "fuzz"

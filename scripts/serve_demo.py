@@ -16,8 +16,8 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from differnet.data.images import find
 from differnet.demo import cell_of, write_demo_data
-from differnet.images import find
 
 NAME = "brick"
 

@@ -26,7 +26,7 @@ CODE = """
 import importlib.util, json, sys, time
 started = time.perf_counter()
 from differnet.runtime import Inspector
-from differnet.images import find
+from differnet.data.images import find
 def spent():
     return time.perf_counter() - started, time.process_time()
 found = {"imported": spent()}

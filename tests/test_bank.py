@@ -12,8 +12,8 @@ import torch
 
 from conftest import good_image
 from differnet.bank import describe_all, identity, kept_bank
+from differnet.data.stream import look_ahead, silent
 from differnet.errors import ImageError, ModelFileError
-from differnet.features import look_ahead, silent
 
 IMAGES = [good_image(i) for i in range(5)]
 

@@ -14,8 +14,9 @@ from PIL import Image
 
 import hostile
 from conftest import good_image
-from differnet import images, pixels, rows
+from differnet import rows
 from differnet.bank import content_digest
+from differnet.data import images, pixels
 from differnet.errors import ImageError, ModelFileError
 
 

@@ -19,12 +19,13 @@ from typer.testing import CliRunner
 
 from conftest import TINY, good_image
 from differnet import compare as module
-from differnet import comparison_table, datasets
+from differnet import comparison_table
 from differnet.baselines import catalogue
 from differnet.baselines.dsebm import Dsebm
 from differnet.cli import app
 from differnet.compare import compare
 from differnet.config import presets
+from differnet.data import datasets
 from differnet.errors import ConfigError, DifferNetWarning, ImageError, LayoutError
 from differnet.stopwatch import Stopwatch
 

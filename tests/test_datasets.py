@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from conftest import touch
-from differnet import datasets, layouts
+from differnet.data import datasets, layouts
 from differnet.errors import LayoutError, MissingExtraError
 
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from differnet import datasets, demo, showcase
-from differnet.images import load, load_mask
+from differnet import demo, showcase
+from differnet.data import datasets
+from differnet.data.images import load, load_mask
 
 pytest.importorskip("skimage")
 

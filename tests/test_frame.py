@@ -16,6 +16,7 @@ from conftest import TINY, good_image
 from differnet import DifferNet, frame
 from differnet.config import presets
 from differnet.config.sections import Views
+from differnet.data.square import encode
 from differnet.errors import ConfigError, DifferNetWarning
 from differnet.reading import reading
 
@@ -58,7 +59,7 @@ def test_a_map_comes_back_to_where_the_picture_was(views, shape):
 
 
 def test_what_is_ignored_is_grey_before_and_zero_after():
-    views = Views(ignore=frame.encode(RIGHT_HALF))
+    views = Views(ignore=encode(RIGHT_HALF))
     square = frame.to_square(good_image(0), 32, views)
     assert (square[:, :, 16:] == 127).all()
     assert torch.equal(square[:, :, :16], frame.to_square(good_image(0), 32)[:, :, :16])
@@ -70,7 +71,7 @@ def test_what_is_ignored_is_grey_before_and_zero_after():
 def test_a_mask_follows_the_picture_into_its_frame():
     mask = np.zeros((20, 40), np.uint8)
     mask[:, 20:] = 255
-    views = Views(frame="pad", ignore=frame.encode(mask))
+    views = Views(frame="pad", ignore=encode(mask))
     square = frame.to_square(np.full((20, 40, 3), 200, np.uint8), 16, views)
     assert (square[:, 4:12, 8:] == 127).all()
     assert (square[:, 4:12, :8] == 200).all()
@@ -103,7 +104,7 @@ def test_turned_copies_are_told_by_the_part_and_not_by_its_mask():
 @pytest.mark.parametrize("fill", [0, 255])
 def test_masks_of_all_or_nothing_are_refused(fill):
     with pytest.raises(ConfigError, match="all" if fill else "nothing"):
-        frame.encode(np.full((8, 8), fill, np.uint8))
+        encode(np.full((8, 8), fill, np.uint8))
 
 
 def test_other_texts_are_no_masks():
@@ -180,7 +181,7 @@ def test_pictures_that_are_not_square_are_not_told_by_their_frame(views):
 
 
 def test_a_mask_of_another_shape_is_squeezed_into_the_picture():
-    views = Views(frame="pad", ignore=frame.encode(RIGHT_HALF))  # a square mask for a picture of 1 : 2
+    views = Views(frame="pad", ignore=encode(RIGHT_HALF))  # a square mask for a picture of 1 : 2
     square = frame.to_square(np.full((20, 40, 3), 200, np.uint8), 16, views)
     assert (square[:, 4:12, 8:] == 127).all()
     assert (square[:, 4:12, :8] == 200).all()

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from differnet.data.groups import by_column, by_pattern, of_paths
 from differnet.errors import ConfigError, LayoutError
-from differnet.groups import by_column, by_pattern, of_paths
 
 
 def test_a_pattern_groups_by_its_brackets():

@@ -20,8 +20,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import hostile
-from differnet import artifact, decoding, images
+from differnet import artifact
 from differnet.cli import app
+from differnet.data import decoding, images
 from differnet.errors import ImageError, ModelFileError
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Pillow says of damaged files what it leaves out

@@ -10,7 +10,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from differnet import images, pixels
+from differnet.data import images, pixels
 from differnet.errors import ImageError
 
 RAMP = np.linspace(0, 255, 16 * 24).reshape(16, 24).round().astype(np.uint8)

@@ -293,7 +293,7 @@ def test_an_object_that_is_gone_is_a_row_with_the_reason(detector, bucket, monke
 
 
 def test_content_is_decoded_as_its_file_is(good_files):
-    from differnet.decoding import decode, decode_content
+    from differnet.data.decoding import decode, decode_content
 
     def said(work):
         try:

@@ -328,7 +328,7 @@ def test_a_folder_that_cannot_be_written_is_said(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "open", denied)
     monkeypatch.setattr(journal.io, "FileIO", denied)
-    from differnet.whole import write_whole
+    from differnet.data.files import write_whole
 
     with pytest.raises(OSError, match=r"cannot write .*a.txt: Permission denied"):
         write_whole(tmp_path / "a.txt", b"")
@@ -340,7 +340,7 @@ def test_a_folder_that_cannot_be_written_is_said(tmp_path, monkeypatch):
 
 
 def test_without_nameless_files_it_is_still_whole_or_not_at_all(tmp_path, monkeypatch):
-    from differnet.whole import write_whole
+    from differnet.data.files import write_whole
 
     monkeypatch.delattr(os, "O_TMPFILE", raising=False)
     write_whole(tmp_path / "a.txt", b"old")

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from conftest import touch
-from differnet import datasets
+from differnet.data import datasets
 from differnet.errors import DifferNetWarning, LayoutError
 
 

@@ -6,8 +6,8 @@ import os
 
 import pytest
 
-from differnet import datasets
-from differnet.images import load, load_mask
+from differnet.data import datasets
+from differnet.data.images import load, load_mask
 
 ROOT = os.environ.get("DIFFERNET_MTD")
 pytestmark = [

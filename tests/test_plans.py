@@ -15,7 +15,7 @@ from conftest import SMALL, save
 from differnet import DifferNet, placement, reproduction, targets
 from differnet import plans as plans_module
 from differnet.config import presets
-from differnet.datasets import Dataset, read
+from differnet.data.datasets import Dataset, read
 from differnet.errors import DifferNetWarning, ImageError, LayoutError, ModelFileError
 from differnet.plans import Plan
 from differnet.reports import Order

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from conftest import SMALL, defective_image, good_image, save
-from differnet import datasets
 from differnet.config import presets
+from differnet.data import datasets
 from differnet.evaluate import evaluate
 
 QUICK = presets.resolve("default", SMALL | {"epochs": 1, "train_views": 1, "holdout": 0})

@@ -18,8 +18,9 @@ from typer.testing import CliRunner
 
 from browsers import chromium, found_module
 from conftest import defective_image, good_image
-from differnet import datasets, report
+from differnet import report
 from differnet.cli import app
+from differnet.data import datasets
 from differnet.errors import LayoutError
 from differnet.findings import Judged, _chance_of_outside, find
 from differnet.light import Light

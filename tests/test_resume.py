@@ -148,7 +148,7 @@ def test_an_image_that_vanished_before_its_light_was_measured_has_its_row(
 
 
 def rows_load(image, vanishing):
-    from differnet.images import load
+    from differnet.data.images import load
 
     if image == vanishing:
         return load(vanishing.with_name("gone.png"))
@@ -212,7 +212,7 @@ def test_rows_tell_the_model_that_was_loaded(model, folder, tmp_path, monkeypatc
 
 def test_a_file_that_is_replaced_while_it_is_locked_is_opened_anew(tmp_path, monkeypatch):
     """A run that ends between the opening and the locking of the next takes its file away."""
-    from differnet import locks
+    from differnet.data import files
 
     fcntl = pytest.importorskip("fcntl")
     table, real, seen = tmp_path / "rows.csv", fcntl.flock, []
@@ -226,8 +226,8 @@ def test_a_file_that_is_replaced_while_it_is_locked_is_opened_anew(tmp_path, mon
     monkeypatch.setattr(fcntl, "flock", late)
     with journal.journal(table, {}, True):
         assert os.path.samestat(journal.partial_of(table).stat(), os.fstat(seen[-1]))
-        with pytest.raises(locks.TakenError):
-            locks.open_locked(journal.partial_of(table), lambda path: path.open("rb"))
+        with pytest.raises(files.TakenError):
+            files.open_locked(journal.partial_of(table), lambda path: path.open("rb"))
     assert len(seen) == 3
 
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from conftest import touch
-from differnet import datasets, tables
+from differnet.data import datasets, tables
 from differnet.errors import LayoutError, MissingExtraError
 
 HEADER = "path,split,label,defect,mask,group\n"

@@ -10,7 +10,7 @@ import pytest
 
 from differnet import published, reproduction_files, targets, telling
 from differnet.config import presets
-from differnet.datasets import Dataset, Sample
+from differnet.data.datasets import Dataset, Sample
 from differnet.errors import LayoutError
 from differnet.metrics import recall_without_false_alarms
 from differnet.reports import Order, Report, Table

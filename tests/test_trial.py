@@ -14,9 +14,9 @@ from differnet import DifferNet, train, trial
 from differnet.bank import describe_all
 from differnet.choice import Choice
 from differnet.config import presets, sections
+from differnet.data.stream import silent
 from differnet.errors import ConfigError, DifferNetWarning
 from differnet.evidence import Evidence, judge, wins
-from differnet.features import silent
 from differnet.flow import Flow
 from differnet.metrics import auroc
 from differnet.reading import reading

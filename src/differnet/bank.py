@@ -16,12 +16,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from differnet import whole
-from differnet.decoding import file_digest
+from differnet.data import files
+from differnet.data.decoding import file_digest
+from differnet.data.files import TakenError, open_locked
+from differnet.data.images import ImageLike, Page, load
+from differnet.data.stream import Progress
 from differnet.errors import ConfigError, ModelFileError
-from differnet.features import Describer, Progress
-from differnet.images import ImageLike, Page, load
-from differnet.locks import TakenError, open_locked
+from differnet.features import Describer
 
 LARGE = 512 * 2**20  # bytes; a larger bank lives in a file that the system pages in and out
 _ROWS, _STATE = "bank.npy", "bank.json"
@@ -155,4 +156,4 @@ def _open_state(folder: Path, key: str) -> int:
 
 
 def _note(folder: Path, key: str, images: int) -> None:
-    whole.write_whole(folder / _STATE, json.dumps({"key": key, "images": images}).encode())
+    files.write_whole(folder / _STATE, json.dumps({"key": key, "images": images}).encode())

@@ -25,8 +25,6 @@ from __future__ import annotations
 import bisect
 import math
 import warnings
-from collections import Counter
-from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -194,63 +192,6 @@ def _rate_exceeded(n: int, above: int, chance: float) -> float:
 def _check_chance(name: str, value: float) -> None:
     if not 0 < value < 1:
         raise ConfigError(f"{name} = {value!r}: a number above 0 and below 1 was wanted")
-
-
-def hold_out(groups: Sequence[Hashable], share: float, seed: int) -> tuple[list[int], list[int]]:
-    """Split indices into (to fit, to calibrate), keeping each group (same part, same shoot) on one side.
-
-    Groups are drawn at random by ``seed`` until ``share`` of the images are held out; one that would make it
-    more than twice that is passed over, unless no other is left. Raises :class:`ConfigError` when there are
-    not two groups.
-
-    >>> fit, held = hold_out(["a", "a", "b", "b", "c", "c"], share=0.3, seed=0)
-    >>> len(fit), len(held)
-    (4, 2)
-    """
-    names = list(dict.fromkeys(groups))
-    if len(names) < 2:
-        raise ConfigError(
-            f"{len(groups)} images in {len(names)} group(s): at least two groups are needed to hold one "
-            "out; give more images, or holdout=0 for a detector without a threshold"
-        )
-    wanted = max(1, round(share * len(groups)))
-    order = np.random.default_rng(seed).permutation(len(names))
-    sizes = Counter(groups)
-    held_groups: set[Hashable] = set()
-    count = 0
-    for index in order:
-        size = sizes[names[index]]
-        if count < wanted and count + size <= min(2 * wanted, len(groups) - 1):
-            held_groups.add(names[index])
-            count += size
-    if not held_groups:
-        held_groups.add(min(names, key=sizes.__getitem__))
-    held = [i for i, group in enumerate(groups) if group in held_groups]
-    return [i for i, group in enumerate(groups) if group not in held_groups], held
-
-
-def folds_of(groups: Sequence[Hashable], folds: int, seed: int) -> list[list[int]]:
-    """Split indices into ``folds`` parts of about equal size, keeping each group (same part, same shoot) in one.
-
-    Groups come largest first, in random order by ``seed`` among equals, each to the smallest part so far. Raises
-    :class:`ConfigError` when there are fewer groups than folds.
-
-    >>> [len(part) for part in folds_of(["a", "a", "b", "c", "d", "d"], folds=3, seed=0)]
-    [2, 2, 2]
-    """
-    names = list(dict.fromkeys(groups))
-    if not 2 <= folds <= len(names):
-        raise ConfigError(
-            f"{folds} folds of {len(groups)} images in {len(names)} group(s): from 2 folds to as many as there are "
-            "groups were wanted"
-        )
-    sizes, order = Counter(groups), np.random.default_rng(seed).permutation(len(names))
-    fold_of: dict[Hashable, int] = {}
-    counts = [0] * folds
-    for index in sorted(order, key=lambda index: -sizes[names[index]]):
-        fold_of[names[index]] = counts.index(min(counts))
-        counts[fold_of[names[index]]] += sizes[names[index]]
-    return [[i for i, group in enumerate(groups) if fold_of[group] == fold] for fold in range(folds)]
 
 
 def warn_when_few(threshold: Threshold | None, groups: int | None = None) -> None:

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from differnet.data.files import check_target
 from differnet.errors import DifferNetWarning
-from differnet.whole import check_target
 
 CELLS = "cells.jsonl"
 BUSY = 0.05  # of the machine's processors

@@ -19,12 +19,15 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from differnet import calibrate, gaussian, whole
+from differnet import gaussian
 from differnet.config import presets
+from differnet.data import files
+from differnet.data.groups import hold_out
+from differnet.data.images import ImageLike
+from differnet.data.stream import Progress
 from differnet.errors import ModelFileError
 from differnet.evidence import Evidence, Tables, judge
-from differnet.features import Describer, Progress
-from differnet.images import ImageLike
+from differnet.features import Describer
 from differnet.reading import Pooling, Reading, reading_of
 
 FEWEST = 35  # images; with fewer nothing is tried out
@@ -134,7 +137,7 @@ def settle(settings: presets.Config, found: Choice) -> presets.Config:
 
 def keep_choice(file: Path, key: str, found: Choice) -> None:
     """Write what was found out beside a checkpoint; ``key``: a digest of all that it depends on."""
-    whole.write_whole(file, json.dumps({"key": key, "choice": found.to_dict()}).encode())
+    files.write_whole(file, json.dumps({"key": key, "choice": found.to_dict()}).encode())
 
 
 def kept_choice(file: Path, key: str) -> Choice | None:
@@ -174,7 +177,7 @@ def choose(
     names = [index if groups is None else groups[index] for index in order]
     if len(order) < FEWEST or len(set(names)) < 2:
         return _without_evidence(settings, len(order)), None
-    fitted, held = calibrate.hold_out(names, min(HELD_SHARE, MOST_HELD / len(names)), seed)
+    fitted, held = hold_out(names, min(HELD_SHARE, MOST_HELD / len(names)), seed)
     held = held[:MOST_HELD]
     if len(held) < FEWEST_HELD:
         return _without_evidence(settings, len(order)), None

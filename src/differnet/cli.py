@@ -86,12 +86,12 @@ def fit(
 ) -> None:
     """Learn from a folder of good images and write a model file."""
     with guarded():
-        from differnet import groups
         from differnet.config import presets
-        from differnet.datasets import find_good
+        from differnet.data import groups
+        from differnet.data.datasets import find_good
+        from differnet.data.files import check_target
         from differnet.detector import DifferNet
         from differnet.features import by_epoch
-        from differnet.whole import check_target
 
         asked: dict[str, Any] = {
             "rate": rate,
@@ -127,9 +127,9 @@ def quantize(
     with guarded():
         from dataclasses import asdict
 
-        from differnet.datasets import find_good
+        from differnet.data.datasets import find_good
+        from differnet.data.files import check_target
         from differnet.detector import DifferNet
-        from differnet.whole import check_target
 
         check_target(target)
         detector = DifferNet.load(model, weights)
@@ -168,9 +168,10 @@ def evaluate(
     """Measure on a labelled data set: AUROC, recall without false alarms, pixel AUROC and AUPRO."""
     options.check_engine(engine, address)
     with guarded():
-        from differnet import datasets, evaluation_files, fleet
+        from differnet import evaluation_files, fleet
         from differnet.config import presets
-        from differnet.frame import with_mask_as_text
+        from differnet.data import datasets
+        from differnet.data.square import with_mask_as_text
 
         resolved = presets.resolve(preset, with_mask_as_text(presets.parse_assignments(settings or [])))
         tables = datasets.read(data, options.check_layout(layout), category or (), split)

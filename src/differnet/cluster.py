@@ -25,7 +25,7 @@ from differnet.inventory import Entry
 from differnet.journal import Row
 
 if TYPE_CHECKING:  # what decodes needs no torch
-    from differnet.features import Progress
+    from differnet.data.stream import Progress
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

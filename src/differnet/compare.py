@@ -23,7 +23,9 @@ from differnet.baselines.catalogue import create
 from differnet.baselines.method import Localizer, Method, Remarking
 from differnet.cells import Cell, Failure, Kept, Result, Times
 from differnet.config import presets
-from differnet.datasets import Dataset
+from differnet.data.datasets import Dataset
+from differnet.data.samples import check_masks
+from differnet.data.stream import Progress, silent
 from differnet.errors import (
     ConfigError,
     DifferNetError,
@@ -32,11 +34,9 @@ from differnet.errors import (
     NumericalError,
     in_a_line,
 )
-from differnet.features import Progress, silent
 from differnet.maps import pixel_figures
 from differnet.metrics import PixelFigures, auroc
 from differnet.plans import digest_of_weights
-from differnet.samples import check_masks
 from differnet.stopwatch import Stopwatch, machine
 
 How = Literal["measured", "kept", "timed again"]
@@ -187,7 +187,7 @@ def _time(method: Method, table: Dataset, cell: Cell, progress: Progress) -> tup
 
 
 def digest_of(table: Dataset, progress: Progress = silent) -> str:
-    """Return :meth:`~differnet.samples.Dataset.digest`, and say how far it is."""
+    """Return :meth:`~differnet.data.samples.Dataset.digest`, and say how far it is."""
     return table.digest(lambda done, total: progress(f"reading {table.name}", done, total))
 
 

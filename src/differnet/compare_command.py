@@ -46,10 +46,11 @@ def compare(
     Exits with 1 when a method failed; its row says why.
     """
     with guarded():
-        from differnet import comparison_table, datasets
+        from differnet import comparison_table
         from differnet.compare import compare as run
         from differnet.config import presets
-        from differnet.frame import with_mask_as_text
+        from differnet.data import datasets
+        from differnet.data.square import with_mask_as_text
 
         if layout not in get_args(datasets.Layout):
             raise typer.BadParameter(f"{layout!r} is not one of {', '.join(get_args(datasets.Layout))}")

@@ -13,7 +13,7 @@ from typing import Any
 from differnet.baselines.catalogue import REMARKS
 from differnet.cells import Failure, Result
 from differnet.compare import Comparison
-from differnet.whole import write_whole
+from differnet.data.files import write_whole
 
 MEAN = "mean"
 HEADINGS = ("data", "method", "AUROC", "pixel AUROC", "AUPRO", "fit, s", "ms an image", "note")

@@ -10,10 +10,11 @@ from differnet import artifact, calibrate, gate, placement
 from differnet.artifact import Model
 from differnet.backbone import MultiScale
 from differnet.config import presets
+from differnet.data.images import ImageLike
+from differnet.data.stream import Progress
 from differnet.errors import ConfigError, QuantizationError
-from differnet.features import Describer, Progress, describer_of_graph
+from differnet.features import Describer, describer_of_graph
 from differnet.fitting import map_scale
-from differnet.images import ImageLike
 from differnet.preparing import quantized
 from differnet.quantize import IMAGES
 from differnet.recalibrate import way_of

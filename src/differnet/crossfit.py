@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from differnet import calibrate, train
+from differnet import train
 from differnet.artifact import Model
 from differnet.bank import locked
-from differnet.features import name_of
+from differnet.data import groups
+from differnet.data.stream import name_of
 from differnet.fitting import Fitter, Given
 from differnet.record import record_of
 from differnet.scorer import view_scores
@@ -49,7 +50,7 @@ def _cross_fit(
 ) -> Model:
     count = len(good.images)
     names = range(count) if good.groups is None else good.groups
-    folds = calibrate.folds_of(names, fitter.config.decision.folds, fitter.seed)
+    folds = groups.folds_of(names, fitter.config.decision.folds, fitter.seed)
     if bank is None and not fitter.config.views.fresh_views:
         bank = fitter.describe_training(good.images, folder, fitter.key_of(good.images, folder))
     features = fitter.describe_held_out(good.images)

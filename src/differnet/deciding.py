@@ -39,11 +39,11 @@ def calibrate(
     rate that is not given stays; --review-rate 0 takes that away. Known defects never move the threshold.
     """
     with guarded():
-        from differnet import groups
-        from differnet.datasets import find_good
+        from differnet.data import groups
+        from differnet.data.datasets import find_good
+        from differnet.data.files import check_target
+        from differnet.data.images import find
         from differnet.detector import DifferNet
-        from differnet.images import find
-        from differnet.whole import check_target
 
         check_target(target)
         known = [] if defects is None else find(defects)
@@ -77,8 +77,8 @@ def report(
 ) -> None:
     """Judge images and write one self-contained page: every verdict and picture, and what is promised."""
     with guarded():
-        from differnet import datasets
         from differnet import report as pages
+        from differnet.data import datasets
         from differnet.detector import DifferNet
 
         known = options.check_layout(layout)
@@ -91,8 +91,8 @@ def report(
 
 def _kinds(paths: list[Path], root: Path) -> list[str]:
     """Return the type of each defect: the first folder below ``root``, or else the name of the folder it lies in."""
+    from differnet.data.samples import GOOD
     from differnet.errors import ConfigError
-    from differnet.samples import GOOD
 
     kinds = []
     for path in paths:

@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFilter
 
+from differnet.data.images import Pixels
 from differnet.errors import MissingExtraError
-from differnet.images import Pixels
 
 TEXTURES = ("brick", "grass", "gravel", "moon")
 SIDE = 512

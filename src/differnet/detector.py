@@ -19,7 +19,6 @@ from differnet import (
     conversion,
     crossfit,
     fitting,
-    frame,
     gate,
     localize,
     preparing,
@@ -30,11 +29,13 @@ from differnet import (
 )
 from differnet.artifact import Model
 from differnet.config import presets
+from differnet.data import square
+from differnet.data.images import ImageLike, Pixels, gather
+from differnet.data.images import load as load_image
+from differnet.data.stream import Progress, name_of, silent
 from differnet.drift import DriftMonitor
 from differnet.errors import ConfigError, NotFittedError, WeightsError
-from differnet.features import Describer, Progress, name_of, silent
-from differnet.images import ImageLike, Pixels, gather
-from differnet.images import load as load_image
+from differnet.features import Describer
 from differnet.scorer import Count, Images, Scorer, scoring_views
 from differnet.standard import ViewScores
 from differnet.verdict import Heat, Prediction
@@ -60,7 +61,7 @@ class DifferNet:
         device: str = "cpu",
         **settings: Any,
     ) -> None:
-        self._asked = presets.resolve(preset, frame.with_mask_as_text(settings))
+        self._asked = presets.resolve(preset, square.with_mask_as_text(settings))
         self.config = presets.follow_rotation(self._asked)
         if seed < 0:
             raise ConfigError(f"seed = {seed}: a whole number from 0 was wanted")

@@ -23,13 +23,14 @@ from differnet import fitting, metrics
 from differnet.bank import describe_all
 from differnet.choice import Choice
 from differnet.config import presets
-from differnet.datasets import Dataset, Sample
+from differnet.data.datasets import Dataset, Sample
+from differnet.data.samples import check_masks
+from differnet.data.stream import Progress, silent
 from differnet.detector import DifferNet
 from differnet.errors import DifferNetWarning, LayoutError
-from differnet.features import Progress, by_epoch, silent
+from differnet.features import by_epoch
 from differnet.maps import pixel_figures
 from differnet.metrics import PixelFigures, auroc, recall_without_false_alarms
-from differnet.samples import check_masks
 from differnet.standard import ViewScores
 from differnet.verdict import Heat, Prediction
 

@@ -13,12 +13,12 @@ import numpy as np
 
 from differnet import pictures
 from differnet.artifact import versions
-from differnet.datasets import Dataset, Sample
+from differnet.data.datasets import Dataset, Sample
+from differnet.data.files import write_whole
+from differnet.data.images import load
 from differnet.evaluate import Evaluation
-from differnet.images import load
 from differnet.metrics import mean, spread
 from differnet.verdict import Heat, Prediction
-from differnet.whole import write_whole
 
 _A_DEFECT = 4
 

@@ -16,12 +16,13 @@ from torch import Tensor
 from differnet import gaussian, synthetic
 from differnet.anytime import GROUP
 from differnet.config import presets, sections
-from differnet.features import Describer, Progress, look_ahead, name_of
+from differnet.data.images import ImageLike, Pixels, load
+from differnet.data.square import place
+from differnet.data.stream import Progress, look_ahead, name_of
+from differnet.features import Describer
 from differnet.frame import cover, to_square
-from differnet.images import ImageLike, Pixels, load
 from differnet.reading import Reading
 from differnet.seeds import generator
-from differnet.squares import place
 from differnet.views import random_views
 
 _TURNED_VIEWS = 8

@@ -23,18 +23,18 @@ from torch import Tensor, nn
 
 from differnet import artifact, verdict
 from differnet.anytime import GROUP
+from differnet.data.files import write_whole
+from differnet.data.images import ImageLike
+from differnet.data.stream import Progress, silent
 from differnet.detector import DifferNet
 from differnet.engines import EngineName
 from differnet.errors import ConfigError, ExportError
-from differnet.features import Progress, silent
 from differnet.graphs import Head, HeatMapping, Rendering, Scoring
-from differnet.images import ImageLike
 from differnet.onnx_runtime import to_onnx
 from differnet.openvino_runtime import Graph, stacked, to_openvino
 from differnet.station import folder as folders
 from differnet.station.inspector import Inspector
 from differnet.views import even_views
-from differnet.whole import write_whole
 
 Format = Literal["onnx", "openvino"]
 ENGINES: Mapping[Format, EngineName] = {"onnx": "onnxruntime", "openvino": "openvino"}

@@ -34,8 +34,8 @@ def export(
         from dataclasses import asdict
 
         from differnet import export as exporting
+        from differnet.data.images import find
         from differnet.detector import DifferNet
-        from differnet.images import find
 
         wanted = exporting.format_of(form)
         images = [] if check is None else find(check)

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from types import MappingProxyType
-from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -17,9 +13,10 @@ from torch import Tensor
 from differnet.anytime import GROUP
 from differnet.backbone import MultiScale
 from differnet.config import presets, sections
+from differnet.data.images import ImageLike, load
+from differnet.data.stream import Progress, look_ahead, name_of, silent
 from differnet.errors import ConfigError, DifferNetWarning, NumericalError
 from differnet.frame import cut, to_square
-from differnet.images import ImageLike, load
 from differnet.openvino_runtime import Graph, run_graph
 from differnet.placement import choose
 from differnet.seeds import generator
@@ -27,45 +24,14 @@ from differnet.torch_runtime import Runtime, difference, probe
 from differnet.train import OnEpoch
 from differnet.views import ViewSet, random_views, render, sampling_grid
 
-Progress = Callable[[str, int, int], None]
-_AHEAD = 2
 _SAME_MACHINE = 0.02  # of the largest feature
 _GRID_BYTES = 64 * 2**20  # for one set of views
 _GRID_SETS = 4
-In = TypeVar("In")
-Out = TypeVar("Out")
-
-
-def silent(stage: str, done: int, total: int) -> None:
-    """Ignore progress."""
 
 
 def by_epoch(progress: Progress) -> OnEpoch:
     """Return what tells ``progress`` of every epoch of a flow."""
     return lambda epoch, total: progress("fitting the flow", epoch.epoch + 1, total)
-
-
-def look_ahead(work: Callable[[In], Out], items: Iterable[In]) -> Iterator[tuple[In, Out]]:
-    """Yield each item with its result, in order, as soon as it is there; a thread goes on with the next two.
-
-    An exception, of ``work`` or of ``items`` itself, comes where its item's turn is. A source that fills one buffer
-    again and again must yield copies.
-    """
-    source = iter(items)
-
-    def step() -> tuple[In, Out] | None:
-        for item in source:
-            return item, work(item)
-        return None
-
-    pool = ThreadPoolExecutor(1, "differnet-decode")
-    try:
-        waiting = deque(pool.submit(step) for _ in range(_AHEAD))
-        while (found := waiting.popleft().result()) is not None:
-            waiting.append(pool.submit(step))
-            yield found
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
 
 
 class Describer:
@@ -286,19 +252,3 @@ def _finite(features: Tensor, name: str) -> Tensor:
     if not torch.isfinite(features).all():
         raise NumericalError(f"the backbone gave NaN or infinite features for {name}")
     return features
-
-
-def name_of(image: ImageLike) -> str:
-    """Return a path as text, or say that the image came without one."""
-    return (
-        str(image) if not hasattr(image, "shape") and not hasattr(image, "mode") else "an array or PIL image"
-    )
-
-
-@contextmanager
-def naming(image: ImageLike) -> Iterator[None]:
-    """Have a :class:`NumericalError` of the block say which image it came from."""
-    try:
-        yield
-    except NumericalError as error:
-        raise NumericalError(f"{name_of(image)}: {error}") from error

@@ -16,13 +16,15 @@ from differnet.artifact import Model
 from differnet.backbone import MultiScale
 from differnet.bank import describe_all, identity, kept_bank
 from differnet.config import presets, sections
+from differnet.data.groups import folds_of, hold_out
+from differnet.data.images import ImageLike
+from differnet.data.images import load as load_image
+from differnet.data.stream import Progress, name_of, naming
 from differnet.errors import ConfigError
-from differnet.features import Describer, FreshViews, Progress, name_of, naming
+from differnet.features import Describer, FreshViews
 from differnet.flow import Flow
 from differnet.frame import shown, to_square
 from differnet.heap import give_back
-from differnet.images import ImageLike
-from differnet.images import load as load_image
 from differnet.preparing import Prepared
 from differnet.reading import Reading, settled_reading
 from differnet.record import Sources, Way, record_of, sources_of
@@ -245,10 +247,10 @@ def split(
     names = range(len(images)) if groups is None else groups
     if decision.folds:
         calibrate.check_count(len(images), decision.rate, decision.confidence, decision.folds)
-        calibrate.folds_of(names, decision.folds, seed)
+        folds_of(names, decision.folds, seed)
     if not decision.holdout or decision.folds:
         return list(range(len(images))), []
-    chosen, held = calibrate.hold_out(names, decision.holdout, seed)
+    chosen, held = hold_out(names, decision.holdout, seed)
     calibrate.check_count(len(held), decision.rate, decision.confidence)
     return chosen, held
 

@@ -16,10 +16,10 @@ import numpy as np
 
 from differnet import reproduction, threads
 from differnet.config import presets
-from differnet.datasets import Dataset
+from differnet.data.datasets import Dataset
+from differnet.data.stream import Progress, silent
 from differnet.evaluate import Evaluation, Run, evaluate
 from differnet.evaluation_files import Files
-from differnet.features import Progress, silent
 from differnet.pictures import Panel
 from differnet.plans import Plan
 from differnet.reports import Order, Report

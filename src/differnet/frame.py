@@ -2,50 +2,18 @@
 
 from __future__ import annotations
 
-import base64
-import io
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor
 
-from differnet import squares
 from differnet.config.sections import Views
-from differnet.errors import ConfigError
-from differnet.images import ImageLike, Pixels, load
-from differnet.squares import COVER, LONGEST, PREFIX, Box, ignored_part
+from differnet.data import square as squares
+from differnet.data.images import Pixels
+from differnet.data.square import COVER, Box, ignored_part
 
 _SQUASHED = Views()
-
-
-def encode(mask: ImageLike) -> str:
-    """Return a mask as text for the setting ``ignore``: what is at least half as bright as white does not matter.
-
-    Raises :class:`ImageError` for what is no image, and :class:`ConfigError` for a mask that ignores all or nothing.
-    """
-    picture = Image.fromarray(load(mask)[..., 0])
-    picture.thumbnail((LONGEST, LONGEST), Image.Resampling.BOX)
-    ignored = np.asarray(picture) >= 128
-    if ignored.all() or not ignored.any():
-        raise ConfigError(
-            f"a mask that ignores {'all' if ignored.all() else 'nothing'} of the picture; white is what to ignore"
-        )
-    buffer = io.BytesIO()
-    Image.fromarray(ignored).save(buffer, "PNG", optimize=True)
-    return PREFIX + base64.b64encode(buffer.getvalue()).decode()
-
-
-def with_mask_as_text(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings by name in which ``ignore`` may be an image, with its text in its place."""
-    mask = settings.get("ignore")
-    if mask is None or (isinstance(mask, str) and mask.startswith(PREFIX)):
-        return dict(settings)
-    return {**settings, "ignore": encode(mask)}
 
 
 def to_square(pixels: Pixels, side: int, views: Views = _SQUASHED) -> Tensor:

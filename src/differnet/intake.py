@@ -18,11 +18,11 @@ import numpy.typing as npt
 
 from differnet import places
 from differnet.config.sections import Views
-from differnet.decoding import decode, decode_content
+from differnet.data.decoding import decode, decode_content
+from differnet.data.pixels import Pixels
+from differnet.data.square import to_square
 from differnet.errors import ImageError
 from differnet.inventory import CONTENT_COLUMNS, Entry, shown
-from differnet.pixels import Pixels
-from differnet.squares import to_square
 
 Square = npt.NDArray[np.uint8]
 _TRIES = 3

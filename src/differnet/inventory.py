@@ -23,8 +23,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from differnet import places
+from differnet.data.images import SUFFIXES, find
 from differnet.errors import DifferNetWarning, ImageError
-from differnet.images import SUFFIXES, find
 
 SHARDS = (".tar", ".parquet")
 CONTENT_COLUMNS = ("image", "bytes", "content", "jpg", "jpeg", "png")

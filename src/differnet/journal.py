@@ -18,8 +18,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
+from differnet.data.files import TakenError, open_locked
 from differnet.errors import ConfigError, DifferNetWarning
-from differnet.locks import TakenError, open_locked
 
 Row = dict[str, Any]
 SUFFIX = ".partial"

@@ -33,7 +33,7 @@ def measure(pixels: npt.NDArray[Any]) -> Light:
     """
     if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.size == 0:
         raise ShapeError(
-            f"pixels of shape {pixels.shape}; (H, W, 3) was wanted, as differnet.images.load gives"
+            f"pixels of shape {pixels.shape}; (H, W, 3) was wanted, as differnet.data.images.load gives"
         )
     grey_sum, count, moments = 0.0, 0, np.zeros(2)
     for start in range(0, len(pixels), _BAND):

@@ -20,10 +20,10 @@ from differnet import score
 from differnet.anytime import GROUP
 from differnet.backbone import MultiScale, averages
 from differnet.config import presets
+from differnet.data.images import Pixels
 from differnet.errors import ConfigError, NumericalError
 from differnet.flow import Flow
 from differnet.frame import cut, to_picture, to_square
-from differnet.images import Pixels
 from differnet.reading import Reading
 from differnet.torch_runtime import Runtime, in_turn
 from differnet.views import even_views, render, turn_back

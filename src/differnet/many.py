@@ -23,15 +23,15 @@ import numpy as np
 from differnet import __version__
 from differnet.artifact import versions
 from differnet.config import presets
-from differnet.datasets import Dataset
+from differnet.data.datasets import Dataset
+from differnet.data.files import write_whole
+from differnet.data.stream import silent
+from differnet.data.tables import Row, read_rows, samples_of
 from differnet.detector import DifferNet
 from differnet.errors import DifferNetWarning, LayoutError, in_a_line
-from differnet.features import silent
 from differnet.maps import pixel_figures
 from differnet.metrics import auroc, recall_without_false_alarms
 from differnet.plans import digest_of_weights
-from differnet.tables import Row, read_rows, samples_of
-from differnet.whole import write_whole
 
 _NEEDED = ("key", "path", "split", "label")
 _OPTIONAL = ("defect", "mask", "group")

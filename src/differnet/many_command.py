@@ -35,8 +35,8 @@ def fit_many(
     with guarded():
         from differnet import fleet, many
         from differnet.config import presets
-        from differnet.frame import with_mask_as_text
-        from differnet.whole import check_target
+        from differnet.data.files import check_target
+        from differnet.data.square import with_mask_as_text
 
         asked = with_mask_as_text(presets.parse_assignments(settings or []))
         resolved = presets.resolve(preset, asked)

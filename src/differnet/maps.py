@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from differnet.features import Progress
+from differnet.data.samples import Sample
+from differnet.data.stream import Progress
 from differnet.metrics import PixelAupro, PixelAuroc, PixelFigures
-from differnet.samples import Sample
 from differnet.verdict import Heat
 
 

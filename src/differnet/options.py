@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 import typer
 
 if TYPE_CHECKING:
-    from differnet.datasets import Layout
+    from differnet.data.datasets import Layout
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
 Preset = Annotated[
@@ -101,7 +101,7 @@ def check_engine(engine: str, address: str | None = None) -> None:
 
 def check_layout(name: str) -> Layout:
     """Return the name of a layout; raises what the command line shows as a wrong option for any other text."""
-    from differnet import datasets
+    from differnet.data import datasets
 
     for layout in get_args(datasets.Layout):
         if layout == name:

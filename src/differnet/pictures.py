@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 from sklearn.metrics import roc_curve
 
-from differnet.images import Pixels
-from differnet.whole import write_whole
+from differnet.data.files import write_whole
+from differnet.data.images import Pixels
 
 Array = npt.NDArray[Any]
 _GOOD, _DEFECTIVE = "#2a7f62", "#c0392b"

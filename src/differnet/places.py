@@ -17,8 +17,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from differnet.data.files import write_whole
 from differnet.errors import ConfigError, MissingExtraError
-from differnet.whole import write_whole
 
 PIP = "pip install 'differnet[ray]'"
 _SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+://")  # two letters at least: C:// is a drive

@@ -11,7 +11,7 @@ from pathlib import Path
 from differnet import __version__, placement
 from differnet.artifact import versions
 from differnet.config import presets
-from differnet.datasets import Dataset
+from differnet.data.datasets import Dataset
 from differnet.errors import WeightsError
 from differnet.weights import RANDOM
 
@@ -34,7 +34,7 @@ class Plan:
     def key(self, content: str, surroundings: Mapping[str, str]) -> str:
         """Return a digest of all that the cell depends on.
 
-        ``content``: the digest of the files (:meth:`~differnet.samples.Dataset.digest`); ``surroundings``: see
+        ``content``: the digest of the files (:meth:`~differnet.data.samples.Dataset.digest`); ``surroundings``: see
         :func:`surroundings`.
         """
         asked = (

@@ -16,12 +16,13 @@ from differnet.backbone import MultiScale
 from differnet.bank import digest_of
 from differnet.choice import Choice, choose, keep_choice, kept_choice, settle
 from differnet.config import presets
+from differnet.data.images import ImageLike
+from differnet.data.images import load as load_image
+from differnet.data.stream import Progress
 from differnet.errors import ConfigError, ModelFileError, NotFittedError
-from differnet.features import Describer, Progress, describer_of_graph, describer_of_module
+from differnet.features import Describer, describer_of_graph, describer_of_module
 from differnet.frame import cut, to_square
 from differnet.heap import give_back
-from differnet.images import ImageLike
-from differnet.images import load as load_image
 from differnet.openvino_runtime import Graph
 from differnet.reading import settled_reading
 from differnet.seeds import generator

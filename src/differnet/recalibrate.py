@@ -11,10 +11,11 @@ from differnet import artifact, calibrate, verdict
 from differnet.artifact import Model
 from differnet.calibrate import Threshold
 from differnet.config import presets
+from differnet.data.images import ImageLike
+from differnet.data.stream import Progress
 from differnet.drift import DriftMonitor
 from differnet.errors import ConfigError, DifferNetWarning
-from differnet.features import Describer, Progress
-from differnet.images import ImageLike
+from differnet.features import Describer
 from differnet.record import CalibrationRecord, Sources, Way, check_unseen, record_of
 from differnet.scorer import Scorer
 from differnet.views import ViewSet

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from differnet import light
+from differnet.data.images import ImageLike, Pixels, load
+from differnet.data.stream import Progress, silent
 from differnet.errors import ConfigError
-from differnet.features import Progress, silent
-from differnet.images import ImageLike, Pixels, load
 
 _SHORT = 16  # hexadecimal digits: enough that two images of one factory never share them
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from differnet.config import presets
-from differnet.datasets import Dataset
+from differnet.data.datasets import Dataset
 from differnet.errors import LayoutError
 from differnet.metrics import mean, spread
 from differnet.plans import Plan

@@ -25,7 +25,7 @@ from differnet.options import (
 )
 
 if TYPE_CHECKING:
-    from differnet.datasets import Dataset
+    from differnet.data.datasets import Dataset
     from differnet.targets import Target
 
 Few = Annotated[
@@ -76,9 +76,10 @@ def reproduce(
     """
     check_engine(engine, address)
     with guarded():
-        from differnet import datasets, fleet, reproduction, reproduction_files, targets
+        from differnet import fleet, reproduction, reproduction_files, targets
         from differnet.config import presets
-        from differnet.frame import with_mask_as_text
+        from differnet.data import datasets
+        from differnet.data.square import with_mask_as_text
         from differnet.reports import Order
         from differnet.telling import tell_cell, tell_table
 
@@ -114,8 +115,8 @@ def _check_numbers(target: str, chosen: Target, shots: int | None, count: list[i
 
 def _check_before_fits(tables: Sequence[Dataset], target: Path) -> None:
     """Refuse what would be refused after hours: data that say nothing, and files that cannot be written."""
+    from differnet.data.files import check_target
     from differnet.reproduction import check_kinds
-    from differnet.whole import check_target
 
     for table in tables:
         err.print(repr(table), markup=False)

@@ -24,22 +24,23 @@ from differnet import backbone, fitting, pictures, preparing
 from differnet.artifact import Model, versions
 from differnet.backbone import MultiScale
 from differnet.config import presets, sections
-from differnet.datasets import Dataset, Sample
+from differnet.data.datasets import Dataset, Sample
+from differnet.data.files import check_target, write_whole
+from differnet.data.images import load
+from differnet.data.samples import check_masks
+from differnet.data.stream import Progress
 from differnet.errors import DifferNetWarning, LayoutError, ModelFileError, in_a_line
-from differnet.features import Describer, Progress, by_epoch
+from differnet.features import Describer, by_epoch
 from differnet.flow import Flow
-from differnet.images import load
 from differnet.localize import map_of_image
 from differnet.maps import pixel_figures
 from differnet.metrics import PixelFigures, auroc, recall_without_false_alarms
 from differnet.plans import Plan, digest_of_weights, surroundings
 from differnet.reading import Reading, settled_reading
-from differnet.samples import check_masks
 from differnet.scorer import scoring_views, view_scores
 from differnet.stopwatch import machine
 from differnet.verdict import Heat
 from differnet.views import ViewSet
-from differnet.whole import check_target, write_whole
 
 _LOOKS = 24  # at most so many epochs are looked at on the test images, evenly spaced, the last one among them
 _PANELS = 4  # of each kind of defect

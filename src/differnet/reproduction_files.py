@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from differnet.config import presets
+from differnet.data.files import write_whole
 from differnet.reports import Report, Table, Value
-from differnet.whole import write_whole
 
 _PAPER_BACKBONE = "alexnet"
 

@@ -17,16 +17,16 @@ from typing import IO, Any, Literal
 
 import numpy as np
 
-from differnet import whole
+from differnet.data import files
+from differnet.data.files import write_whole
+from differnet.data.images import Page, find, load, pages
+from differnet.data.stream import Progress
 from differnet.detector import DifferNet
 from differnet.errors import ConfigError, DifferNetWarning, ImageError, NumericalError
-from differnet.features import Progress
-from differnet.images import Page, find, load, pages
 from differnet.journal import Row, Rows, journal, spool
 from differnet.light import Light, measure
 from differnet.scorer import Count
 from differnet.verdict import Prediction
-from differnet.whole import write_whole
 
 OnError = Literal["fail", "skip"]
 COLUMNS = ("path", "score", "p_value", "threshold", "is_defective", "views", "verdict", "percent", "error")
@@ -136,7 +136,7 @@ def collecting(
     made_with = {"rows": 2, "version": importlib.metadata.version("differnet"), **options}
     with journal(table, made_with, resume) as rows:
         yield rows
-        with whole.growing(table) as file:
+        with files.growing(table) as file:
             _write(file, table.suffix.lower(), rows, extra)
 
 
@@ -159,7 +159,7 @@ def check_target(table: Path | None) -> None:
     if table is not None and table.suffix.lower() not in {".csv", ".jsonl"}:
         raise ConfigError(f"--out {table}: a name ending in .csv or .jsonl was wanted")
     if table is not None:
-        whole.check_target(table)
+        files.check_target(table)
 
 
 def _write(file: IO[str], suffix: str, rows: Iterable[Row], extra: tuple[str, ...]) -> None:

@@ -13,7 +13,7 @@ from differnet.console import err, out, print_json
 from differnet.errors import NotFittedError
 
 if TYPE_CHECKING:
-    from differnet.features import Progress
+    from differnet.data.stream import Progress
     from differnet.parts import Counts
 
 

@@ -15,11 +15,12 @@ from torch import Tensor
 from differnet import score, verdict
 from differnet.artifact import Model
 from differnet.config import sections
+from differnet.data.images import ImageLike, Pixels, load, stream
+from differnet.data.stream import Progress, look_ahead, name_of, naming
 from differnet.errors import ConfigError, NotFittedError, NumericalError
-from differnet.features import Describer, Progress, look_ahead, name_of, naming
+from differnet.features import Describer
 from differnet.flow import Flow
 from differnet.frame import to_square
-from differnet.images import ImageLike, Pixels, load, stream
 from differnet.reading import Reading
 from differnet.seeds import generator
 from differnet.standard import ViewScores

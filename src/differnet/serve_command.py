@@ -138,8 +138,8 @@ def export_good(
 ) -> None:
     """Copy the images that operators confirmed as good into a folder, to calibrate or fit anew with."""
     with guarded(), _with_extra():
+        from differnet.data.files import write_whole
         from differnet.service.store import Store as Record
-        from differnet.whole import write_whole
 
         record, count = Record.open(url, images), 0
         try:

@@ -9,13 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from differnet import datasets, pictures
+from differnet import pictures
+from differnet.data import datasets
+from differnet.data.images import load
+from differnet.data.stream import Progress
 from differnet.demo import cell_of, write_demo_data
 from differnet.detector import DifferNet
 from differnet.errors import DifferNetWarning
 from differnet.evaluation_files import panel_title
-from differnet.features import Progress, by_epoch
-from differnet.images import load
+from differnet.features import by_epoch
 from differnet.metrics import PixelAuroc, auroc
 
 # The few tiles held out can promise one false alarm in ten; tiles of one cell overlap and stay together.

@@ -14,10 +14,10 @@ import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from differnet.data.files import check_target as check_target
+from differnet.data.files import growing as growing
+from differnet.data.files import write_whole as write_whole
 from differnet.errors import ModelFileError
-from differnet.whole import check_target as check_target
-from differnet.whole import growing as growing
-from differnet.whole import write_whole as write_whole
 
 MAX_BYTES = 8 * 2**30
 _MOST_HEADER = 64 * 2**20

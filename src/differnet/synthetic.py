@@ -14,7 +14,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
-from differnet.images import Pixels
+from differnet.data.images import Pixels
 
 Rng = np.random.Generator
 Field = npt.NDArray[np.float32]

@@ -12,7 +12,7 @@ import numpy as np
 
 from differnet import pictures, published
 from differnet.config import presets
-from differnet.datasets import Dataset
+from differnet.data.datasets import Dataset
 from differnet.errors import LayoutError
 from differnet.metrics import auroc, mean, spread
 from differnet.plans import Plan

@@ -16,8 +16,8 @@ from torch import Tensor
 from differnet import gaussian, score, train
 from differnet.choice import Choice
 from differnet.config import presets
+from differnet.data.stream import Progress
 from differnet.evidence import Evidence, wins
-from differnet.features import Progress
 from differnet.flow import Flow
 from differnet.reading import Reading
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from differnet.data.files import check_target, write_whole
 from differnet.detector import DifferNet
 from differnet.drift import DriftMonitor, DriftState
 from differnet.errors import ConfigError, ModelFileError
-from differnet.whole import check_target, write_whole
 
 
 class Watch:

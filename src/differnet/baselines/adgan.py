@@ -15,7 +15,7 @@ from torch.func import functional_call, vmap
 
 from differnet.baselines.method import fitted
 from differnet.baselines.pixels import SmallImages, critic_loss, decoder, encoder
-from differnet.features import Progress
+from differnet.data.stream import Progress
 from differnet.seeds import generator
 
 

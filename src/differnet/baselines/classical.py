@@ -26,8 +26,8 @@ from torch import Tensor
 from differnet import gaussian
 from differnet.baselines.method import check_count, fitted
 from differnet.config import presets
+from differnet.data.stream import Progress, silent
 from differnet.detector import DifferNet
-from differnet.features import Progress, silent
 from differnet.reading import Reading, settled_reading
 
 Table = npt.NDArray[np.float64]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from differnet.baselines.method import fitted
 from differnet.baselines.pixels import SmallImages
-from differnet.features import Progress
+from differnet.data.stream import Progress
 from differnet.seeds import generator
 
 

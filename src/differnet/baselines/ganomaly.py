@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from differnet.baselines.method import fitted
 from differnet.baselines.pixels import SmallImages, critic_loss, decoder, encoder
-from differnet.features import Progress
+from differnet.data.stream import Progress
 
 ADVERSARIAL, CONTEXTUAL, LATENT = 1.0, 50.0, 1.0
 

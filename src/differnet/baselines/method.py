@@ -6,8 +6,8 @@ from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar, runtime_checkable
 
+from differnet.data.stream import Progress, silent
 from differnet.errors import ConfigError, NotFittedError
-from differnet.features import Progress, silent
 from differnet.verdict import Heat
 
 T = TypeVar("T")

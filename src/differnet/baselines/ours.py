@@ -9,9 +9,10 @@ from pathlib import Path
 
 from differnet.baselines.method import fitted
 from differnet.config import presets
+from differnet.data.stream import Progress, silent
 from differnet.detector import DifferNet
 from differnet.errors import DifferNetWarning
-from differnet.features import Progress, by_epoch, silent
+from differnet.features import by_epoch
 from differnet.verdict import Heat
 
 

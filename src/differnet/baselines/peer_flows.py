@@ -28,7 +28,7 @@ from differnet.baselines.peers import (
     give_weights,
     part_of,
 )
-from differnet.features import Progress
+from differnet.data.stream import Progress
 
 _REFERENCE_IMAGES = 32
 

@@ -34,7 +34,7 @@ class Views:
     for ``train_views``, follows the rotation: one upright view to score and 4 to fit, or random ones and 32;
     ``"few"`` is 2 or 8. ``frame``: how a picture becomes a square: ``"squash"`` changes its aspect ratio, as in the
     paper; ``"pad"`` keeps it, between black bars. ``ignore``: a mask of what does not matter, as
-    :func:`differnet.frame.encode` makes it.
+    :func:`differnet.data.square.encode` makes it.
     """
 
     rotation: Literal["auto", "full", "none"] = "full"

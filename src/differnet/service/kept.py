@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from differnet.data.files import write_whole
 from differnet.errors import StoreError
 from differnet.service.inspection import Inspection
-from differnet.whole import write_whole
 
 _FRESH = 3600  # seconds for which a file may lack its row: it is written before that
 _OURS = re.compile(r"\d{4}-\d\d-\d\d/\.?[0-9a-f]{32}\..+")  # day/id.suffix, and hidden while it is written

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from differnet.decoding import KINDS, decode_content, webp_size
+from differnet.data.decoding import KINDS, decode_content, webp_size
+from differnet.data.pixels import Pixels
 from differnet.errors import ImageError
-from differnet.pixels import Pixels
 
 _CALM, _GLOWING = (
     1.0,

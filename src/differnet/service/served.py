@@ -11,6 +11,7 @@ from typing import Literal
 
 import numpy as np
 
+from differnet.data.pixels import Pixels
 from differnet.drift import DriftMonitor
 from differnet.errors import (
     ConfigError,
@@ -21,7 +22,6 @@ from differnet.errors import (
     in_a_line,
 )
 from differnet.light import measure
-from differnet.pixels import Pixels
 from differnet.service import rates as rating
 from differnet.service.inspection import Inspection, Rates, new_id, with_prediction
 from differnet.service.limits import Keep, is_kept

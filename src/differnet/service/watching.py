@@ -16,6 +16,7 @@ from urllib.parse import quote, unquote_to_bytes
 from PIL import Image
 from sqlalchemy import Connection, delete, insert, select
 
+from differnet.data.pixels import Pixels
 from differnet.drift import DriftMonitor
 from differnet.errors import (
     ConfigError,
@@ -26,7 +27,6 @@ from differnet.errors import (
     in_a_line,
 )
 from differnet.light import measure
-from differnet.pixels import Pixels
 from differnet.service.database import reading
 from differnet.service.inspection import Inspection, now, with_prediction
 from differnet.service.limits import Keep, is_kept

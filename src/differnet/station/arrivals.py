@@ -23,9 +23,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 
-from differnet.decoding import decode_content, opened
+from differnet.data.decoding import decode_content, opened
+from differnet.data.images import SUFFIXES
 from differnet.errors import ImageError
-from differnet.images import SUFFIXES
 from differnet.station.changes import Hints, is_closed
 from differnet.station.inputs import Arrival, Memory, Stamp, Tell, key_of, writable
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from differnet.data.pixels import Pixels, check_size
 from differnet.errors import ImageError, MissingExtraError
-from differnet.pixels import Pixels, check_size
 from differnet.station.inputs import Arrival, Memory, Tell, digest_of, said, without_password, writable
 
 _TIMEOUT = 10.0  # seconds without data after which a camera is lost

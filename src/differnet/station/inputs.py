@@ -24,8 +24,8 @@ from pathlib import Path
 from threading import Event
 from typing import Literal, Protocol
 
+from differnet.data.pixels import Pixels
 from differnet.errors import ConfigError, in_a_line
-from differnet.pixels import Pixels
 
 Kind = Literal["folder", "video", "camera"]
 Tell = Callable[[str, str], None]  # what happened ("reconnect", ...), and that in words

@@ -14,13 +14,14 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from differnet import squares, verdict
+from differnet import verdict
 from differnet.anytime import GROUP
 from differnet.calibrate import Threshold
+from differnet.data import square as squares
+from differnet.data.images import ImageLike, Pixels, load, stream
 from differnet.drift import DriftMonitor
 from differnet.engines import Engine, open_graph
 from differnet.errors import ConfigError, ModelFileError, NumericalError
-from differnet.images import ImageLike, Pixels, load, stream
 from differnet.standard import Standard, ViewScores
 from differnet.station import folder as folders
 from differnet.threads import limit as thread_limit

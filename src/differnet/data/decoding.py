@@ -31,9 +31,9 @@ from typing import Any, BinaryIO, Literal
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from differnet import deep_png
+from differnet.data import png16
+from differnet.data.pixels import MAX_PIXELS, Pixels, check_bytes, check_size, from_array, from_pil, upright
 from differnet.errors import ImageError
-from differnet.pixels import MAX_PIXELS, Pixels, check_bytes, check_size, from_array, from_pil, upright
 
 KINDS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF")
 _MAGIC = (
@@ -235,7 +235,7 @@ def _is_deep_colour(image: Image.Image) -> bool:
 
 def _decode_deep_png(file: BinaryIO, name: str, orientation: object) -> Pixels:
     file.seek(0)
-    return from_array(upright(deep_png.decode(file.read(_MOST_DEEP_BYTES)), orientation), name)
+    return from_array(upright(png16.decode(file.read(_MOST_DEEP_BYTES)), orientation), name)
 
 
 def _decode_tiff(file: BinaryIO, name: str, page: int) -> Pixels:

@@ -1,6 +1,6 @@
 """Find images and load them: every picture enters as uint8 RGB of shape (H, W, 3).
 
-What is accepted and what is refused: :mod:`differnet.decoding`. A 16-bit image is scaled by its own bit
+What is accepted and what is refused: :mod:`differnet.data.decoding`. A 16-bit image is scaled by its own bit
 depth (the smallest of 8, 10, 12, 14 and 16 bits that holds its brightest pixel), so that 12-bit cameras
 keep their detail and nothing saturates. EXIF orientation is applied.
 """
@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
-from differnet.decoding import decode, opened, page_count
+from differnet.data.decoding import decode, opened, page_count
+from differnet.data.pixels import MAX_PIXELS, Pixels, check_size, from_array, from_pil
 from differnet.errors import ImageError
-from differnet.pixels import MAX_PIXELS, Pixels, check_size, from_array, from_pil
 
 __all__ = ["MAX_PIXELS", "SUFFIXES", "ImageLike", "Page", "Pixels", "find", "gather", "load", "stream"]
 

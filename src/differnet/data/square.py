@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from differnet.data.images import ImageLike, Pixels, load, resize_square
 from differnet.errors import ConfigError
-from differnet.images import Pixels, resize_square
 
 Box = tuple[int, int, int, int]  # top, left, height and width
 COVER = 127.0  # what stands where a picture is ignored
@@ -31,7 +32,7 @@ class Framing(Protocol):
 
     @property
     def ignore(self) -> str | None:
-        """A mask as :func:`differnet.frame.encode` makes it."""
+        """A mask as :func:`differnet.data.square.encode` makes it."""
 
 
 @lru_cache(maxsize=16)
@@ -47,7 +48,7 @@ def ignored_part(text: str, side: int, box: Box) -> npt.NDArray[np.bool_]:
                 raise ValueError(f"mode {opened.mode}, {opened.size}")
             white = np.asarray(opened.convert("L"))
     except (ValueError, OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ConfigError(f"ignore: not a mask that differnet.frame.encode made ({error})") from error
+        raise ConfigError(f"ignore: not a mask that differnet.data.square.encode made ({error})") from error
     top, left, height, width = box
     mask = np.zeros((side, side), dtype=bool)
     inner = Image.fromarray(white).resize((width, height), Image.Resampling.BILINEAR)
@@ -91,3 +92,28 @@ def _resize(pixels: Pixels, side: int, box: Box) -> Pixels:
     inner = Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR)
     square[top : top + height, left : left + width] = np.asarray(inner)
     return square
+
+
+def encode(mask: ImageLike) -> str:
+    """Return a mask as text for the setting ``ignore``: what is at least half as bright as white does not matter.
+
+    Raises :class:`ImageError` for what is no image, and :class:`ConfigError` for a mask that ignores all or nothing.
+    """
+    picture = Image.fromarray(load(mask)[..., 0])
+    picture.thumbnail((LONGEST, LONGEST), Image.Resampling.BOX)
+    ignored = np.asarray(picture) >= 128
+    if ignored.all() or not ignored.any():
+        raise ConfigError(
+            f"a mask that ignores {'all' if ignored.all() else 'nothing'} of the picture; white is what to ignore"
+        )
+    buffer = io.BytesIO()
+    Image.fromarray(ignored).save(buffer, "PNG", optimize=True)
+    return PREFIX + base64.b64encode(buffer.getvalue()).decode()
+
+
+def with_mask_as_text(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings by name in which ``ignore`` may be an image, with its text in its place."""
+    mask = settings.get("ignore")
+    if mask is None or (isinstance(mask, str) and mask.startswith(PREFIX)):
+        return dict(settings)
+    return {**settings, "ignore": encode(mask)}

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 
 def write_whole(path: str | Path, *parts: bytes | memoryview) -> None:
@@ -114,3 +114,46 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+class TakenError(Exception):
+    """Another process has the lock."""
+
+
+def open_locked(path: Path, opened: Any) -> Any:
+    """Return a file that ``opened(path)`` opened, or made, and that no other process has locked.
+
+    It is locked until it is closed; where there are no such locks (Windows, some network shares) it is only opened.
+    Raises :class:`TakenError`. A file that was removed or replaced between opening and locking is opened
+    anew: its lock would keep nobody off.
+    """
+    while True:
+        file = opened(path)
+        try:
+            _lock(file)
+            if _is_at(path, file):
+                return file
+        except BaseException:
+            file.close()
+            raise
+        file.close()
+
+
+def _lock(file: Any) -> None:
+    try:
+        import fcntl
+    except ImportError:  # on Windows
+        return
+    try:
+        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise TakenError from error
+    except OSError:
+        return
+
+
+def _is_at(path: Path, file: Any) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
+    except FileNotFoundError:
+        return False

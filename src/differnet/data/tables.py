@@ -11,8 +11,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from differnet.data.samples import GOOD, Dataset, Sample, listing
 from differnet.errors import LayoutError, MissingExtraError
-from differnet.samples import GOOD, Dataset, Sample, listing
 
 SUFFIXES = (".csv", ".parquet")
 _NEEDED = ("path", "split", "label")
@@ -74,7 +74,7 @@ def read_rows(path: Path, needed: Sequence[str], optional: Sequence[str] = ()) -
 def samples_of(table: Path, root: Path, rows: Sequence[Row], mask_level: int = 128) -> tuple[Sample, ...]:
     """Turn rows (path, split, label and so on) into samples, whose files lie below ``root``, and check them.
 
-    ``table`` is what errors name; ``mask_level``: see :class:`~differnet.samples.Sample`.
+    ``table`` is what errors name; ``mask_level``: see :class:`~differnet.data.samples.Sample`.
     """
     samples = tuple(_sample(table, root, row, mask_level) for row in rows)
     files = [path for sample in samples for path in (sample.path, sample.mask) if path is not None]

@@ -8,10 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from differnet import tables
-from differnet.errors import LayoutError
-from differnet.images import find
-from differnet.layouts import (
+from differnet.data import tables
+from differnet.data.images import find
+from differnet.data.layouts import (
     elpv_folder,
     read_btad,
     read_elpv,
@@ -21,7 +20,8 @@ from differnet.layouts import (
     read_mvtec_ad2,
     read_visa,
 )
-from differnet.samples import GOOD, Dataset, Sample, folder_name, listing, seeded_share
+from differnet.data.samples import GOOD, Dataset, Sample, folder_name, listing, seeded_share
+from differnet.errors import LayoutError
 
 __all__ = [
     "Dataset",

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+from differnet.data.images import find
+from differnet.data.samples import GOOD, Dataset, Sample, folder_name, listing, seeded_share
+from differnet.data.tables import Row, read_rows, samples_of
 from differnet.errors import DifferNetWarning, LayoutError, MissingExtraError
-from differnet.images import find
-from differnet.samples import GOOD, Dataset, Sample, folder_name, listing, seeded_share
-from differnet.tables import Row, read_rows, samples_of
 
 _MVTEC = "train/good, test/<defect> and ground_truth/<defect>/*_mask.png"
 _MVTEC_AD2 = "train/good, validation/good, test_public/good, test_public/bad and test_public/ground_truth/bad"

@@ -12,9 +12,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from differnet.decoding import file_digest
+from differnet.data.decoding import file_digest
+from differnet.data.images import SUFFIXES, load, load_mask
 from differnet.errors import LayoutError
-from differnet.images import SUFFIXES, load, load_mask
 
 Split = Literal["train", "test"]
 GOOD = "good"
