@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from differnet.calibrate import Threshold, choose_threshold, images_needed
+from differnet.decision.thresholds import Threshold, choose_threshold, images_needed
 from report import machine
 
 COUNTS = (20, 50, 100, 200, 500, 1000)

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from differnet.drift import Bet, DriftMonitor
+from differnet.decision.drift import Bet, DriftMonitor
 from report import machine
 
 ALPHA, UNCHANGED = 0.01, 500

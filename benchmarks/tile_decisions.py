@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from differnet.calibrate import choose_threshold
+from differnet.decision.thresholds import choose_threshold
 from differnet.errors import ConfigError
 from differnet.known import interval
 from report import machine

@@ -21,7 +21,7 @@ import numpy as np
 from differnet import DifferNet, DifferNetWarning, fitting
 from differnet.data import datasets
 from differnet.data.images import load
-from differnet.light import measure
+from differnet.decision.light import measure
 
 DIM = tuple(round(1 - 0.02 * step, 2) for step in range(11))
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conftest import defective_image, good_image
-from differnet.anytime import early_stop
-from differnet.calibrate import choose_threshold
+from differnet.decision.early_stop import early_stop
+from differnet.decision.thresholds import choose_threshold
 from differnet.errors import ConfigError, NotFittedError, NumericalError
 
 GROUP = 4

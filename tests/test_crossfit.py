@@ -14,9 +14,9 @@ from typer.testing import CliRunner
 import differnet
 from conftest import TINY, good_image
 from differnet import DifferNet, DifferNetWarning
-from differnet.calibrate import choose_threshold
 from differnet.cli import app
 from differnet.data.groups import folds_of
+from differnet.decision.thresholds import choose_threshold
 from differnet.errors import ConfigError
 
 SETTINGS = TINY | {"epochs": 2, "folds": 4, "rate": 0.1}

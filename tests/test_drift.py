@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage, stats
 
-from differnet.drift import DriftMonitor
+from differnet.decision.drift import DriftMonitor
+from differnet.decision.light import measure
 from differnet.errors import ConfigError, ModelFileError, NumericalError, ShapeError
-from differnet.light import measure
 
 
 def p_values(rng, start, count, limit, seed):

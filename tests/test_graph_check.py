@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from differnet import engines, openvino_runtime
-from differnet.anytime import GROUP
 from differnet.backbone import build
 from differnet.config import presets
+from differnet.decision.early_stop import GROUP
 from differnet.errors import ModelFileError
 from differnet.openvino_runtime import Graph
 

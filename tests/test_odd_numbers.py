@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from conftest import TINY, good_image
-from differnet import DifferNet, DifferNetWarning, calibrate, train
+from differnet import DifferNet, DifferNetWarning, train
+from differnet.decision import thresholds
 from differnet.errors import DifferNetError, NumericalError
 from differnet.flow import Flow
 
@@ -145,14 +146,14 @@ def test_a_nan_says_which_image_it_came_from(detector, monkeypatch, tmp_path):
 )
 def test_thresholds_keep_what_they_promise(scores, rate):
     """On the very scores: the share of good ones that would be rejected, with the new one counted, is promised."""
-    found = calibrate.choose_threshold(scores, rate)
+    found = thresholds.choose_threshold(scores, rate)
     assert np.isfinite(found.value) or scores.max() >= 1e300
     rejected = (1 + np.count_nonzero(scores >= found.value)) / (len(scores) + 1)
     assert rejected <= found.promised  # less where scores tie
     assert rejected == found.promised or len(set(scores)) < len(scores)
     assert found.promised <= max(rate + 1e-9, 1 / (len(scores) + 1))
     for score in scores:
-        p = calibrate.p_value(float(score), scores)
+        p = thresholds.p_value(float(score), scores)
         assert 0 < p <= 1
         assert (score >= found.value) == (p <= found.promised)
 
@@ -163,4 +164,4 @@ def test_a_threshold_of_nan_is_refused(value, at):
     scores = np.arange(10.0)
     scores[at] = value
     with pytest.raises(NumericalError):
-        calibrate.choose_threshold(scores, 0.1)
+        thresholds.choose_threshold(scores, 0.1)

@@ -16,10 +16,10 @@ from typer.testing import CliRunner
 import differnet
 from conftest import TINY, defective_image, good_image
 from differnet import artifact, storage
-from differnet.calibrate import choose_threshold
 from differnet.cli import app
+from differnet.decision.light import measure
+from differnet.decision.thresholds import choose_threshold
 from differnet.errors import ConfigError, DifferNetError, DifferNetWarning, ModelFileError
-from differnet.light import measure
 from differnet.record import CalibrationRecord, Way, record_of, short_digest
 from test_detector import fit
 

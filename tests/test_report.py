@@ -21,9 +21,9 @@ from conftest import defective_image, good_image
 from differnet import report
 from differnet.cli import app
 from differnet.data import datasets
+from differnet.decision.light import Light
 from differnet.errors import LayoutError
 from differnet.findings import Judged, _chance_of_outside, find
-from differnet.light import Light
 
 RUN = CliRunner()
 EVIL = "x'\"><script>alert(1)</script>.png"

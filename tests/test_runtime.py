@@ -7,8 +7,9 @@ import sys
 import pytest
 import torch
 
-from differnet import anytime, backbone, placement, quantize, torch_runtime
+from differnet import backbone, placement, quantize, torch_runtime
 from differnet.config import sections
+from differnet.decision import early_stop
 from differnet.errors import ConfigError, MissingExtraError, ModelFileError, NumericalError, QuantizationError
 from differnet.openvino_runtime import Graph, OpenVinoRuntime, convert, has_bf16, run_graph
 
@@ -28,7 +29,7 @@ def graph(lite0):
 def groups(count):
     """Views in groups of at most GROUP; the last is smaller."""
     views = torch.rand(count, 3, 96, 96, generator=torch.Generator().manual_seed(1)) * 255
-    return list(views.split(anytime.GROUP))
+    return list(views.split(early_stop.GROUP))
 
 
 @pytest.mark.parametrize("name", ["openvino", "onnxruntime"])
@@ -154,4 +155,4 @@ def test_cuda_gives_the_same_features(lite0, precision, tolerance):
 
 
 def test_convert_keeps_the_shape_of_a_group(lite0):
-    assert list(convert(lite0).input(0).shape) == [anytime.GROUP, 3, 96, 96]
+    assert list(convert(lite0).input(0).shape) == [early_stop.GROUP, 3, 96, 96]

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from conftest import defective_image, good_image
 from differnet import DifferNetWarning
 from differnet.config import presets
+from differnet.decision.verdict import Prediction, judge, review_promise, review_threshold, threshold_for
 from differnet.errors import ConfigError
-from differnet.verdict import Prediction, judge, review_promise, review_threshold, threshold_for
 
 FRESH = [good_image(700 + i) for i in range(20)]
 POSITIVE = st.floats(1e-6, 1e6)

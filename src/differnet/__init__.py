@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     import os
 
     from differnet.config.presets import Config, resolve
+    from differnet.decision.drift import DriftMonitor
+    from differnet.decision.verdict import Prediction
     from differnet.detector import DifferNet
-    from differnet.drift import DriftMonitor
     from differnet.errors import DifferNetError, DifferNetWarning
     from differnet.flow import Flow
     from differnet.station.inspector import Inspector
-    from differnet.verdict import Prediction
 
 __version__ = "0.1.0"
 __all__ = [
@@ -39,8 +39,8 @@ _HOMES = {
     "Config": "config.presets",
     "resolve": "config.presets",
     "DifferNet": "detector",
-    "DriftMonitor": "drift",
-    "Prediction": "verdict",
+    "DriftMonitor": "decision.drift",
+    "Prediction": "decision.verdict",
     "DifferNetError": "errors",
     "DifferNetWarning": "errors",
     "Flow": "flow",

@@ -25,15 +25,15 @@ from torch import Tensor
 
 from differnet import backbone, formats, storage
 from differnet.backbone import MultiScale
-from differnet.calibrate import Threshold, check_count
 from differnet.choice import Choice
 from differnet.config import presets, sections
+from differnet.decision.calibration import Standard
+from differnet.decision.thresholds import Threshold, check_count
 from differnet.errors import ModelFileError, WeightsError
 from differnet.flow import Flow, Permutation
 from differnet.openvino_runtime import Graph
 from differnet.reading import Reading, settled_reading
 from differnet.record import CalibrationRecord, Sources, from_header
-from differnet.standard import Standard
 from differnet.torch_runtime import Precision
 from differnet.train import Epoch
 from differnet.views import count_views

@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import torch
 
-from differnet import artifact, calibrate, gate, placement
+from differnet import artifact, gate, placement
 from differnet.artifact import Model
 from differnet.backbone import MultiScale
 from differnet.config import presets
 from differnet.data.images import ImageLike
 from differnet.data.stream import Progress
+from differnet.decision import thresholds
 from differnet.errors import ConfigError, QuantizationError
 from differnet.features import Describer, describer_of_graph
 from differnet.fitting import map_scale
@@ -48,7 +49,7 @@ def to_integers(
     ranges, others = [good[index] for index in order[:count]], [good[index] for index in order[count:]]
     gate.check_count(len(others), count)
     decision = settings.decision
-    calibrate.check_count(len(others), decision.rate, decision.confidence)
+    thresholds.check_count(len(others), decision.rate, decision.confidence)
     shown = scoring_views(settings.views, model.seed)
     record = record_of(others, None, way_of(describer, len(shown)), model.fitted_on, progress)
     check_unseen(others, record, model.fitted_on)
@@ -57,7 +58,7 @@ def to_integers(
     floats = Scorer(model.flow, model.reading, describer, "cpu")
     before = floats.table(others, shown, progress)
     after = replace(floats, describer=small).table(others, shown, progress)
-    promise = artifact.threshold(model) or calibrate.choose_threshold(
+    promise = artifact.threshold(model) or thresholds.choose_threshold(
         before.mean(axis=1), decision.rate, decision.confidence
     )
     found = gate.compare(before.mean(axis=1), after.mean(axis=1), promise.value, promise.promised)

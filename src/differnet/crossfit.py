@@ -13,10 +13,10 @@ from differnet.artifact import Model
 from differnet.bank import locked
 from differnet.data import groups
 from differnet.data.stream import name_of
+from differnet.decision.calibration import ViewScores
 from differnet.fitting import Fitter, Given
 from differnet.record import record_of
 from differnet.scorer import view_scores
-from differnet.standard import ViewScores
 
 
 def fit(

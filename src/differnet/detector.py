@@ -15,7 +15,6 @@ from torch import Tensor
 from differnet import (
     artifact,
     backbone,
-    calibrate,
     conversion,
     crossfit,
     fitting,
@@ -25,7 +24,6 @@ from differnet import (
     recalibrate,
     torch_runtime,
     train,
-    verdict,
 )
 from differnet.artifact import Model
 from differnet.config import presets
@@ -33,12 +31,13 @@ from differnet.data import square
 from differnet.data.images import ImageLike, Pixels, gather
 from differnet.data.images import load as load_image
 from differnet.data.stream import Progress, name_of, silent
-from differnet.drift import DriftMonitor
+from differnet.decision import thresholds, verdict
+from differnet.decision.calibration import ViewScores
+from differnet.decision.drift import DriftMonitor
+from differnet.decision.verdict import Heat, Prediction
 from differnet.errors import ConfigError, NotFittedError, WeightsError
 from differnet.features import Describer
 from differnet.scorer import Count, Images, Scorer, scoring_views
-from differnet.standard import ViewScores
-from differnet.verdict import Heat, Prediction
 from differnet.views import ViewSet, count_views
 
 _FOUND_OUT = {"rotation", "read_stages", "pooling", "length", "start"}
@@ -119,7 +118,7 @@ class DifferNet:
         return None if promise is None else promise.value
 
     @property
-    def promise(self) -> calibrate.Threshold | None:
+    def promise(self) -> thresholds.Threshold | None:
         """The threshold with the false-alarm rate it promises."""
         return artifact.threshold(self.model)
 
@@ -196,7 +195,8 @@ class DifferNet:
         """Judge one image, with its heat map on request.
 
         ``views``: a number scores exactly that many (``None``: ``score_views``), with a threshold from as many views
-        of the held-out images; ``"auto"`` stops as soon as the verdict is certain (:mod:`differnet.anytime`).
+        of the held-out images; ``"auto"`` stops as soon as the verdict is certain
+        (:mod:`differnet.decision.early_stop`).
         """
         return next(self.predict_iter([image], heat_map, views))
 
@@ -240,7 +240,7 @@ class DifferNet:
         confidence: float | None = 0.95,
         review_rate: float | None = None,
         groups: Sequence[Hashable] | None = None,
-    ) -> calibrate.Threshold:
+    ) -> thresholds.Threshold:
         """Set the threshold anew from good images that were not used to fit; returns it with its promise.
 
         ``rate``, ``confidence``, ``review_rate``: see :class:`differnet.config.sections.Decision`. Without a
@@ -258,7 +258,9 @@ class DifferNet:
         return promise
 
     def drift_monitor(self, alpha: float = 0.01) -> DriftMonitor:
-        """Return what watches a stream for a change against the calibration images (:mod:`differnet.drift`)."""
+        """Return what watches a stream for a change against the calibration images
+        (:mod:`differnet.decision.drift`).
+        """
         recalibrate.check_way(self.model, self.describer)
         return recalibrate.monitor_of(self.model, alpha)
 

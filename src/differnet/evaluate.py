@@ -26,13 +26,13 @@ from differnet.config import presets
 from differnet.data.datasets import Dataset, Sample
 from differnet.data.samples import check_masks
 from differnet.data.stream import Progress, silent
+from differnet.decision.calibration import ViewScores
+from differnet.decision.verdict import Heat, Prediction
 from differnet.detector import DifferNet
 from differnet.errors import DifferNetWarning, LayoutError
 from differnet.features import by_epoch
 from differnet.maps import pixel_figures
 from differnet.metrics import PixelFigures, auroc, recall_without_false_alarms
-from differnet.standard import ViewScores
-from differnet.verdict import Heat, Prediction
 
 NO_THRESHOLD_NOTE = (
     "no verdicts: with fresh views, or with no image held out, no second flow is fitted for them"

@@ -16,9 +16,9 @@ from differnet.artifact import versions
 from differnet.data.datasets import Dataset, Sample
 from differnet.data.files import write_whole
 from differnet.data.images import load
+from differnet.decision.verdict import Heat, Prediction
 from differnet.evaluate import Evaluation
 from differnet.metrics import mean, spread
-from differnet.verdict import Heat, Prediction
 
 _A_DEFECT = 4
 

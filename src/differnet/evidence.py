@@ -14,11 +14,11 @@ from PIL import Image
 from torch import Tensor
 
 from differnet import gaussian, synthetic
-from differnet.anytime import GROUP
 from differnet.config import presets, sections
 from differnet.data.images import ImageLike, Pixels, load
 from differnet.data.square import place
 from differnet.data.stream import Progress, look_ahead, name_of
+from differnet.decision.early_stop import GROUP
 from differnet.features import Describer
 from differnet.frame import cover, to_square
 from differnet.reading import Reading

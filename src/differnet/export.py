@@ -21,11 +21,12 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from differnet import artifact, verdict
-from differnet.anytime import GROUP
+from differnet import artifact
 from differnet.data.files import write_whole
 from differnet.data.images import ImageLike
 from differnet.data.stream import Progress, silent
+from differnet.decision import verdict
+from differnet.decision.early_stop import GROUP
 from differnet.detector import DifferNet
 from differnet.engines import EngineName
 from differnet.errors import ConfigError, ExportError

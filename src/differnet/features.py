@@ -10,11 +10,11 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
-from differnet.anytime import GROUP
 from differnet.backbone import MultiScale
 from differnet.config import presets, sections
 from differnet.data.images import ImageLike, load
 from differnet.data.stream import Progress, look_ahead, name_of, silent
+from differnet.decision.early_stop import GROUP
 from differnet.errors import ConfigError, DifferNetWarning, NumericalError
 from differnet.frame import cut, to_square
 from differnet.openvino_runtime import Graph, run_graph

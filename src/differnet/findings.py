@@ -12,11 +12,11 @@ import numpy as np
 
 from differnet import artifact, charts
 from differnet.artifact import Model
-from differnet.calibrate import images_needed
+from differnet.decision.light import Light
+from differnet.decision.thresholds import images_needed
+from differnet.decision.verdict import review_threshold
 from differnet.known import Recall, interval, recalls
-from differnet.light import Light
 from differnet.metrics import auroc
-from differnet.verdict import review_threshold
 
 RATES = (0.001, 0.005, 0.01, 0.02, 0.05, 0.1)
 _RARE = 0.01

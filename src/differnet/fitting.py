@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from differnet import artifact, calibrate, gaussian, localize, train
+from differnet import artifact, gaussian, localize, train
 from differnet.artifact import Model
 from differnet.backbone import MultiScale
 from differnet.bank import describe_all, identity, kept_bank
@@ -20,6 +20,7 @@ from differnet.data.groups import folds_of, hold_out
 from differnet.data.images import ImageLike
 from differnet.data.images import load as load_image
 from differnet.data.stream import Progress, name_of, naming
+from differnet.decision import thresholds
 from differnet.errors import ConfigError
 from differnet.features import Describer, FreshViews
 from differnet.flow import Flow
@@ -246,12 +247,12 @@ def split(
         raise ConfigError("no images were given; good images are needed to fit")
     names = range(len(images)) if groups is None else groups
     if decision.folds:
-        calibrate.check_count(len(images), decision.rate, decision.confidence, decision.folds)
+        thresholds.check_count(len(images), decision.rate, decision.confidence, decision.folds)
         folds_of(names, decision.folds, seed)
     if not decision.holdout or decision.folds:
         return list(range(len(images))), []
     chosen, held = hold_out(names, decision.holdout, seed)
-    calibrate.check_count(len(held), decision.rate, decision.confidence)
+    thresholds.check_count(len(held), decision.rate, decision.confidence)
     return chosen, held
 
 

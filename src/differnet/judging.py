@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from differnet import recalibrate, verdict
+from differnet import recalibrate
+from differnet.decision import verdict
 from differnet.detector import DifferNet
 from differnet.errors import NumericalError
 from differnet.intake import Taken

@@ -17,10 +17,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from differnet import score
-from differnet.anytime import GROUP
 from differnet.backbone import MultiScale, averages
 from differnet.config import presets
 from differnet.data.images import Pixels
+from differnet.decision.early_stop import GROUP
 from differnet.errors import ConfigError, NumericalError
 from differnet.flow import Flow
 from differnet.frame import cut, to_picture, to_square

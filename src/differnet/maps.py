@@ -7,8 +7,8 @@ from pathlib import Path
 
 from differnet.data.samples import Sample
 from differnet.data.stream import Progress
+from differnet.decision.verdict import Heat
 from differnet.metrics import PixelAupro, PixelAuroc, PixelFigures
-from differnet.verdict import Heat
 
 
 def pixel_figures(

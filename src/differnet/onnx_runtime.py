@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from differnet import threads
-from differnet.anytime import GROUP
 from differnet.backbone import MultiScale
+from differnet.decision.early_stop import GROUP
 from differnet.errors import MissingExtraError
 from differnet.torch_runtime import Precision, in_turn
 

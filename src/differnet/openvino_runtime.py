@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from differnet import threads
-from differnet.anytime import GROUP
 from differnet.backbone import MultiScale
+from differnet.decision.early_stop import GROUP
 from differnet.engines import core, import_openvino
 from differnet.errors import ModelFileError
 from differnet.graph_check import check_graph, check_shapes

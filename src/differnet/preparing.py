@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from differnet import placement, storage
-from differnet.anytime import GROUP
 from differnet.artifact import Model
 from differnet.backbone import MultiScale
 from differnet.bank import digest_of
@@ -19,6 +18,7 @@ from differnet.config import presets
 from differnet.data.images import ImageLike
 from differnet.data.images import load as load_image
 from differnet.data.stream import Progress
+from differnet.decision.early_stop import GROUP
 from differnet.errors import ConfigError, ModelFileError, NotFittedError
 from differnet.features import Describer, describer_of_graph, describer_of_module
 from differnet.frame import cut, to_square

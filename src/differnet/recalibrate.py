@@ -7,13 +7,14 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from differnet import artifact, calibrate, verdict
+from differnet import artifact
 from differnet.artifact import Model
-from differnet.calibrate import Threshold
 from differnet.config import presets
 from differnet.data.images import ImageLike
 from differnet.data.stream import Progress
-from differnet.drift import DriftMonitor
+from differnet.decision import thresholds, verdict
+from differnet.decision.drift import DriftMonitor
+from differnet.decision.thresholds import Threshold
 from differnet.errors import ConfigError, DifferNetWarning
 from differnet.features import Describer
 from differnet.record import CalibrationRecord, Sources, Way, check_unseen, record_of
@@ -58,11 +59,11 @@ def anew(
     if groups is not None and len(groups) != len(good):
         raise ConfigError(f"{len(groups)} groups for {len(good)} images; one each is needed")
     if good:
-        calibrate.check_count(len(good), decision.rate, decision.confidence)
+        thresholds.check_count(len(good), decision.rate, decision.confidence)
     record = record_of(good, groups, way_of(scorer.describer, len(shown)), model.fitted_on, progress)
     check_unseen(good, record, model.fitted_on)
     scores = scorer.table(good, shown, progress)
-    promise = calibrate.choose_threshold(scores.mean(axis=1), decision.rate, decision.confidence)
+    promise = thresholds.choose_threshold(scores.mean(axis=1), decision.rate, decision.confidence)
     return replace(model, view_scores=scores, config=settings, calibrated_on=record), promise
 
 
@@ -90,7 +91,7 @@ def warn_when_weak(model: Model) -> None:
     """Warn the caller's caller of thresholds that are missing or promise less than they seem to."""
     record = model.calibrated_on
     promise, review = artifact.threshold(model), verdict.review_promise(model)
-    calibrate.warn_when_few(promise, None if record is None else record.groups)
+    thresholds.warn_when_few(promise, None if record is None else record.groups)
     messages = [] if record is None else _doubts(record, model.fitted_on)
     if review is not None and not review.is_kept:
         messages.append(
@@ -132,7 +133,8 @@ def _doubts(record: CalibrationRecord, fitted: Sources | None) -> list[str]:
 
 
 def monitor_of(model: Model, alpha: float) -> DriftMonitor:
-    """Return what watches a stream of images for a change against the calibration images; see :mod:`differnet.drift`.
+    """Return what watches a stream of images for a change against the calibration images; see
+    :mod:`differnet.decision.drift`.
 
     Raises :class:`ConfigError` for a model file that does not say what it was calibrated on, and for cross-fitted
     scores; warns the caller's caller where the images depend on each other.

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from differnet import light
 from differnet.data.images import ImageLike, Pixels, load
 from differnet.data.stream import Progress, silent
+from differnet.decision import light
 from differnet.errors import ConfigError
 
 _SHORT = 16  # hexadecimal digits: enough that two images of one factory never share them
@@ -67,9 +67,10 @@ class CalibrationRecord:
 
     ``count`` images of ``groups`` groups (same part, same shoot; as many as images where none were given). ``date``:
     when, ISO 8601 in UTC. ``digest``: SHA-256 over the sorted digests of the pixels, the same for the same images in
-    any order and from whatever they were read. ``brightness``, ``sharpness`` (count,): see :mod:`differnet.light`.
-    ``way``: how they were scored. ``same_shoot``: whether some share a group or a folder with images that were fitted
-    to. ``folds``: how many they were cross-fitted over, 0 where none of them was fitted to.
+    any order and from whatever they were read. ``brightness``, ``sharpness`` (count,): see
+    :mod:`differnet.decision.light`. ``way``: how they were scored. ``same_shoot``: whether some share a group or a
+    folder with images that were fitted to. ``folds``: how many they were cross-fitted over, 0 where none of them was
+    fitted to.
     """
 
     count: int

@@ -29,6 +29,7 @@ from differnet.data.files import check_target, write_whole
 from differnet.data.images import load
 from differnet.data.samples import check_masks
 from differnet.data.stream import Progress
+from differnet.decision.verdict import Heat
 from differnet.errors import DifferNetWarning, LayoutError, ModelFileError, in_a_line
 from differnet.features import Describer, by_epoch
 from differnet.flow import Flow
@@ -39,7 +40,6 @@ from differnet.plans import Plan, digest_of_weights, surroundings
 from differnet.reading import Reading, settled_reading
 from differnet.scorer import scoring_views, view_scores
 from differnet.stopwatch import machine
-from differnet.verdict import Heat
 from differnet.views import ViewSet
 
 _LOOKS = 24  # at most so many epochs are looked at on the test images, evenly spaced, the last one among them

@@ -21,12 +21,12 @@ from differnet.data import files
 from differnet.data.files import write_whole
 from differnet.data.images import Page, find, load, pages
 from differnet.data.stream import Progress
+from differnet.decision.light import Light, measure
+from differnet.decision.verdict import Prediction
 from differnet.detector import DifferNet
 from differnet.errors import ConfigError, DifferNetWarning, ImageError, NumericalError
 from differnet.journal import Row, Rows, journal, spool
-from differnet.light import Light, measure
 from differnet.scorer import Count
-from differnet.verdict import Prediction
 
 OnError = Literal["fail", "skip"]
 COLUMNS = ("path", "score", "p_value", "threshold", "is_defective", "views", "verdict", "percent", "error")

@@ -9,9 +9,9 @@ See :mod:`differnet.station.inspector`; what runs the backbone of a detector is 
 
 from __future__ import annotations
 
-from differnet.drift import DriftMonitor
+from differnet.decision.drift import DriftMonitor
+from differnet.decision.verdict import Prediction
 from differnet.errors import DifferNetError, DifferNetWarning
 from differnet.station.inspector import Inspector
-from differnet.verdict import Prediction
 
 __all__ = ["DifferNetError", "DifferNetWarning", "DriftMonitor", "Inspector", "Prediction"]

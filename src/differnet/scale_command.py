@@ -42,8 +42,8 @@ def score_on_ray(
 ) -> tuple[Counts, float | None]:
     """Judge all inputs into parts; return what came of it, and the threshold. ``bars`` show progress."""
     from differnet import artifact, cluster, inventory
+    from differnet.decision.verdict import threshold_for
     from differnet.judging import Parcel
-    from differnet.verdict import threshold_for
 
     model = artifact.load(order.model)
     promise = threshold_for(model, None if order.views == "auto" else order.views)

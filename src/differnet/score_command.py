@@ -100,7 +100,7 @@ def _score_here(
 
 
 def _tell(detector: Any, model: Path, count: Any, judged: Any, watch: Any, json: bool) -> None:
-    from differnet.verdict import review_threshold, threshold_for
+    from differnet.decision.verdict import review_threshold, threshold_for
 
     number = None if count == "auto" else count
     promise, review = threshold_for(detector.model, number), review_threshold(detector.model, number)

@@ -12,20 +12,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from differnet import score, verdict
+from differnet import score
 from differnet.artifact import Model
 from differnet.config import sections
 from differnet.data.images import ImageLike, Pixels, load, stream
 from differnet.data.stream import Progress, look_ahead, name_of, naming
+from differnet.decision import verdict
+from differnet.decision.calibration import ViewScores
+from differnet.decision.verdict import Heat, Prediction
 from differnet.errors import ConfigError, NotFittedError, NumericalError
 from differnet.features import Describer
 from differnet.flow import Flow
 from differnet.frame import to_square
 from differnet.reading import Reading
 from differnet.seeds import generator
-from differnet.standard import ViewScores
 from differnet.torch_runtime import one_torch_thread
-from differnet.verdict import Heat, Prediction
 from differnet.views import ViewSet, even_views, random_views
 
 Images: TypeAlias = ImageLike | Iterable[ImageLike]

@@ -83,7 +83,7 @@ def _tell_known(known: Iterable[Any]) -> None:
 
 
 def _tell_review(model: Any) -> None:
-    from differnet.verdict import review_promise
+    from differnet.decision.verdict import review_promise
 
     review = review_promise(model)
     if review is not None:

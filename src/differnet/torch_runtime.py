@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from differnet import threads
-from differnet.anytime import GROUP as GROUP
 from differnet.backbone import MultiScale
+from differnet.decision.early_stop import GROUP as GROUP
 from differnet.errors import ConfigError
 
 Precision = Literal["f32", "f16", "bf16", "int8"]

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from differnet.data.files import check_target, write_whole
+from differnet.decision.drift import DriftMonitor, DriftState
 from differnet.detector import DifferNet
-from differnet.drift import DriftMonitor, DriftState
 from differnet.errors import ConfigError, ModelFileError
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Protocol, TypeVar, runtime_checkable
 
 from differnet.data.stream import Progress, silent
+from differnet.decision.verdict import Heat
 from differnet.errors import ConfigError, NotFittedError
-from differnet.verdict import Heat
 
 T = TypeVar("T")
 

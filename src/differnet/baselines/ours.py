@@ -10,10 +10,10 @@ from pathlib import Path
 from differnet.baselines.method import fitted
 from differnet.config import presets
 from differnet.data.stream import Progress, silent
+from differnet.decision.verdict import Heat
 from differnet.detector import DifferNet
 from differnet.errors import DifferNetWarning
 from differnet.features import by_epoch
-from differnet.verdict import Heat
 
 
 @dataclass(repr=False)

@@ -30,9 +30,9 @@ from torch import Tensor
 from differnet.baselines.method import check_count, fitted
 from differnet.data.images import load, resize_square
 from differnet.data.stream import Progress, silent
+from differnet.decision.verdict import Heat
 from differnet.errors import MissingExtraError, WeightsError
 from differnet.seeds import seeded
-from differnet.verdict import Heat
 from differnet.weights import RANDOM, fill_by_name, fill_by_order, packaged_lite0, read_state
 
 INSTALL = "pip install 'differnet[compare]'"

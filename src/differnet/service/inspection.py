@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Literal
 
-from differnet.verdict import Prediction
+from differnet.decision.verdict import Prediction
 
 Judgement = Literal["OK", "review", "NG", "error"]
 Operator = Literal["good", "defective"]

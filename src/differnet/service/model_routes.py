@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, HTTPException, Query
 from fastapi.responses import StreamingResponse
 
-from differnet import verdict
+from differnet.decision import verdict
 from differnet.errors import NotFittedError
 from differnet.service import rates as rating
 from differnet.service.inspect_routes import Name

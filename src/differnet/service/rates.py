@@ -1,7 +1,7 @@
 """Rates instead of thresholds: what another false-alarm rate would have said of the last parts.
 
 Thresholds come from the scores of the calibration images by the code that chose those of the model
-(:mod:`differnet.calibrate`), and verdicts from them by the code that judges (:mod:`differnet.verdict`).
+(:mod:`differnet.decision.thresholds`), and verdicts from them by the code that judges (:mod:`differnet.decision.verdict`).
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from differnet import verdict
-from differnet.calibrate import check_count
+from differnet.decision import verdict
+from differnet.decision.calibration import Judge, Standard
+from differnet.decision.thresholds import check_count
 from differnet.errors import ConfigError, NotFittedError
 from differnet.service.inspection import Inspection, Rates
-from differnet.standard import Judge, Standard
 from differnet.station.inspector import Inspector
 
 _MOST_CHANGED = 50
@@ -62,7 +62,7 @@ def smallest_rate(standard: Standard, confidence: float | None) -> float | None:
     """Return the smallest false-alarm rate that the calibration images can promise; nothing without any.
 
     On average over calibration sets 1 / (n + 1), with a confidence c 1 - (1 - c)^(1 / n): the highest of n scores is
-    then the threshold (:mod:`differnet.calibrate`).
+    then the threshold (:mod:`differnet.decision.thresholds`).
     """
     n = len(standard.view_scores)
     if n == 0:

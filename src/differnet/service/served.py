@@ -12,7 +12,9 @@ from typing import Literal
 import numpy as np
 
 from differnet.data.pixels import Pixels
-from differnet.drift import DriftMonitor
+from differnet.decision.drift import DriftMonitor
+from differnet.decision.light import measure
+from differnet.decision.verdict import Prediction
 from differnet.errors import (
     ConfigError,
     DifferNetError,
@@ -21,14 +23,12 @@ from differnet.errors import (
     ImageError,
     in_a_line,
 )
-from differnet.light import measure
 from differnet.service import rates as rating
 from differnet.service.inspection import Inspection, Rates, new_id, with_prediction
 from differnet.service.limits import Keep, is_kept
 from differnet.service.picture import TooManyPixelsError, heat_png, read
 from differnet.service.store import Store
 from differnet.station.inspector import Inspector
-from differnet.verdict import Prediction
 
 Views = int | Literal["auto"] | None
 Fault = Literal["image", "pixels", "model"]

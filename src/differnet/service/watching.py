@@ -17,7 +17,9 @@ from PIL import Image
 from sqlalchemy import Connection, delete, insert, select
 
 from differnet.data.pixels import Pixels
-from differnet.drift import DriftMonitor
+from differnet.decision.drift import DriftMonitor
+from differnet.decision.light import measure
+from differnet.decision.verdict import Prediction
 from differnet.errors import (
     ConfigError,
     DifferNetError,
@@ -26,7 +28,6 @@ from differnet.errors import (
     StoreError,
     in_a_line,
 )
-from differnet.light import measure
 from differnet.service.database import reading
 from differnet.service.inspection import Inspection, now, with_prediction
 from differnet.service.limits import Keep, is_kept
@@ -38,7 +39,6 @@ from differnet.service.store import Store
 from differnet.service.tables import stamps as table
 from differnet.station.inputs import Arrival, Input, Stamp, Tell
 from differnet.station.inspector import Count, Inspector
-from differnet.verdict import Prediction
 
 FLAGGED = ("review", "NG", "error")
 _PAUSES = (1.0, 2.0, 5.0, 10.0, 30.0)  # seconds between two attempts to write to the record

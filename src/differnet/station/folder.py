@@ -18,10 +18,10 @@ from typing import Any, get_args
 import numpy as np
 import numpy.typing as npt
 
-from differnet.calibrate import check_count, images_needed
+from differnet.decision.calibration import Order, Standard
+from differnet.decision.thresholds import check_count, images_needed
 from differnet.engines import ENGINES, EngineName
 from differnet.errors import ModelFileError
-from differnet.standard import Order, Standard
 
 KIND, FORMAT = "differnet station", 1
 MANIFEST, CALIBRATION = "manifest.json", "calibration.json"

@@ -14,18 +14,18 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from differnet import verdict
-from differnet.anytime import GROUP
-from differnet.calibrate import Threshold
 from differnet.data import square as squares
 from differnet.data.images import ImageLike, Pixels, load, stream
-from differnet.drift import DriftMonitor
+from differnet.decision import verdict
+from differnet.decision.calibration import Standard, ViewScores
+from differnet.decision.drift import DriftMonitor
+from differnet.decision.early_stop import GROUP
+from differnet.decision.thresholds import Threshold
+from differnet.decision.verdict import Heat, Prediction
 from differnet.engines import Engine, open_graph
 from differnet.errors import ConfigError, ModelFileError, NumericalError
-from differnet.standard import Standard, ViewScores
 from differnet.station import folder as folders
 from differnet.threads import limit as thread_limit
-from differnet.verdict import Heat, Prediction
 
 _SAME_MACHINE = 0.02  # of the largest feature
 Count = int | Literal["auto"] | None
@@ -110,7 +110,9 @@ class Inspector:
         return self._heat_map(pixels, self._tiles(pixels))
 
     def drift_monitor(self, alpha: float = 0.01) -> DriftMonitor:
-        """Return what watches a stream for a change against the calibration images (:mod:`differnet.drift`)."""
+        """Return what watches a stream for a change against the calibration images
+        (:mod:`differnet.decision.drift`).
+        """
         found = self.station.drift
         if found is None:
             raise ConfigError(f"{self.folder} does not say how bright and sharp its calibration images were")

@@ -1,7 +1,7 @@
 """Whether the images still are like those that the detector was calibrated on: a bet that only a change lets win.
 
-Each image gives up to three numbers: its score, its brightness and its sharpness (:mod:`differnet.light`). Each
-number v is ranked among the calibration images *and all images seen since the reset*, the new one included:
+Each image gives up to three numbers: its score, its brightness and its sharpness (:mod:`differnet.decision.light`).
+Each number v is ranked among the calibration images *and all images seen since the reset*, the new one included:
 
     p = (#{values > v} + u #{values = v}) / #{values},   u uniform on (0, 1]
 

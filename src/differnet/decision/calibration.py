@@ -9,8 +9,8 @@ from typing import Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from differnet.anytime import GROUP, EarlyStop, early_stop
-from differnet.calibrate import Threshold, choose_threshold
+from differnet.decision.early_stop import GROUP, EarlyStop, early_stop
+from differnet.decision.thresholds import Threshold, choose_threshold
 from differnet.errors import ConfigError
 
 ViewScores = npt.NDArray[np.float64]

@@ -10,11 +10,11 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from differnet import anytime, calibrate
-from differnet.anytime import GROUP
+from differnet.decision import early_stop, thresholds
+from differnet.decision.calibration import Judge
+from differnet.decision.calibration import ViewScores as ViewScores
+from differnet.decision.early_stop import GROUP
 from differnet.errors import ConfigError, DifferNetWarning, NotFittedError
-from differnet.standard import Judge
-from differnet.standard import ViewScores as ViewScores
 
 Heat = npt.NDArray[np.float32]
 Verdict = Literal["OK", "review", "NG"]
@@ -31,7 +31,7 @@ class Prediction:
     ``heat_map``: (H, W) of the image, 1 is the peak of a typical good image; on request only.
 
     With ``views="auto"`` ``is_defective`` is that of all views, up to the error of stopping early
-    (:mod:`differnet.anytime`), and so is the choice between "OK" and "review", by the same rule and with the same
+    (:mod:`differnet.decision.early_stop`), and so is the choice between "OK" and "review", by the same rule and with the same
     error; score and p-value are those of the views seen, and the p-value is not exact, since the scores had a part in
     when to stop.
     """
@@ -70,7 +70,7 @@ def after_all(model: Judge, scores: ViewScores) -> Prediction:
     promise = threshold_for(model, len(scores))
     if promise is None:
         return Prediction(mean, views=len(scores))
-    p = calibrate.p_value(mean, model.standard.calibration(len(scores)))
+    p = thresholds.p_value(mean, model.standard.calibration(len(scores)))
     limit = review_threshold(model, len(scores))
     return Prediction(mean, promise.value, mean >= promise.value, p, len(scores), limit)
 
@@ -90,7 +90,7 @@ def as_soon_as_certain(model: Judge, groups: Iterable[ViewScores]) -> Prediction
         if verdict is None or not (verdict or limit is None or _is_certain(model, scores, limit)):
             continue
         mean = float(scores.mean())
-        p = calibrate.p_value(mean, model.standard.calibration(len(scores)))
+        p = thresholds.p_value(mean, model.standard.calibration(len(scores)))
         return Prediction(mean, theta, verdict, p, len(scores), limit)
     raise ConfigError(f"{len(scores)} views of {model.standard.usual_views} were given")
 
@@ -116,7 +116,7 @@ def check_early(model: Judge) -> None:
             f"the error of stopping early, {rule.error:.1%} to either side, is an estimate from {promise.count} "
             f"cross-fitted images over {promise.folds} folds, without a proof"
         )
-    elif rule.error > anytime.ERROR:
+    elif rule.error > early_stop.ERROR:
         message = (
             f"with {len(model.standard.view_scores)} held-out good images, stopping early judges a good image "
             f"otherwise than all views would with a probability of at most {rule.error:.1%} to either side"
@@ -141,7 +141,7 @@ def review_threshold(model: Judge, views: int | None = None) -> float | None:
     return None if promise is None else promise.value
 
 
-def review_promise(model: Judge, views: int | None = None) -> calibrate.Threshold | None:
+def review_promise(model: Judge, views: int | None = None) -> thresholds.Threshold | None:
     """Return the threshold from which a person should look, for the mean of ``views`` views; never above theta.
 
     Its promise is of the share of good parts that are not "OK". Nothing without a ``review_rate`` or held-out images.
@@ -152,7 +152,7 @@ def review_promise(model: Judge, views: int | None = None) -> calibrate.Threshol
 
 def threshold_for(
     model: Judge, views: int | None = None, rate: float | None = None
-) -> calibrate.Threshold | None:
+) -> thresholds.Threshold | None:
     """Return theta for the mean of ``views`` scoring views, or of the usual number, at ``rate`` or the usual one.
 
     Nothing when no images were held out; raises :class:`ConfigError` when they were not scored in ``views``.

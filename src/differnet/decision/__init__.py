@@ -1,0 +1,1 @@
+"""Scores of good images in; p-value, threshold, verdict, alarm out."""
