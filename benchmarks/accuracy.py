@@ -36,8 +36,8 @@ from differnet.baselines.method import Method
 from differnet.config import presets
 from differnet.data import datasets
 from differnet.data.datasets import Dataset
-from differnet.heap import keep_large_tables_apart
 from differnet.metrics import auroc
+from differnet.runtime.memory import keep_large_tables_apart
 from report import machine
 
 SHOTS = 16

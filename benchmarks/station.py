@@ -26,9 +26,10 @@ from typing import Any
 
 import numpy as np
 
-from differnet import DifferNet, Inspector, export, threads
+from differnet import DifferNet, Inspector, export
 from differnet.data import datasets
 from differnet.metrics import auroc
+from differnet.runtime import threads
 from differnet.stopwatch import Stopwatch, machine
 
 PAGE = """# A station beside the detector it came from

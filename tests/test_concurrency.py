@@ -15,8 +15,9 @@ from PIL import Image
 
 import differnet
 from conftest import TINY, good_image
-from differnet import DifferNet, threads
+from differnet import DifferNet
 from differnet.errors import ConfigError
+from differnet.runtime import threads
 from differnet.torch_runtime import one_torch_thread
 
 THREADS, IMAGES = 8, 100

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from differnet import engines, openvino_runtime
+from differnet import openvino_runtime
 from differnet.backbone import build
 from differnet.config import presets
 from differnet.decision.early_stop import GROUP
 from differnet.errors import ModelFileError
 from differnet.openvino_runtime import Graph
+from differnet.runtime import engines
 
 EMPTY = '<net name="a" version="11"><layers/></net>'
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from differnet.heap import give_back, keep_large_tables_apart
+from differnet.runtime.memory import give_back, keep_large_tables_apart
 
 HOLES = """
 import numpy as np
-from differnet.heap import give_back
+from differnet.runtime.memory import give_back
 
 def resident():
     return 4096 * int(open('/proc/self/statm').read().split()[1])
@@ -53,7 +53,7 @@ def test_other_systems_are_left_alone(monkeypatch, call, error):
 
 FREED = """
 import numpy as np
-from differnet.heap import keep_large_tables_apart
+from differnet.runtime.memory import keep_large_tables_apart
 
 def resident():
     return 4096 * int(open('/proc/self/statm').read().split()[1])

@@ -17,8 +17,8 @@ from differnet.backbone import Maps, MultiScale
 from differnet.config import presets
 from differnet.errors import ConfigError
 from differnet.flow import Flow
-from differnet.pictures import overlay
 from differnet.reading import reading
+from differnet.runtime.heatmap import overlay
 
 
 def small():

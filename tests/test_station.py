@@ -20,9 +20,8 @@ from PIL import Image
 
 import differnet
 from conftest import TINY, defective_image, good_image
-from differnet import DifferNet, DifferNetWarning, Inspector, engines, export, frame, localize
+from differnet import DifferNet, DifferNetWarning, Inspector, export, frame, localize
 from differnet.config.sections import Views
-from differnet.engines import OnnxEngine, OpenVinoEngine
 from differnet.errors import (
     ConfigError,
     ExportError,
@@ -34,8 +33,10 @@ from differnet.errors import (
 )
 from differnet.graphs import Head, HeatMapping, Rendering, Scoring
 from differnet.openvino_runtime import Graph, convert, stacked, to_openvino
-from differnet.station import folder as folders
-from differnet.station.inspector import enlarge
+from differnet.runtime import engines
+from differnet.runtime import folder as folders
+from differnet.runtime.engines import OnnxEngine, OpenVinoEngine
+from differnet.runtime.inspector import enlarge
 from differnet.views import even_views, random_views, render
 
 SMALL = TINY | {"epochs": 2, "hidden": 8, "blocks": 2, "runtime": "torch"}

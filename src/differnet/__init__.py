@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from differnet.detector import DifferNet
     from differnet.errors import DifferNetError, DifferNetWarning
     from differnet.flow import Flow
-    from differnet.station.inspector import Inspector
+    from differnet.runtime.inspector import Inspector
 
 __version__ = "0.1.0"
 __all__ = [
@@ -44,7 +44,7 @@ _HOMES = {
     "DifferNetError": "errors",
     "DifferNetWarning": "errors",
     "Flow": "flow",
-    "Inspector": "station.inspector",
+    "Inspector": "runtime.inspector",
 }
 
 

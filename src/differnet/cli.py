@@ -13,13 +13,13 @@ from differnet import __version__, deciding, options
 from differnet.compare_command import compare
 from differnet.console import bars, err, guarded, out, print_json
 from differnet.export_command import export
-from differnet.heap import keep_large_tables_apart
 from differnet.many_command import fit_many
 from differnet.reproduce_command import reproduce
+from differnet.runtime.memory import keep_large_tables_apart
+from differnet.runtime.threads import use as use_threads
 from differnet.score_command import score
 from differnet.serve_command import export_good, make_key, serve
 from differnet.telling import tell_demo, tell_evaluation, tell_fit, tell_model, tell_run
-from differnet.threads import use as use_threads
 from differnet.watch_command import watch
 
 app = typer.Typer(

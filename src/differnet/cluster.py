@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from differnet import __version__, errors, inventory, parts, places, threads
+from differnet import __version__, errors, inventory, parts, places
 from differnet.config.sections import Views
 from differnet.errors import ClusterError, ConfigError, DifferNetError, MissingExtraError
 from differnet.inventory import Entry
 from differnet.journal import Row
+from differnet.runtime import threads
 
 if TYPE_CHECKING:  # what decodes needs no torch
     from differnet.data.stream import Progress

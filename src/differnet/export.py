@@ -28,13 +28,13 @@ from differnet.data.stream import Progress, silent
 from differnet.decision import verdict
 from differnet.decision.early_stop import GROUP
 from differnet.detector import DifferNet
-from differnet.engines import EngineName
 from differnet.errors import ConfigError, ExportError
 from differnet.graphs import Head, HeatMapping, Rendering, Scoring
 from differnet.onnx_runtime import to_onnx
 from differnet.openvino_runtime import Graph, stacked, to_openvino
-from differnet.station import folder as folders
-from differnet.station.inspector import Inspector
+from differnet.runtime import folder as folders
+from differnet.runtime.engines import EngineName
+from differnet.runtime.inspector import Inspector
 from differnet.views import even_views
 
 Format = Literal["onnx", "openvino"]

@@ -25,10 +25,10 @@ from differnet.errors import ConfigError
 from differnet.features import Describer, FreshViews
 from differnet.flow import Flow
 from differnet.frame import shown, to_square
-from differnet.heap import give_back
 from differnet.preparing import Prepared
 from differnet.reading import Reading, settled_reading
 from differnet.record import Sources, Way, record_of, sources_of
+from differnet.runtime.memory import give_back
 from differnet.scorer import stack_scores, view_scores
 from differnet.train import Epoch
 from differnet.views import ViewSet

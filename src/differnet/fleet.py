@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from differnet import reproduction, threads
+from differnet import reproduction
 from differnet.config import presets
 from differnet.data.datasets import Dataset
 from differnet.data.stream import Progress, silent
@@ -24,6 +24,7 @@ from differnet.pictures import Panel
 from differnet.plans import Plan
 from differnet.reports import Order, Report
 from differnet.reproduction import Cell, Lab
+from differnet.runtime import threads
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from differnet import threads
 from differnet.backbone import MultiScale
 from differnet.decision.early_stop import GROUP
 from differnet.errors import MissingExtraError
+from differnet.runtime import threads
 from differnet.torch_runtime import Precision, in_turn
 
 

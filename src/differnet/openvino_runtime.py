@@ -15,12 +15,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from differnet import threads
 from differnet.backbone import MultiScale
 from differnet.decision.early_stop import GROUP
-from differnet.engines import core, import_openvino
 from differnet.errors import ModelFileError
 from differnet.graph_check import check_graph, check_shapes
+from differnet.runtime import threads
+from differnet.runtime.engines import core, import_openvino
 from differnet.torch_runtime import Precision, one_torch_thread
 
 _TOGETHER = GROUP // 2  # views in one request; two requests run at a time

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
@@ -18,10 +17,10 @@ from sklearn.metrics import roc_curve
 
 from differnet.data.files import write_whole
 from differnet.data.images import Pixels
+from differnet.runtime.heatmap import overlay
 
 Array = npt.NDArray[Any]
 _GOOD, _DEFECTIVE = "#2a7f62", "#c0392b"
-_CALM, _GLOWING = 1.0, 3.0
 
 
 @dataclass(frozen=True)
@@ -33,23 +32,6 @@ class Panel:
     mask: npt.NDArray[np.bool_] | None
     title: str
     is_right: bool | None = None
-
-
-def overlay(pixels: Pixels, heat: Array) -> Pixels:
-    """Lay a heat map (H, W) in units of the fixed scale over an image (H, W, 3).
-
-    Nothing is drawn below 1, the peak of a typical good image; the colour is full at 3.
-    """
-    strength = strength_of(heat)
-    colour = colormaps["inferno"](0.25 + 0.7 * strength)[..., :3] * 255
-    alpha = (0.75 * np.sqrt(strength))[..., None]
-    mixed: Pixels = np.rint((1 - alpha) * pixels + alpha * colour).astype(np.uint8)
-    return mixed
-
-
-def strength_of(heat: Array) -> Array:
-    """Return how strongly a heat map is drawn, from 0 below the peak of a typical good image to 1."""
-    return np.clip((heat - _CALM) / (_GLOWING - _CALM), 0, 1)
 
 
 def save_overlay(path: Path, pixels: Pixels, heat: Array) -> None:

@@ -22,9 +22,9 @@ from differnet.decision.early_stop import GROUP
 from differnet.errors import ConfigError, ModelFileError, NotFittedError
 from differnet.features import Describer, describer_of_graph, describer_of_module
 from differnet.frame import cut, to_square
-from differnet.heap import give_back
 from differnet.openvino_runtime import Graph
 from differnet.reading import settled_reading
+from differnet.runtime.memory import give_back
 from differnet.seeds import generator
 from differnet.torch_runtime import Precision
 from differnet.trial import with_length

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 
 from differnet.backbone import MultiScale
-from differnet.engines import core
 from differnet.errors import QuantizationError
-from differnet.heap import give_back
 from differnet.openvino_runtime import Graph, convert, run_graph
+from differnet.runtime.engines import core
+from differnet.runtime.memory import give_back
 from differnet.torch_runtime import TorchRuntime
 
 IMAGES = 24  # good images that give the ranges, one group of views each

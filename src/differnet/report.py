@@ -34,8 +34,8 @@ from differnet.decision.light import measure
 from differnet.decision.verdict import Heat, Prediction, review_promise
 from differnet.detector import DifferNet
 from differnet.findings import Findings, Judged
-from differnet.pictures import strength_of
 from differnet.record import pixel_digest
+from differnet.runtime.heatmap import strength_of
 
 PAGE = 50  # rows of the table that are shown together; so many pictures are read at a time
 _SIDES = ((400, 256), (1500, 176), (10**9, 128))  # up to so many images, thumbnails of that many pixels

@@ -14,9 +14,7 @@ import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from differnet.data.files import check_target as check_target
-from differnet.data.files import growing as growing
-from differnet.data.files import write_whole as write_whole
+from differnet.data.files import write_whole
 from differnet.errors import ModelFileError
 
 MAX_BYTES = 8 * 2**30

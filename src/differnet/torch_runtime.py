@@ -10,10 +10,10 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
-from differnet import threads
 from differnet.backbone import MultiScale
 from differnet.decision.early_stop import GROUP as GROUP
 from differnet.errors import ConfigError
+from differnet.runtime import threads
 
 Precision = Literal["f32", "f16", "bf16", "int8"]
 

@@ -106,7 +106,7 @@ def _parts() -> Any:
     """Import what does the work; raises :class:`MissingExtraError` where the database's packages are missing."""
     from types import SimpleNamespace
 
-    from differnet.station.inspector import Inspector
+    from differnet.runtime.inspector import Inspector
 
     try:
         from differnet.service.notify import Sender

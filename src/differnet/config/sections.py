@@ -194,10 +194,10 @@ class Decision:
 
     ``holdout=0`` fits on all images and leaves the detector without a threshold. ``confidence``: nothing promises
     ``rate`` on average over calibration sets; a number promises it for the set at hand, with that confidence
-    (:mod:`differnet.decision.thresholds`). ``review_rate``: a higher rate, whose threshold is promised in the same way: what lies
-    between the two is for a person to look at. Nothing: two answers only. ``folds``: where images are scarce, none is
-    held out for good; each is scored by a flow fitted to the other folds, and the flow that judges is fitted to all.
-    That takes ``folds`` more trainings and leaves an estimate in place of a proof.
+    (:mod:`differnet.decision.thresholds`). ``review_rate``: a higher rate, whose threshold is promised in the same
+    way: what lies between the two is for a person to look at. Nothing: two answers only. ``folds``: where images are
+    scarce, none is held out for good; each is scored by a flow fitted to the other folds, and the flow that judges is
+    fitted to all. That takes ``folds`` more trainings and leaves an estimate in place of a proof.
     """
 
     holdout: Annotated[float, Field(ge=0, lt=1)] = 0.2

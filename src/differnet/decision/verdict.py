@@ -31,9 +31,9 @@ class Prediction:
     ``heat_map``: (H, W) of the image, 1 is the peak of a typical good image; on request only.
 
     With ``views="auto"`` ``is_defective`` is that of all views, up to the error of stopping early
-    (:mod:`differnet.decision.early_stop`), and so is the choice between "OK" and "review", by the same rule and with the same
-    error; score and p-value are those of the views seen, and the p-value is not exact, since the scores had a part in
-    when to stop.
+    (:mod:`differnet.decision.early_stop`), and so is the choice between "OK" and "review", by the same rule and with
+    the same error; score and p-value are those of the views seen, and the p-value is not exact, since the scores had
+    a part in when to stop.
     """
 
     score: float

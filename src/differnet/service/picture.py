@@ -4,19 +4,11 @@ from __future__ import annotations
 
 import io
 
-import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from differnet.data.decoding import KINDS, decode_content, webp_size
 from differnet.data.pixels import Pixels
 from differnet.errors import ImageError
-
-_CALM, _GLOWING = (
-    1.0,
-    3.0,
-)  # heat is drawn from the peak of a typical good image on, and fully at three times that
-_COLOURS = np.array([(122, 27, 109), (203, 65, 73), (245, 125, 21), (250, 220, 90)], dtype=np.float32)
 
 
 class TooManyPixelsError(ImageError):
@@ -57,16 +49,3 @@ def _tiff_dimensions(content: bytes) -> tuple[int, int]:
             return int(page.imagewidth), int(page.imagelength)
     except Exception:  # decoders raise whatever they stumble over
         return 0, 0
-
-
-def heat_png(heat: npt.NDArray[np.float32]) -> bytes:
-    """Draw a heat map (H, W) as PNG with alpha, to lay over its image: nothing below 1, full at 3."""
-    strength = np.clip((heat - _CALM) / (_GLOWING - _CALM), 0, 1)
-    at = np.linspace(0, 1, len(_COLOURS))
-    drawn = np.empty((*heat.shape, 4), dtype=np.uint8)
-    for channel in range(3):
-        drawn[..., channel] = np.rint(np.interp(strength, at, _COLOURS[:, channel]))
-    drawn[..., 3] = np.rint(255 * 0.75 * np.sqrt(strength))
-    buffer = io.BytesIO()
-    Image.fromarray(drawn, "RGBA").save(buffer, format="PNG", compress_level=3)
-    return buffer.getvalue()

@@ -1,7 +1,8 @@
 """Rates instead of thresholds: what another false-alarm rate would have said of the last parts.
 
 Thresholds come from the scores of the calibration images by the code that chose those of the model
-(:mod:`differnet.decision.thresholds`), and verdicts from them by the code that judges (:mod:`differnet.decision.verdict`).
+(:mod:`differnet.decision.thresholds`), and verdicts from them by the code that judges
+(:mod:`differnet.decision.verdict`).
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from differnet.decision import verdict
 from differnet.decision.calibration import Judge, Standard
 from differnet.decision.thresholds import check_count
 from differnet.errors import ConfigError, NotFittedError
+from differnet.runtime.inspector import Inspector
 from differnet.service.inspection import Inspection, Rates
-from differnet.station.inspector import Inspector
 
 _MOST_CHANGED = 50
 _ROUNDING = 1e-9

@@ -23,12 +23,13 @@ from differnet.errors import (
     ImageError,
     in_a_line,
 )
+from differnet.runtime.heatmap import heat_png
+from differnet.runtime.inspector import Inspector
 from differnet.service import rates as rating
 from differnet.service.inspection import Inspection, Rates, new_id, with_prediction
 from differnet.service.limits import Keep, is_kept
-from differnet.service.picture import TooManyPixelsError, heat_png, read
+from differnet.service.picture import TooManyPixelsError, read
 from differnet.service.store import Store
-from differnet.station.inspector import Inspector
 
 Views = int | Literal["auto"] | None
 Fault = Literal["image", "pixels", "model"]

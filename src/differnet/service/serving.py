@@ -15,13 +15,13 @@ from types import FrameType
 import uvicorn
 
 from differnet.errors import ConfigError
+from differnet.runtime.threads import limit as thread_limit
 from differnet.service.app import create_app
 from differnet.service.limits import Limits
 from differnet.service.logs import say, set_up
 from differnet.service.running import Service
 from differnet.service.served import open_models
 from differnet.service.store import Store
-from differnet.threads import limit as thread_limit
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _CONNECTIONS = 1000

@@ -28,17 +28,17 @@ from differnet.errors import (
     StoreError,
     in_a_line,
 )
+from differnet.runtime.heatmap import heat_png
+from differnet.runtime.inspector import Count, Inspector
 from differnet.service.database import reading
 from differnet.service.inspection import Inspection, now, with_prediction
 from differnet.service.limits import Keep, is_kept
 from differnet.service.notify import Sender
 from differnet.service.outbox import Outbox
-from differnet.service.picture import heat_png
 from differnet.service.rates import with_rates
 from differnet.service.store import Store
 from differnet.service.tables import stamps as table
 from differnet.station.inputs import Arrival, Input, Stamp, Tell
-from differnet.station.inspector import Count, Inspector
 
 FLAGGED = ("review", "NG", "error")
 _PAUSES = (1.0, 2.0, 5.0, 10.0, 30.0)  # seconds between two attempts to write to the record

@@ -20,8 +20,8 @@ import numpy.typing as npt
 
 from differnet.decision.calibration import Order, Standard
 from differnet.decision.thresholds import check_count, images_needed
-from differnet.engines import ENGINES, EngineName
 from differnet.errors import ModelFileError
+from differnet.runtime.engines import ENGINES, EngineName
 
 KIND, FORMAT = "differnet station", 1
 MANIFEST, CALIBRATION = "manifest.json", "calibration.json"

@@ -22,10 +22,10 @@ from differnet.decision.drift import DriftMonitor
 from differnet.decision.early_stop import GROUP
 from differnet.decision.thresholds import Threshold
 from differnet.decision.verdict import Heat, Prediction
-from differnet.engines import Engine, open_graph
 from differnet.errors import ConfigError, ModelFileError, NumericalError
-from differnet.station import folder as folders
-from differnet.threads import limit as thread_limit
+from differnet.runtime import folder as folders
+from differnet.runtime.engines import Engine, open_graph
+from differnet.runtime.threads import limit as thread_limit
 
 _SAME_MACHINE = 0.02  # of the largest feature
 Count = int | Literal["auto"] | None
@@ -36,7 +36,7 @@ class Inspector:
     """A detector that was exported: ``Inspector("station").predict("part.png")``.
 
     ``folder``: what ``differnet export`` wrote; ``threads``: how many a graph may use, where nothing what
-    :mod:`differnet.threads` says. One
+    :mod:`differnet.runtime.threads` says. One
     object can be used by many threads. Raises :class:`ModelFileError` for a folder that cannot be trusted or
     understood, :class:`MissingExtraError` without the package that runs its graphs, and :class:`NumericalError` when
     they give other features here than where they were made.

@@ -4,7 +4,7 @@
 
     prediction = Inspector("station").predict("part.png")
 
-See :mod:`differnet.station.inspector`; what runs the backbone of a detector is in :mod:`differnet.torch_runtime`.
+See :mod:`differnet.runtime.inspector`; what runs the backbone of a detector is in :mod:`differnet.torch_runtime`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,6 @@ from __future__ import annotations
 from differnet.decision.drift import DriftMonitor
 from differnet.decision.verdict import Prediction
 from differnet.errors import DifferNetError, DifferNetWarning
-from differnet.station.inspector import Inspector
+from differnet.runtime.inspector import Inspector
 
 __all__ = ["DifferNetError", "DifferNetWarning", "DriftMonitor", "Inspector", "Prediction"]
