@@ -21,17 +21,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from differnet import DifferNet, gaussian, train
-from differnet.bank import describe_all
+from differnet import DifferNet
 from differnet.choice import MOST_HELD
 from differnet.config import presets
 from differnet.data import datasets
 from differnet.data.groups import hold_out
 from differnet.data.stream import silent
 from differnet.evidence import Tables, judge
-from differnet.flow import Flow
+from differnet.features.cache import describe_all
+from differnet.features.pooling import settled_reading
+from differnet.flow import gaussian, sources, train
+from differnet.flow.flow import Flow
 from differnet.metrics import auroc, recall_without_false_alarms
-from differnet.reading import settled_reading
 from differnet.scorer import view_scores
 from report import machine, write_curves
 
@@ -125,7 +126,7 @@ def one_run(
     count = settings.views.train_views
     read = settled_reading(settings, CHANNELS)
     flow = Flow(read.features, seed=SEED, **settings.flow.arguments)
-    source = train.Bank(bank[fitted, :count].flatten(0, 1), settings.training.batch, SEED, read.rows)
+    source = sources.Bank(bank[fitted, :count].flatten(0, 1), settings.training.batch, SEED, read.rows)
     epochs: list[dict[str, Any]] = []
     clock = {"spent": 0.0, "since": time.perf_counter()}
 

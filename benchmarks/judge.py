@@ -17,12 +17,13 @@ import numpy as np
 import torch
 from scipy import stats
 
-from differnet import DifferNet, choice, demo, gaussian
+from differnet import DifferNet, choice, demo
 from differnet.data import datasets
 from differnet.data.datasets import Dataset
 from differnet.data.stream import silent
+from differnet.features.pooling import reading_of
+from differnet.flow import gaussian
 from differnet.metrics import auroc
-from differnet.reading import reading_of
 from report import machine
 
 SEEDS = 1

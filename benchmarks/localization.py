@@ -23,11 +23,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import differnet
-from differnet import DifferNet, demo, pictures, score
+from differnet import DifferNet, demo, pictures
 from differnet.data import datasets
 from differnet.data.images import load
-from differnet.frame import to_picture, to_square
-from differnet.localize import contribution_maps, gaussian_blur, gradient_maps, map_of_image
+from differnet.features.tiles import to_picture, to_square
+from differnet.flow import score
+from differnet.flow.localize import contribution_maps, gaussian_blur, gradient_maps, map_of_image
 from differnet.metrics import PixelAupro, PixelAuroc
 from report import machine
 

@@ -27,15 +27,16 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from curves import BASE, CHANNELS
-from differnet import DifferNet, gaussian, train
-from differnet.bank import describe_all
+from differnet import DifferNet
 from differnet.config import presets
 from differnet.data import datasets
 from differnet.data.datasets import Dataset
 from differnet.data.stream import silent
-from differnet.flow import CouplingBlock, Flow
+from differnet.features.cache import describe_all
+from differnet.features.pooling import settled_reading
+from differnet.flow import gaussian, sources, train
+from differnet.flow.flow import CouplingBlock, Flow
 from differnet.metrics import auroc
-from differnet.reading import settled_reading
 from differnet.scorer import view_scores
 from report import machine
 
@@ -86,7 +87,7 @@ class Features:
 class Followed:
     """A source of batches that averages a flow's weights after every step."""
 
-    def __init__(self, source: train.Bank, average: AveragedModel, flow: Flow) -> None:
+    def __init__(self, source: sources.Bank, average: AveragedModel, flow: Flow) -> None:
         self.source, self.average, self.flow = source, average, flow
 
     @property
@@ -161,7 +162,7 @@ def one_run(features: Features, count: int | None, variant: Variant, seed: int) 
     flow = Flow(read.features, seed=seed, **settings.flow.arguments)
     if variant.dropout:
         add_dropout(flow, variant.dropout)
-    source: Any = train.Bank(rows, settings.training.batch, seed, read.rows)
+    source: Any = sources.Bank(rows, settings.training.batch, seed, read.rows)
     assert flow.whitening is not None
     flow.whitening.set(*gaussian.fit(source.sample(gaussian.MOST_ROWS), seed))
     average = AveragedModel(flow, multi_avg_fn=get_ema_multi_avg_fn(_AVERAGE))

@@ -27,7 +27,7 @@ from torch import Tensor
 from differnet import DifferNet
 from differnet.config import presets
 from differnet.data import datasets
-from differnet.features import describer_of_module
+from differnet.features.describer import describer_of_module
 from differnet.metrics import auroc
 from differnet.scorer import Scorer, scoring_views
 from literal import LiteralDetector

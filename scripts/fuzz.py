@@ -20,9 +20,10 @@ with atheris.instrument_imports(include=["differnet", "PIL", "tifffile"], enable
     import tifffile  # noqa: F401
     from PIL import Image, TiffImagePlugin, WebPImagePlugin  # noqa: F401
 
-    from differnet import artifact, storage
+    from differnet import artifact
     from differnet.data import decoding, pixels
     from differnet.errors import ImageError, ModelFileError
+    from differnet.flow import tensor_file
 
 KEPT = Path(__file__).parent.parent / "tests" / "fuzz"
 _SCRATCH = Path(tempfile.mkdtemp(dir="/dev/shm" if Path("/dev/shm").is_dir() else None)) / "input"  # noqa: S108
@@ -55,7 +56,7 @@ def resealed(data: bytes) -> bytes:
     import hashlib
 
     try:
-        at = storage._place_of_digest(data)
+        at = tensor_file._place_of_digest(data)
     except ValueError:
         return data
     blank = data[:at] + b"0" * 64 + data[at + 64 :]

@@ -114,7 +114,7 @@ def kill_score(folder: Path, kills: int, draws: random.Random) -> dict[str, Any]
 
 def kill_fit(folder: Path, kills: int, draws: random.Random) -> dict[str, Any]:
     """Kill ``fit`` with a checkpoint; the model must have the numbers of the run that nobody killed."""
-    from differnet import storage
+    from differnet.flow import tensor_file
 
     good = _pictures(folder / "good", 60)
 
@@ -123,7 +123,7 @@ def kill_fit(folder: Path, kills: int, draws: random.Random) -> dict[str, Any]:
 
     (folder / "first").mkdir()
     changes, _ = _uninterrupted(arguments, folder / "first" / "model.safetensors", {0})
-    wanted = storage.read_tensors(folder / "first" / "model.safetensors")
+    wanted = tensor_file.read_tensors(folder / "first" / "model.safetensors")
     found: Counter[str] = Counter(kills=0, models=0, bad_models=0, bad_half_files=0, bad_exits=0)
     work = folder / "work"
     work.mkdir()
@@ -142,7 +142,7 @@ def kill_fit(folder: Path, kills: int, draws: random.Random) -> dict[str, Any]:
             found["bad_exits"] += code != 0
         if model.exists():
             found["models"] += 1
-            found["bad_models"] += not _is_same(storage.read_tensors(model), wanted)
+            found["bad_models"] += not _is_same(tensor_file.read_tensors(model), wanted)
             if found["kills"] < kills:
                 _empty(work)
     return dict(found)
@@ -161,14 +161,14 @@ def _is_same(one: Any, other: Any) -> bool:
 
 def _is_whole(path: Path) -> bool:
     """Whether a file of tensors or JSON can be read to its end."""
-    from differnet import storage
     from differnet.errors import DifferNetError
+    from differnet.flow import tensor_file
 
     try:
         if path.read_bytes()[:1] == b"{":
             json.loads(path.read_bytes())
         else:
-            storage.read_tensors(path)
+            tensor_file.read_tensors(path)
     except (ValueError, DifferNetError):
         return False
     return True

@@ -15,8 +15,9 @@ from safetensors.torch import load_file, save_file
 
 import differnet
 from conftest import TINY, good_image
-from differnet import artifact, storage
+from differnet import artifact
 from differnet.errors import ConfigError, ModelFileError, WeightsError
+from differnet.flow import tensor_file
 
 FRESH = """
 import json, sys, socket
@@ -37,9 +38,9 @@ def file(detector, tmp_path):
 
 def rewrite(file, change):
     """Change the JSON header of a model file by hand."""
-    header, tensors = storage.read_tensors(file)
+    header, tensors = tensor_file.read_tensors(file)
     change(header)
-    storage.write_tensors(file, tensors, header)
+    tensor_file.write_tensors(file, tensors, header)
 
 
 def test_a_fresh_process_without_network_gives_the_same_bits(detector, file, tmp_path):
@@ -87,13 +88,13 @@ def test_a_file_of_format_2_is_read(detector, file):
 
 def test_a_file_of_format_1_is_read(detector, file):
     """It has no precision, and one score of each held-out image: verdicts hold, stopping early does not."""
-    header, tensors = storage.read_tensors(file)
+    header, tensors = tensor_file.read_tensors(file)
     tensors["calibration"] = tensors.pop("view_scores").mean(dim=1)
     as_format_2(header)
     header["format"] = 1
     del header["precision"], header["config"]["backbone"]["precision"]
     del header["calibrated_on"], header["fitted_on"]  # noted since format 3
-    storage.write_tensors(file, tensors, header)
+    tensor_file.write_tensors(file, tensors, header)
     old, image = differnet.load(file), good_image(7)
     assert old.model.precision == "f32"
     assert old.threshold == detector.threshold
@@ -170,9 +171,9 @@ def test_foreign_files_are_refused(tmp_path):
 
 
 def test_nan_weights_are_refused(file):
-    header, tensors = storage.read_tensors(file)
+    header, tensors = tensor_file.read_tensors(file)
     tensors["flow.steps.1.subnet1.layers.0.weight"][0, 0] = float("nan")
-    storage.write_tensors(file, tensors, header)
+    tensor_file.write_tensors(file, tensors, header)
     with pytest.raises(ModelFileError, match="NaN"):
         differnet.load(file)
 
@@ -189,4 +190,4 @@ def test_other_backbone_weights_are_refused(file):
 def test_it_is_plain_safetensors(file):
     names = set(load_file(file))
     assert {"view_scores", "flow.steps.0.order", "flow.steps.1.subnet1.layers.0.weight"} <= names
-    assert storage.read_header(file)["format"] == artifact.FORMAT
+    assert tensor_file.read_header(file)["format"] == artifact.FORMAT

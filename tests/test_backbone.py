@@ -9,9 +9,10 @@ import torch
 import torch.nn.functional as F
 import torchvision
 
-from differnet import backbone, weights
 from differnet.config import presets, sections
 from differnet.errors import ConfigError, WeightsError
+from differnet.features.backbone import weights
+from differnet.features.backbone.network import build
 
 SMALL = sections.Backbone(sizes=(64, 32))
 
@@ -22,7 +23,7 @@ def images(size, count=2):
 
 @pytest.fixture(scope="module")
 def lite0():
-    return backbone.build(sections.Backbone(sizes=(96, 48)))
+    return build(sections.Backbone(sizes=(96, 48)))
 
 
 @pytest.mark.slow
@@ -33,7 +34,7 @@ def test_alexnet_at_three_scales_is_torchvisions_network_run_by_hand(tmp_path):
     torch.save(network.state_dict(), file)
     settings = presets.PAPER.backbone
     assert settings.sizes == (448, 224, 112)
-    module = backbone.build(settings, str(file))
+    module = build(settings, str(file))
     assert module.width == 768
     x = images(448, 1)
     mean = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
@@ -78,7 +79,7 @@ def test_it_is_frozen(lite0):
 
 
 def test_any_timm_name_with_a_stage():
-    module = backbone.build(sections.Backbone(backbone="resnet10t", stages=(3,), sizes=(64, 32)), "random")
+    module = build(sections.Backbone(backbone="resnet10t", stages=(3,), sizes=(64, 32)), "random")
     assert module.width == 2 * timm.create_model("resnet10t", features_only=True).feature_info.channels()[3]
     assert module.mean.flatten().tolist() == pytest.approx([255 * m for m in (0.485, 0.456, 0.406)], rel=1e-5)
 
@@ -91,7 +92,7 @@ def test_a_timm_model_from_a_weights_file(tmp_path, suffix):
     network = timm.create_model("resnet10t", pretrained=False)
     file = tmp_path / f"weights{suffix}"
     (torch.save if suffix == ".pth" else save_file)(network.state_dict(), file)
-    module = backbone.build(sections.Backbone(backbone="resnet10t", stages=(2,), sizes=(64,)), str(file))
+    module = build(sections.Backbone(backbone="resnet10t", stages=(2,), sizes=(64,)), str(file))
     torch.testing.assert_close(
         dict(module.network.named_parameters())["network.conv1.0.weight"], network.conv1[0].weight
     )
@@ -99,26 +100,26 @@ def test_a_timm_model_from_a_weights_file(tmp_path, suffix):
 
 
 def test_the_digest_tells_weights_apart(tmp_path, lite0):
-    again = backbone.build(sections.Backbone(sizes=(64, 32)))
+    again = build(sections.Backbone(sizes=(64, 32)))
     assert again.digest == lite0.digest
-    assert backbone.build(SMALL, "random").digest != lite0.digest
-    assert backbone.build(SMALL, "random").digest == backbone.build(SMALL, "random").digest
+    assert build(SMALL, "random").digest != lite0.digest
+    assert build(SMALL, "random").digest == build(SMALL, "random").digest
 
 
 def test_bad_names_and_stages_are_explained():
     with pytest.raises(ConfigError, match="no backbone 'resnet10x'"):
-        backbone.build(sections.Backbone(backbone="resnet10x"), "random")
+        build(sections.Backbone(backbone="resnet10x"), "random")
     with pytest.raises(ConfigError, match="stages 0 to 6"):
-        backbone.build(sections.Backbone(stages=(7,)), "random")
+        build(sections.Backbone(stages=(7,)), "random")
     with pytest.raises(ConfigError, match="no such feature map"):
-        backbone.build(sections.Backbone(backbone="resnet10t", stages=(17,)), "random")
+        build(sections.Backbone(backbone="resnet10t", stages=(17,)), "random")
 
 
 def test_weights_files_that_cannot_be_used(tmp_path):
     import pickle
 
     with pytest.raises(WeightsError, match="no such weights file"):
-        backbone.build(SMALL, str(tmp_path / "none.pth"))
+        build(SMALL, str(tmp_path / "none.pth"))
     evil = tmp_path / "evil.pth"
     evil.write_bytes(pickle.dumps({"x": print}))
     with pytest.raises(WeightsError):
@@ -126,11 +127,11 @@ def test_weights_files_that_cannot_be_used(tmp_path):
     alien = tmp_path / "alien.pth"
     torch.save({"a": torch.zeros(3)}, alien)
     with pytest.raises(WeightsError, match="do not fit"):
-        backbone.build(SMALL, str(alien))
+        build(SMALL, str(alien))
     with pytest.raises(WeightsError, match="lacks 10 entries"):
-        backbone.build(presets.PAPER.backbone, str(alien))
+        build(presets.PAPER.backbone, str(alien))
     with pytest.raises(WeightsError, match="lacks .* entries"):
-        backbone.build(sections.Backbone(backbone="resnet10t", stages=(2,)), str(alien))
+        build(sections.Backbone(backbone="resnet10t", stages=(2,)), str(alien))
 
 
 def test_a_failed_download_says_what_to_do():

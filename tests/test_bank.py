@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from conftest import good_image
-from differnet.bank import describe_all, identity, kept_bank
 from differnet.data.stream import look_ahead, silent
 from differnet.errors import ImageError, ModelFileError
+from differnet.features.cache import describe_all, identity, kept_bank
 
 IMAGES = [good_image(i) for i in range(5)]
 
@@ -44,7 +44,7 @@ def test_no_room_for_a_bank_is_said_before_any_work(describer, tmp_path, monkeyp
 
 
 def test_a_kept_bank_goes_on_where_it_stopped(describer, tmp_path, monkeypatch):
-    monkeypatch.setattr("differnet.bank._OFTEN", 2)
+    monkeypatch.setattr("differnet.features.cache._OFTEN", 2)
     key = identity(describer, IMAGES, 0)
     whole = describe_all(describer, IMAGES, 0, silent)
 

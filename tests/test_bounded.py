@@ -15,9 +15,9 @@ from PIL import Image
 import hostile
 from conftest import good_image
 from differnet import rows
-from differnet.bank import content_digest
 from differnet.data import images, pixels
 from differnet.errors import ImageError, ModelFileError
+from differnet.features.cache import content_digest
 
 
 @pytest.fixture(autouse=True)
@@ -140,17 +140,17 @@ def test_a_folder_that_cannot_be_listed_has_its_reason(tmp_path, monkeypatch):
 def test_a_file_too_large_to_be_read_again_is_not_written(tmp_path, monkeypatch):
     import torch
 
-    from differnet import storage
+    from differnet.flow import tensor_file
 
-    monkeypatch.setattr(storage, "MAX_BYTES", 1000)
+    monkeypatch.setattr(tensor_file, "MAX_BYTES", 1000)
     with pytest.raises(ModelFileError, match="would have"):
-        storage.write_tensors(tmp_path / "a", {"a": torch.zeros(1000)}, {})
+        tensor_file.write_tensors(tmp_path / "a", {"a": torch.zeros(1000)}, {})
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_heat_map_that_is_not_finite_names_its_image(detector, tmp_path, monkeypatch):
-    from differnet import localize
     from differnet.errors import NumericalError
+    from differnet.flow import localize
 
     Image.fromarray(good_image(0)).save(tmp_path / "this.png")
     monkeypatch.setattr(localize, "turn_back", lambda maps, angles: maps[0] * float("nan"))
@@ -159,7 +159,7 @@ def test_a_heat_map_that_is_not_finite_names_its_image(detector, tmp_path, monke
 
 
 def test_maps_are_rendered_in_groups(detector, monkeypatch):
-    from differnet import localize
+    from differnet.flow import localize
 
     real, seen = localize.render, []
 

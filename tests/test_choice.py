@@ -10,9 +10,10 @@ import torch
 
 import differnet
 from conftest import TINY
-from differnet import DifferNet, artifact, choice, storage
+from differnet import DifferNet, artifact, choice
 from differnet.config import sections
 from differnet.errors import ConfigError, DifferNetWarning, ModelFileError, NotFittedError
+from differnet.flow import tensor_file
 
 OPEN = TINY | {
     "rotation": "auto",
@@ -212,9 +213,9 @@ def test_the_checkpoint_of_another_reading_is_refused(tmp_path):
 def test_hand_edited_choices_and_channels_are_refused(aligned, tmp_path, change):
     file = tmp_path / "m.safetensors"
     aligned.save(file)
-    header, tensors = storage.read_tensors(file)
+    header, tensors = tensor_file.read_tensors(file)
     change(header)
-    storage.write_tensors(file, tensors, header)
+    tensor_file.write_tensors(file, tensors, header)
     with pytest.raises(ModelFileError):
         differnet.load(file)
 

@@ -17,8 +17,8 @@ import differnet
 from conftest import TINY, good_image
 from differnet import DifferNet
 from differnet.errors import ConfigError
+from differnet.features.backbone.torch_runtime import one_torch_thread
 from differnet.runtime import threads
-from differnet.torch_runtime import one_torch_thread
 
 THREADS, IMAGES = 8, 100
 

@@ -66,7 +66,7 @@ def test_each_image_has_the_score_of_a_flow_fitted_to_the_other_folds(crossed):
 
 
 def crossed_bank(detector, images):
-    from differnet.bank import describe_all
+    from differnet.features.cache import describe_all
 
     detector.prepare(images)
     return describe_all(detector.describer, images, 1, lambda stage, done, total: None)

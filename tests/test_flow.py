@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import reference
-from differnet import score
 from differnet.errors import ConfigError
-from differnet.flow import CouplingBlock, Flow, Permutation, Subnet, soft_clamp
+from differnet.flow import score
+from differnet.flow.flow import CouplingBlock, Flow, Permutation, Subnet, soft_clamp
 
 SHAPES = st.tuples(st.integers(2, 9), st.integers(1, 3), st.integers(1, 7), st.integers(0, 3))
 

@@ -13,7 +13,7 @@ from differnet import DifferNet, choice, evidence, record, synthetic, trial
 from differnet.config import presets
 from differnet.data.stream import silent
 from differnet.errors import DifferNetWarning, ModelFileError
-from differnet.reading import reading
+from differnet.features.pooling import reading
 
 PARTS = [np.random.default_rng(index).integers(0, 256, (48, 48, 3), dtype=np.uint8) for index in range(40)]
 

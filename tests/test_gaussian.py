@@ -9,9 +9,9 @@ import pytest
 import torch
 from sklearn.covariance import LedoitWolf
 
-from differnet import gaussian
 from differnet.errors import NumericalError
-from differnet.flow import Flow
+from differnet.flow import gaussian
+from differnet.flow.flow import Flow
 
 
 def rows(count=50, seed=0):

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from differnet import openvino_runtime
-from differnet.backbone import build
 from differnet.config import presets
 from differnet.decision.early_stop import GROUP
 from differnet.errors import ModelFileError
-from differnet.openvino_runtime import Graph
+from differnet.features.backbone import openvino_runtime
+from differnet.features.backbone.network import build
+from differnet.features.backbone.openvino_runtime import Graph
 from differnet.runtime import engines
 
 EMPTY = '<net name="a" version="11"><layers/></net>'
@@ -26,7 +26,7 @@ EMPTY = '<net name="a" version="11"><layers/></net>'
     ("backbone", "stage", "layer"), [("test_resnet", 2, b"ReLU"), ("test_convnext", 1, b"MVN")]
 )
 def test_networks_of_other_kinds_are_read_again(backbone, stage, layer):
-    from differnet.quantize import quantize
+    from differnet.features.backbone.quantize import quantize
 
     asked = {"backbone": backbone, "stages": [stage], "sizes": [64], "precision": "int8"}
     module = build(presets.resolve("default", asked).backbone, "random")

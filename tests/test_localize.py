@@ -12,12 +12,12 @@ from torch import nn
 
 import reference
 from conftest import defective_image, good_image
-from differnet import localize
-from differnet.backbone import Maps, MultiScale
 from differnet.config import presets
 from differnet.errors import ConfigError
-from differnet.flow import Flow
-from differnet.reading import reading
+from differnet.features.backbone.network import Maps, MultiScale
+from differnet.features.pooling import reading
+from differnet.flow import localize
+from differnet.flow.flow import Flow
 from differnet.runtime.heatmap import overlay
 
 

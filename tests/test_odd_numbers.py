@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from conftest import TINY, good_image
-from differnet import DifferNet, DifferNetWarning, train
+from differnet import DifferNet, DifferNetWarning
 from differnet.decision import thresholds
 from differnet.errors import DifferNetError, NumericalError
-from differnet.flow import Flow
+from differnet.flow import train
+from differnet.flow.flow import Flow
 
 OPEN = TINY | {
     "epochs": 2, "rotation": "auto", "score_rotations": "auto", "train_views": "auto", "start": "gaussian", "grid": 2,

@@ -12,11 +12,12 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from conftest import SMALL, save
-from differnet import DifferNet, placement, reproduction, targets
+from differnet import DifferNet, reproduction, targets
 from differnet import plans as plans_module
 from differnet.config import presets
 from differnet.data.datasets import Dataset, read
 from differnet.errors import DifferNetWarning, ImageError, LayoutError, ModelFileError
+from differnet.features.backbone import select
 from differnet.plans import Plan
 from differnet.reports import Order
 from differnet.reproduction import Lab
@@ -42,7 +43,7 @@ def test_a_cell_depends_on_all_that_goes_into_it(categories, tmp_path, monkeypat
     ]
     keys = [key(one) for one in plans] + [key(plan, None), key(plan, device="meta")]
     with monkeypatch.context() as patch:  # what "auto" comes to where the fast runtimes are not installed
-        patch.setattr(placement, "_is_installed", lambda package: False)
+        patch.setattr(select, "_is_installed", lambda package: False)
         assert key(plan) == keys[0]
         keys.append(key(auto))
     monkeypatch.setattr(plans_module, "versions", lambda: {"torch": "0.1"})

@@ -10,8 +10,9 @@ import pytest
 
 import differnet
 from conftest import TINY, defective_image, good_image
-from differnet import DifferNet, DifferNetWarning, gate, storage
+from differnet import DifferNet, DifferNetWarning, gate
 from differnet.errors import ConfigError, ModelFileError, NotFittedError, NumericalError, QuantizationError
+from differnet.flow import tensor_file
 from differnet.metrics import auroc
 
 # The tiny random backbone is no network to quantise; the smallest real one is.
@@ -60,17 +61,17 @@ def test_the_network_travels_in_the_model_file(integers, file):
 
 @pytest.mark.parametrize("part", ["graph.xml", "graph.constants", "graph.probe"])
 def test_a_file_without_its_network_is_refused(file, part):
-    header, tensors = storage.read_tensors(file)
+    header, tensors = tensor_file.read_tensors(file)
     del tensors[part]
-    storage.write_tensors(file, tensors, header)
+    tensor_file.write_tensors(file, tensors, header)
     with pytest.raises(ModelFileError, match="do not fit together"):
         differnet.load(file)
 
 
 def test_a_machine_that_computes_otherwise_is_noticed(file):
-    header, tensors = storage.read_tensors(file)
+    header, tensors = tensor_file.read_tensors(file)
     tensors["graph.probe"] = tensors["graph.probe"] * 1.1
-    storage.write_tensors(file, tensors, header)
+    tensor_file.write_tensors(file, tensors, header)
     with pytest.raises(NumericalError, match="differ by .*% from those where it was fitted"):
         differnet.load(file).score([good_image(0)])
 

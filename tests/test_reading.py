@@ -5,18 +5,19 @@ from __future__ import annotations
 import pytest
 import torch
 
-from differnet import backbone, localize, placement
 from differnet.config import presets, sections
 from differnet.errors import ConfigError, ShapeError
-from differnet.flow import Flow
-from differnet.reading import reading, settled_reading
+from differnet.features.backbone import network, select
+from differnet.features.pooling import reading, settled_reading
+from differnet.flow import localize
+from differnet.flow.flow import Flow
 
 SETTINGS = sections.Backbone(sizes=(96, 48), stages=(2, 4), grid=2, runtime="openvino", precision="f32")
 
 
 @pytest.fixture(scope="module")
 def module():
-    return backbone.build(SETTINGS)
+    return network.build(SETTINGS)
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,7 @@ def test_a_row_holds_the_averages_of_every_place(module, views):
     assert module.channels == (40, 112)
     assert y.shape == (3, 5 * 2 * 152)
     normalised = (views - module.mean) / module.std
-    maps = [one for size in (96, 48) for one in module.network(backbone._shrink(normalised, size))]
+    maps = [one for size in (96, 48) for one in module.network(network._shrink(normalised, size))]
     whole = torch.cat([one.mean(dim=(2, 3)) for one in maps], dim=1)
     torch.testing.assert_close(y[:, :304], whole, rtol=1e-4, atol=1e-4)
     lower_left = []
@@ -45,7 +46,7 @@ def test_columns_of_a_stage(module, views):
     one = settled_reading(
         presets.Config(backbone=SETTINGS, reading=sections.Reading((4,), "whole")), module.channels
     )
-    alone = backbone.build(sections.Backbone(sizes=(96, 48), stages=(4,)))
+    alone = network.build(sections.Backbone(sizes=(96, 48), stages=(4,)))
     torch.testing.assert_close(one.rows(y), alone(views), rtol=1e-4, atol=1e-4)
 
 
@@ -62,7 +63,7 @@ def test_places_become_the_score_of_a_view():
 
 @pytest.mark.parametrize("name", ["openvino", "onnxruntime"])
 def test_every_runtime_gives_every_place(module, views, name):
-    runtime = placement.choose(
+    runtime = select.choose(
         module, presets.resolve(presets.Config(backbone=SETTINGS), {"runtime": name}).backbone
     )
     torch.testing.assert_close(runtime.features([views]), module(views), rtol=1e-3, atol=1e-3)

@@ -15,11 +15,12 @@ from typer.testing import CliRunner
 
 import differnet
 from conftest import TINY, defective_image, good_image
-from differnet import artifact, storage
+from differnet import artifact
 from differnet.cli import app
 from differnet.decision.light import measure
 from differnet.decision.thresholds import choose_threshold
 from differnet.errors import ConfigError, DifferNetError, DifferNetWarning, ModelFileError
+from differnet.flow import tensor_file
 from differnet.record import CalibrationRecord, Way, record_of, short_digest
 from test_detector import fit
 
@@ -116,9 +117,9 @@ def test_groups_that_do_not_go_with_the_images_are_refused(again):
 
 
 def rewrite(file, change):
-    header, tensors = storage.read_tensors(file)
+    header, tensors = tensor_file.read_tensors(file)
     change(header)
-    storage.write_tensors(file, tensors, header)
+    tensor_file.write_tensors(file, tensors, header)
 
 
 def test_files_of_before_have_no_record(detector, file):

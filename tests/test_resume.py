@@ -263,7 +263,7 @@ def test_rows_can_be_read_where_an_open_file_cannot_be_removed(tmp_path, monkeyp
 
 
 def test_two_fits_do_not_share_a_checkpoint(tmp_path):
-    from differnet.bank import locked
+    from differnet.features.cache import locked
 
     pytest.importorskip("fcntl")
     with (

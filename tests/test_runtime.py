@@ -7,18 +7,18 @@ import sys
 import pytest
 import torch
 
-from differnet import backbone, placement, quantize, torch_runtime
 from differnet.config import sections
 from differnet.decision import early_stop
 from differnet.errors import ConfigError, MissingExtraError, ModelFileError, NumericalError, QuantizationError
-from differnet.openvino_runtime import Graph, OpenVinoRuntime, convert, has_bf16, run_graph
+from differnet.features.backbone import network, quantize, select, torch_runtime
+from differnet.features.backbone.openvino_runtime import Graph, OpenVinoRuntime, convert, has_bf16, run_graph
 
 SETTINGS = sections.Backbone(sizes=(96, 48))
 
 
 @pytest.fixture(scope="module")
 def lite0():
-    return backbone.build(SETTINGS)
+    return network.build(SETTINGS)
 
 
 @pytest.fixture(scope="module")
@@ -35,11 +35,11 @@ def groups(count):
 @pytest.mark.parametrize("name", ["openvino", "onnxruntime"])
 def test_floats_agree_with_torch(lite0, name):
     wanted = torch_runtime.TorchRuntime(lite0).features(groups(7))
-    found = placement.choose(lite0, sections.Backbone(sizes=(96, 48), runtime=name))
+    found = select.choose(lite0, sections.Backbone(sizes=(96, 48), runtime=name))
     assert (found.name, found.precision) == (name, "f32")
     features = found.features(groups(7))
     assert features.shape == wanted.shape == (7, 384)
-    assert torch_runtime.difference(features, wanted) <= placement.AGREEMENT
+    assert torch_runtime.difference(features, wanted) <= select.AGREEMENT
     torch.testing.assert_close(found.features(groups(7)[1:]), features[4:], rtol=1e-5, atol=1e-5)
 
 
@@ -47,7 +47,7 @@ def test_a_runtime_that_disagrees_is_refused(lite0, monkeypatch):
     right = OpenVinoRuntime.features
     monkeypatch.setattr(OpenVinoRuntime, "features", lambda self, views: right(self, views) * 1.001)
     with pytest.raises(NumericalError, match="differ from PyTorch"):
-        placement.choose(lite0, SETTINGS)
+        select.choose(lite0, SETTINGS)
 
 
 def test_half_precision_stays_close(lite0):
@@ -61,12 +61,12 @@ def test_bfloat16_stays_close_or_is_refused(lite0, monkeypatch):
     wanted = torch_runtime.TorchRuntime(lite0).features(groups(4))
     settings = sections.Backbone(sizes=(96, 48), precision="bf16")
     if has_bf16():
-        found = placement.choose(lite0, settings)
-        assert found.precision == placement.choose_precision(settings, "cpu") == "bf16"
-        assert 1e-6 < torch_runtime.difference(found.features(groups(4)), wanted) < placement.AGREEMENT_BF16
-    monkeypatch.setattr(placement, "has_bf16", lambda: False)
+        found = select.choose(lite0, settings)
+        assert found.precision == select.choose_precision(settings, "cpu") == "bf16"
+        assert 1e-6 < torch_runtime.difference(found.features(groups(4)), wanted) < select.AGREEMENT_BF16
+    monkeypatch.setattr(select, "has_bf16", lambda: False)
     with pytest.raises(ConfigError, match="this CPU does not compute in bfloat16"):
-        placement.choose(lite0, settings)
+        select.choose(lite0, settings)
 
 
 @pytest.mark.parametrize(
@@ -80,11 +80,11 @@ def test_bfloat16_stays_close_or_is_refused(lite0, monkeypatch):
     ],
 )
 def test_auto_takes_the_fastest_that_is_installed(monkeypatch, installed, name, precision):
-    monkeypatch.setattr(placement, "_is_installed", lambda package: package in installed)
-    assert placement.choose_name(SETTINGS, "cpu") == name
-    assert placement.choose_precision(SETTINGS, "cpu") == precision
-    assert placement.choose_name(SETTINGS, "cuda") == "torch"
-    assert placement.choose_precision(SETTINGS, "cuda") == "f32"
+    monkeypatch.setattr(select, "_is_installed", lambda package: package in installed)
+    assert select.choose_name(SETTINGS, "cpu") == name
+    assert select.choose_precision(SETTINGS, "cpu") == precision
+    assert select.choose_name(SETTINGS, "cuda") == "torch"
+    assert select.choose_precision(SETTINGS, "cuda") == "f32"
 
 
 @pytest.mark.parametrize(
@@ -102,15 +102,15 @@ def test_auto_takes_the_fastest_that_is_installed(monkeypatch, installed, name, 
     ],
 )
 def test_what_cannot_be_had_is_explained(monkeypatch, settings, device, installed, error, message):
-    monkeypatch.setattr(placement, "_is_installed", lambda package: installed)
+    monkeypatch.setattr(select, "_is_installed", lambda package: installed)
     with pytest.raises(error, match=message):
-        placement.choose_precision(sections.Backbone(**settings), device)
+        select.choose_precision(sections.Backbone(**settings), device)
 
 
 def test_int8_without_nncf_is_explained(monkeypatch):
-    monkeypatch.setattr(placement, "_is_installed", lambda package: package != "nncf")
+    monkeypatch.setattr(select, "_is_installed", lambda package: package != "nncf")
     with pytest.raises(MissingExtraError, match="pip install nncf"):
-        placement.choose_precision(sections.Backbone(precision="int8"), "cpu")
+        select.choose_precision(sections.Backbone(precision="int8"), "cpu")
 
 
 def test_integers_point_where_floats_do(lite0, graph):
@@ -127,7 +127,7 @@ def test_a_graph_is_bytes_that_give_the_same_features_again(graph):
     assert again.digest == graph.digest
     assert Graph(graph.xml, graph.constants[:-1] + b"\0").digest != graph.digest
     assert torch.equal(run_graph(again).features(groups(5)), run_graph(graph).features(groups(5)))
-    assert len(graph.constants) < 0.5 * sum(4 * p.numel() for p in backbone.build(SETTINGS).parameters())
+    assert len(graph.constants) < 0.5 * sum(4 * p.numel() for p in network.build(SETTINGS).parameters())
 
 
 def test_a_graph_that_is_none_is_refused(graph):
@@ -150,7 +150,7 @@ def test_nothing_is_reported_over_the_network(graph):
 def test_cuda_gives_the_same_features(lite0, precision, tolerance):
     wanted = torch_runtime.TorchRuntime(lite0).features(groups(5))
     settings = sections.Backbone(sizes=(96, 48), precision=precision)
-    found = placement.choose(backbone.build(SETTINGS), settings, "cuda").features(groups(5))
+    found = select.choose(network.build(SETTINGS), settings, "cuda").features(groups(5))
     assert torch_runtime.difference(found, wanted) < tolerance
 
 

@@ -9,7 +9,7 @@ import torch
 from scipy.stats import multivariate_normal
 
 import reference
-from differnet import score
+from differnet.flow import score
 
 Z = torch.tensor([[[1.0, 2.0], [0.0, 2.0]], [[3.0, 0.0], [0.0, 1.0]]], dtype=torch.float64)
 

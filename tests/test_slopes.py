@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from differnet.flow import Flow
-from differnet.score import latent_norm
-from differnet.slopes import LatentNorm, is_linear
+from differnet.flow.flow import Flow
+from differnet.flow.score import latent_norm
+from differnet.flow.slopes import LatentNorm, is_linear
 
 
 def trained(features=9, start="gaussian", seed=0, **shape):

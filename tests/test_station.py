@@ -20,7 +20,7 @@ from PIL import Image
 
 import differnet
 from conftest import TINY, defective_image, good_image
-from differnet import DifferNet, DifferNetWarning, Inspector, export, frame, localize
+from differnet import DifferNet, DifferNetWarning, Inspector, export
 from differnet.config.sections import Views
 from differnet.errors import (
     ConfigError,
@@ -31,13 +31,15 @@ from differnet.errors import (
     NotFittedError,
     NumericalError,
 )
+from differnet.features import tiles
+from differnet.features.backbone.openvino_runtime import Graph, convert, stacked, to_openvino
+from differnet.features.views import even_views, random_views, render
+from differnet.flow import localize
 from differnet.graphs import Head, HeatMapping, Rendering, Scoring
-from differnet.openvino_runtime import Graph, convert, stacked, to_openvino
 from differnet.runtime import engines
 from differnet.runtime import folder as folders
 from differnet.runtime.engines import OnnxEngine, OpenVinoEngine
 from differnet.runtime.inspector import enlarge
-from differnet.views import even_views, random_views, render
 
 SMALL = TINY | {"epochs": 2, "hidden": 8, "blocks": 2, "runtime": "torch"}
 UPRIGHT = SMALL | {
@@ -445,7 +447,7 @@ def test_maps_without_a_gradient_are_the_detectors(name, request):
     detector = request.getfixturevalue(name)
     model, settings = detector.model, detector.config
     turned = even_views(settings.maps.map_views, settings.views)
-    square = frame.to_square(pictures()[1], 64)
+    square = tiles.to_square(pictures()[1], 64)
     mapping = HeatMapping(detector.module, model.flow, model.reading, settings.blur, turned.angles)
     views = render(square, turned, settings.views.fill)
     wanted = localize.heat_map(square, detector.module, model.flow, model.reading, settings)

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from differnet import train
 from differnet.config import sections
 from differnet.errors import ModelFileError, NumericalError
-from differnet.flow import Flow
+from differnet.flow import sources, train
+from differnet.flow.flow import Flow
 
 SETTINGS = sections.Training(epochs=6, batch=64, learning_rate=5e-3, schedule="one-cycle")
 
@@ -25,7 +25,7 @@ def toy(count=256, seed=0):
 
 def fit(settings=SETTINGS, **options):
     flow = Flow(4, blocks=3, hidden=16, depth=1, seed=2)
-    history = train.fit(flow, train.Bank(toy(), settings.batch, seed=0), settings, **options)
+    history = train.fit(flow, sources.Bank(toy(), settings.batch, seed=0), settings, **options)
     return flow, history
 
 
@@ -52,7 +52,7 @@ def test_each_of_several_flows_learns_as_it_would_alone():
     other = Flow(4, blocks=3, hidden=16, depth=1, seed=2).double()
     other.steps.load_state_dict(several.others[0].state_dict())
     losses = [
-        train.fit(flow, train.Bank(toy().double(), SETTINGS.batch, seed=0), SETTINGS)[-1].loss
+        train.fit(flow, sources.Bank(toy().double(), SETTINGS.batch, seed=0), SETTINGS)[-1].loss
         for flow in (several, alone, other)
     ]
     for found, wanted in zip(several.chains, (alone.steps, other.steps), strict=True):
@@ -92,12 +92,12 @@ def test_a_loss_that_explodes_stops_with_advice():
     rows = toy()
     rows[7, 1] = float("nan")
     with pytest.raises(NumericalError, match="in epoch 1; lower learning_rate"):
-        train.fit(flow, train.Bank(rows, 64, 0), SETTINGS)
+        train.fit(flow, sources.Bank(rows, 64, 0), SETTINGS)
 
 
 def test_a_bank_shows_every_row_once_an_epoch():
     rows = torch.arange(10.0)[:, None]
-    bank = train.Bank(rows, batch=4, seed=1)
+    bank = sources.Bank(rows, batch=4, seed=1)
     batches = list(bank.batches(0))
     assert [len(b) for b in batches] == [4, 4, 2]
     assert bank.steps == 3

@@ -10,16 +10,17 @@ import pytest
 import torch
 
 from conftest import TINY, good_image
-from differnet import DifferNet, train, trial
-from differnet.bank import describe_all
+from differnet import DifferNet, trial
 from differnet.choice import Choice
 from differnet.config import presets, sections
 from differnet.data.stream import silent
 from differnet.errors import ConfigError, DifferNetWarning
 from differnet.evidence import Evidence, judge, wins
-from differnet.flow import Flow
+from differnet.features.cache import describe_all
+from differnet.features.pooling import reading
+from differnet.flow import sources, train
+from differnet.flow.flow import Flow
 from differnet.metrics import auroc
-from differnet.reading import reading
 
 SETTINGS = presets.resolve(
     "default",
@@ -113,7 +114,7 @@ def test_a_length_is_a_share_of_the_same_schedule():
         keep = lambda epoch, total: seen.append(  # noqa: E731
             {k: v.clone() for k, v in flow.state_dict().items()}
         )
-        train.fit(flow, train.Bank(curved(256, 0), 64, seed=0), training, on_epoch=keep)
+        train.fit(flow, sources.Bank(curved(256, 0), 64, seed=0), training, on_epoch=keep)
         return flow.state_dict()
 
     fit(settings)

@@ -18,10 +18,12 @@ from hypothesis import strategies as st
 
 import differnet
 from conftest import good_image
-from differnet import artifact, openvino_runtime, storage
+from differnet import artifact
 from differnet.config import presets
 from differnet.errors import ConfigError, DifferNetWarning, ModelFileError
-from differnet.openvino_runtime import Graph
+from differnet.features.backbone import openvino_runtime
+from differnet.features.backbone.openvino_runtime import Graph
+from differnet.flow import tensor_file
 
 MODELS = Path(__file__).parent / "models"
 # What the version that wrote a file said of it: threshold, latent norms of fixed features, the score of a fixed image.
@@ -82,7 +84,7 @@ def test_files_of_every_format_score_as_they_did(name):
 
 
 def test_every_release_format_has_its_file():
-    formats = {storage.read_header(path)["format"] for path in MODELS.glob("*.safetensors")}
+    formats = {tensor_file.read_header(path)["format"] for path in MODELS.glob("*.safetensors")}
     assert formats == set(range(1, artifact.FORMAT + 1))
 
 
@@ -117,9 +119,9 @@ def test_the_digest_is_the_sha256_of_the_file_without_it(sealed):
 
 
 def forge(path, change):
-    header, tensors = storage.read_tensors(path)
+    header, tensors = tensor_file.read_tensors(path)
     change(header, tensors)
-    storage.write_tensors(path, tensors, header)
+    tensor_file.write_tensors(path, tensors, header)
 
 
 @pytest.mark.parametrize(
@@ -197,7 +199,7 @@ def test_what_is_no_file_or_too_large_is_refused(tmp_path, sealed, monkeypatch):
     for path in (tmp_path / "none", tmp_path / ("a" * 300), tmp_path / "nul\0"):
         with pytest.raises(ModelFileError, match="no such model file"):
             artifact.load(path)
-    monkeypatch.setattr(storage, "MAX_BYTES", 1000)
+    monkeypatch.setattr(tensor_file, "MAX_BYTES", 1000)
     with pytest.raises(ModelFileError, match="model files have at most 1,000"):
         artifact.load(sealed)
 
@@ -216,7 +218,7 @@ def test_a_share_that_is_lost_is_said(sealed, monkeypatch):
 def test_any_change_of_the_header_is_refused_or_gives_a_model(tmp_path_factory, data):
     """Values anywhere in the header are replaced, with a digest that fits: a model comes out, or a reason."""
     path = tmp_path_factory.getbasetemp() / "changed.safetensors"
-    header, tensors = storage.read_tensors(MODELS / "format-3-digest.safetensors")
+    header, tensors = tensor_file.read_tensors(MODELS / "format-3-digest.safetensors")
     place = header
     while True:
         keys = sorted(place) if isinstance(place, dict) else list(range(len(place)))
@@ -234,7 +236,7 @@ def test_any_change_of_the_header_is_refused_or_gives_a_model(tmp_path_factory, 
     place[key] = data.draw(
         leaf | st.lists(leaf, max_size=3) | st.dictionaries(st.text(max_size=3), leaf, max_size=2)
     )
-    storage.write_tensors(path, tensors, header)
+    tensor_file.write_tensors(path, tensors, header)
     try:
         model = artifact.load(path)
     except ModelFileError:

@@ -10,9 +10,9 @@ import torch
 
 import reference
 from differnet.config import sections
-from differnet.frame import to_square
-from differnet.seeds import generator
-from differnet.views import ViewSet, even_views, random_views, render, turn_back
+from differnet.features.seeds import generator
+from differnet.features.tiles import to_square
+from differnet.features.views import ViewSet, even_views, random_views, render, turn_back
 
 SETTINGS = sections.Views()
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from differnet.decision.verdict import Prediction
     from differnet.detector import DifferNet
     from differnet.errors import DifferNetError, DifferNetWarning
-    from differnet.flow import Flow
+    from differnet.flow.flow import Flow
     from differnet.runtime.inspector import Inspector
 
 __version__ = "0.1.0"
@@ -43,7 +43,7 @@ _HOMES = {
     "Prediction": "decision.verdict",
     "DifferNetError": "errors",
     "DifferNetWarning": "errors",
-    "Flow": "flow",
+    "Flow": "flow.flow",
     "Inspector": "runtime.inspector",
 }
 

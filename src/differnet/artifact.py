@@ -23,20 +23,22 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from differnet import backbone, formats, storage
-from differnet.backbone import MultiScale
+from differnet import formats
 from differnet.choice import Choice
-from differnet.config import presets, sections
+from differnet.config import presets
 from differnet.decision.calibration import Standard
 from differnet.decision.thresholds import Threshold, check_count
 from differnet.errors import ModelFileError, WeightsError
-from differnet.flow import Flow, Permutation
-from differnet.openvino_runtime import Graph
-from differnet.reading import Reading, settled_reading
+from differnet.features.backbone import network
+from differnet.features.backbone.network import MultiScale
+from differnet.features.backbone.openvino_runtime import Graph
+from differnet.features.backbone.torch_runtime import Precision
+from differnet.features.pooling import Reading, settled_reading
+from differnet.features.views import count_views
+from differnet.flow import tensor_file
+from differnet.flow.flow import Flow, Permutation, parameter_count
+from differnet.flow.train import Epoch
 from differnet.record import CalibrationRecord, Sources, from_header
-from differnet.torch_runtime import Precision
-from differnet.train import Epoch
-from differnet.views import count_views
 
 FORMAT = 3
 _KIND = "detector"
@@ -62,9 +64,10 @@ class Model:
     ``channels``: of every stage in a row of features. ``choice``: what was found out from the good images, and by what
     evidence; nothing when the settings left nothing open. ``map_scale``: the heat-map value that is drawn as 1.
     ``runtime``, ``precision``: what computed the features that the flow was fitted to. ``graph``: the 8-bit network
-    they came from, ``probe`` (B, W) its features of :func:`differnet.torch_runtime.probe` where it was made; nothing in
-    floats. ``calibrated_on``: which images those held out were; nothing where there were none, and in files of before.
-    ``fitted_on``: which were fitted to; nothing in files of before. ``file_digest``: of the file that was read.
+    they came from, ``probe`` (B, W) its features of :func:`differnet.features.backbone.torch_runtime.probe` where it
+    was made; nothing in floats. ``calibrated_on``: which images those held out were; nothing where there were none,
+    and in files of before. ``fitted_on``: which were fitted to; nothing in files of before. ``file_digest``: of the
+    file that was read.
     """
 
     config: presets.Config
@@ -142,7 +145,7 @@ def save(path: str | Path, model: Model) -> None:
         "history": [asdict(epoch) for epoch in model.history],
         "versions": dict(model.versions),
     }
-    storage.write_tensors(path, tensors, header)
+    tensor_file.write_tensors(path, tensors, header)
 
 
 def load(path: str | Path) -> Model:
@@ -151,7 +154,7 @@ def load(path: str | Path) -> Model:
     Nothing in the file can run code, and the flow is built only after the tensors in the file were found
     to have the number of parameters that the header claims.
     """
-    header, tensors, digest = storage.read_with_digest(path)
+    header, tensors, digest = tensor_file.read_with_digest(path)
     if header.get("kind") != _KIND:
         raise ModelFileError(f"{path}: holds a {header.get('kind', 'thing of no kind')}, not a {_KIND}")
     if header.get("format") not in (1, 2, FORMAT):
@@ -181,7 +184,7 @@ def backbone_of(model: Model, source: str | None) -> MultiScale:
             f"the model was fitted with a file of backbone weights (sha256 {digest}...); give that file with "
             "weights=FILE (--weights FILE)"
         )
-    module = backbone.build(model.config.backbone, source)
+    module = network.build(model.config.backbone, source)
     if module.digest != model.backbone_digest:
         raise WeightsError(
             f"the model was fitted with weights of {name} with sha256 {digest}..., found "
@@ -330,22 +333,3 @@ def _check_permutations(flow: Flow) -> None:
                 and torch.equal(step.order[step.inverse_order], positions)
             ):
                 raise ValueError("a permutation of the flow is none")
-
-
-def parameter_count(features: int, shape: sections.Flow) -> int:
-    """Return how many floating-point numbers a flow is made of, its whitening included, without building it.
-
-    >>> shape = config.Flow(blocks=2, hidden=5, depth=2, flows=3)
-    >>> sum(p.numel() for p in Flow(7, 2, 5, 2, flows=3).parameters()) == parameter_count(7, shape)
-    True
-    """
-    first = features // 2
-    second = features - first
-    blocks, hidden = shape.size
-
-    def subnet(inputs: int, outputs: int) -> int:
-        widths = [inputs] + [hidden] * shape.depth + [2 * outputs]
-        return sum((a + 1) * b for a, b in itertools.pairwise(widths))
-
-    whitening = features * (features + 1) if shape.start == "gaussian" else 0
-    return whitening + shape.flows * blocks * (subnet(first, second) + subnet(second, first))

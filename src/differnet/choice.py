@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from differnet import gaussian
 from differnet.config import presets
 from differnet.data import files
 from differnet.data.groups import hold_out
@@ -27,8 +26,9 @@ from differnet.data.images import ImageLike
 from differnet.data.stream import Progress
 from differnet.errors import ModelFileError
 from differnet.evidence import Evidence, Tables, judge
-from differnet.features import Describer
-from differnet.reading import Pooling, Reading, reading_of
+from differnet.features.describer import Describer
+from differnet.features.pooling import Pooling, Reading, reading_of
+from differnet.flow import gaussian
 
 FEWEST = 35  # images; with fewer nothing is tried out
 MOST = 700

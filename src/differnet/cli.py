@@ -91,7 +91,7 @@ def fit(
         from differnet.data.datasets import find_good
         from differnet.data.files import check_target
         from differnet.detector import DifferNet
-        from differnet.features import by_epoch
+        from differnet.flow.train import by_epoch
 
         asked: dict[str, Any] = {
             "rate": rate,

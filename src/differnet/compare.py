@@ -34,9 +34,9 @@ from differnet.errors import (
     NumericalError,
     in_a_line,
 )
+from differnet.features.backbone.weights import digest_of_weights
 from differnet.maps import pixel_figures
 from differnet.metrics import PixelFigures, auroc
-from differnet.plans import digest_of_weights
 from differnet.stopwatch import Stopwatch, machine
 
 How = Literal["measured", "kept", "timed again"]

@@ -6,22 +6,23 @@ from dataclasses import replace
 
 import torch
 
-from differnet import artifact, gate, placement
+from differnet import artifact, gate
 from differnet.artifact import Model
-from differnet.backbone import MultiScale
 from differnet.config import presets
 from differnet.data.images import ImageLike
 from differnet.data.stream import Progress
 from differnet.decision import thresholds
 from differnet.errors import ConfigError, QuantizationError
-from differnet.features import Describer, describer_of_graph
+from differnet.features.backbone import select
+from differnet.features.backbone.network import MultiScale
+from differnet.features.backbone.quantize import IMAGES
+from differnet.features.describer import Describer, describer_of_graph
+from differnet.features.seeds import generator
 from differnet.fitting import map_scale
 from differnet.preparing import quantized
-from differnet.quantize import IMAGES
 from differnet.recalibrate import way_of
 from differnet.record import check_unseen, record_of
 from differnet.scorer import Scorer, scoring_views
-from differnet.seeds import generator
 
 
 def to_integers(
@@ -43,7 +44,7 @@ def to_integers(
     if model.precision == "int8":
         raise ConfigError("this detector computes in 8-bit integers already")
     settings = presets.resolve(model.config, {"precision": "int8", "runtime": "auto"})
-    placement.choose_precision(settings.backbone, "cpu")
+    select.choose_precision(settings.backbone, "cpu")
     order = torch.randperm(len(good), generator=generator(model.seed, "ranges or gate")).tolist()
     count = min(IMAGES, len(good) // 2)
     ranges, others = [good[index] for index in order[:count]], [good[index] for index in order[count:]]

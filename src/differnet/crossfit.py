@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from differnet import train
 from differnet.artifact import Model
-from differnet.bank import locked
 from differnet.data import groups
 from differnet.data.stream import name_of
 from differnet.decision.calibration import ViewScores
+from differnet.features.cache import locked
 from differnet.fitting import Fitter, Given
+from differnet.flow import train
 from differnet.record import record_of
 from differnet.scorer import view_scores
 

@@ -12,19 +12,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from differnet import (
-    artifact,
-    backbone,
-    conversion,
-    crossfit,
-    fitting,
-    gate,
-    localize,
-    preparing,
-    recalibrate,
-    torch_runtime,
-    train,
-)
+from differnet import artifact, conversion, crossfit, fitting, gate, preparing, recalibrate
 from differnet.artifact import Model
 from differnet.config import presets
 from differnet.data import square
@@ -36,9 +24,11 @@ from differnet.decision.calibration import ViewScores
 from differnet.decision.drift import DriftMonitor
 from differnet.decision.verdict import Heat, Prediction
 from differnet.errors import ConfigError, NotFittedError, WeightsError
-from differnet.features import Describer
+from differnet.features.backbone import network, torch_runtime
+from differnet.features.describer import Describer
+from differnet.features.views import ViewSet, count_views
+from differnet.flow import localize, train
 from differnet.scorer import Count, Images, Scorer, scoring_views
-from differnet.views import ViewSet, count_views
 
 _FOUND_OUT = {"rotation", "read_stages", "pooling", "length", "start"}
 
@@ -92,14 +82,14 @@ class DifferNet:
         return self._model
 
     @cached_property
-    def module(self) -> backbone.MultiScale:
+    def module(self) -> network.MultiScale:
         """The frozen backbone as a torch module, where heat maps come from.
 
         Raises :class:`WeightsError` when its weights are not those that the model was fitted with.
         """
         if self._model:
             return artifact.backbone_of(self._model, self._weights).to(self.device)
-        return backbone.build(self.config.backbone, self._weights).to(self.device)
+        return network.build(self.config.backbone, self._weights).to(self.device)
 
     @cached_property
     def describer(self) -> Describer:
@@ -215,7 +205,7 @@ class DifferNet:
         )
 
     def localize(self, image: ImageLike) -> Heat:
-        """Return the heat map (H, W); 1 is the peak of a typical good image (:mod:`differnet.localize`)."""
+        """Return the heat map (H, W); 1 is the peak of a typical good image (:mod:`differnet.flow.localize`)."""
         return self._heat_map(load_image(image))
 
     def describe(self, image: ImageLike) -> Tensor:

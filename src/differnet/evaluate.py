@@ -20,7 +20,6 @@ import numpy.typing as npt
 from torch import Tensor
 
 from differnet import fitting, metrics
-from differnet.bank import describe_all
 from differnet.choice import Choice
 from differnet.config import presets
 from differnet.data.datasets import Dataset, Sample
@@ -30,7 +29,8 @@ from differnet.decision.calibration import ViewScores
 from differnet.decision.verdict import Heat, Prediction
 from differnet.detector import DifferNet
 from differnet.errors import DifferNetWarning, LayoutError
-from differnet.features import by_epoch
+from differnet.features.cache import describe_all
+from differnet.flow.train import by_epoch
 from differnet.maps import pixel_figures
 from differnet.metrics import PixelFigures, auroc, recall_without_false_alarms
 

@@ -13,17 +13,18 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from differnet import gaussian, synthetic
+from differnet import synthetic
 from differnet.config import presets, sections
 from differnet.data.images import ImageLike, Pixels, load
 from differnet.data.square import place
 from differnet.data.stream import Progress, look_ahead, name_of
 from differnet.decision.early_stop import GROUP
-from differnet.features import Describer
-from differnet.frame import cover, to_square
-from differnet.reading import Reading
-from differnet.seeds import generator
-from differnet.views import random_views
+from differnet.features.describer import Describer
+from differnet.features.pooling import Reading
+from differnet.features.seeds import generator
+from differnet.features.tiles import cover, to_square
+from differnet.features.views import random_views
+from differnet.flow import gaussian
 
 _TURNED_VIEWS = 8
 _LEAST_STRENGTH = 0.3

@@ -29,13 +29,13 @@ from differnet.decision import verdict
 from differnet.decision.early_stop import GROUP
 from differnet.detector import DifferNet
 from differnet.errors import ConfigError, ExportError
+from differnet.features.backbone.onnx_runtime import to_onnx
+from differnet.features.backbone.openvino_runtime import Graph, stacked, to_openvino
+from differnet.features.views import even_views
 from differnet.graphs import Head, HeatMapping, Rendering, Scoring
-from differnet.onnx_runtime import to_onnx
-from differnet.openvino_runtime import Graph, stacked, to_openvino
 from differnet.runtime import folder as folders
 from differnet.runtime.engines import EngineName
 from differnet.runtime.inspector import Inspector
-from differnet.views import even_views
 
 Format = Literal["onnx", "openvino"]
 ENGINES: Mapping[Format, EngineName] = {"onnx": "onnxruntime", "openvino": "openvino"}

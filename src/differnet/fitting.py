@@ -11,10 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from differnet import artifact, gaussian, localize, train
+from differnet import artifact
 from differnet.artifact import Model
-from differnet.backbone import MultiScale
-from differnet.bank import describe_all, identity, kept_bank
 from differnet.config import presets, sections
 from differnet.data.groups import folds_of, hold_out
 from differnet.data.images import ImageLike
@@ -22,16 +20,20 @@ from differnet.data.images import load as load_image
 from differnet.data.stream import Progress, name_of, naming
 from differnet.decision import thresholds
 from differnet.errors import ConfigError
-from differnet.features import Describer, FreshViews
-from differnet.flow import Flow
-from differnet.frame import shown, to_square
+from differnet.features.backbone.network import MultiScale
+from differnet.features.cache import describe_all, identity, kept_bank
+from differnet.features.describer import Describer
+from differnet.features.pooling import Reading, settled_reading
+from differnet.features.tiles import shown, to_square
+from differnet.features.views import ViewSet
+from differnet.flow import gaussian, localize, train
+from differnet.flow.flow import Flow
+from differnet.flow.sources import Bank, FreshViews, Source
+from differnet.flow.train import Epoch
 from differnet.preparing import Prepared
-from differnet.reading import Reading, settled_reading
 from differnet.record import Sources, Way, record_of, sources_of
 from differnet.runtime.memory import give_back
 from differnet.scorer import stack_scores, view_scores
-from differnet.train import Epoch
-from differnet.views import ViewSet
 
 Watch = Callable[[Flow, int, int], None]
 _MAP_SCALE_IMAGES = 16
@@ -202,13 +204,13 @@ class Fitter:
 
     def _source(
         self, images: Sequence[ImageLike], folder: Path | None, key: str, bank: Tensor | None
-    ) -> train.Source:
+    ) -> Source:
         training = self.config.training
         if self.config.views.fresh_views:
             return FreshViews(self.describer, images, training, self.seed, self.progress, self.read.rows)
         if bank is None:
             bank = self.describe_training(images, folder, key)
-        return train.Bank(bank.flatten(0, 1), training.batch, self.seed, self.read.rows)
+        return Bank(bank.flatten(0, 1), training.batch, self.seed, self.read.rows)
 
 
 def map_scale(

@@ -5,19 +5,19 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from differnet import localize
-from differnet.backbone import MultiScale
 from differnet.errors import ConfigError
-from differnet.flow import Flow
-from differnet.reading import Reading
-from differnet.slopes import LatentNorm
-from differnet.views import sample, sampling_grid, shade, turn_back
+from differnet.features.backbone.network import MultiScale
+from differnet.features.pooling import Reading
+from differnet.features.views import sample, sampling_grid, shade, turn_back
+from differnet.flow import localize
+from differnet.flow.flow import Flow
+from differnet.flow.slopes import LatentNorm
 
 
 class Rendering(nn.Module):
     """T_i(x): a square (1, 3, S, S), angles, brightness and contrast (B,) to views (B, 3, S, S).
 
-    As :func:`differnet.views.render`, to which a grey image is a case of its own.
+    As :func:`differnet.features.views.render`, to which a grey image is a case of its own.
     """
 
     x: Tensor
@@ -54,7 +54,7 @@ class Head(nn.Module):
         return self.read.of_view(self.norm(self.rows(features)))
 
     def rows(self, features: Tensor) -> Tensor:
-        """Take what is mapped (B * P, D) from rows (B, W), as :meth:`differnet.reading.Reading.rows`."""
+        """Take what is mapped (B * P, D) from rows (B, W), as :meth:`differnet.features.pooling.Reading.rows`."""
         return features[:, self.columns].flatten(0, 1)
 
 
@@ -73,9 +73,9 @@ class Scoring(nn.Module):
 
 
 class HeatMapping(nn.Module):
-    """Heat of one tile (S, S) from its turned views (V, 3, S, S), as :func:`differnet.localize.contribution_maps`.
+    """Heat of one tile (S, S) from its turned views (V, 3, S, S), as :func:`differnet.flow.localize.contribution_maps`.
 
-    The slope of the score comes from :mod:`differnet.slopes`; nothing goes back through the backbone. ``features``
+    The slope of the score comes from :mod:`differnet.flow.slopes`; nothing goes back through the backbone. ``features``
     (V, W), where given, are what the flow was fitted to. Raises :class:`ConfigError` for a flow that knows no mean.
     """
 

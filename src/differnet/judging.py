@@ -14,11 +14,11 @@ from differnet import recalibrate
 from differnet.decision import verdict
 from differnet.detector import DifferNet
 from differnet.errors import NumericalError
+from differnet.features.backbone.weights import RANDOM
 from differnet.intake import Taken
 from differnet.journal import Row
 from differnet.rows import row_of
 from differnet.scorer import Count, Scorer, scoring_views
-from differnet.weights import RANDOM
 
 
 @dataclass(frozen=True)

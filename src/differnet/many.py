@@ -29,9 +29,9 @@ from differnet.data.stream import silent
 from differnet.data.tables import Row, read_rows, samples_of
 from differnet.detector import DifferNet
 from differnet.errors import DifferNetWarning, LayoutError, in_a_line
+from differnet.features.backbone.weights import digest_of_weights
 from differnet.maps import pixel_figures
 from differnet.metrics import auroc, recall_without_false_alarms
-from differnet.plans import digest_of_weights
 
 _NEEDED = ("key", "path", "split", "label")
 _OPTIONAL = ("defect", "mask", "group")

@@ -6,14 +6,12 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
-from differnet import __version__, placement
+from differnet import __version__
 from differnet.artifact import versions
 from differnet.config import presets
 from differnet.data.datasets import Dataset
-from differnet.errors import WeightsError
-from differnet.weights import RANDOM
+from differnet.features.backbone import select
 
 
 @dataclass(frozen=True)
@@ -52,23 +50,14 @@ class Plan:
 def surroundings(settings: presets.Config, weights: str, device: str) -> dict[str, str]:
     """Say what a cell depends on besides data and settings: weights, versions, and where ``"auto"`` runs here.
 
-    ``weights``: see :func:`digest_of_weights`. Raises as :func:`differnet.placement.choose_precision` does for what
-    cannot run here.
+    ``weights``: see :func:`digest_of_weights`. Raises as :func:`differnet.features.backbone.select.choose_precision`
+    does for what cannot run here.
     """
     return {
         "weights": weights,
         "device": device,
-        "runtime": placement.choose_name(settings.backbone, device),
-        "precision": placement.choose_precision(settings.backbone, device),
+        "runtime": select.choose_name(settings.backbone, device),
+        "precision": select.choose_precision(settings.backbone, device),
         **versions(),
         "differnet": __version__,
     }
-
-
-def digest_of_weights(weights: str | None) -> str:
-    """Return the SHA-256 of a file of weights, or the word that stands for one; raises :class:`WeightsError`."""
-    if weights is None or weights == RANDOM:
-        return weights or ""
-    if not Path(weights).is_file():
-        raise WeightsError(f"{weights}: no such weights file")
-    return hashlib.sha256(Path(weights).read_bytes()).hexdigest()

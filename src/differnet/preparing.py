@@ -9,10 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from differnet import placement, storage
 from differnet.artifact import Model
-from differnet.backbone import MultiScale
-from differnet.bank import digest_of
 from differnet.choice import Choice, choose, keep_choice, kept_choice, settle
 from differnet.config import presets
 from differnet.data.images import ImageLike
@@ -20,15 +17,19 @@ from differnet.data.images import load as load_image
 from differnet.data.stream import Progress
 from differnet.decision.early_stop import GROUP
 from differnet.errors import ConfigError, ModelFileError, NotFittedError
-from differnet.features import Describer, describer_of_graph, describer_of_module
-from differnet.frame import cut, to_square
-from differnet.openvino_runtime import Graph
-from differnet.reading import settled_reading
+from differnet.features.backbone import select
+from differnet.features.backbone.network import MultiScale
+from differnet.features.backbone.openvino_runtime import Graph
+from differnet.features.backbone.torch_runtime import Precision
+from differnet.features.cache import digest_of
+from differnet.features.describer import Describer, describer_of_graph, describer_of_module
+from differnet.features.pooling import settled_reading
+from differnet.features.seeds import generator
+from differnet.features.tiles import cut, to_square
+from differnet.features.views import random_views, render
+from differnet.flow import tensor_file
 from differnet.runtime.memory import give_back
-from differnet.seeds import generator
-from differnet.torch_runtime import Precision
 from differnet.trial import with_length
-from differnet.views import random_views, render
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def prepare(
             f"{len(images)} good images and {'no' if groups is None else len(groups)} groups to prepare by"
         )
     settings = presets.follow_rotation(settings)
-    placement.choose_precision(settings.backbone, device)  # refuse at once
+    select.choose_precision(settings.backbone, device)  # refuse at once
     choice = describer = evidence = None
     if not settings.is_settled:
         integers = settings.backbone.precision in ("auto", "int8")
@@ -121,7 +122,8 @@ def is_ready(settings: presets.Config, device: str) -> bool:
 
 
 def numbers_for(settings: presets.Config, device: str) -> Precision:
-    """Return the numbers that a new detector computes in; raises as :func:`differnet.placement.choose_precision`.
+    """Return the numbers that a new detector computes in; raises as
+    :func:`differnet.features.backbone.select.choose_precision`.
 
     ``"auto"`` is 32-bit floats for parts that are not turned: one view is scored, and integers would gain it 2 ms,
     but take a fit 20 seconds.
@@ -133,7 +135,7 @@ def numbers_for(settings: presets.Config, device: str) -> Precision:
         and views.score_rotations != "random"
     ):
         return "f32"
-    return placement.choose_precision(settings.backbone, device)
+    return select.choose_precision(settings.backbone, device)
 
 
 def quantized(
@@ -148,13 +150,13 @@ def quantized(
 
     With ``folder`` it is kept there and taken from there, so that a fit that goes on has the very same network.
     """
-    from differnet.quantize import IMAGES, quantize
+    from differnet.features.backbone.quantize import IMAGES, quantize
 
     file = folder / "graph.safetensors" if folder else None
     views, tiles = settings.views, settings.backbone.tiles
     key = digest_of(images, (repr(module), module.digest, views, tiles, seed)) if file else ""
     if file and file.exists():
-        header, tensors = storage.read_tensors(file)
+        header, tensors = tensor_file.read_tensors(file)
         if header.get("key") != key:
             raise ModelFileError(
                 f"{folder}: a checkpoint of other images or settings; remove it to start anew"
@@ -174,5 +176,5 @@ def quantized(
     count = len(squares)
     graph = quantize(module, group, count, lambda done: progress("measuring ranges for int8", done, count))
     if file:
-        storage.write_tensors(file, graph.to_tensors(), {"kind": "graph", "key": key})
+        tensor_file.write_tensors(file, graph.to_tensors(), {"kind": "graph", "key": key})
     return graph

@@ -16,10 +16,10 @@ from differnet.decision import thresholds, verdict
 from differnet.decision.drift import DriftMonitor
 from differnet.decision.thresholds import Threshold
 from differnet.errors import ConfigError, DifferNetWarning
-from differnet.features import Describer
+from differnet.features.describer import Describer
+from differnet.features.views import ViewSet
 from differnet.record import CalibrationRecord, Sources, Way, check_unseen, record_of
 from differnet.scorer import Scorer
-from differnet.views import ViewSet
 
 
 def changes(

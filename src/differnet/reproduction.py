@@ -20,9 +20,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from differnet import backbone, fitting, pictures, preparing
+from differnet import fitting, pictures, preparing
 from differnet.artifact import Model, versions
-from differnet.backbone import MultiScale
 from differnet.config import presets, sections
 from differnet.data.datasets import Dataset, Sample
 from differnet.data.files import check_target, write_whole
@@ -31,16 +30,20 @@ from differnet.data.samples import check_masks
 from differnet.data.stream import Progress
 from differnet.decision.verdict import Heat
 from differnet.errors import DifferNetWarning, LayoutError, ModelFileError, in_a_line
-from differnet.features import Describer, by_epoch
-from differnet.flow import Flow
-from differnet.localize import map_of_image
+from differnet.features.backbone import network
+from differnet.features.backbone.network import MultiScale
+from differnet.features.backbone.weights import digest_of_weights
+from differnet.features.describer import Describer
+from differnet.features.pooling import Reading, settled_reading
+from differnet.features.views import ViewSet
+from differnet.flow.flow import Flow
+from differnet.flow.localize import map_of_image
+from differnet.flow.train import by_epoch
 from differnet.maps import pixel_figures
 from differnet.metrics import PixelFigures, auroc, recall_without_false_alarms
-from differnet.plans import Plan, digest_of_weights, surroundings
-from differnet.reading import Reading, settled_reading
+from differnet.plans import Plan, surroundings
 from differnet.scorer import scoring_views, view_scores
 from differnet.stopwatch import machine
-from differnet.views import ViewSet
 
 _LOOKS = 24  # at most so many epochs are looked at on the test images, evenly spaced, the last one among them
 _PANELS = 4  # of each kind of defect
@@ -186,7 +189,7 @@ class Lab:
 
     def _module(self, settings: sections.Backbone) -> MultiScale:
         if settings not in self._modules:
-            self._modules[settings] = backbone.build(settings, self.weights).to(self.device)
+            self._modules[settings] = network.build(settings, self.weights).to(self.device)
         return self._modules[settings]
 
 

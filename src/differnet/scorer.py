@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from differnet import score
 from differnet.artifact import Model
 from differnet.config import sections
 from differnet.data.images import ImageLike, Pixels, load, stream
@@ -21,13 +20,14 @@ from differnet.decision import verdict
 from differnet.decision.calibration import ViewScores
 from differnet.decision.verdict import Heat, Prediction
 from differnet.errors import ConfigError, NotFittedError, NumericalError
-from differnet.features import Describer
-from differnet.flow import Flow
-from differnet.frame import to_square
-from differnet.reading import Reading
-from differnet.seeds import generator
-from differnet.torch_runtime import one_torch_thread
-from differnet.views import ViewSet, even_views, random_views
+from differnet.features.backbone.torch_runtime import one_torch_thread
+from differnet.features.describer import Describer
+from differnet.features.pooling import Reading
+from differnet.features.seeds import generator
+from differnet.features.tiles import to_square
+from differnet.features.views import ViewSet, even_views, random_views
+from differnet.flow import score
+from differnet.flow.flow import Flow
 
 Images: TypeAlias = ImageLike | Iterable[ImageLike]
 Count: TypeAlias = int | Literal["auto"] | None

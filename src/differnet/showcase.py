@@ -17,7 +17,7 @@ from differnet.demo import cell_of, write_demo_data
 from differnet.detector import DifferNet
 from differnet.errors import DifferNetWarning
 from differnet.evaluation_files import panel_title
-from differnet.features import by_epoch
+from differnet.flow.train import by_epoch
 from differnet.metrics import PixelAuroc, auroc
 
 # The few tiles held out can promise one false alarm in ten; tiles of one cell overlap and stay together.

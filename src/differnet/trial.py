@@ -13,13 +13,13 @@ from statistics import NormalDist
 import torch
 from torch import Tensor
 
-from differnet import gaussian, score, train
 from differnet.choice import Choice
 from differnet.config import presets
 from differnet.data.stream import Progress
 from differnet.evidence import Evidence, wins
-from differnet.flow import Flow
-from differnet.reading import Reading
+from differnet.features.pooling import Reading
+from differnet.flow import gaussian, score, sources, train
+from differnet.flow.flow import Flow
 
 _LOOKS = 10  # over the schedule
 _CHANCE = 0.05  # of training on although it gains nothing
@@ -36,7 +36,7 @@ def with_length(
     """
     flow = Flow(read.features, seed=seed, **settings.flow.arguments | {"flows": 1})
     training = replace(settings.training, length=1.0)
-    source = train.Bank(evidence.rows.flatten(0, 1), training.batch, seed, read.rows)
+    source = sources.Bank(evidence.rows.flatten(0, 1), training.batch, seed, read.rows)
     if flow.whitening is not None:
         flow.whitening.set(*gaussian.fit(source.sample(gaussian.MOST_ROWS), seed))
     tests = read.rows(evidence.tests.flatten(0, 2))

@@ -16,7 +16,7 @@ from torch.func import functional_call, vmap
 from differnet.baselines.method import fitted
 from differnet.baselines.pixels import SmallImages, critic_loss, decoder, encoder
 from differnet.data.stream import Progress
-from differnet.seeds import generator
+from differnet.features.seeds import generator
 
 
 @dataclass(kw_only=True)

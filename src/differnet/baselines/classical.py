@@ -23,12 +23,12 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import OneClassSVM
 from torch import Tensor
 
-from differnet import gaussian
 from differnet.baselines.method import check_count, fitted
 from differnet.config import presets
 from differnet.data.stream import Progress, silent
 from differnet.detector import DifferNet
-from differnet.reading import Reading, settled_reading
+from differnet.features.pooling import Reading, settled_reading
+from differnet.flow import gaussian
 
 Table = npt.NDArray[np.float64]
 Distance = Callable[[Table], npt.NDArray[Any]]

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from differnet.baselines.method import fitted
 from differnet.baselines.pixels import SmallImages
 from differnet.data.stream import Progress
-from differnet.seeds import generator
+from differnet.features.seeds import generator
 
 
 @dataclass(kw_only=True)

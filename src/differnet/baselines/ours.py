@@ -13,7 +13,7 @@ from differnet.data.stream import Progress, silent
 from differnet.decision.verdict import Heat
 from differnet.detector import DifferNet
 from differnet.errors import DifferNetWarning
-from differnet.features import by_epoch
+from differnet.flow.train import by_epoch
 
 
 @dataclass(repr=False)

@@ -32,8 +32,14 @@ from differnet.data.images import load, resize_square
 from differnet.data.stream import Progress, silent
 from differnet.decision.verdict import Heat
 from differnet.errors import MissingExtraError, WeightsError
-from differnet.seeds import seeded
-from differnet.weights import RANDOM, fill_by_name, fill_by_order, packaged_lite0, read_state
+from differnet.features.backbone.weights import (
+    RANDOM,
+    fill_by_name,
+    fill_by_order,
+    packaged_lite0,
+    read_state,
+)
+from differnet.features.seeds import seeded
 
 INSTALL = "pip install 'differnet[compare]'"
 SIZE = 256

@@ -21,7 +21,7 @@ from differnet.baselines.method import check_count
 from differnet.data.images import Pixels, load, resize_square
 from differnet.data.stream import Progress, look_ahead, silent
 from differnet.errors import ConfigError
-from differnet.seeds import generator, seeded
+from differnet.features.seeds import generator, seeded
 
 SLOPE = 0.2  # of leaky ReLUs, as in DCGAN
 

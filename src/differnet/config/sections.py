@@ -140,7 +140,7 @@ class Flow:
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """What :class:`differnet.flow.Flow` is built from, beside features and seed; raises as ``size`` does."""
+        """What :class:`differnet.flow.flow.Flow` is built from, beside features and seed; raises as ``size`` does."""
         blocks, hidden = self.size
         known = {"depth": self.depth, "clamp": self.clamp, "start": self.start, "flows": self.flows}
         return {"blocks": blocks, "hidden": hidden, **known}
@@ -178,7 +178,7 @@ class Maps:
     """Heat maps: how many evenly spaced rotations, by which gradient, and the blur in pixels.
 
     ``gradient``: to the ``"pixels"`` is eq. 7 (section 3.3); to the ``"features"`` shares the score out among the
-    cells of the feature maps (:mod:`differnet.localize`), which finds more and takes a twentieth of the time, but
+    cells of the feature maps (:mod:`differnet.flow.localize`), which finds more and takes a twentieth of the time, but
     needs ``start="gaussian"``. ``"auto"`` is to the features where that can be. ``blur``: standard deviation in
     pixels of the largest input; ``"auto"`` is 4 for pixels, as there are, and 12 for features, which are coarser.
     """

@@ -4,7 +4,8 @@
 
     prediction = Inspector("station").predict("part.png")
 
-See :mod:`differnet.runtime.inspector`; what runs the backbone of a detector is in :mod:`differnet.torch_runtime`.
+See :mod:`differnet.runtime.inspector`; what runs the backbone of a detector is in
+:mod:`differnet.features.backbone.torch_runtime`.
 """
 
 from __future__ import annotations

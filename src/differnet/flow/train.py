@@ -4,76 +4,26 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from differnet import score, storage
 from differnet.config import sections
+from differnet.data.stream import Progress
 from differnet.errors import ConfigError, ModelFileError, NumericalError
-from differnet.flow import Flow
-from differnet.seeds import generator
+from differnet.features.seeds import generator
+from differnet.flow import score, tensor_file
+from differnet.flow.flow import Flow
+from differnet.flow.sources import Source
 
 _WARM_UP = 0.3
 _START_DIVISOR = 25.0
 _END_DIVISOR = 1e4
 _CALMER = "lower learning_rate or clamp"
-
-
-class Source(Protocol):
-    """Where batches come from: a cached bank, fresh views, or toys."""
-
-    @property
-    def steps(self) -> int:
-        """Batches in an epoch."""
-
-    def batches(self, epoch: int) -> Iterator[Tensor]:
-        """Yield the batches (B, D) of one epoch, the same ones whenever the epoch is asked for."""
-
-    def sample(self, most: int) -> Tensor:
-        """Return about ``most`` of the rows (B, D), or all: what a Gaussian is fitted to."""
-
-
-class Bank:
-    """A fixed set of feature rows (M, W), shuffled anew each epoch by the seed.
-
-    ``read`` takes what the flow maps from each batch of them.
-    """
-
-    def __init__(
-        self, rows: Tensor, batch: int, seed: int, read: Callable[[Tensor], Tensor] = lambda rows: rows
-    ) -> None:
-        self.rows = rows
-        self.batch = batch
-        self.seed = seed
-        self.read = read
-
-    @property
-    def steps(self) -> int:
-        """Batches in an epoch, the last one may be smaller."""
-        return math.ceil(len(self.rows) / self.batch)
-
-    def batches(self, epoch: int) -> Iterator[Tensor]:
-        """Yield every row once, in an order that depends on seed and epoch alone."""
-        order = torch.randperm(len(self.rows), generator=generator(self.seed, "epoch", epoch))
-        for chosen in order.split(self.batch):
-            yield self.read(self.rows[chosen])
-
-    def sample(self, most: int) -> Tensor:
-        """Return what is read from so many random rows that it comes to about ``most``."""
-        first = self.read(self.rows[:1])
-        each = len(first)
-        order = torch.randperm(len(self.rows), generator=generator(self.seed, "sample"))
-        chosen = order[: max(1, most // each)].sort().values
-        found = first.new_empty(each * len(chosen), first.shape[1])  # parts put together would be there twice
-        for start in range(0, len(chosen), self.batch):
-            part = self.read(self.rows[chosen[start : start + self.batch]])
-            found[each * start : each * start + len(part)] = part
-        return found
 
 
 @dataclass(frozen=True)
@@ -222,13 +172,13 @@ def _save(
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"adam.{index}.{name}": value for name, value in state.items()}
     header = {"kind": "checkpoint", "history": [asdict(epoch) for epoch in history], "run": run}
-    storage.write_tensors(path, tensors, header)
+    tensor_file.write_tensors(path, tensors, header)
 
 
 def _resume(path: Path, flow: Flow, optimizer: torch.optim.Adam, run: dict[str, Any]) -> list[Epoch]:
     if not path.exists():
         return []
-    header, tensors = storage.read_tensors(path)
+    header, tensors = tensor_file.read_tensors(path)
     if header.get("kind") != "checkpoint" or _plain(header.get("run")) != _plain(run):
         raise ModelFileError(
             f"{path}: a checkpoint of another run or other settings; remove it to start anew"
@@ -250,3 +200,8 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _plain(inner) for key, inner in value.items()}
     return [_plain(inner) for inner in value] if isinstance(value, (list, tuple)) else value
+
+
+def by_epoch(progress: Progress) -> OnEpoch:
+    """Return what tells ``progress`` of every epoch of a flow."""
+    return lambda epoch, total: progress("fitting the flow", epoch.epoch + 1, total)

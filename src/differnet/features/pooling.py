@@ -1,6 +1,7 @@
 """How a row of pooled features is read: which columns stand for which place, and how places become a score.
 
-A row holds, place after place, size after size, the channels of every stage (:class:`differnet.backbone.MultiScale`).
+A row holds, place after place, size after size, the channels of every stage
+(:class:`differnet.features.backbone.network.MultiScale`).
 """
 
 from __future__ import annotations

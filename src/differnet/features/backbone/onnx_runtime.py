@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from differnet.backbone import MultiScale
 from differnet.decision.early_stop import GROUP
 from differnet.errors import MissingExtraError
+from differnet.features.backbone.network import MultiScale
+from differnet.features.backbone.torch_runtime import Precision, in_turn
 from differnet.runtime import threads
-from differnet.torch_runtime import Precision, in_turn
 
 
 class OnnxRuntime:

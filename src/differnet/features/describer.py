@@ -2,36 +2,29 @@
 
 from __future__ import annotations
 
-import math
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 import torch
 from torch import Tensor
 
-from differnet.backbone import MultiScale
 from differnet.config import presets, sections
 from differnet.data.images import ImageLike, load
 from differnet.data.stream import Progress, look_ahead, name_of, silent
 from differnet.decision.early_stop import GROUP
 from differnet.errors import ConfigError, DifferNetWarning, NumericalError
-from differnet.frame import cut, to_square
-from differnet.openvino_runtime import Graph, run_graph
-from differnet.placement import choose
-from differnet.seeds import generator
-from differnet.torch_runtime import Runtime, difference, probe
-from differnet.train import OnEpoch
-from differnet.views import ViewSet, random_views, render, sampling_grid
+from differnet.features.backbone.network import MultiScale
+from differnet.features.backbone.openvino_runtime import Graph, run_graph
+from differnet.features.backbone.select import choose
+from differnet.features.backbone.torch_runtime import Runtime, difference, probe
+from differnet.features.seeds import generator
+from differnet.features.tiles import cut, to_square
+from differnet.features.views import ViewSet, random_views, render, sampling_grid
 
 _SAME_MACHINE = 0.02  # of the largest feature
 _GRID_BYTES = 64 * 2**20  # for one set of views
 _GRID_SETS = 4
-
-
-def by_epoch(progress: Progress) -> OnEpoch:
-    """Return what tells ``progress`` of every epoch of a flow."""
-    return lambda epoch, total: progress("fitting the flow", epoch.epoch + 1, total)
 
 
 class Describer:
@@ -170,63 +163,6 @@ class Describer:
         _, grids = self._grids.get(id(views), (views, {}))
         grid = grids.get(start)
         return render(square, views.part(start, start + GROUP), self.views.fill, grid)
-
-
-class FreshViews:
-    """A source of batches that draws new views of every image in every epoch, as the paper trains.
-
-    A batch holds ``views_per_step`` views of each of ``batch / views_per_step`` images; an epoch shows each
-    image ``train_views`` times.
-    """
-
-    def __init__(
-        self,
-        describer: Describer,
-        images: Sequence[ImageLike],
-        settings: sections.Training,
-        seed: int,
-        progress: Progress = silent,
-        read: Callable[[Tensor], Tensor] = lambda rows: rows,
-    ) -> None:
-        self.describer = describer
-        self.images = images
-        self.seed = seed
-        self.read = read
-        self.progress = progress
-        self.together = min(settings.views_per_step, describer.views.count_to_fit)
-        self.images_a_batch = max(1, settings.batch // self.together)
-        self.rounds = math.ceil(describer.views.count_to_fit / self.together)
-
-    @property
-    def steps(self) -> int:
-        """Batches in an epoch."""
-        return self.rounds * math.ceil(len(self.images) / self.images_a_batch)
-
-    def batches(self, epoch: int) -> Iterator[Tensor]:
-        """Yield the batches (B, D) of one epoch."""
-        step = 0
-        for turn in range(self.rounds):
-            draws = generator(self.seed, "fresh views", epoch, turn)
-            order = torch.randperm(len(self.images), generator=draws)
-            count = min(self.together, self.describer.views.count_to_fit - turn * self.together)
-            for chosen in order.split(self.images_a_batch):
-                yield self.read(torch.cat([self._describe(int(index), count, draws) for index in chosen]))
-                step += 1
-                self.progress(f"epoch {epoch + 1}", step, self.steps)
-
-    def sample(self, most: int) -> Tensor:
-        """Return the rows of the first epoch's first batches, ``most`` or a few more."""
-        found: list[Tensor] = []
-        for batch in self.batches(0):
-            found.append(batch)
-            if sum(map(len, found)) >= most:
-                break
-        return torch.cat(found)
-
-    def _describe(self, index: int, count: int, draws: torch.Generator) -> Tensor:
-        views = random_views(count, self.describer.views, draws)
-        image = self.images[index]
-        return self.describer.features(self.describer.square(image), views, name_of(image))
 
 
 def describer_of_graph(graph: Graph, settings: presets.Config, device: str = "cpu") -> Describer:

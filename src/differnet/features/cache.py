@@ -22,7 +22,7 @@ from differnet.data.files import TakenError, open_locked
 from differnet.data.images import ImageLike, Page, load
 from differnet.data.stream import Progress
 from differnet.errors import ConfigError, ModelFileError
-from differnet.features import Describer
+from differnet.features.describer import Describer
 
 LARGE = 512 * 2**20  # bytes; a larger bank lives in a file that the system pages in and out
 _ROWS, _STATE = "bank.npy", "bank.json"

@@ -113,3 +113,12 @@ def digest(network: nn.Module) -> str:
         total.update(f"{name} {array.dtype} {array.shape}\n".encode())
         total.update(array.tobytes())
     return total.hexdigest()
+
+
+def digest_of_weights(weights: str | None) -> str:
+    """Return the SHA-256 of a file of weights, or the word that stands for one; raises :class:`WeightsError`."""
+    if weights is None or weights == RANDOM:
+        return weights or ""
+    if not Path(weights).is_file():
+        raise WeightsError(f"{weights}: no such weights file")
+    return hashlib.sha256(Path(weights).read_bytes()).hexdigest()

@@ -16,12 +16,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from differnet.backbone import MultiScale
 from differnet.errors import QuantizationError
-from differnet.openvino_runtime import Graph, convert, run_graph
+from differnet.features.backbone.network import MultiScale
+from differnet.features.backbone.openvino_runtime import Graph, convert, run_graph
+from differnet.features.backbone.torch_runtime import TorchRuntime
 from differnet.runtime.engines import core
 from differnet.runtime.memory import give_back
-from differnet.torch_runtime import TorchRuntime
 
 IMAGES = 24  # good images that give the ranges, one group of views each
 _LEAST_COSINE = 0.9

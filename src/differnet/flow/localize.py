@@ -16,17 +16,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from differnet import score
-from differnet.backbone import MultiScale, averages
 from differnet.config import presets
 from differnet.data.images import Pixels
 from differnet.decision.early_stop import GROUP
 from differnet.errors import ConfigError, NumericalError
-from differnet.flow import Flow
-from differnet.frame import cut, to_picture, to_square
-from differnet.reading import Reading
-from differnet.torch_runtime import Runtime, in_turn
-from differnet.views import even_views, render, turn_back
+from differnet.features.backbone.network import MultiScale, averages
+from differnet.features.backbone.torch_runtime import Runtime, in_turn
+from differnet.features.pooling import Reading
+from differnet.features.tiles import cut, to_picture, to_square
+from differnet.features.views import even_views, render, turn_back
+from differnet.flow import score
+from differnet.flow.flow import Flow
 
 
 def map_of_image(

@@ -9,12 +9,12 @@ import importlib.util
 
 import torch
 
-from differnet.backbone import MultiScale
 from differnet.config import sections
 from differnet.errors import ConfigError, MissingExtraError, NumericalError
-from differnet.onnx_runtime import OnnxRuntime
-from differnet.openvino_runtime import OpenVinoRuntime, convert, has_bf16
-from differnet.torch_runtime import Precision, Runtime, TorchRuntime, difference, probe
+from differnet.features.backbone.network import MultiScale
+from differnet.features.backbone.onnx_runtime import OnnxRuntime
+from differnet.features.backbone.openvino_runtime import OpenVinoRuntime, convert, has_bf16
+from differnet.features.backbone.torch_runtime import Precision, Runtime, TorchRuntime, difference, probe
 
 AGREEMENT = 1e-4
 AGREEMENT_BF16 = 0.05  # eight bits of mantissa, through sixty layers

@@ -10,9 +10,9 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
-from differnet.backbone import MultiScale
 from differnet.decision.early_stop import GROUP as GROUP
 from differnet.errors import ConfigError
+from differnet.features.backbone.network import MultiScale
 from differnet.runtime import threads
 
 Precision = Literal["f32", "f16", "bf16", "int8"]

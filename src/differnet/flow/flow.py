@@ -12,6 +12,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from differnet.config import sections
 from differnet.errors import ConfigError, ShapeError
 
 
@@ -256,3 +257,22 @@ def _start_as_identity(step: nn.Module) -> None:
         for subnet in (step.subnet1, step.subnet2):
             for parameter in subnet.layers[-1].parameters():
                 nn.init.zeros_(parameter)
+
+
+def parameter_count(features: int, shape: sections.Flow) -> int:
+    """Return how many floating-point numbers a flow is made of, its whitening included, without building it.
+
+    >>> shape = config.Flow(blocks=2, hidden=5, depth=2, flows=3)
+    >>> sum(p.numel() for p in Flow(7, 2, 5, 2, flows=3).parameters()) == parameter_count(7, shape)
+    True
+    """
+    first = features // 2
+    second = features - first
+    blocks, hidden = shape.size
+
+    def subnet(inputs: int, outputs: int) -> int:
+        widths = [inputs] + [hidden] * shape.depth + [2 * outputs]
+        return sum((a + 1) * b for a, b in itertools.pairwise(widths))
+
+    whitening = features * (features + 1) if shape.start == "gaussian" else 0
+    return whitening + shape.flows * blocks * (subnet(first, second) + subnet(second, first))

@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from differnet import weights
 from differnet.config import sections
 from differnet.errors import ConfigError, WeightsError
+from differnet.features.backbone import weights
 
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -28,9 +28,9 @@ class MultiScale(nn.Module):
     ``forward``: views (B, 3, S, S) with values 0..255, S the largest size, to features (B, W). The smaller
     sizes are averaged down from the same view. A row holds the average over the whole image and then, with
     ``grid`` n > 1, over each of n x n parts, row by row; each of these places has, for every size, the channels of
-    every feature map that f returns (``channels``). :mod:`differnet.reading` finds its way in such a row. ``mean`` and
-    ``std`` normalise pixels of 0..255. ``digest`` is the SHA-256 of the network's weights, ``origin`` says where
-    they came from.
+    every feature map that f returns (``channels``). :mod:`differnet.features.pooling` finds its way in such a row.
+    ``mean`` and ``std`` normalise pixels of 0..255. ``digest`` is the SHA-256 of the network's weights, ``origin``
+    says where they came from.
     """
 
     mean: Tensor

@@ -20,8 +20,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from differnet import score
-from differnet.flow import CouplingBlock, Flow, Permutation, Subnet
+from differnet.flow import score
+from differnet.flow.flow import CouplingBlock, Flow, Permutation, Subnet
 
 
 class Slope(NamedTuple):

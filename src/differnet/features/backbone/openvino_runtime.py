@@ -1,4 +1,6 @@
-"""The backbone in OpenVINO on a CPU, in floats or in the 8-bit integers of :mod:`differnet.quantize`."""
+"""The backbone in OpenVINO on a CPU, in floats or in the 8-bit integers of
+:mod:`differnet.features.backbone.quantize`.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +17,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from differnet.backbone import MultiScale
 from differnet.decision.early_stop import GROUP
 from differnet.errors import ModelFileError
-from differnet.graph_check import check_graph, check_shapes
+from differnet.features.backbone.graph_check import check_graph, check_shapes
+from differnet.features.backbone.network import MultiScale
+from differnet.features.backbone.torch_runtime import Precision, one_torch_thread
 from differnet.runtime import threads
 from differnet.runtime.engines import core, import_openvino
-from differnet.torch_runtime import Precision, one_torch_thread
 
 _TOGETHER = GROUP // 2  # views in one request; two requests run at a time
 

@@ -1,0 +1,1 @@
+"""An image in, rows of features out: views, backbone, pooling, cache."""

@@ -1,0 +1,1 @@
+"""The frozen network, and the runtimes that compute it."""

@@ -1,0 +1,126 @@
+"""Where a flow's batches of features come from: a bank that is kept, or views drawn afresh."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from differnet.config import sections
+from differnet.data.images import ImageLike
+from differnet.data.stream import Progress, name_of, silent
+from differnet.features.describer import Describer
+from differnet.features.seeds import generator
+from differnet.features.views import random_views
+
+
+class FreshViews:
+    """A source of batches that draws new views of every image in every epoch, as the paper trains.
+
+    A batch holds ``views_per_step`` views of each of ``batch / views_per_step`` images; an epoch shows each
+    image ``train_views`` times.
+    """
+
+    def __init__(
+        self,
+        describer: Describer,
+        images: Sequence[ImageLike],
+        settings: sections.Training,
+        seed: int,
+        progress: Progress = silent,
+        read: Callable[[Tensor], Tensor] = lambda rows: rows,
+    ) -> None:
+        self.describer = describer
+        self.images = images
+        self.seed = seed
+        self.read = read
+        self.progress = progress
+        self.together = min(settings.views_per_step, describer.views.count_to_fit)
+        self.images_a_batch = max(1, settings.batch // self.together)
+        self.rounds = math.ceil(describer.views.count_to_fit / self.together)
+
+    @property
+    def steps(self) -> int:
+        """Batches in an epoch."""
+        return self.rounds * math.ceil(len(self.images) / self.images_a_batch)
+
+    def batches(self, epoch: int) -> Iterator[Tensor]:
+        """Yield the batches (B, D) of one epoch."""
+        step = 0
+        for turn in range(self.rounds):
+            draws = generator(self.seed, "fresh views", epoch, turn)
+            order = torch.randperm(len(self.images), generator=draws)
+            count = min(self.together, self.describer.views.count_to_fit - turn * self.together)
+            for chosen in order.split(self.images_a_batch):
+                yield self.read(torch.cat([self._describe(int(index), count, draws) for index in chosen]))
+                step += 1
+                self.progress(f"epoch {epoch + 1}", step, self.steps)
+
+    def sample(self, most: int) -> Tensor:
+        """Return the rows of the first epoch's first batches, ``most`` or a few more."""
+        found: list[Tensor] = []
+        for batch in self.batches(0):
+            found.append(batch)
+            if sum(map(len, found)) >= most:
+                break
+        return torch.cat(found)
+
+    def _describe(self, index: int, count: int, draws: torch.Generator) -> Tensor:
+        views = random_views(count, self.describer.views, draws)
+        image = self.images[index]
+        return self.describer.features(self.describer.square(image), views, name_of(image))
+
+
+class Source(Protocol):
+    """Where batches come from: a cached bank, fresh views, or toys."""
+
+    @property
+    def steps(self) -> int:
+        """Batches in an epoch."""
+
+    def batches(self, epoch: int) -> Iterator[Tensor]:
+        """Yield the batches (B, D) of one epoch, the same ones whenever the epoch is asked for."""
+
+    def sample(self, most: int) -> Tensor:
+        """Return about ``most`` of the rows (B, D), or all: what a Gaussian is fitted to."""
+
+
+class Bank:
+    """A fixed set of feature rows (M, W), shuffled anew each epoch by the seed.
+
+    ``read`` takes what the flow maps from each batch of them.
+    """
+
+    def __init__(
+        self, rows: Tensor, batch: int, seed: int, read: Callable[[Tensor], Tensor] = lambda rows: rows
+    ) -> None:
+        self.rows = rows
+        self.batch = batch
+        self.seed = seed
+        self.read = read
+
+    @property
+    def steps(self) -> int:
+        """Batches in an epoch, the last one may be smaller."""
+        return math.ceil(len(self.rows) / self.batch)
+
+    def batches(self, epoch: int) -> Iterator[Tensor]:
+        """Yield every row once, in an order that depends on seed and epoch alone."""
+        order = torch.randperm(len(self.rows), generator=generator(self.seed, "epoch", epoch))
+        for chosen in order.split(self.batch):
+            yield self.read(self.rows[chosen])
+
+    def sample(self, most: int) -> Tensor:
+        """Return what is read from so many random rows that it comes to about ``most``."""
+        first = self.read(self.rows[:1])
+        each = len(first)
+        order = torch.randperm(len(self.rows), generator=generator(self.seed, "sample"))
+        chosen = order[: max(1, most // each)].sort().values
+        found = first.new_empty(each * len(chosen), first.shape[1])  # parts put together would be there twice
+        for start in range(0, len(chosen), self.batch):
+            part = self.read(self.rows[chosen[start : start + self.batch]])
+            found[each * start : each * start + len(part)] = part
+        return found
