@@ -22,18 +22,18 @@ import torch
 from torch import Tensor
 
 from differnet import DifferNet
-from differnet.choice import MOST_HELD
 from differnet.config import presets
 from differnet.data import datasets
 from differnet.data.groups import hold_out
 from differnet.data.stream import silent
-from differnet.evidence import Tables, judge
+from differnet.detector.scoring import view_scores
+from differnet.detector.tuning.choice import MOST_HELD
+from differnet.detector.tuning.evidence import Tables, judge
 from differnet.features.cache import describe_all
 from differnet.features.pooling import settled_reading
 from differnet.flow import gaussian, sources, train
 from differnet.flow.flow import Flow
 from differnet.metrics import auroc, recall_without_false_alarms
-from differnet.scorer import view_scores
 from report import machine, write_curves
 
 MOST_VIEWS = 8

@@ -3,8 +3,8 @@
 Usage: python benchmarks/judge.py MTD_FOLDER SPLIT_FILE [--out docs/results] [--work benchmark-output/judge]
 
 Magnetic tiles, solar cells (the package ``elpv-dataset``) and the demo's textures. Each way to read is one Gaussian
-on the same features. The judge sees training images alone (:mod:`differnet.choice`); the real AUROC is that on the
-test images.
+on the same features. The judge sees training images alone (:mod:`differnet.detector.tuning.choice`); the real AUROC
+is that on the test images.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ import numpy as np
 import torch
 from scipy import stats
 
-from differnet import DifferNet, choice, demo
+from differnet import DifferNet, demo
 from differnet.data import datasets
 from differnet.data.datasets import Dataset
 from differnet.data.stream import silent
+from differnet.detector.tuning import choice
 from differnet.features.pooling import reading_of
 from differnet.flow import gaussian
 from differnet.metrics import auroc

@@ -32,12 +32,12 @@ from differnet.config import presets
 from differnet.data import datasets
 from differnet.data.datasets import Dataset
 from differnet.data.stream import silent
+from differnet.detector.scoring import view_scores
 from differnet.features.cache import describe_all
 from differnet.features.pooling import settled_reading
 from differnet.flow import gaussian, sources, train
 from differnet.flow.flow import CouplingBlock, Flow
 from differnet.metrics import auroc
-from differnet.scorer import view_scores
 from report import machine
 
 MOST_VIEWS = 16

@@ -27,9 +27,9 @@ from torch import Tensor
 from differnet import DifferNet
 from differnet.config import presets
 from differnet.data import datasets
+from differnet.detector.scoring import Scorer, scoring_views
 from differnet.features.describer import describer_of_module
 from differnet.metrics import auroc
-from differnet.scorer import Scorer, scoring_views
 from literal import LiteralDetector
 from report import machine
 from speed_page import LITERAL, write_speed

@@ -26,8 +26,9 @@ from typing import Any
 
 import numpy as np
 
-from differnet import DifferNet, Inspector, export
+from differnet import DifferNet, Inspector
 from differnet.data import datasets
+from differnet.detector import export
 from differnet.metrics import auroc
 from differnet.runtime import threads
 from differnet.stopwatch import Stopwatch, machine

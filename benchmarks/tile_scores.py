@@ -18,10 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from differnet import DifferNet, DifferNetWarning, fitting
+from differnet import DifferNet, DifferNetWarning
 from differnet.data import datasets
 from differnet.data.images import load
 from differnet.decision.light import measure
+from differnet.detector import fitting
 
 DIM = tuple(round(1 - 0.02 * step, 2) for step in range(11))
 

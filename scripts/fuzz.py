@@ -20,8 +20,8 @@ with atheris.instrument_imports(include=["differnet", "PIL", "tifffile"], enable
     import tifffile  # noqa: F401
     from PIL import Image, TiffImagePlugin, WebPImagePlugin  # noqa: F401
 
-    from differnet import artifact
     from differnet.data import decoding, pixels
+    from differnet.detector import model, model_file
     from differnet.errors import ImageError, ModelFileError
     from differnet.flow import tensor_file
 
@@ -46,7 +46,7 @@ def read_model(data: bytes) -> None:
     for content in (data, resealed(data)):
         _SCRATCH.write_bytes(content)
         try:
-            artifact.summarise(artifact.load(_SCRATCH))
+            model.summarise(model_file.load(_SCRATCH))
         except ModelFileError:
             continue
 

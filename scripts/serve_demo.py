@@ -28,8 +28,8 @@ def prepare(folder: Path) -> list[Path]:
     if not (data / NAME).exists():
         write_demo_data(data, 0, (NAME,))
     if not (folder / NAME / "manifest.json").exists():
-        from differnet.detector import DifferNet
-        from differnet.export import export
+        from differnet.detector.detector import DifferNet
+        from differnet.detector.export import export
 
         good = find(data / NAME / "train" / "good")
         print(f"Fitting to {len(good)} good tiles of {NAME} ...", flush=True)

@@ -35,7 +35,8 @@ READY = 60  # seconds
 
 def export_tiny(folder, **settings):
     """Fit a tiny detector on 60 synthetic good images and write its folder."""
-    from differnet import DifferNet, export
+    from differnet import DifferNet
+    from differnet.detector import export
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DifferNetWarning)

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 import differnet
 from conftest import TINY, good_image
-from differnet import artifact
+from differnet.detector import model, model_file
 from differnet.errors import ConfigError, ModelFileError, WeightsError
 from differnet.flow import tensor_file
 
@@ -119,7 +119,7 @@ def test_everything_travels(detector, file):
     assert loaded.model.map_scale == detector.model.map_scale
     image = good_image(77)
     assert np.array_equal(loaded.localize(image), detector.localize(image))
-    assert artifact.summarise(loaded.model) == artifact.summarise(detector.model)
+    assert model.summarise(loaded.model) == model.summarise(detector.model)
 
 
 def test_a_failed_write_leaves_the_old_file(detector, file, monkeypatch):
@@ -190,4 +190,4 @@ def test_other_backbone_weights_are_refused(file):
 def test_it_is_plain_safetensors(file):
     names = set(load_file(file))
     assert {"view_scores", "flow.steps.0.order", "flow.steps.1.subnet1.layers.0.weight"} <= names
-    assert tensor_file.read_header(file)["format"] == artifact.FORMAT
+    assert tensor_file.read_header(file)["format"] == model_file.FORMAT

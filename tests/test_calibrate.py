@@ -12,14 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from differnet.data.groups import hold_out
-from differnet.decision.thresholds import (
-    Threshold,
-    at_most,
-    choose_threshold,
-    images_needed,
-    p_value,
-    warn_when_few,
-)
+from differnet.decision.thresholds import Threshold, at_most, choose_threshold, images_needed, p_value
+from differnet.detector.recalibrate import warn_when_few
 from differnet.errors import ConfigError, DifferNetWarning, NumericalError
 
 SCORES = st.lists(st.integers(0, 20).map(float), min_size=1, max_size=60)

@@ -10,8 +10,10 @@ import torch
 
 import differnet
 from conftest import TINY
-from differnet import DifferNet, artifact, choice
+from differnet import DifferNet
 from differnet.config import sections
+from differnet.detector.model import summarise
+from differnet.detector.tuning import choice
 from differnet.errors import ConfigError, DifferNetWarning, ModelFileError, NotFittedError
 from differnet.flow import tensor_file
 
@@ -90,7 +92,7 @@ def test_it_travels_in_the_model_file_and_is_told(aligned, tmp_path):
     loaded = differnet.load(tmp_path / "m.safetensors")
     assert loaded.model.choice == aligned.model.choice
     assert "looked at upright" in str(loaded.model.choice)
-    assert artifact.summarise(loaded.model)["choice"]["rotation"] == "none"
+    assert summarise(loaded.model)["choice"]["rotation"] == "none"
     image = upright(7)
     assert loaded.predict(image) == aligned.predict(image)
     assert np.array_equal(loaded.localize(image), aligned.localize(image))

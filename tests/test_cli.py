@@ -109,12 +109,12 @@ def test_a_table_that_breaks_off_leaves_the_old_one(model, mvtec_root, tmp_path)
 
 
 def test_quantize_passes_or_refuses_with_figures(model, mvtec_root, tmp_path, monkeypatch):
-    from differnet import gate
-    from differnet.detector import DifferNet
+    from differnet.detector import integers
+    from differnet.detector.detector import DifferNet
 
     small = tmp_path / "small.safetensors"
     good = str(mvtec_root / "stripes/train/good")
-    figures = gate.Gate(count=24, shift=0.01, correlation=0.99, flagged=0, rate=0.1)
+    figures = integers.Gate(count=24, shift=0.01, correlation=0.99, flagged=0, rate=0.1)
     monkeypatch.setattr(DifferNet, "quantize", lambda self, images, progress: figures)
     done = RUN.invoke(app, ["quantize", str(model), good, "--out", str(small), "--json"])
     assert done.exit_code == 0, done.output

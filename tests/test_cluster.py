@@ -226,9 +226,9 @@ def test_without_ray_the_advice_names_the_extra(monkeypatch):
 
 
 def begun(ray, model, folder, out, **changes):
-    from differnet import artifact
+    from differnet.detector import model_file
 
-    loaded = artifact.load(model)
+    loaded = model_file.load(model)
     entries = inventory.entries_of([str(folder)])
     run = cluster.begin(ray, str(out), entries, {}, 8, False)
     parcel = ray.put(Parcel.of(model, "random"))

@@ -9,9 +9,11 @@ import pytest
 import torch
 
 from conftest import TINY
-from differnet import DifferNet, choice, evidence, record, synthetic, trial
+from differnet import DifferNet
 from differnet.config import presets
 from differnet.data.stream import silent
+from differnet.detector import provenance
+from differnet.detector.tuning import choice, evidence, length, synthetic
 from differnet.errors import DifferNetWarning, ModelFileError
 from differnet.features.pooling import reading
 
@@ -61,7 +63,7 @@ def test_a_trial_of_random_weights_does_not_stop_before_training():
     shown = evidence.Evidence(list(range(20)), rows, tests, False)
     found = choice.Choice("none", (5,), "whole", {}, (), 20, 8)
     read = reading((4,), sizes=1, grid=1, stages=(0,), pooling="whole")
-    assert trial.with_length(found, shown, settings, read, 0, silent).length > 0
+    assert length.with_length(found, shown, settings, read, 0, silent).length > 0
 
 
 def test_a_sibling_with_another_start_asks_anew_how_far_to_train():
@@ -86,9 +88,9 @@ def test_what_calibrate_asked_for_holds_for_the_next_fit():
 
 @pytest.mark.parametrize("groups", [["a", "a", "b"], [1, 1, 2]])
 def test_groups_in_an_array_are_those_of_a_list(groups):
-    made = [record._sources(["x"], [], some).groups for some in (groups, np.array(groups))]
+    made = [provenance._sources(["x"], [], some).groups for some in (groups, np.array(groups))]
     assert made[0] == made[1]
-    assert record._sources(["x"], [], None).groups == ()
+    assert provenance._sources(["x"], [], None).groups == ()
 
 
 @pytest.mark.parametrize("shape", [(11, 224, 3), (224, 5, 3), (1, 1, 3)])

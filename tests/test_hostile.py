@@ -20,9 +20,10 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import hostile
-from differnet import artifact
 from differnet.cli import app
 from differnet.data import decoding, images
+from differnet.detector import model_file
+from differnet.detector.model import summarise
 from differnet.errors import ImageError, ModelFileError
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Pillow says of damaged files what it leaves out
@@ -122,7 +123,7 @@ def test_what_the_fuzzer_kept_is_read_or_refused(path):
 @pytest.mark.parametrize("path", sorted((KEPT / "models").iterdir()), ids=lambda path: path.name)
 def test_model_files_that_the_fuzzer_kept_are_read_or_refused(path):
     with suppress(ModelFileError):
-        artifact.summarise(artifact.load(path))
+        summarise(model_file.load(path))
 
 
 NUMBERS = st.sampled_from(

@@ -27,7 +27,8 @@ from starlette.testclient import TestClient
 import service_fixture
 from browsers import chromium, found_module
 from conftest import defective_image, good_image
-from differnet import DifferNet, DifferNetWarning, export
+from differnet import DifferNet, DifferNetWarning
+from differnet.detector import export
 from differnet.service import page_files
 
 SMALL = service_fixture.SETTINGS | {"rate": 0.1, "review_rate": 0.25}

@@ -10,7 +10,8 @@ import pytest
 
 import differnet
 from conftest import TINY, defective_image, good_image
-from differnet import DifferNet, DifferNetWarning, gate
+from differnet import DifferNet, DifferNetWarning
+from differnet.detector import integers as gate
 from differnet.errors import ConfigError, ModelFileError, NotFittedError, NumericalError, QuantizationError
 from differnet.flow import tensor_file
 from differnet.metrics import auroc

@@ -10,9 +10,10 @@ import pytest
 from PIL import Image
 
 from conftest import TINY, defective_image, good_image
-from differnet import DifferNetWarning, detector
+from differnet import DifferNetWarning
 from differnet.cli import app
 from differnet.config import presets
+from differnet.detector import detector
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

@@ -15,13 +15,13 @@ from typer.testing import CliRunner
 
 import differnet
 from conftest import TINY, defective_image, good_image
-from differnet import artifact
 from differnet.cli import app
 from differnet.decision.light import measure
 from differnet.decision.thresholds import choose_threshold
+from differnet.detector import model
+from differnet.detector.provenance import CalibrationRecord, Way, record_of, short_digest
 from differnet.errors import ConfigError, DifferNetError, DifferNetWarning, ModelFileError
 from differnet.flow import tensor_file
-from differnet.record import CalibrationRecord, Way, record_of, short_digest
 from test_detector import fit
 
 WAY = Way(8, "torch", "f32")
@@ -92,7 +92,7 @@ def test_the_record_says_what_when_and_how_bright(again):
     assert before <= datetime.fromisoformat(record.date) <= datetime.now(timezone.utc)
     assert record.date.endswith("+00:00")
     assert (record.brightness[3], record.sharpness[3]) == measure(FRESH[3])
-    assert artifact.summarise(again.model)["calibrated_on"] == record.summary()
+    assert model.summarise(again.model)["calibrated_on"] == record.summary()
     assert "brightness" not in repr(record)
 
 
@@ -351,7 +351,7 @@ def test_without_groups_a_shoot_is_told_by_its_folder(folder, tmp_path):
         new.write_bytes(old.read_bytes())
     detector.calibrate(elsewhere, rate=0.3, confidence=None)
     assert not detector.model.calibrated_on.same_shoot
-    text = json.dumps(artifact.summarise(detector.model)) + repr(detector.model.fitted_on)
+    text = json.dumps(model.summarise(detector.model)) + repr(detector.model.fitted_on)
     assert str(folder) not in text
 
 

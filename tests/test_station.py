@@ -20,8 +20,10 @@ from PIL import Image
 
 import differnet
 from conftest import TINY, defective_image, good_image
-from differnet import DifferNet, DifferNetWarning, Inspector, export
+from differnet import DifferNet, DifferNetWarning, Inspector
 from differnet.config.sections import Views
+from differnet.detector import export
+from differnet.detector.graphs import Head, HeatMapping, Rendering, Scoring
 from differnet.errors import (
     ConfigError,
     ExportError,
@@ -35,7 +37,6 @@ from differnet.features import tiles
 from differnet.features.backbone.openvino_runtime import Graph, convert, stacked, to_openvino
 from differnet.features.views import even_views, random_views, render
 from differnet.flow import localize
-from differnet.graphs import Head, HeatMapping, Rendering, Scoring
 from differnet.runtime import engines
 from differnet.runtime import folder as folders
 from differnet.runtime.engines import OnnxEngine, OpenVinoEngine

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from conftest import good_image
-from differnet import synthetic
+from differnet.detector.tuning import synthetic
 
 
 @pytest.mark.parametrize("kind", synthetic.KINDS)

@@ -10,12 +10,13 @@ import pytest
 import torch
 
 from conftest import TINY, good_image
-from differnet import DifferNet, trial
-from differnet.choice import Choice
+from differnet import DifferNet
 from differnet.config import presets, sections
 from differnet.data.stream import silent
+from differnet.detector.tuning import length
+from differnet.detector.tuning.choice import Choice
+from differnet.detector.tuning.evidence import Evidence, judge, wins
 from differnet.errors import ConfigError, DifferNetWarning
-from differnet.evidence import Evidence, judge, wins
 from differnet.features.cache import describe_all
 from differnet.features.pooling import reading
 from differnet.flow import sources, train
@@ -51,7 +52,7 @@ def evidence(count, good, drawn):
 
 
 def judged(tests):
-    return trial.with_length(FOUND, tests, SETTINGS, READ, 0, silent)
+    return length.with_length(FOUND, tests, SETTINGS, READ, 0, silent)
 
 
 def test_training_goes_on_where_it_tells_more():
@@ -72,7 +73,7 @@ def test_training_is_left_out_where_it_gains_nothing():
 def test_a_gain_that_may_be_chance_is_not_taken(monkeypatch):
     good = curved(40, 1)
     tests = evidence(400, good, off_the_curve(good))
-    monkeypatch.setattr(trial, "standard_error", lambda pairs: 10.0)
+    monkeypatch.setattr(length, "standard_error", lambda pairs: 10.0)
     found = judged(tests)
     assert found.length == 0
     assert max(score for _, score in found.trained) > found.trained[0][1]
@@ -102,7 +103,7 @@ def test_the_standard_error_is_the_jackknifes():
         rest = [i for i in range(12) if i != left_out]
         means.append(float(pairs[rest][:, rest].mean()))
     expected = np.sqrt(11 / 12 * np.sum((np.array(means) - np.mean(means)) ** 2))
-    assert trial.standard_error(pairs) == pytest.approx(expected)
+    assert length.standard_error(pairs) == pytest.approx(expected)
 
 
 def test_a_length_is_a_share_of_the_same_schedule():

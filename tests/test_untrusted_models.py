@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 
 import differnet
 from conftest import good_image
-from differnet import artifact
 from differnet.config import presets
+from differnet.detector import model_file
+from differnet.detector.model import summarise, threshold
 from differnet.errors import ConfigError, DifferNetWarning, ModelFileError
 from differnet.features.backbone import openvino_runtime
 from differnet.features.backbone.openvino_runtime import Graph
@@ -59,12 +60,12 @@ def without_waiting_for_the_disk():
 def test_files_of_every_format_give_what_they_gave(name):
     """Written by the versions of their time; the flow is the file's own, and so are threshold and numbers."""
     promised, norms, _ = SAID[name]
-    model = artifact.load(MODELS / f"{name}.safetensors")
+    model = model_file.load(MODELS / f"{name}.safetensors")
     features = np.random.default_rng(0).normal(size=(3, model.flow.features)).astype(np.float32)
     with torch.inference_mode():
         z, _ = model.flow(torch.from_numpy(features))
     assert (0.5 * z.double().square().sum(1)).tolist() == pytest.approx(norms, rel=1e-4)
-    assert artifact.threshold(model).value == pytest.approx(promised, rel=1e-12)
+    assert threshold(model).value == pytest.approx(promised, rel=1e-12)
 
 
 def test_a_file_whose_views_are_drawn_otherwise_says_so():
@@ -85,7 +86,7 @@ def test_files_of_every_format_score_as_they_did(name):
 
 def test_every_release_format_has_its_file():
     formats = {tensor_file.read_header(path)["format"] for path in MODELS.glob("*.safetensors")}
-    assert formats == set(range(1, artifact.FORMAT + 1))
+    assert formats == set(range(1, model_file.FORMAT + 1))
 
 
 @pytest.fixture
@@ -104,7 +105,7 @@ def test_one_flipped_bit_is_detected_wherever_it_is(sealed):
         flipped[at] ^= 1 << draws.randrange(8)
         sealed.write_bytes(flipped)
         try:
-            artifact.load(sealed)
+            model_file.load(sealed)
             read.append(at)
         except ModelFileError as error:
             assert str(sealed) in str(error)  # noqa: PT017
@@ -156,7 +157,7 @@ def forge(path, change):
 def test_a_file_that_was_forged_with_its_digest_is_refused(sealed, change, message):
     forge(sealed, change)
     with pytest.raises(ModelFileError, match=message):
-        artifact.load(sealed)
+        model_file.load(sealed)
 
 
 def raw(header, data=b""):
@@ -188,20 +189,20 @@ def test_nothing_is_made_from_numbers_that_are_not_true(tmp_path, content, messa
     path = tmp_path / "model.safetensors"
     path.write_bytes(content)
     with pytest.raises(ModelFileError, match=message):
-        artifact.load(path)
+        model_file.load(path)
 
 
 def test_what_is_no_file_or_too_large_is_refused(tmp_path, sealed, monkeypatch):
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path, tmp_path / "pipe", Path("/dev/zero")):
         with pytest.raises(ModelFileError, match="not a regular file"):
-            artifact.load(path)
+            model_file.load(path)
     for path in (tmp_path / "none", tmp_path / ("a" * 300), tmp_path / "nul\0"):
         with pytest.raises(ModelFileError, match="no such model file"):
-            artifact.load(path)
+            model_file.load(path)
     monkeypatch.setattr(tensor_file, "MAX_BYTES", 1000)
     with pytest.raises(ModelFileError, match="model files have at most 1,000"):
-        artifact.load(sealed)
+        model_file.load(sealed)
 
 
 def test_a_share_that_is_lost_is_said(sealed, monkeypatch):
@@ -210,7 +211,7 @@ def test_a_share_that_is_lost_is_said(sealed, monkeypatch):
 
     monkeypatch.setattr(Path, "read_bytes", lost)
     with pytest.raises(ModelFileError, match=r"model.safetensors: cannot be read: Input/output error"):
-        artifact.load(sealed)
+        model_file.load(sealed)
 
 
 @settings(max_examples=200, deadline=None)
@@ -238,10 +239,10 @@ def test_any_change_of_the_header_is_refused_or_gives_a_model(tmp_path_factory, 
     )
     tensor_file.write_tensors(path, tensors, header)
     try:
-        model = artifact.load(path)
+        model = model_file.load(path)
     except ModelFileError:
         return
-    json.dumps(artifact.summarise(model), allow_nan=False)
+    json.dumps(summarise(model), allow_nan=False)
 
 
 SIMPLE = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)

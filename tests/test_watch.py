@@ -24,7 +24,8 @@ from PIL import Image
 import brokers
 import service_fixture
 from conftest import good_image, save
-from differnet import DifferNet, DifferNetWarning, Inspector, export
+from differnet import DifferNet, DifferNetWarning, Inspector
+from differnet.detector import export
 from differnet.errors import ConfigError, StoreError
 
 pytest.importorskip("sqlalchemy")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from differnet.config.presets import Config, resolve
     from differnet.decision.drift import DriftMonitor
     from differnet.decision.verdict import Prediction
-    from differnet.detector import DifferNet
+    from differnet.detector.detector import DifferNet
     from differnet.errors import DifferNetError, DifferNetWarning
     from differnet.flow.flow import Flow
     from differnet.runtime.inspector import Inspector
@@ -38,7 +38,7 @@ __all__ = [
 _HOMES = {
     "Config": "config.presets",
     "resolve": "config.presets",
-    "DifferNet": "detector",
+    "DifferNet": "detector.detector",
     "DriftMonitor": "decision.drift",
     "Prediction": "decision.verdict",
     "DifferNetError": "errors",
@@ -51,8 +51,8 @@ _HOMES = {
 def load(
     path: str | os.PathLike[str], weights: str | os.PathLike[str] | None = None, device: str = "cpu"
 ) -> DifferNet:
-    """Read a model file; see :meth:`differnet.detector.DifferNet.load`."""
-    from differnet.detector import DifferNet
+    """Read a model file; see :meth:`differnet.detector.detector.DifferNet.load`."""
+    from differnet.detector.detector import DifferNet
 
     return DifferNet.load(path, weights, device)
 

@@ -90,7 +90,7 @@ def fit(
         from differnet.data import groups
         from differnet.data.datasets import find_good
         from differnet.data.files import check_target
-        from differnet.detector import DifferNet
+        from differnet.detector.detector import DifferNet
         from differnet.flow.train import by_epoch
 
         asked: dict[str, Any] = {
@@ -129,7 +129,7 @@ def quantize(
 
         from differnet.data.datasets import find_good
         from differnet.data.files import check_target
-        from differnet.detector import DifferNet
+        from differnet.detector.detector import DifferNet
 
         check_target(target)
         detector = DifferNet.load(model, weights)
@@ -218,7 +218,8 @@ def info(
 ) -> None:
     """Say what a model file is and was made from."""
     with guarded():
-        from differnet.artifact import load, summarise
+        from differnet.detector.model import summarise
+        from differnet.detector.model_file import load
 
         summary = summarise(load(model))
         if json:

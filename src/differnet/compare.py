@@ -18,7 +18,6 @@ from typing import Literal
 import numpy as np
 import sklearn
 
-from differnet.artifact import versions
 from differnet.baselines.catalogue import create
 from differnet.baselines.method import Localizer, Method, Remarking
 from differnet.cells import Cell, Failure, Kept, Result, Times
@@ -26,6 +25,7 @@ from differnet.config import presets
 from differnet.data.datasets import Dataset
 from differnet.data.samples import check_masks
 from differnet.data.stream import Progress, silent
+from differnet.detector.model import versions
 from differnet.errors import (
     ConfigError,
     DifferNetError,

@@ -43,7 +43,7 @@ def calibrate(
         from differnet.data.datasets import find_good
         from differnet.data.files import check_target
         from differnet.data.images import find
-        from differnet.detector import DifferNet
+        from differnet.detector.detector import DifferNet
 
         check_target(target)
         known = [] if defects is None else find(defects)
@@ -79,7 +79,7 @@ def report(
     with guarded():
         from differnet import report as pages
         from differnet.data import datasets
-        from differnet.detector import DifferNet
+        from differnet.detector.detector import DifferNet
 
         known = options.check_layout(layout)
         table, labelled = datasets.read_to_judge(data, known, category or (), split)

@@ -19,15 +19,16 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from differnet import fitting, metrics
-from differnet.choice import Choice
+from differnet import metrics
 from differnet.config import presets
 from differnet.data.datasets import Dataset, Sample
 from differnet.data.samples import check_masks
 from differnet.data.stream import Progress, silent
 from differnet.decision.calibration import ViewScores
 from differnet.decision.verdict import Heat, Prediction
-from differnet.detector import DifferNet
+from differnet.detector import fitting
+from differnet.detector.detector import DifferNet
+from differnet.detector.tuning.choice import Choice
 from differnet.errors import DifferNetWarning, LayoutError
 from differnet.features.cache import describe_all
 from differnet.flow.train import by_epoch

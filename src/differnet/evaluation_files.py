@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from differnet import pictures
-from differnet.artifact import versions
 from differnet.data.datasets import Dataset, Sample
 from differnet.data.files import write_whole
 from differnet.data.images import load
 from differnet.decision.verdict import Heat, Prediction
+from differnet.detector.model import versions
 from differnet.evaluate import Evaluation
 from differnet.metrics import mean, spread
 

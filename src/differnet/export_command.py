@@ -33,9 +33,9 @@ def export(
     with guarded():
         from dataclasses import asdict
 
-        from differnet import export as exporting
         from differnet.data.images import find
-        from differnet.detector import DifferNet
+        from differnet.detector import export as exporting
+        from differnet.detector.detector import DifferNet
 
         wanted = exporting.format_of(form)
         images = [] if check is None else find(check)

@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from differnet import artifact, charts
-from differnet.artifact import Model
+from differnet import charts
 from differnet.decision.light import Light
 from differnet.decision.thresholds import images_needed
 from differnet.decision.verdict import review_threshold
+from differnet.detector import model as artifact
+from differnet.detector.model import Model
 from differnet.known import Recall, interval, recalls
 from differnet.metrics import auroc
 

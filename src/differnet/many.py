@@ -21,13 +21,13 @@ from typing import Any
 import numpy as np
 
 from differnet import __version__
-from differnet.artifact import versions
 from differnet.config import presets
 from differnet.data.datasets import Dataset
 from differnet.data.files import write_whole
 from differnet.data.stream import silent
 from differnet.data.tables import Row, read_rows, samples_of
-from differnet.detector import DifferNet
+from differnet.detector.detector import DifferNet
+from differnet.detector.model import versions
 from differnet.errors import DifferNetWarning, LayoutError, in_a_line
 from differnet.features.backbone.weights import digest_of_weights
 from differnet.maps import pixel_figures

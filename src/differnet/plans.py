@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from differnet import __version__
-from differnet.artifact import versions
 from differnet.config import presets
 from differnet.data.datasets import Dataset
+from differnet.detector.model import versions
 from differnet.features.backbone import select
 
 

@@ -25,16 +25,17 @@ import numpy.typing as npt
 from matplotlib import colormaps
 from PIL import Image
 
-from differnet import __version__, artifact, findings
+from differnet import __version__, findings
 from differnet.data.datasets import Dataset, Sample
 from differnet.data.files import check_target, growing
 from differnet.data.images import Pixels, load
 from differnet.data.stream import Progress, silent
 from differnet.decision.light import measure
 from differnet.decision.verdict import Heat, Prediction, review_promise
-from differnet.detector import DifferNet
+from differnet.detector.detector import DifferNet
+from differnet.detector.model import summarise
+from differnet.detector.provenance import pixel_digest
 from differnet.findings import Findings, Judged
-from differnet.record import pixel_digest
 from differnet.runtime.heatmap import strength_of
 
 PAGE = 50  # rows of the table that are shown together; so many pictures are read at a time
@@ -232,7 +233,7 @@ def _context(
         "review": review_promise(model),
         "decision": model.config.decision,
         "record": model.calibrated_on,
-        "model": artifact.summarise(model),
+        "model": summarise(model),
         "choice": model.choice,
         "views": model.usual_views,
         "page": PAGE,

@@ -20,8 +20,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from differnet import fitting, pictures, preparing
-from differnet.artifact import Model, versions
+from differnet import pictures
 from differnet.config import presets, sections
 from differnet.data.datasets import Dataset, Sample
 from differnet.data.files import check_target, write_whole
@@ -29,6 +28,9 @@ from differnet.data.images import load
 from differnet.data.samples import check_masks
 from differnet.data.stream import Progress
 from differnet.decision.verdict import Heat
+from differnet.detector import fitting, prepare
+from differnet.detector.model import Model, versions
+from differnet.detector.scoring import scoring_views, view_scores
 from differnet.errors import DifferNetWarning, LayoutError, ModelFileError, in_a_line
 from differnet.features.backbone import network
 from differnet.features.backbone.network import MultiScale
@@ -42,7 +44,6 @@ from differnet.flow.train import by_epoch
 from differnet.maps import pixel_figures
 from differnet.metrics import PixelFigures, auroc, recall_without_false_alarms
 from differnet.plans import Plan, surroundings
-from differnet.scorer import scoring_views, view_scores
 from differnet.stopwatch import machine
 
 _LOOKS = 24  # at most so many epochs are looked at on the test images, evenly spaced, the last one among them
@@ -137,7 +138,8 @@ def check_kinds(dataset: Dataset) -> None:
 class Lab:
     """Computes cells, or takes them from ``folder`` where they are finished.
 
-    ``weights``: see :class:`differnet.detector.DifferNet`; ``on_cell`` sees every cell, and whether it was kept.
+    ``weights``: see :class:`differnet.detector.detector.DifferNet`; ``on_cell`` sees every cell, and whether it was
+    kept.
     """
 
     def __init__(
@@ -219,7 +221,7 @@ def _compute(plan: Plan, module: MultiScale, device: str, progress: Progress, pi
     paths, tests = [sample.path for sample in drawn.train], drawn.test
     asked = presets.resolve(plan.settings, {"holdout": 0.0, "folds": 0})
     times = [time.perf_counter()]
-    ready = preparing.prepare(asked, module, paths, drawn.groups, plan.seed, device, progress)
+    ready = prepare.prepare(asked, module, paths, drawn.groups, plan.seed, device, progress)
     shown = scoring_views(ready.config.views, plan.seed)
     times.append(time.perf_counter())
     features = _describe(ready.describer, tests, shown, progress)

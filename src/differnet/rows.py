@@ -23,10 +23,10 @@ from differnet.data.images import Page, find, load, pages
 from differnet.data.stream import Progress
 from differnet.decision.light import Light, measure
 from differnet.decision.verdict import Prediction
-from differnet.detector import DifferNet
+from differnet.detector.detector import DifferNet
+from differnet.detector.scoring import Count
 from differnet.errors import ConfigError, DifferNetWarning, ImageError, NumericalError
 from differnet.journal import Row, Rows, journal, spool
-from differnet.scorer import Count
 
 OnError = Literal["fail", "skip"]
 COLUMNS = ("path", "score", "p_value", "threshold", "is_defective", "views", "verdict", "percent", "error")

@@ -41,11 +41,12 @@ def score_on_ray(
     order: Order, bars: Callable[[], AbstractContextManager[Progress]]
 ) -> tuple[Counts, float | None]:
     """Judge all inputs into parts; return what came of it, and the threshold. ``bars`` show progress."""
-    from differnet import artifact, cluster, inventory
+    from differnet import cluster, inventory
     from differnet.decision.verdict import threshold_for
+    from differnet.detector import model_file
     from differnet.judging import Parcel
 
-    model = artifact.load(order.model)
+    model = model_file.load(order.model)
     promise = threshold_for(model, None if order.views == "auto" else order.views)
     theta = None if promise is None else promise.value
     if order.fail_on_defect and theta is None:

@@ -72,7 +72,7 @@ def _score_here(
 ) -> None:
     with guarded():
         from differnet import rows
-        from differnet.detector import DifferNet
+        from differnet.detector.detector import DifferNet
 
         _check(on_error, resume, table)
         rows.check_target(table)

@@ -14,7 +14,7 @@ from differnet.data import datasets
 from differnet.data.images import load
 from differnet.data.stream import Progress
 from differnet.demo import cell_of, write_demo_data
-from differnet.detector import DifferNet
+from differnet.detector.detector import DifferNet
 from differnet.errors import DifferNetWarning
 from differnet.evaluation_files import panel_title
 from differnet.flow.train import by_epoch

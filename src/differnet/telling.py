@@ -23,7 +23,7 @@ def tell_fit(detector: Any, model: Path, json: bool) -> None:
     """Say what was learned and what to do next."""
     promise = detector.promise
     if json:
-        from differnet.artifact import summarise
+        from differnet.detector.model import summarise
 
         print_json({"model": str(model), **summarise(detector.model)})
         return
@@ -42,7 +42,7 @@ def tell_fit(detector: Any, model: Path, json: bool) -> None:
 
 def tell_calibration(detector: Any, model: Path, known: list[Any], json: bool) -> None:
     """Say what the new threshold promises, what it was calibrated on, and how much of known defects is found."""
-    from differnet.artifact import summarise
+    from differnet.detector.model import summarise
 
     promise, record = detector.promise, detector.model.calibrated_on
     if json:

@@ -7,7 +7,7 @@ from typing import Any
 
 from differnet.data.files import check_target, write_whole
 from differnet.decision.drift import DriftMonitor, DriftState
-from differnet.detector import DifferNet
+from differnet.detector.detector import DifferNet
 from differnet.errors import ConfigError, ModelFileError
 
 

@@ -26,7 +26,7 @@ from torch import Tensor
 from differnet.baselines.method import check_count, fitted
 from differnet.config import presets
 from differnet.data.stream import Progress, silent
-from differnet.detector import DifferNet
+from differnet.detector.detector import DifferNet
 from differnet.features.pooling import Reading, settled_reading
 from differnet.flow import gaussian
 

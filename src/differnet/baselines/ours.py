@@ -11,7 +11,7 @@ from differnet.baselines.method import fitted
 from differnet.config import presets
 from differnet.data.stream import Progress, silent
 from differnet.decision.verdict import Heat
-from differnet.detector import DifferNet
+from differnet.detector.detector import DifferNet
 from differnet.errors import DifferNetWarning
 from differnet.flow.train import by_epoch
 

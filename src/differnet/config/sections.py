@@ -27,7 +27,7 @@ class Views:
     """Which transformed copies of an image are looked at (sections 3.2 and 4.2 of the paper).
 
     ``rotation``: ``"full"`` turns by any angle, ``"none"`` leaves images upright, ``"auto"`` finds out from
-    the good images (:mod:`differnet.choice`). ``fill`` is what stands
+    the good images (:mod:`differnet.detector.tuning.choice`). ``fill`` is what stands
     outside the turned image: ``"zeros"`` is black, as in the paper; ``"reflection"`` mirrors the image;
     ``"border"`` repeats its rim. ``score_rotations``: images are scored in ``"random"`` views drawn once from the
     model's seed, or in ``"even"``ly spaced rotations without jitter: one where nothing turns. ``"auto"``, there and
@@ -103,7 +103,8 @@ class Reading:
 
     ``read_stages``: ``"all"`` or some of ``stages``. ``pooling``: ``"whole"`` maps what was pooled over the whole image
     (the paper); the others map each part of the ``grid`` by the same flow, and the view has the score of its
-    ``"largest"`` part or their ``"average"``. ``"auto"`` finds out from the good images (:mod:`differnet.choice`).
+    ``"largest"`` part or their ``"average"``. ``"auto"`` finds out from the good images
+    (:mod:`differnet.detector.tuning.choice`).
     """
 
     read_stages: Literal["auto", "all"] | tuple[int, ...] = "all"
@@ -156,8 +157,8 @@ class Training:
     the steps and anneals to nearly zero by a cosine. ``noise``: standard deviation of what is added to the whitened
     features of every batch, 1 being that of the features; only with ``start="gaussian"``. ``"auto"`` adds some
     where views do not turn: turned views differ enough. ``length``: the share of the schedule that is run, 0 leaving
-    the flow as it starts; ``"auto"`` finds it out from the good images (:mod:`differnet.trial`); ``"quick"`` is
-    all of it where views turn, and nothing where they do not.
+    the flow as it starts; ``"auto"`` finds it out from the good images (:mod:`differnet.detector.tuning.length`);
+    ``"quick"`` is all of it where views turn, and nothing where they do not.
     """
 
     epochs: Annotated[int, Field(ge=0)] = 192

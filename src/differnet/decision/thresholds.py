@@ -24,7 +24,6 @@ from __future__ import annotations
 
 import bisect
 import math
-import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -32,7 +31,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from differnet.errors import ConfigError, DifferNetWarning, NumericalError
+from differnet.errors import ConfigError, NumericalError
 
 _ROUNDING = 1e-9
 
@@ -192,46 +191,3 @@ def _rate_exceeded(n: int, above: int, chance: float) -> float:
 def _check_chance(name: str, value: float) -> None:
     if not 0 < value < 1:
         raise ConfigError(f"{name} = {value!r}: a number above 0 and below 1 was wanted")
-
-
-def warn_when_few(threshold: Threshold | None, groups: int | None = None) -> None:
-    """Warn the caller's caller's caller when there is no threshold, or when it promises less than it seems to.
-
-    So it does where the images were too few for the wanted rate, and where they are of fewer ``groups`` (same part,
-    same shoot) than images: both promises take each image for an independent draw.
-    """
-    if threshold is None:
-        messages = ["no good images were held out, so there is no threshold"]
-    else:
-        grouped = groups is not None and groups < threshold.count
-        messages = [*_too_few(threshold), *([_of_groups(threshold, groups or 0)] if grouped else [])]
-    for message in messages:
-        warnings.warn(message, DifferNetWarning, stacklevel=4)
-
-
-def _too_few(threshold: Threshold) -> list[str]:
-    if threshold.is_kept:
-        return []
-    if threshold.guarantee == "cross-fitted":
-        return [
-            f"{threshold.count} cross-fitted good images are too few to estimate a false-alarm rate of "
-            f"{threshold.rate:.2%}: the threshold lies above all of their scores, and {threshold.promised:.2%} is the "
-            f"estimate (no proof); {threshold.missing} more images would do"
-        ]
-    return [
-        f"{threshold.count} held-out good images are too few to promise a false-alarm rate of "
-        f"{threshold.rate:.2%}: the threshold lies above all of them and promises {threshold.promised:.2%}; "
-        f"{threshold.missing} more held-out images would do"
-    ]
-
-
-def _of_groups(threshold: Threshold, groups: int) -> str:
-    known = {
-        "marginal": "the promise on average over calibration sets",
-        "conditional": f"a confidence of {threshold.confidence or 0:.4g}",
-        "cross-fitted": "the estimate over folds",
-    }[threshold.guarantee]
-    return (
-        f"the {threshold.count} images to calibrate on are of {groups} groups, and {known} counts each image as "
-        "independent of the others: what holds for parts of other groups is less; give more groups of fewer images"
-    )

@@ -1,7 +1,7 @@
 """Judge images from the folder of a station, with NumPy, Pillow and ONNX Runtime or OpenVINO alone.
 
-What is computed is that of :class:`differnet.detector.DifferNet`: the picture in its square, the views of the model,
-their scores from the graph, and of these the score, p-value and verdict by the very code of the detector.
+What is computed is that of :class:`differnet.detector.detector.DifferNet`: the picture in its square, the views of
+the model, their scores from the graph, and of these the score, p-value and verdict by the very code of the detector.
 """
 
 from __future__ import annotations

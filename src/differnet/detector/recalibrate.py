@@ -7,19 +7,19 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from differnet import artifact
-from differnet.artifact import Model
 from differnet.config import presets
 from differnet.data.images import ImageLike
 from differnet.data.stream import Progress
 from differnet.decision import thresholds, verdict
 from differnet.decision.drift import DriftMonitor
 from differnet.decision.thresholds import Threshold
+from differnet.detector import model as artifact
+from differnet.detector.model import Model
+from differnet.detector.provenance import CalibrationRecord, Sources, Way, check_unseen, record_of
+from differnet.detector.scoring import Scorer
 from differnet.errors import ConfigError, DifferNetWarning
 from differnet.features.describer import Describer
 from differnet.features.views import ViewSet
-from differnet.record import CalibrationRecord, Sources, Way, check_unseen, record_of
-from differnet.scorer import Scorer
 
 
 def changes(
@@ -91,7 +91,7 @@ def warn_when_weak(model: Model) -> None:
     """Warn the caller's caller of thresholds that are missing or promise less than they seem to."""
     record = model.calibrated_on
     promise, review = artifact.threshold(model), verdict.review_promise(model)
-    thresholds.warn_when_few(promise, None if record is None else record.groups)
+    warn_when_few(promise, None if record is None else record.groups)
     messages = [] if record is None else _doubts(record, model.fitted_on)
     if review is not None and not review.is_kept:
         messages.append(
@@ -160,3 +160,46 @@ def monitor_of(model: Model, alpha: float) -> DriftMonitor:
             stacklevel=3,
         )
     return DriftMonitor(model.calibration(), record.brightness, record.sharpness, alpha, model.seed)
+
+
+def warn_when_few(threshold: Threshold | None, groups: int | None = None) -> None:
+    """Warn the caller's caller's caller when there is no threshold, or when it promises less than it seems to.
+
+    So it does where the images were too few for the wanted rate, and where they are of fewer ``groups`` (same part,
+    same shoot) than images: both promises take each image for an independent draw.
+    """
+    if threshold is None:
+        messages = ["no good images were held out, so there is no threshold"]
+    else:
+        grouped = groups is not None and groups < threshold.count
+        messages = [*_too_few(threshold), *([_of_groups(threshold, groups or 0)] if grouped else [])]
+    for message in messages:
+        warnings.warn(message, DifferNetWarning, stacklevel=4)
+
+
+def _too_few(threshold: Threshold) -> list[str]:
+    if threshold.is_kept:
+        return []
+    if threshold.guarantee == "cross-fitted":
+        return [
+            f"{threshold.count} cross-fitted good images are too few to estimate a false-alarm rate of "
+            f"{threshold.rate:.2%}: the threshold lies above all of their scores, and {threshold.promised:.2%} is the "
+            f"estimate (no proof); {threshold.missing} more images would do"
+        ]
+    return [
+        f"{threshold.count} held-out good images are too few to promise a false-alarm rate of "
+        f"{threshold.rate:.2%}: the threshold lies above all of them and promises {threshold.promised:.2%}; "
+        f"{threshold.missing} more held-out images would do"
+    ]
+
+
+def _of_groups(threshold: Threshold, groups: int) -> str:
+    known = {
+        "marginal": "the promise on average over calibration sets",
+        "conditional": f"a confidence of {threshold.confidence or 0:.4g}",
+        "cross-fitted": "the estimate over folds",
+    }[threshold.guarantee]
+    return (
+        f"the {threshold.count} images to calibrate on are of {groups} groups, and {known} counts each image as "
+        "independent of the others: what holds for parts of other groups is less; give more groups of fewer images"
+    )

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import math
+from dataclasses import dataclass, replace
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
-from differnet import artifact, gate
-from differnet.artifact import Model
 from differnet.config import presets
 from differnet.data.images import ImageLike
 from differnet.data.stream import Progress
 from differnet.decision import thresholds
+from differnet.detector import model as artifact
+from differnet.detector.fitting import map_scale
+from differnet.detector.model import Model
+from differnet.detector.prepare import quantized
+from differnet.detector.provenance import check_unseen, record_of
+from differnet.detector.recalibrate import way_of
+from differnet.detector.scoring import Scorer, scoring_views
 from differnet.errors import ConfigError, QuantizationError
 from differnet.features.backbone import select
 from differnet.features.backbone.network import MultiScale
 from differnet.features.backbone.quantize import IMAGES
 from differnet.features.describer import Describer, describer_of_graph
 from differnet.features.seeds import generator
-from differnet.fitting import map_scale
-from differnet.preparing import quantized
-from differnet.recalibrate import way_of
-from differnet.record import check_unseen, record_of
-from differnet.scorer import Scorer, scoring_views
+
+FEWEST = 20
+MOST_SHIFT = 0.05
+LEAST_CORRELATION = 0.95
 
 
 def to_integers(
@@ -32,7 +39,7 @@ def to_integers(
     good: list[ImageLike],
     device: str,
     progress: Progress,
-) -> tuple[Model, Describer, gate.Gate]:
+) -> tuple[Model, Describer, Gate]:
     """Return the model in integers, what describes for it, and the figures of the gate.
 
     Of the ``good`` images, which were not fitted to, some give the ranges of the integers; the others are what the
@@ -48,7 +55,7 @@ def to_integers(
     order = torch.randperm(len(good), generator=generator(model.seed, "ranges or gate")).tolist()
     count = min(IMAGES, len(good) // 2)
     ranges, others = [good[index] for index in order[:count]], [good[index] for index in order[count:]]
-    gate.check_count(len(others), count)
+    check_count(len(others), count)
     decision = settings.decision
     thresholds.check_count(len(others), decision.rate, decision.confidence)
     shown = scoring_views(settings.views, model.seed)
@@ -62,7 +69,7 @@ def to_integers(
     promise = artifact.threshold(model) or thresholds.choose_threshold(
         before.mean(axis=1), decision.rate, decision.confidence
     )
-    found = gate.compare(before.mean(axis=1), after.mean(axis=1), promise.value, promise.promised)
+    found = compare(before.mean(axis=1), after.mean(axis=1), promise.value, promise.promised)
     if not found.is_passed:
         raise QuantizationError(f"8-bit integers are refused: {found}; fit anew with precision = 'int8'")
     changed = replace(
@@ -77,3 +84,63 @@ def to_integers(
         probe=small.probe(),
     )
     return changed, small, found
+
+
+@dataclass(frozen=True)
+class Gate:
+    """How the scores of the same good images differ between floats and integers.
+
+    ``shift``: the median of |tau_int8 / tau_f32 - 1|. ``correlation``: Spearman's, over images. ``flagged``: how many
+    of ``count`` images the threshold of the floats rejects in integers, where ``rate`` of them were promised.
+    """
+
+    count: int
+    shift: float
+    correlation: float
+    flagged: int
+    rate: float
+
+    @property
+    def allowed(self) -> int:
+        """The most rejections that a false-alarm rate of ``rate`` explains with 99 % confidence."""
+        from scipy import stats  # half a second, which only this needs
+
+        return int(stats.binom.ppf(0.99, self.count, self.rate))
+
+    @property
+    def is_passed(self) -> bool:
+        """Whether integers may take the place of floats."""
+        return (
+            self.shift <= MOST_SHIFT
+            and self.correlation >= LEAST_CORRELATION
+            and self.flagged <= self.allowed
+        )
+
+    def __str__(self) -> str:
+        return (
+            f"on {self.count} good images the scores move by {self.shift:.1%} (at most {MOST_SHIFT:.0%} is let "
+            f"pass), their order agrees to {self.correlation:.3f} (at least {LEAST_CORRELATION}), and the threshold "
+            f"rejects {self.flagged} (at most {self.allowed})"
+        )
+
+
+def check_count(count: int, others: int = 0) -> None:
+    """Refuse to decide by fewer than ``FEWEST`` images, beside the ``others`` that give the ranges."""
+    if count < FEWEST:
+        raise QuantizationError(
+            f"{count + others} good images, of which {others} give the ranges; at least {FEWEST} more, none of them "
+            "fitted to, are wanted for the decision"
+        )
+
+
+def compare(
+    floats: npt.NDArray[np.float64], integers: npt.NDArray[np.float64], threshold: float, rate: float
+) -> Gate:
+    """Compare scores (M,) of the same good images; raises :class:`QuantizationError` for fewer than ``FEWEST``."""
+    from scipy import stats
+
+    check_count(len(floats))
+    shift = float(np.median(np.abs(integers / floats - 1)))
+    correlation = float(stats.spearmanr(floats, integers).statistic)
+    flagged = int(np.count_nonzero(integers >= threshold))
+    return Gate(len(floats), shift, -1.0 if math.isnan(correlation) else correlation, flagged, rate)

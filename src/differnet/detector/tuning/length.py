@@ -13,10 +13,10 @@ from statistics import NormalDist
 import torch
 from torch import Tensor
 
-from differnet.choice import Choice
 from differnet.config import presets
 from differnet.data.stream import Progress
-from differnet.evidence import Evidence, wins
+from differnet.detector.tuning.choice import Choice
+from differnet.detector.tuning.evidence import Evidence, wins
 from differnet.features.pooling import Reading
 from differnet.flow import gaussian, score, sources, train
 from differnet.flow.flow import Flow

@@ -13,12 +13,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from differnet import synthetic
 from differnet.config import presets, sections
 from differnet.data.images import ImageLike, Pixels, load
 from differnet.data.square import place
 from differnet.data.stream import Progress, look_ahead, name_of
 from differnet.decision.early_stop import GROUP
+from differnet.detector.tuning import synthetic
 from differnet.features.describer import Describer
 from differnet.features.pooling import Reading
 from differnet.features.seeds import generator

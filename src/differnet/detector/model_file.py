@@ -8,116 +8,33 @@ stay where they came from and are checked by their hash when the file is loaded.
 
 from __future__ import annotations
 
-import importlib.metadata
 import itertools
 import math
-import platform
+import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from differnet import formats
-from differnet.choice import Choice
 from differnet.config import presets
-from differnet.decision.calibration import Standard
-from differnet.decision.thresholds import Threshold, check_count
-from differnet.errors import ModelFileError, WeightsError
-from differnet.features.backbone import network
-from differnet.features.backbone.network import MultiScale
+from differnet.decision.thresholds import check_count
+from differnet.detector.model import Model
+from differnet.detector.provenance import Sources, from_header
+from differnet.detector.tuning.choice import Choice
+from differnet.errors import DifferNetWarning, ModelFileError
 from differnet.features.backbone.openvino_runtime import Graph
 from differnet.features.backbone.torch_runtime import Precision
-from differnet.features.pooling import Reading, settled_reading
-from differnet.features.views import count_views
 from differnet.flow import tensor_file
 from differnet.flow.flow import Flow, Permutation, parameter_count
 from differnet.flow.train import Epoch
-from differnet.record import CalibrationRecord, Sources, from_header
 
 FORMAT = 3
 _KIND = "detector"
 _MOST_CHANNELS = 65_536
-_PACKAGES = (
-    "differnet",
-    "torch",
-    "torchvision",
-    "timm",
-    "openvino",
-    "nncf",
-    "onnxruntime",
-    "numpy",
-    "pillow",
-)
-
-
-@dataclass(frozen=True, eq=False)
-class Model:
-    """A fitted detector without its frozen backbone.
-
-    ``view_scores``: scores (M, V) of held-out good images in every scoring view, empty when none were held out.
-    ``channels``: of every stage in a row of features. ``choice``: what was found out from the good images, and by what
-    evidence; nothing when the settings left nothing open. ``map_scale``: the heat-map value that is drawn as 1.
-    ``runtime``, ``precision``: what computed the features that the flow was fitted to. ``graph``: the 8-bit network
-    they came from, ``probe`` (B, W) its features of :func:`differnet.features.backbone.torch_runtime.probe` where it
-    was made; nothing in floats. ``calibrated_on``: which images those held out were; nothing where there were none,
-    and in files of before. ``fitted_on``: which were fitted to; nothing in files of before. ``file_digest``: of the
-    file that was read.
-    """
-
-    config: presets.Config
-    seed: int
-    backbone_digest: str
-    backbone_origin: str
-    channels: tuple[int, ...]
-    runtime: str
-    flow: Flow
-    view_scores: npt.NDArray[np.float64]
-    map_scale: float
-    train_count: int
-    precision: Precision = "f32"
-    graph: Graph | None = None
-    probe: Tensor | None = None
-    choice: Choice | None = None
-    calibrated_on: CalibrationRecord | None = None
-    fitted_on: Sources | None = None
-    history: tuple[Epoch, ...] = ()
-    versions: Mapping[str, str] = field(default_factory=dict)
-    file_digest: str = field(default="", repr=False)
-
-    def calibration(self, views: int | None = None) -> npt.NDArray[np.float64]:
-        """Return the scores (M,) of the held-out images in their first ``views`` views, or in all."""
-        return self.standard.calibration(views)
-
-    @cached_property
-    def reading(self) -> Reading:
-        """How a row of features is read."""
-        return settled_reading(self.config, self.channels)
-
-    @property
-    def usual_views(self) -> int:
-        """How many views an image is scored in."""
-        return count_views(self.config.views.score_views, self.config.views)
-
-    @cached_property
-    def standard(self) -> Standard:
-        """What scores are judged by."""
-        views, decision = self.config.views, self.config.decision
-        upright = count_views(2, views) == 1
-        return Standard(
-            self.view_scores,
-            self.usual_views,
-            "upright" if upright else "even" if views.score_rotations == "even" else "random",
-            decision.rate,
-            decision.confidence,
-            decision.review_rate,
-            self.calibrated_on.folds if self.calibrated_on else 0,
-        )
 
 
 def save(path: str | Path, model: Model) -> None:
@@ -160,94 +77,24 @@ def load(path: str | Path) -> Model:
     if header.get("format") not in (1, 2, FORMAT):
         raise ModelFileError(
             f"{path}: format {header.get('format')!r}; this version reads formats 1 to {FORMAT}, so install the "
-            f"differnet that wrote it ({formats.writer(header)}) or fit again"
+            f"differnet that wrote it ({writer(header)}) or fit again"
         )
     try:
         return replace(_build(header, tensors), file_digest=digest)
     except KeyError as error:
         raise ModelFileError(
             f"{path}: header and tensors do not fit together: {error} is missing; it was changed since differnet "
-            f"{formats.writer(header)} wrote it: take the original, or fit again"
+            f"{writer(header)} wrote it: take the original, or fit again"
         ) from error
     except (LookupError, TypeError, AttributeError, ArithmeticError, ValueError, RuntimeError) as error:
         raise ModelFileError(f"{path}: header and tensors do not fit together ({error})") from error
 
 
-def backbone_of(model: Model, source: str | None) -> MultiScale:
-    """Build the frozen network that the model was fitted with; ``source``: a file of its weights, if it was one.
-
-    Raises :class:`WeightsError` when the weights are not those, or when the file was not given.
-    """
-    digest, name = model.backbone_digest[:16], model.config.backbone.backbone
-    if model.backbone_origin == "file" and source is None:
-        raise WeightsError(
-            f"the model was fitted with a file of backbone weights (sha256 {digest}...); give that file with "
-            "weights=FILE (--weights FILE)"
-        )
-    module = network.build(model.config.backbone, source)
-    if module.digest != model.backbone_digest:
-        raise WeightsError(
-            f"the model was fitted with weights of {name} with sha256 {digest}..., found "
-            f"{module.digest[:16]}...; give the right file with weights=FILE (--weights FILE)"
-        )
-    return module
-
-
-def threshold(model: Model, views: int | None = None, rate: float | None = None) -> Threshold | None:
-    """Return theta with its promise for the mean of the first ``views`` views, or of all.
-
-    ``rate``: another than that of the settings. Nothing when no good images were held out.
-    """
-    return model.standard.threshold(views, rate)
-
-
-def summarise(model: Model) -> dict[str, Any]:
-    """Return what the model is and was made from, as JSON types."""
-    promise = threshold(model)
-    review = model.config.decision.review_rate and threshold(model, rate=model.config.decision.review_rate)
-    record = model.calibrated_on
-    return {
-        "threshold": None if promise is None else promise.value,
-        "promised_false_alarm_rate": None if promise is None else promise.promised,
-        "guarantee": None if promise is None else promise.guarantee,
-        "confidence": model.config.decision.confidence,
-        "review_threshold": review.value if review else None,
-        "promised_review_rate": review.promised if review else None,
-        "train_count": model.train_count,
-        "calibration_count": len(model.view_scores),
-        "calibrated_on": None if record is None else record.summary(),
-        "seed": model.seed,
-        "features": model.flow.features,
-        "flow_parameters": parameter_count(model.flow.features, model.config.flow),
-        "backbone_digest": model.backbone_digest,
-        "backbone_origin": model.backbone_origin,
-        "runtime": model.runtime,
-        "precision": model.precision,
-        "map_scale": model.map_scale,
-        "choice": None if model.choice is None else model.choice.to_dict() | {"text": str(model.choice)},
-        "loss": [epoch.loss for epoch in model.history],
-        "held_out_loss": [epoch.held_out_loss for epoch in model.history],
-        "versions": dict(model.versions),
-        "config": model.config.to_dict(),
-    }
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of Python and the packages that a score depends on."""
-    found = {"python": platform.python_version()}
-    for name in _PACKAGES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
-
-
 def _build(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Model:
     if header["format"] == 1:
-        header, tensors = formats.from_1(header, tensors)
+        header, tensors = from_1(header, tensors)
     if header["format"] == 2:
-        header = formats.from_2(header)
+        header = from_2(header)
     maps = {"gradient": "pixels", **header["config"]["maps"]}  # as it was before there was a choice
     settings = presets.Config.from_dict({**header["config"], "maps": maps})
     state = {name.removeprefix("flow."): value for name, value in tensors.items() if name.startswith("flow.")}
@@ -333,3 +180,37 @@ def _check_permutations(flow: Flow) -> None:
                 and torch.equal(step.order[step.inverse_order], positions)
             ):
                 raise ValueError("a permutation of the flow is none")
+
+
+def from_1(
+    header: Mapping[str, Any], tensors: Mapping[str, Tensor]
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Read what 0.1.0 wrote: features in floats, and of the held-out images one score each.
+
+    Random views were drawn in another order then; a :class:`DifferNetWarning` says so where that matters.
+    """
+    if header["config"]["views"].get("score_rotations") == "random":
+        warnings.warn(
+            "the model file has format 1, whose random views were others of the same kind: scores differ a little from "
+            "those its threshold was found with; calibrate it on good images",
+            DifferNetWarning,
+            stacklevel=2,
+        )
+    upgraded = dict(tensors)
+    if "calibration" in upgraded:
+        upgraded["view_scores"] = upgraded.pop("calibration")[:, None]
+    return {**header, "format": 2, "precision": "f32"}, upgraded
+
+
+def from_2(header: Mapping[str, Any]) -> dict[str, Any]:
+    """Read what came before features of several stages and places: one stage, pooled over the whole image."""
+    settings = {name: dict(section) for name, section in header["config"].items()}
+    settings["backbone"]["stages"] = [settings["backbone"].pop("stage")]
+    channels = int(header["features"]) // len(settings["backbone"]["sizes"])
+    return {**header, "format": 3, "config": settings, "channels": [channels], "choice": None}
+
+
+def writer(header: Mapping[str, Any]) -> str:
+    """Return the version of differnet that wrote a file, as far as it says."""
+    found = header.get("versions")
+    return str(found.get("differnet", "unknown")) if isinstance(found, dict) else "unknown"

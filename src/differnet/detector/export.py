@@ -21,18 +21,18 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from differnet import artifact
 from differnet.data.files import write_whole
 from differnet.data.images import ImageLike
 from differnet.data.stream import Progress, silent
 from differnet.decision import verdict
 from differnet.decision.early_stop import GROUP
-from differnet.detector import DifferNet
+from differnet.detector.detector import DifferNet
+from differnet.detector.graphs import Head, HeatMapping, Rendering, Scoring
+from differnet.detector.model import summarise, versions
 from differnet.errors import ConfigError, ExportError
 from differnet.features.backbone.onnx_runtime import to_onnx
 from differnet.features.backbone.openvino_runtime import Graph, stacked, to_openvino
 from differnet.features.views import even_views
-from differnet.graphs import Head, HeatMapping, Rendering, Scoring
 from differnet.runtime import folder as folders
 from differnet.runtime.engines import EngineName
 from differnet.runtime.inspector import Inspector
@@ -228,8 +228,8 @@ def _write(detector: DifferNet, folder: Path, form: Format, progress: Progress) 
         },
         "maps": maps,
         "no_maps": no_maps,
-        "model": artifact.summarise(model),
-        "versions": artifact.versions(),
+        "model": summarise(model),
+        "versions": versions(),
     }
     _write_manifest(folder, about)
     return about

@@ -12,8 +12,6 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from differnet import artifact, conversion, crossfit, fitting, gate, preparing, recalibrate
-from differnet.artifact import Model
 from differnet.config import presets
 from differnet.data import square
 from differnet.data.images import ImageLike, Pixels, gather
@@ -23,12 +21,16 @@ from differnet.decision import thresholds, verdict
 from differnet.decision.calibration import ViewScores
 from differnet.decision.drift import DriftMonitor
 from differnet.decision.verdict import Heat, Prediction
+from differnet.detector import crossfit, fitting, integers, model_file, recalibrate
+from differnet.detector import model as artifact
+from differnet.detector import prepare as preparing
+from differnet.detector.model import Model
+from differnet.detector.scoring import Count, Images, Scorer, scoring_views
 from differnet.errors import ConfigError, NotFittedError, WeightsError
 from differnet.features.backbone import network, torch_runtime
 from differnet.features.describer import Describer
 from differnet.features.views import ViewSet, count_views
 from differnet.flow import localize, train
-from differnet.scorer import Count, Images, Scorer, scoring_views
 
 _FOUND_OUT = {"rotation", "read_stages", "pooling", "length", "start"}
 
@@ -140,7 +142,7 @@ class DifferNet:
 
         ``images``: a folder, paths, arrays (H, W, 3) or PIL images. A share of them (``holdout``), whole
         ``groups`` together, is kept out and sets the threshold at the false-alarm rate ``rate``; a warning
-        says when they are too few to promise it. With ``folds`` none is kept out (:mod:`differnet.crossfit`).
+        says when they are too few to promise it. With ``folds`` none is kept out (:mod:`differnet.detector.crossfit`).
         ``checkpoint``: a folder from which a broken-off fit goes on. ``bank``: features (N, V, W) of these images,
         when they were described before. ``scale_maps=False`` saves the time of finding the scale of heat maps. Nothing
         changes when a fit fails: :class:`ImageError` for an unreadable image, :class:`ConfigError` for too few.
@@ -254,13 +256,13 @@ class DifferNet:
         recalibrate.check_way(self.model, self.describer)
         return recalibrate.monitor_of(self.model, alpha)
 
-    def quantize(self, good: Images, progress: Progress = silent) -> gate.Gate:
+    def quantize(self, good: Images, progress: Progress = silent) -> integers.Gate:
         """Change a detector fitted in floats to 8-bit integers, if good images that were not fitted to allow it.
 
-        They give the ranges, pass the gate (:mod:`differnet.gate`), and set the threshold anew. Returns the
-        figures of the gate; raises :class:`QuantizationError` with them when it refuses, and nothing changes.
+        They give the ranges, pass the gate (:mod:`differnet.detector.integers`), and set the threshold anew. Returns
+        the figures of the gate; raises :class:`QuantizationError` with them when it refuses, and nothing changes.
         """
-        model, describer, found = conversion.to_integers(
+        model, describer, found = integers.to_integers(
             self.model, self.module, self.describer, gather(good), self.device, progress
         )
         self._asked, self._prepared = model.config, None
@@ -287,7 +289,7 @@ class DifferNet:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model file, whole or not at all."""
-        artifact.save(Path(path), self.model)
+        model_file.save(Path(path), self.model)
 
     @classmethod
     def load(
@@ -301,7 +303,7 @@ class DifferNet:
         ``weights``: the file of backbone weights, when the model was made with one. A model in 8-bit integers
         brings its network along: the weights are looked for when a heat map is asked for.
         """
-        model = artifact.load(Path(path))
+        model = model_file.load(Path(path))
         source = weights or (model.backbone_origin if model.backbone_origin == "random" else None)
         detector = cls(model.config, model.seed, source, device)
         model.flow.to(device)

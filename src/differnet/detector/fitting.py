@@ -11,14 +11,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from differnet import artifact
-from differnet.artifact import Model
 from differnet.config import presets, sections
 from differnet.data.groups import folds_of, hold_out
 from differnet.data.images import ImageLike
 from differnet.data.images import load as load_image
 from differnet.data.stream import Progress, name_of, naming
 from differnet.decision import thresholds
+from differnet.detector import model
+from differnet.detector.model import Model
+from differnet.detector.prepare import Prepared
+from differnet.detector.provenance import Sources, Way, record_of, sources_of
+from differnet.detector.scoring import stack_scores, view_scores
 from differnet.errors import ConfigError
 from differnet.features.backbone.network import MultiScale
 from differnet.features.cache import describe_all, identity, kept_bank
@@ -30,10 +33,7 @@ from differnet.flow import gaussian, localize, train
 from differnet.flow.flow import Flow
 from differnet.flow.sources import Bank, FreshViews, Source
 from differnet.flow.train import Epoch
-from differnet.preparing import Prepared
-from differnet.record import Sources, Way, record_of, sources_of
 from differnet.runtime.memory import give_back
-from differnet.scorer import stack_scores, view_scores
 
 Watch = Callable[[Flow, int, int], None]
 _MAP_SCALE_IMAGES = 16
@@ -124,7 +124,7 @@ class Fitter:
             calibrated_on=record,
             fitted_on=sources,
             history=history,
-            versions=artifact.versions(),
+            versions=model.versions(),
         )
 
     def _sources(self, fitted: Given) -> Sources:

@@ -2,9 +2,9 @@
 
 No defect is needed. Some good images are held out of a Gaussian that is fitted to the features of the others. If it
 tells their turned copies from themselves, all parts lie the same way, and turning them would throw that
-knowledge away. Then defects are drawn into the held-out images (:mod:`differnet.synthetic`), and of a few ways to
-read the features the one is taken that tells these best. docs/results/judge.md compares its order with that of real
-defects.
+knowledge away. Then defects are drawn into the held-out images (:mod:`differnet.detector.tuning.synthetic`), and of a
+few ways to read the features the one is taken that tells these best. docs/results/judge.md compares its order with
+that of real defects.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from differnet.data import files
 from differnet.data.groups import hold_out
 from differnet.data.images import ImageLike
 from differnet.data.stream import Progress
+from differnet.detector.tuning.evidence import Evidence, Tables, judge
 from differnet.errors import ModelFileError
-from differnet.evidence import Evidence, Tables, judge
 from differnet.features.describer import Describer
 from differnet.features.pooling import Pooling, Reading, reading_of
 from differnet.flow import gaussian
@@ -58,7 +58,7 @@ class Choice:
     ``told_apart``: AUROC at which copies of held-out images are told from themselves, by how they were turned; empty
     when nothing was tried out. ``candidates``: best first. ``length``: see :class:`differnet.config.sections.Training`;
     ``trained``: the shares of the schedule after which a flow was judged, with the AUROC of drawn defects
-    (:mod:`differnet.trial`).
+    (:mod:`differnet.detector.tuning.length`).
     """
 
     rotation: str
@@ -167,8 +167,8 @@ def choose(
 ) -> tuple[Choice, Evidence | None]:
     """Find out what ``settings`` leave open; ``channels``: of every stage in a row of features.
 
-    How far to train is left to :mod:`differnet.trial`, which needs the evidence. At most 700 of the images are
-    used, or 200 where nothing but the rotation is open; whole ``groups`` are held out together.
+    How far to train is left to :mod:`differnet.detector.tuning.length`, which needs the evidence. At most 700 of the
+    images are used, or 200 where nothing but the rotation is open; whole ``groups`` are held out together.
     """
     readings = _readings(settings, channels, _poolings(settings, settings.views.rotation))
     is_judged = len(readings) > 1 or settings.training.length == "auto"

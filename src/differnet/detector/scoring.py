@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from differnet.artifact import Model
 from differnet.config import sections
 from differnet.data.images import ImageLike, Pixels, load, stream
 from differnet.data.stream import Progress, look_ahead, name_of, naming
 from differnet.decision import verdict
 from differnet.decision.calibration import ViewScores
 from differnet.decision.verdict import Heat, Prediction
+from differnet.detector.model import Model
 from differnet.errors import ConfigError, NotFittedError, NumericalError
 from differnet.features.backbone.torch_runtime import one_torch_thread
 from differnet.features.describer import Describer

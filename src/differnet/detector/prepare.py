@@ -9,13 +9,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from differnet.artifact import Model
-from differnet.choice import Choice, choose, keep_choice, kept_choice, settle
 from differnet.config import presets
 from differnet.data.images import ImageLike
 from differnet.data.images import load as load_image
 from differnet.data.stream import Progress
 from differnet.decision.early_stop import GROUP
+from differnet.detector.model import Model
+from differnet.detector.tuning.choice import Choice, choose, keep_choice, kept_choice, settle
+from differnet.detector.tuning.length import with_length
 from differnet.errors import ConfigError, ModelFileError, NotFittedError
 from differnet.features.backbone import select
 from differnet.features.backbone.network import MultiScale
@@ -29,7 +30,6 @@ from differnet.features.tiles import cut, to_square
 from differnet.features.views import random_views, render
 from differnet.flow import tensor_file
 from differnet.runtime.memory import give_back
-from differnet.trial import with_length
 
 
 @dataclass(frozen=True)

@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from differnet.artifact import Model
 from differnet.data import groups
 from differnet.data.stream import name_of
 from differnet.decision.calibration import ViewScores
+from differnet.detector.fitting import Fitter, Given
+from differnet.detector.model import Model
+from differnet.detector.provenance import record_of
+from differnet.detector.scoring import view_scores
 from differnet.features.cache import locked
-from differnet.fitting import Fitter, Given
 from differnet.flow import train
-from differnet.record import record_of
-from differnet.scorer import view_scores
 
 
 def fit(
@@ -31,8 +31,8 @@ def fit(
     """Fit to ``good`` images and calibrate on those ``held`` out, or, with ``folds``, on the good ones themselves.
 
     Each is then scored by a flow that was fitted to the other folds; images are described once. What to look at, how
-    far to train and the ranges of 8-bit integers were found out from all of them. :func:`differnet.fitting.split`
-    refused what cannot be done.
+    far to train and the ranges of 8-bit integers were found out from all of them.
+    :func:`differnet.detector.fitting.split` refused what cannot be done.
     """
     with locked(folder):
         if not fitter.config.decision.folds:

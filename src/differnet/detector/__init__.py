@@ -1,0 +1,1 @@
+"""The detector: fit on good images, score, predict, localize, save and load."""
