@@ -29,14 +29,15 @@ from typing import Any
 
 import numpy as np
 
-from differnet import DifferNet, demo
-from differnet.baselines.catalogue import create
-from differnet.baselines.method import Method
+from differnet import DifferNet
 from differnet.config import presets
 from differnet.data import datasets
 from differnet.data.datasets import Dataset
 from differnet.detector.model import versions
-from differnet.metrics import auroc
+from differnet.evaluation import demo
+from differnet.evaluation.baselines.catalogue import create
+from differnet.evaluation.baselines.method import Method
+from differnet.evaluation.metrics import auroc
 from differnet.runtime.memory import keep_large_tables_apart
 from report import machine
 

@@ -298,7 +298,7 @@ def s3(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 def many(_: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Fit a detector for each of twelve keys, the demo's textures drawn by three seeds, one of them poisoned."""
     sys.path.insert(0, str(ROOT / "src"))
-    from differnet.demo import write_demo_data
+    from differnet.evaluation.demo import write_demo_data
 
     lines = ["key,path,split,label,mask,group"]
     for seed in range(3):

@@ -29,11 +29,11 @@ from differnet.data.stream import silent
 from differnet.detector.scoring import view_scores
 from differnet.detector.tuning.choice import MOST_HELD
 from differnet.detector.tuning.evidence import Tables, judge
+from differnet.evaluation.metrics import auroc, recall_without_false_alarms
 from differnet.features.cache import describe_all
 from differnet.features.pooling import settled_reading
 from differnet.flow import gaussian, sources, train
 from differnet.flow.flow import Flow
-from differnet.metrics import auroc, recall_without_false_alarms
 from report import machine, write_curves
 
 MOST_VIEWS = 8

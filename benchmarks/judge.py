@@ -17,14 +17,15 @@ import numpy as np
 import torch
 from scipy import stats
 
-from differnet import DifferNet, demo
+from differnet import DifferNet
 from differnet.data import datasets
 from differnet.data.datasets import Dataset
 from differnet.data.stream import silent
 from differnet.detector.tuning import choice
+from differnet.evaluation import demo
+from differnet.evaluation.metrics import auroc
 from differnet.features.pooling import reading_of
 from differnet.flow import gaussian
-from differnet.metrics import auroc
 from report import machine
 
 SEEDS = 1

@@ -23,13 +23,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import differnet
-from differnet import DifferNet, demo, pictures
+from differnet import DifferNet
 from differnet.data import datasets
 from differnet.data.images import load
+from differnet.evaluation import demo, plots
+from differnet.evaluation.metrics import PixelAupro, PixelAuroc
 from differnet.features.tiles import to_picture, to_square
 from differnet.flow import score
 from differnet.flow.localize import contribution_maps, gaussian_blur, gradient_maps, map_of_image
-from differnet.metrics import PixelAupro, PixelAuroc
 from report import machine
 
 Draw = Callable[[Tensor], Tensor]  # a square (3, S, S) to a map (S, S)
@@ -169,11 +170,11 @@ def draw_demo(out: Path) -> None:
                         for path in (*held[::3], sample.path)
                     ]
                     scale = np.median([one.max() for one in raw[:-1]])
-                    panels.append(pictures.Panel(pixels, raw[-1] / scale, mask, f"{texture}: by {gradient}"))
+                    panels.append(plots.Panel(pixels, raw[-1] / scale, mask, f"{texture}: by {gradient}"))
     title = (
         "The same defects by the gradient to the pixels (eq. 7) and by the score shared out among features"
     )
-    pictures.contact_sheet(out / "localization.png", panels, title, columns=2)
+    plots.contact_sheet(out / "localization.png", panels, title, columns=2)
 
 
 def main() -> None:

@@ -33,11 +33,11 @@ from differnet.data import datasets
 from differnet.data.datasets import Dataset
 from differnet.data.stream import silent
 from differnet.detector.scoring import view_scores
+from differnet.evaluation.metrics import auroc
 from differnet.features.cache import describe_all
 from differnet.features.pooling import settled_reading
 from differnet.flow import gaussian, sources, train
 from differnet.flow.flow import CouplingBlock, Flow
-from differnet.metrics import auroc
 from report import machine
 
 MOST_VIEWS = 16

@@ -28,8 +28,8 @@ from differnet import DifferNet
 from differnet.config import presets
 from differnet.data import datasets
 from differnet.detector.scoring import Scorer, scoring_views
+from differnet.evaluation.metrics import auroc
 from differnet.features.describer import describer_of_module
-from differnet.metrics import auroc
 from literal import LiteralDetector
 from report import machine
 from speed_page import LITERAL, write_speed

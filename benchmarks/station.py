@@ -29,9 +29,9 @@ import numpy as np
 from differnet import DifferNet, Inspector
 from differnet.data import datasets
 from differnet.detector import export
-from differnet.metrics import auroc
+from differnet.evaluation.metrics import auroc
+from differnet.evaluation.timing import Stopwatch, machine
 from differnet.runtime import threads
-from differnet.stopwatch import Stopwatch, machine
 
 PAGE = """# A station beside the detector it came from
 

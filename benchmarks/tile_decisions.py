@@ -16,7 +16,7 @@ import numpy as np
 
 from differnet.decision.thresholds import choose_threshold
 from differnet.errors import ConfigError
-from differnet.known import interval
+from differnet.evaluation.recall import interval
 from report import machine
 
 PROMISES = ((0.01, None), (0.05, None), (0.05, 0.95))

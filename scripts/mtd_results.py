@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from differnet.metrics import auroc, recall_without_false_alarms
+from differnet.evaluation.metrics import auroc, recall_without_false_alarms
 
 ROOT = Path(__file__).parent.parent
 COMMAND = "differnet evaluate mtd --layout mtd --split mtd_train_filenames.txt --seeds 3 --json --out results"

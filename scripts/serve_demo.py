@@ -17,7 +17,7 @@ import urllib.request
 from pathlib import Path
 
 from differnet.data.images import find
-from differnet.demo import cell_of, write_demo_data
+from differnet.evaluation.demo import cell_of, write_demo_data
 
 NAME = "brick"
 

@@ -13,18 +13,18 @@ from sklearn.covariance import LedoitWolf
 
 from conftest import TINY, defective_image, good_image
 from differnet import DifferNet
-from differnet.baselines import classical, geotrans, peer_flows, peers
-from differnet.baselines.adgan import AdGan
-from differnet.baselines.catalogue import METHODS, create
-from differnet.baselines.dsebm import Dsebm, Energy
-from differnet.baselines.ganomaly import Ganomaly
-from differnet.baselines.geotrans import GeoTrans
-from differnet.baselines.method import Localizer
-from differnet.baselines.ours import Ours
-from differnet.baselines.pixels import decoder, encoder, read
 from differnet.config import presets
 from differnet.errors import ConfigError, MissingExtraError, NotFittedError, WeightsError
-from differnet.metrics import PixelAuroc, auroc
+from differnet.evaluation.baselines import classical, geotrans, peer_flows, peers
+from differnet.evaluation.baselines.adgan import AdGan
+from differnet.evaluation.baselines.catalogue import METHODS, create
+from differnet.evaluation.baselines.dsebm import Dsebm, Energy
+from differnet.evaluation.baselines.ganomaly import Ganomaly
+from differnet.evaluation.baselines.geotrans import GeoTrans
+from differnet.evaluation.baselines.method import Localizer
+from differnet.evaluation.baselines.ours import Ours
+from differnet.evaluation.baselines.pixels import decoder, encoder, read
+from differnet.evaluation.metrics import PixelAuroc, auroc
 
 QUICK = presets.resolve("default", TINY)
 ON_FEATURES = [Ours, classical.OneClassSvm, classical.NearestNeighbour, classical.Mahalanobis]

@@ -18,16 +18,16 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from conftest import TINY, good_image
-from differnet import compare as module
-from differnet import comparison_table
-from differnet.baselines import catalogue
-from differnet.baselines.dsebm import Dsebm
 from differnet.cli import app
-from differnet.compare import compare
 from differnet.config import presets
 from differnet.data import datasets
 from differnet.errors import ConfigError, DifferNetWarning, ImageError, LayoutError
-from differnet.stopwatch import Stopwatch
+from differnet.evaluation.baselines import catalogue
+from differnet.evaluation.baselines.dsebm import Dsebm
+from differnet.evaluation.comparison import compare as module
+from differnet.evaluation.comparison import table
+from differnet.evaluation.comparison.compare import compare
+from differnet.evaluation.timing import Stopwatch
 
 RUN = CliRunner()
 QUICK = presets.resolve("default", TINY)
@@ -69,7 +69,7 @@ def test_the_table_has_a_row_for_every_method(tables, tmp_path):
     assert how == ["measured"] * 2 * len(NAMES)
     assert found.failures == ()
     assert {result.train_count for result in found.results} == {24}
-    rows = comparison_table.rows(found)
+    rows = table.rows(found)
     assert [row.method for row in rows] == NAMES
     ours = rows[0]
     each = [result.image_auroc for result in found.results[:2]]
@@ -81,7 +81,7 @@ def test_the_table_has_a_row_for_every_method(tables, tmp_path):
     assert 0.2 < ours.pixel_aupro <= 1
     assert all(row.pixel_auroc is None is row.pixel_aupro for row in rows[1:])
     assert all(row.fit_seconds > 0 < row.milliseconds_an_image for row in rows)
-    comparison_table.write(tmp_path, found)
+    table.write(tmp_path, found)
     with (tmp_path / "comparison.csv").open() as file:
         written = list(csv.DictReader(file))
     assert [row["method"] for row in written] == NAMES
@@ -151,12 +151,12 @@ def test_a_method_that_fails_does_not_lose_the_others(tables, tmp_path, monkeypa
     assert [(f.cell.method, f.cell.seed) for f in told] == [("broken", 1), ("nan", 0), ("nan", 1)]
     assert "in fit" in told[0].details
     assert told[1].details == ""
-    rows = comparison_table.rows(found)
+    rows = table.rows(found)
     assert [row.seeds for row in rows] == [1, 0, 2]
     assert rows[0].note == "failed for 1 of 2 seeds: ValueError: a | of"
     assert re.match("failed for 2 of 2 seeds: nan, seed 0: the score of .* is nan", rows[1].note)
     assert rows[1].cells()[2:7] == ("", "", "", "", "")
-    comparison_table.write(tmp_path, found)
+    table.write(tmp_path, found)
     assert "ValueError: a / of |" in (tmp_path / "comparison.md").read_text()
     broken["broken"] = lambda *_: Mended(ValueError())
     monkeypatch.setattr(catalogue, "METHODS", dict(catalogue.METHODS) | broken)
@@ -173,7 +173,7 @@ def test_a_map_that_fails_does_not_lose_the_scores(tables, tmp_path, monkeypatch
     found, how = measured(tables, ["lost"], tmp_path, seeds=[0])
     assert (found.failures, how) == ((), ["measured"])
     assert (found.results[0].image_auroc, found.results[0].pixel_auroc) == (0.5, None)
-    (row,) = comparison_table.rows(found)
+    (row,) = table.rows(found)
     assert row.note.startswith("a remark; no figures of pixels: MemoryError: no room")
     assert measured(tables, ["lost"], tmp_path, seeds=[0]) == (found, ["kept"])
 
@@ -202,7 +202,7 @@ def test_times_of_a_busy_machine_are_marked_and_taken_again(tables, tmp_path, mo
     monkeypatch.setattr(Stopwatch, "others", lambda self: next(busy))
     first, _ = measured(tables, ["dsebm"], tmp_path)
     assert [result.times.is_busy for result in first.results] == [True, False]
-    row = comparison_table.rows(first)[0]
+    row = table.rows(first)[0]
     assert row.others == 0.5
     assert row.note.endswith("; times from a busy machine: others took up to 50% of it")
     again, how = measured(tables, ["dsebm"], tmp_path)
@@ -215,7 +215,7 @@ def test_times_of_a_busy_machine_are_marked_and_taken_again(tables, tmp_path, mo
     assert again.results[0].times.others == 0.0
     assert again.results[0].times != first.results[0].times
     assert dataclasses.replace(again.results[0], times=first.results[0].times) == first.results[0]
-    assert "busy" not in comparison_table.rows(again)[0].note
+    assert "busy" not in table.rows(again)[0].note
     _, how = measured(tables, ["dsebm"], tmp_path, retime=True)
     assert how == ["kept"] * 2
 
@@ -285,7 +285,7 @@ def test_scores_are_reproducible_and_shots_are_drawn_by_the_seed(tables):
     again, _ = measured(tables, ["mahalanobis", "dsebm"], shots=5)
     assert [r.image_auroc for r in first.results] == [r.image_auroc for r in again.results]
     assert {result.train_count for result in first.results} == {5}
-    assert "5 training images, drawn by each seed" in comparison_table.notes(first)[0]
+    assert "5 training images, drawn by each seed" in table.notes(first)[0]
 
 
 def test_what_cannot_work_is_refused_before_anything_is_measured(tables, tmp_path, monkeypatch):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from differnet import comparison_table
-from differnet.cells import Cell, Failure, Result, Times
-from differnet.compare import Comparison
+from differnet.evaluation.comparison.cells import Cell, Failure, Result, Times
+from differnet.evaluation.comparison.compare import Comparison
+from differnet.evaluation.comparison.table import rows
 
 
 def test_several_categories_have_a_mean():
@@ -19,7 +19,7 @@ def test_several_categories_have_a_mean():
         ("1nn",),
         (result("a", 0, 0.8), result("a", 1, 1.0), result("b", 0, 0.6), result("b", 1, None)),
     )
-    table = comparison_table.rows(found)
+    table = rows(found)
     assert [(row.data, row.seeds, row.auroc) for row in table] == [
         ("a", 2, pytest.approx(0.9)),
         ("b", 2, pytest.approx(0.6)),
@@ -31,7 +31,7 @@ def test_several_categories_have_a_mean():
     assert table[1].cells() == ("b", "1nn", "0.6000", "", "", "1.5", "10.0", "")
     assert table[0].cells()[2] == "0.9000 ± 0.1414"
     broken = Comparison(("a", "b"), ("1nn",), found.results[:2], (Failure(found.results[2].cell, "why"),))
-    assert [(row.data, row.seeds, row.note) for row in comparison_table.rows(broken)] == [
+    assert [(row.data, row.seeds, row.note) for row in rows(broken)] == [
         ("a", 2, ""),
         ("b", 0, "failed for 1 of 1 seeds: why"),
         ("mean", 0, "no mean: failed on 1 of 2"),
@@ -45,6 +45,6 @@ def test_a_mean_is_over_all_categories_or_not_there():
 
     results = (result("a", 0, 0.8), result("a", 1, 0.6), result("b", 0, None))
     failure = Failure(Cell("padim", "b", 1, None), "why")
-    *_, mean = comparison_table.rows(Comparison(("a", "b"), ("padim",), results, (failure,)))
+    *_, mean = rows(Comparison(("a", "b"), ("padim",), results, (failure,)))
     assert (mean.auroc, mean.pixel_auroc, mean.pixel_auroc_spread) == (pytest.approx(0.9), None, None)
     assert mean.note == "ms with its map; failed for 1 of 4 fits: why"

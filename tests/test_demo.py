@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from differnet import demo, showcase
 from differnet.data import datasets
 from differnet.data.images import load, load_mask
+from differnet.evaluation import demo
 
 pytest.importorskip("skimage")
 
@@ -45,7 +45,7 @@ def test_training_and_test_tiles_share_no_pixel(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_the_demos_defects_are_found(tmp_path, monkeypatch):
     monkeypatch.setattr(demo, "TEXTURES", ("brick",))
-    document = showcase.run_demo(tmp_path, 0, lambda stage, done, total: None)
+    document = demo.run_demo(tmp_path, 0, lambda stage, done, total: None)
     figures = document["textures"]["brick"]
     assert figures["image_auroc"] >= 0.85
     assert figures["pixel_auroc"] >= 0.6

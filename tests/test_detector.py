@@ -14,8 +14,8 @@ import reference
 from conftest import TINY, defective_image, good_image
 from differnet import DifferNet, DifferNetWarning
 from differnet.errors import ConfigError, DifferNetError, ImageError, ModelFileError, NotFittedError
+from differnet.evaluation.metrics import auroc
 from differnet.features.views import render
-from differnet.metrics import auroc
 
 
 def fit(images, seed=1, **options):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from differnet.errors import ConfigError
-from differnet.known import interval, recalls
+from differnet.evaluation.recall import interval, recalls
 
 
 @given(st.integers(1, 300).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))), st.floats(0.5, 0.99))

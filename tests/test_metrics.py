@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from differnet.metrics import PixelAupro, PixelAuroc, auroc, recall_without_false_alarms
+from differnet.evaluation.metrics import PixelAupro, PixelAuroc, auroc, recall_without_false_alarms
 
 
 def test_recall_without_false_alarms_counts_ties_as_misses():

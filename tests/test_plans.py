@@ -12,15 +12,16 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from conftest import SMALL, save
-from differnet import DifferNet, reproduction, targets
-from differnet import plans as plans_module
+from differnet import DifferNet
 from differnet.config import presets
 from differnet.data.datasets import Dataset, read
 from differnet.errors import DifferNetWarning, ImageError, LayoutError, ModelFileError
+from differnet.evaluation.paper import cells, figures
+from differnet.evaluation.paper import plan as plans_module
+from differnet.evaluation.paper.cells import Lab
+from differnet.evaluation.paper.plan import Plan
+from differnet.evaluation.paper.report import Order
 from differnet.features.backbone import select
-from differnet.plans import Plan
-from differnet.reports import Order
-from differnet.reproduction import Lab
 
 
 def test_a_cell_depends_on_all_that_goes_into_it(categories, tmp_path, monkeypatch):
@@ -100,7 +101,7 @@ def test_maps_that_fail_do_not_lose_the_scores_of_a_fit(categories, tmp_path, mo
     (data,) = read(categories, categories=["bottle"])
     plan = Plan(data, presets.resolve("default", SMALL), 0, maps=True)
     with monkeypatch.context() as patch:
-        patch.setattr(reproduction, "map_of_image", fail)
+        patch.setattr(cells, "map_of_image", fail)
         with pytest.warns(DifferNetWarning, match="heat maps could not be measured: RuntimeError: no room"):
             cell = lab.run(plan)
     assert (cell.pixel_auroc, cell.pixel_aupro, cell.picture) == (None, None, None)
@@ -109,13 +110,13 @@ def test_maps_that_fail_do_not_lose_the_scores_of_a_fit(categories, tmp_path, mo
     assert told == [False, True]
     assert again.scores.tolist() == cell.scores.tolist()
     order = Order((data,), plan.settings, (0,), None, (), lab.run)
-    report = targets.fig8(order)
+    report = figures.fig8(order)
     assert report.table.rows[1][1:] == (None, None, None)
     assert "Heat maps could not be measured: RuntimeError: no room" in report.notes
 
 
 def test_masks_that_do_not_fit_are_refused_before_a_fit(categories, tmp_path, monkeypatch):
-    monkeypatch.setattr(reproduction, "_compute", None)
+    monkeypatch.setattr(cells, "_compute", None)
     (data,) = read(categories, categories=["bottle"])
     lab = Lab(tmp_path, "random", "cpu", lambda *_: None, lambda *_: None)
     for pixels, message in (

@@ -13,8 +13,8 @@ from conftest import TINY, defective_image, good_image
 from differnet import DifferNet, DifferNetWarning
 from differnet.detector import integers as gate
 from differnet.errors import ConfigError, ModelFileError, NotFittedError, NumericalError, QuantizationError
+from differnet.evaluation.metrics import auroc
 from differnet.flow import tensor_file
-from differnet.metrics import auroc
 
 # The tiny random backbone is no network to quantise; the smallest real one is.
 SMALL = TINY | {"backbone": "efficientnet_lite0", "stages": [3], "precision": "int8", "epochs": 12}

@@ -10,7 +10,7 @@ import pytest
 from conftest import SMALL, defective_image, good_image, save
 from differnet.config import presets
 from differnet.data import datasets
-from differnet.evaluate import evaluate
+from differnet.evaluation.evaluate import evaluate
 
 QUICK = presets.resolve("default", SMALL | {"epochs": 1, "train_views": 1, "holdout": 0})
 

@@ -18,12 +18,12 @@ from typer.testing import CliRunner
 
 from browsers import chromium, found_module
 from conftest import defective_image, good_image
-from differnet import report
 from differnet.cli import app
 from differnet.data import datasets
 from differnet.decision.light import Light
 from differnet.errors import LayoutError
-from differnet.findings import Judged, _chance_of_outside, find
+from differnet.evaluation.report import page as report
+from differnet.evaluation.report.findings import Judged, _chance_of_outside, find
 
 RUN = CliRunner()
 EVIL = "x'\"><script>alert(1)</script>.png"

@@ -13,10 +13,10 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from conftest import SMALL, defective_image, good_image, save
-from differnet import published, reproduction, targets
 from differnet.cli import app
 from differnet.config import presets
-from differnet.metrics import auroc
+from differnet.evaluation.metrics import auroc
+from differnet.evaluation.paper import cells, published, targets
 
 RUN = CliRunner()
 OPTIONS = ["--weights", "random"] + [
@@ -96,7 +96,7 @@ def test_tiles_share_their_cells_between_table_2_and_figures_5_to_7(tiles, tmp_p
 def test_a_broken_off_run_goes_on_and_ends_with_the_same_figures(tiles, tmp_path, monkeypatch):
     split = ("--split", str(tiles / "split.txt"), "--seeds", "2", "--shots", "4")
     whole, _, _ = reproduce("table2", tiles, tmp_path / "whole", *split)
-    compute, seen = reproduction._compute, []
+    compute, seen = cells._compute, []
 
     def stop_at_third(plan, *rest):
         seen.append(plan)
@@ -104,7 +104,7 @@ def test_a_broken_off_run_goes_on_and_ends_with_the_same_figures(tiles, tmp_path
             raise KeyboardInterrupt
         return compute(plan, *rest)
 
-    monkeypatch.setattr(reproduction, "_compute", stop_at_third)
+    monkeypatch.setattr(cells, "_compute", stop_at_third)
     arguments = ["reproduce", "table2", str(tiles), "--out", str(tmp_path / "cut"), *OPTIONS, *split]
     assert RUN.invoke(app, arguments).exit_code == 130
     assert len(kept(tmp_path / "cut")) == 2
@@ -242,7 +242,7 @@ def test_what_cannot_be_reproduced_is_said(categories, tiles, tmp_path):
 
 
 def test_what_cannot_be_written_is_refused_before_a_fit(tiles, tmp_path, monkeypatch):
-    monkeypatch.setattr(reproduction, "_compute", None)
+    monkeypatch.setattr(cells, "_compute", None)
     (tmp_path / "file").write_text("")
     (tmp_path / "out" / "fig6.md").mkdir(parents=True)
     (tmp_path / "other").mkdir()

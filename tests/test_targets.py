@@ -8,27 +8,29 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from differnet import published, reproduction_files, targets, telling
+from differnet import telling
 from differnet.config import presets
 from differnet.data.datasets import Dataset, Sample
 from differnet.errors import LayoutError
-from differnet.metrics import recall_without_false_alarms
-from differnet.reports import Order, Report, Table
-from differnet.reproduction import Cell
+from differnet.evaluation.metrics import recall_without_false_alarms
+from differnet.evaluation.paper import figures, files, published, targets
+from differnet.evaluation.paper.cells import Cell
+from differnet.evaluation.paper.report import Order, Report, Table
+from differnet.evaluation.paper.tables import ablated, btad_report, multimodal, table1, table2
 
 
 def test_rows_of_the_ablation_take_as_many_steps():
     base = presets.resolve("turned", {"score_views": 64})
-    plain, turned = (targets.ablated(base, (224,), is_turned) for is_turned in (False, True))
+    plain, turned = (ablated(base, (224,), is_turned) for is_turned in (False, True))
     for settings in (plain, turned):
         assert settings.is_settled
         assert (settings.backbone.precision, settings.backbone.sizes) == ("f32", (224,))
     assert (plain.views.rotation, plain.views.train_views, plain.views.brightness) == ("none", 1, (1.0, 1.0))
     assert plain.training.epochs * 1 == turned.training.epochs * turned.views.train_views
-    paper = targets.ablated(presets.resolve("paper"), (448,), False)
+    paper = ablated(presets.resolve("paper"), (448,), False)
     assert (paper.training.epochs, paper.views.train_views) == (192, 4)  # fresh views are drawn, all alike
     assert (
-        targets.ablated(presets.resolve("default"), (224,), True).flow
+        ablated(presets.resolve("default"), (224,), True).flow
         == presets.resolve("default", {"blocks": 8, "hidden": 256}).flow
     )
 
@@ -73,7 +75,7 @@ def test_categories_that_say_nothing_are_refused_before_a_fit():
     first, second = order.datasets
     lame = dataclasses.replace(second, samples=second.samples[:-1])
     with pytest.raises(LayoutError, match=r"'b', 20 train, 1 good and 0 defective.* are needed"):
-        targets.multimodal(dataclasses.replace(order, datasets=(first, lame)))
+        multimodal(dataclasses.replace(order, datasets=(first, lame)))
     assert plans == []
 
 
@@ -86,8 +88,8 @@ def test_a_page_says_what_was_found_out_and_keeps_published_figures_as_printed(t
     cell = dataclasses.replace(cell_of([1.0, 2.0], [False, True]), choice="looked at upright", backbone="b")
     table = Table(("a", "b"), (("x|y", 1 / 3), ("94.90", None), ("n", 7)))
     report = Report("A title", table, (cell,), ("A note.",))
-    origin = reproduction_files.Origin("differnet reproduce x", "default", presets.resolve("default"))
-    paths = reproduction_files.write(tmp_path, "t", report, origin)
+    origin = files.Origin("differnet reproduce x", "default", presets.resolve("default"))
+    paths = files.write(tmp_path, "t", report, origin)
     assert [path.name for path in paths] == ["t.csv", "t.md"]
     assert (tmp_path / "t.csv").read_bytes() == b"a,b\r\nx|y,0.3333\r\n94.90,\r\nn,7\r\n"
     page = (tmp_path / "t.md").read_text()
@@ -95,7 +97,7 @@ def test_a_page_says_what_was_found_out_and_keeps_published_figures_as_printed(t
     assert "- A note.\n" in page
     assert "- x, seed 0, 1 images: looked at upright\n" in page
     assert "Fits: 1, of 1 to 1 s; 1000 to 1000 ms an image" in page
-    assert reproduction_files.to_dict("t", report, origin)["rows"] == [
+    assert files.to_dict("t", report, origin)["rows"] == [
         ["x|y", 1 / 3],
         ["94.90", None],
         ["n", 7],
@@ -105,10 +107,10 @@ def test_a_page_says_what_was_found_out_and_keeps_published_figures_as_printed(t
 def test_recall_at_a_rate_of_false_alarms_by_hand():
     scores = [*range(1, 11), 8.5, 9.5, 20.0]
     cell = cell_of(scores, [False] * 10 + [True] * 3)
-    assert targets.recall_at(cell, 0.0) == pytest.approx(1 / 3) == cell.recall
-    assert targets.recall_at(cell, 0.09) == pytest.approx(1 / 3)
-    assert targets.recall_at(cell, 0.1) == pytest.approx(2 / 3)  # one of ten good ones may be rejected
-    assert targets.recall_at(cell, 0.2) == pytest.approx(1)
+    assert figures.recall_at(cell, 0.0) == pytest.approx(1 / 3) == cell.recall
+    assert figures.recall_at(cell, 0.09) == pytest.approx(1 / 3)
+    assert figures.recall_at(cell, 0.1) == pytest.approx(2 / 3)  # one of ten good ones may be rejected
+    assert figures.recall_at(cell, 0.2) == pytest.approx(1)
     assert cell.recall == recall_without_false_alarms(cell.scores, cell.is_defective)
 
 
@@ -122,26 +124,26 @@ def test_recall_at_a_rate_of_false_alarms_by_hand():
     ],
 )
 def test_published_means_stand_beside_the_data_they_are_of(names, layout, shots, wanted):
-    (*_, mean) = targets.table1(order_of(names, layout, shots)[0]).table.rows
+    (*_, mean) = table1(order_of(names, layout, shots)[0]).table.rows
     assert (mean[2], mean[6]) == wanted
 
 
 def test_published_figures_of_tiles_and_btad_stand_beside_their_data_alone():
-    tiles = targets.table2(order_of(["magnetic tiles"], "mtd", split_file="names.txt")[0])
+    tiles = table2(order_of(["magnetic tiles"], "mtd", split_file="names.txt")[0])
     assert [row[1] for row in tiles.table.rows[-2:]] == ["97.7", None]
-    by_chance = targets.table2(order_of(["magnetic tiles"], "mtd")[0])
+    by_chance = table2(order_of(["magnetic tiles"], "mtd")[0])
     assert [row[1] for row in by_chance.table.rows] == [None, None]
     assert "the paper's split" in by_chance.notes[-1]
-    table = targets.table2(order_of(["magnetic tiles"], "table")[0])
+    table = table2(order_of(["magnetic tiles"], "table")[0])
     assert [row[1] for row in table.table.rows] == [None, None]
     assert len(table.notes) == 1
-    assert targets.fig5(order_of(["magnetic tiles"], "mtd", split_file="n.txt")[0]).table.rows[0][1] == "97.7"
-    assert targets.fig5(order_of(["magnetic tiles"], "mtd", 4, "n.txt")[0]).table.rows[0][1] is None
+    assert figures.fig5(order_of(["magnetic tiles"], "mtd", split_file="n.txt")[0]).table.rows[0][1] == "97.7"
+    assert figures.fig5(order_of(["magnetic tiles"], "mtd", 4, "n.txt")[0]).table.rows[0][1] is None
     for layout, shots, known in (("btad", None, "95.53"), ("btad", 4, None), ("mvtec", None, None)):
-        assert targets.btad_report(order_of(["01"], layout, shots)[0]).table.rows[0][2] == known
+        assert btad_report(order_of(["01"], layout, shots)[0]).table.rows[0][2] == known
     every = sorted(published.MVTEC)
     for layout, shots, known in (("mvtec", None, "90.2"), ("mvtec", 4, None), ("table", None, None)):
-        assert targets.multimodal(order_of(every, layout, shots)[0]).table.rows[15][2] == known
+        assert multimodal(order_of(every, layout, shots)[0]).table.rows[15][2] == known
 
 
 def test_the_best_epoch_is_at_least_the_last():

@@ -17,11 +17,11 @@ from differnet.detector.tuning import length
 from differnet.detector.tuning.choice import Choice
 from differnet.detector.tuning.evidence import Evidence, judge, wins
 from differnet.errors import ConfigError, DifferNetWarning
+from differnet.evaluation.metrics import auroc
 from differnet.features.cache import describe_all
 from differnet.features.pooling import reading
 from differnet.flow import sources, train
 from differnet.flow.flow import Flow
-from differnet.metrics import auroc
 
 SETTINGS = presets.resolve(
     "default",

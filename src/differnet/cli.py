@@ -168,10 +168,11 @@ def evaluate(
     """Measure on a labelled data set: AUROC, recall without false alarms, pixel AUROC and AUPRO."""
     options.check_engine(engine, address)
     with guarded():
-        from differnet import evaluation_files, fleet
+        from differnet import fleet
         from differnet.config import presets
         from differnet.data import datasets
         from differnet.data.square import with_mask_as_text
+        from differnet.evaluation import results
 
         resolved = presets.resolve(preset, with_mask_as_text(presets.parse_assignments(settings or [])))
         tables = datasets.read(data, options.check_layout(layout), category or (), split)
@@ -182,13 +183,13 @@ def evaluate(
             err.print(repr(table))
         with fleet.manned(engine, address, device) as crew:
             for result, panels in fleet.evaluations(crew, tables, asked, tell_run, bars):
-                files = evaluation_files.Files(directory, result.dataset, len(tables) > 1)
+                files = results.Files(directory, result.dataset, len(tables) > 1)
                 files.take(panels)
                 documents.append(files.finish(result))
                 if not json:
                     tell_evaluation(documents[-1])
         if json:
-            print_json(evaluation_files.combine(documents))
+            print_json(results.combine(documents))
         elif directory:
             out.print(f"Look at {directory}")
 
@@ -202,7 +203,7 @@ def demo(
 ) -> None:
     """Run the whole job on real photographs with drawn defects: fit, judge, show."""
     with guarded():
-        from differnet.showcase import run_demo
+        from differnet.evaluation.demo import run_demo
 
         with bars() as progress:
             document = run_demo(directory, seed, progress)

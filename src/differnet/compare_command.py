@@ -46,11 +46,11 @@ def compare(
     Exits with 1 when a method failed; its row says why.
     """
     with guarded():
-        from differnet import comparison_table
-        from differnet.compare import compare as run
         from differnet.config import presets
         from differnet.data import datasets
         from differnet.data.square import with_mask_as_text
+        from differnet.evaluation.comparison import table as comparison_table
+        from differnet.evaluation.comparison.compare import compare as run
 
         if layout not in get_args(datasets.Layout):
             raise typer.BadParameter(f"{layout!r} is not one of {', '.join(get_args(datasets.Layout))}")
@@ -91,7 +91,7 @@ def _tell_failure(failure: Any) -> None:
 
 
 def _tell(rows: list[Any], notes: list[str], directory: Path | None) -> None:
-    from differnet.comparison_table import HEADINGS
+    from differnet.evaluation.comparison.table import HEADINGS
 
     table = Table(box=SIMPLE)
     for position, heading in enumerate(HEADINGS[:-1]):

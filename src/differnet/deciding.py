@@ -77,9 +77,9 @@ def report(
 ) -> None:
     """Judge images and write one self-contained page: every verdict and picture, and what is promised."""
     with guarded():
-        from differnet import report as pages
         from differnet.data import datasets
         from differnet.detector.detector import DifferNet
+        from differnet.evaluation.report import page as pages
 
         known = options.check_layout(layout)
         table, labelled = datasets.read_to_judge(data, known, category or (), split)
@@ -106,7 +106,7 @@ def _kinds(paths: list[Path], root: Path) -> list[str]:
 
 
 def _recalls(detector: Any, paths: list[Path], kinds: list[str], progress: Any) -> list[Any]:
-    from differnet.known import recalls
+    from differnet.evaluation.recall import recalls
 
     verdicts = []
     for prediction in detector.predict_iter(paths):

@@ -14,16 +14,16 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from differnet import reproduction
 from differnet.config import presets
 from differnet.data.datasets import Dataset
 from differnet.data.stream import Progress, silent
-from differnet.evaluate import Evaluation, Run, evaluate
-from differnet.evaluation_files import Files
-from differnet.pictures import Panel
-from differnet.plans import Plan
-from differnet.reports import Order, Report
-from differnet.reproduction import Cell, Lab
+from differnet.evaluation.evaluate import Evaluation, Run, evaluate
+from differnet.evaluation.paper import cells
+from differnet.evaluation.paper.cells import Cell, Lab
+from differnet.evaluation.paper.plan import Plan
+from differnet.evaluation.paper.report import Order, Report
+from differnet.evaluation.plots import Panel
+from differnet.evaluation.results import Files
 from differnet.runtime import threads
 
 Item = TypeVar("Item")
@@ -67,7 +67,7 @@ def manned(engine: str, address: str | None, device: str) -> Iterator[Crew]:
 
 @dataclass(frozen=True)
 class Asked:
-    """How data sets are evaluated; see :func:`differnet.evaluate.evaluate`."""
+    """How data sets are evaluated; see :func:`differnet.evaluation.evaluate.evaluate`."""
 
     settings: presets.Config
     seeds: Sequence[int]
@@ -160,7 +160,7 @@ def _one_cell(job: tuple[Path, str | None, str, Plan]) -> None:
 
 def _blank(plan: Plan) -> Cell:
     """Return a cell of the right shape in which nothing was measured."""
-    reproduction.check_kinds(plan.dataset)
+    cells.check_kinds(plan.dataset)
     tests = plan.dataset.test
     scores = np.arange(len(tests), dtype=np.float64)
     return Cell(

@@ -29,9 +29,8 @@ from differnet.data.tables import Row, read_rows, samples_of
 from differnet.detector.detector import DifferNet
 from differnet.detector.model import versions
 from differnet.errors import DifferNetWarning, LayoutError, in_a_line
+from differnet.evaluation.metrics import auroc, pixel_figures, recall_without_false_alarms
 from differnet.features.backbone.weights import digest_of_weights
-from differnet.maps import pixel_figures
-from differnet.metrics import auroc, recall_without_false_alarms
 
 _NEEDED = ("key", "path", "split", "label")
 _OPTIONAL = ("defect", "mask", "group")

@@ -26,7 +26,7 @@ from differnet.options import (
 
 if TYPE_CHECKING:
     from differnet.data.datasets import Dataset
-    from differnet.targets import Target
+    from differnet.evaluation.paper.report import Target
 
 Few = Annotated[
     int | None,
@@ -76,11 +76,12 @@ def reproduce(
     """
     check_engine(engine, address)
     with guarded():
-        from differnet import fleet, reproduction, reproduction_files, targets
+        from differnet import fleet
         from differnet.config import presets
         from differnet.data import datasets
         from differnet.data.square import with_mask_as_text
-        from differnet.reports import Order
+        from differnet.evaluation.paper import cells, files, targets
+        from differnet.evaluation.paper.report import Order
         from differnet.telling import tell_cell, tell_table
 
         if target not in targets.TARGETS:
@@ -94,13 +95,13 @@ def reproduce(
         _check_before_fits(tables, directory / target)
         counts = tuple(sorted(set(count or targets.COUNTS)))
         with bars() as progress, fleet.manned(engine, address, device) as crew:
-            lab = reproduction.Lab(directory / "cells", weights, device, progress, tell_cell)
+            lab = cells.Lab(directory / "cells", weights, device, progress, tell_cell)
             order = Order(tuple(tables), resolved, range(seeds), shots, counts, lab.run)
             report = fleet.made(crew, chosen.make, order, lab)
-        origin = reproduction_files.Origin(_command(context), name, resolved)
-        paths = reproduction_files.write(directory, target, report, origin)
+        origin = files.Origin(_command(context), name, resolved)
+        paths = files.write(directory, target, report, origin)
         if json:
-            print_json(reproduction_files.to_dict(target, report, origin))
+            print_json(files.to_dict(target, report, origin))
         else:
             tell_table(report, paths)
 
@@ -116,7 +117,7 @@ def _check_numbers(target: str, chosen: Target, shots: int | None, count: list[i
 def _check_before_fits(tables: Sequence[Dataset], target: Path) -> None:
     """Refuse what would be refused after hours: data that say nothing, and files that cannot be written."""
     from differnet.data.files import check_target
-    from differnet.reproduction import check_kinds
+    from differnet.evaluation.paper.cells import check_kinds
 
     for table in tables:
         err.print(repr(table), markup=False)

@@ -217,7 +217,7 @@ def _with_maps(
         if on_error == "fail":
             raise
         return str(error)
-    from differnet.pictures import save_overlay  # matplotlib, which rows alone need not
+    from differnet.evaluation.plots import save_overlay  # matplotlib, which rows alone need not
 
     save_overlay(target.with_name(target.name + ".png"), pixels, heat)
     buffer = io.BytesIO()

@@ -15,9 +15,9 @@ import torch.nn.functional as F
 from scipy.special import digamma, polygamma
 from torch import Tensor, nn
 
-from differnet.baselines.method import fitted
-from differnet.baselines.pixels import SmallImages
 from differnet.data.stream import Progress
+from differnet.evaluation.baselines.method import fitted
+from differnet.evaluation.baselines.pixels import SmallImages
 from differnet.features.seeds import generator
 
 Table = npt.NDArray[np.float64]

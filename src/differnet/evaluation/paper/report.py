@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from differnet.config import presets
 from differnet.data.datasets import Dataset
 from differnet.errors import LayoutError
-from differnet.metrics import mean, spread
-from differnet.plans import Plan
-from differnet.reproduction import Cell
+from differnet.evaluation.metrics import mean, spread
+from differnet.evaluation.paper.cells import Cell
+from differnet.evaluation.paper.plan import Plan
 
 Value = str | int | float | None
 
@@ -105,3 +106,18 @@ def over(categories: Sequence[Sequence[Cell]]) -> tuple[float | None, float | No
     """Return mean and spread over seeds of the means over categories, in %."""
     means = [100 * float(np.mean([cell.auroc for cell in seed])) for seed in zip(*categories, strict=True)]
     return mean(means), spread(means)
+
+
+@dataclass(frozen=True)
+class Target:
+    """How a table or figure is made, from which preset where nobody names one, with which settings changed.
+
+    ``takes_shots``, ``takes_counts``: whether a number of training images, or several of them, can be asked for.
+    """
+
+    make: Callable[[Order], Report]
+    about: str
+    preset: str = "default"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    takes_shots: bool = True
+    takes_counts: bool = False

@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from differnet import charts
 from differnet.decision.light import Light
 from differnet.decision.thresholds import images_needed
 from differnet.decision.verdict import review_threshold
 from differnet.detector import model as artifact
 from differnet.detector.model import Model
-from differnet.known import Recall, interval, recalls
-from differnet.metrics import auroc
+from differnet.evaluation.metrics import auroc
+from differnet.evaluation.recall import Recall, interval, recalls
+from differnet.evaluation.report import charts
 
 RATES = (0.001, 0.005, 0.01, 0.02, 0.05, 0.1)
 _RARE = 0.01

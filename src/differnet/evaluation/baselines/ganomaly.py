@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from differnet.baselines.method import fitted
-from differnet.baselines.pixels import SmallImages, critic_loss, decoder, encoder
 from differnet.data.stream import Progress
+from differnet.evaluation.baselines.method import fitted
+from differnet.evaluation.baselines.pixels import SmallImages, critic_loss, decoder, encoder
 
 ADVERSARIAL, CONTEXTUAL, LATENT = 1.0, 50.0, 1.0
 

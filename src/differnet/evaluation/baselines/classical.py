@@ -23,10 +23,10 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import OneClassSVM
 from torch import Tensor
 
-from differnet.baselines.method import check_count, fitted
 from differnet.config import presets
 from differnet.data.stream import Progress, silent
 from differnet.detector.detector import DifferNet
+from differnet.evaluation.baselines.method import check_count, fitted
 from differnet.features.pooling import Reading, settled_reading
 from differnet.flow import gaussian
 

@@ -10,10 +10,10 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from differnet.baselines.catalogue import REMARKS
-from differnet.cells import Failure, Result
-from differnet.compare import Comparison
 from differnet.data.files import write_whole
+from differnet.evaluation.baselines.catalogue import REMARKS
+from differnet.evaluation.comparison.cells import Failure, Result
+from differnet.evaluation.comparison.compare import Comparison
 
 MEAN = "mean"
 HEADINGS = ("data", "method", "AUROC", "pixel AUROC", "AUPRO", "fit, s", "ms an image", "note")

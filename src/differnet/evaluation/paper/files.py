@@ -11,7 +11,7 @@ from typing import Any
 
 from differnet.config import presets
 from differnet.data.files import write_whole
-from differnet.reports import Report, Table, Value
+from differnet.evaluation.paper.report import Report, Table, Value
 
 _PAPER_BACKBONE = "alexnet"
 

@@ -25,7 +25,7 @@ import numpy.typing as npt
 from matplotlib import colormaps
 from PIL import Image
 
-from differnet import __version__, findings
+from differnet import __version__
 from differnet.data.datasets import Dataset, Sample
 from differnet.data.files import check_target, growing
 from differnet.data.images import Pixels, load
@@ -35,7 +35,8 @@ from differnet.decision.verdict import Heat, Prediction, review_promise
 from differnet.detector.detector import DifferNet
 from differnet.detector.model import summarise
 from differnet.detector.provenance import pixel_digest
-from differnet.findings import Findings, Judged
+from differnet.evaluation.report import findings
+from differnet.evaluation.report.findings import Findings, Judged
 from differnet.runtime.heatmap import strength_of
 
 PAGE = 50  # rows of the table that are shown together; so many pictures are read at a time

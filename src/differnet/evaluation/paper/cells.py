@@ -20,7 +20,6 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from differnet import pictures
 from differnet.config import presets, sections
 from differnet.data.datasets import Dataset, Sample
 from differnet.data.files import check_target, write_whole
@@ -32,6 +31,10 @@ from differnet.detector import fitting, prepare
 from differnet.detector.model import Model, versions
 from differnet.detector.scoring import scoring_views, view_scores
 from differnet.errors import DifferNetWarning, LayoutError, ModelFileError, in_a_line
+from differnet.evaluation import plots
+from differnet.evaluation.metrics import PixelFigures, auroc, pixel_figures, recall_without_false_alarms
+from differnet.evaluation.paper.plan import Plan, surroundings
+from differnet.evaluation.timing import machine
 from differnet.features.backbone import network
 from differnet.features.backbone.network import MultiScale
 from differnet.features.backbone.weights import digest_of_weights
@@ -41,10 +44,6 @@ from differnet.features.views import ViewSet
 from differnet.flow.flow import Flow
 from differnet.flow.localize import map_of_image
 from differnet.flow.train import by_epoch
-from differnet.maps import pixel_figures
-from differnet.metrics import PixelFigures, auroc, recall_without_false_alarms
-from differnet.plans import Plan, surroundings
-from differnet.stopwatch import machine
 
 _LOOKS = 24  # at most so many epochs are looked at on the test images, evenly spaced, the last one among them
 _PANELS = 4  # of each kind of defect
@@ -288,7 +287,7 @@ def _draw_maps(
     progress: Progress,
 ) -> PixelFigures:
     """Measure the heat maps of all test images that are good or have a mask, and draw the first few of each kind."""
-    panels: dict[str, list[pictures.Panel]] = {}
+    panels: dict[str, list[plots.Panel]] = {}
 
     def localize(path: Path) -> Heat:
         numbers = describer.other_numbers
@@ -300,11 +299,11 @@ def _draw_maps(
         kind = panels.setdefault(sample.defect, [])
         if len(kind) < _PANELS:
             mask = sample.true_mask(heat.shape) if sample.mask else None
-            kind.append(pictures.Panel(load(sample.path), heat, mask, sample.defect))
+            kind.append(plots.Panel(load(sample.path), heat, mask, sample.defect))
 
     found = pixel_figures(localize, samples, progress, keep)
     drawn = [panel for kind in panels.values() for panel in kind]
-    pictures.contact_sheet(picture, drawn, f"{name}: image, heat map, true mask")
+    plots.contact_sheet(picture, drawn, f"{name}: image, heat map, true mask")
     return found
 
 

@@ -19,7 +19,6 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from differnet import metrics
 from differnet.config import presets
 from differnet.data.datasets import Dataset, Sample
 from differnet.data.samples import check_masks
@@ -30,10 +29,10 @@ from differnet.detector import fitting
 from differnet.detector.detector import DifferNet
 from differnet.detector.tuning.choice import Choice
 from differnet.errors import DifferNetWarning, LayoutError
+from differnet.evaluation import metrics
+from differnet.evaluation.metrics import PixelFigures, auroc, pixel_figures, recall_without_false_alarms
 from differnet.features.cache import describe_all
 from differnet.flow.train import by_epoch
-from differnet.maps import pixel_figures
-from differnet.metrics import PixelFigures, auroc, recall_without_false_alarms
 
 NO_THRESHOLD_NOTE = (
     "no verdicts: with fresh views, or with no image held out, no second flow is fitted for them"

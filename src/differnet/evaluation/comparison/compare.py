@@ -18,9 +18,6 @@ from typing import Literal
 import numpy as np
 import sklearn
 
-from differnet.baselines.catalogue import create
-from differnet.baselines.method import Localizer, Method, Remarking
-from differnet.cells import Cell, Failure, Kept, Result, Times
 from differnet.config import presets
 from differnet.data.datasets import Dataset
 from differnet.data.samples import check_masks
@@ -34,10 +31,12 @@ from differnet.errors import (
     NumericalError,
     in_a_line,
 )
+from differnet.evaluation.baselines.catalogue import create
+from differnet.evaluation.baselines.method import Localizer, Method, Remarking
+from differnet.evaluation.comparison.cells import Cell, Failure, Kept, Result, Times
+from differnet.evaluation.metrics import PixelFigures, auroc, pixel_figures
+from differnet.evaluation.timing import Stopwatch, machine
 from differnet.features.backbone.weights import digest_of_weights
-from differnet.maps import pixel_figures
-from differnet.metrics import PixelFigures, auroc
-from differnet.stopwatch import Stopwatch, machine
 
 How = Literal["measured", "kept", "timed again"]
 OnResult = Callable[[Result, How], None]
@@ -71,11 +70,11 @@ def compare(
     """Fit every method to the training images of every table once a seed, and score the test images.
 
     ``directory``: where finished cells are kept. ``preset`` and ``weights``: see
-    :func:`differnet.baselines.catalogue.create`. ``retime``: take the times of finished cells again unless they were
-    taken on this machine while others left it alone. ``on_result`` and ``on_failure`` see every cell when it is there.
-    Raises :class:`ConfigError` for unknown methods, :class:`MissingExtraError` for those whose package is missing, and
-    :class:`LayoutError` for data that cannot be compared on, masks that do not fit their images among it, and
-    :class:`OSError` for files that cannot be read, all before anything is measured.
+    :func:`differnet.evaluation.baselines.catalogue.create`. ``retime``: take the times of finished cells again unless
+    they were taken on this machine while others left it alone. ``on_result`` and ``on_failure`` see every cell when
+    it is there. Raises :class:`ConfigError` for unknown methods, :class:`MissingExtraError` for those whose package
+    is missing, and :class:`LayoutError` for data that cannot be compared on, masks that do not fit their images among
+    it, and :class:`OSError` for files that cannot be read, all before anything is measured.
     """
     _check(tables, names, seeds, shots)
     methods = {name: create(name, preset, weights) for name in dict.fromkeys(names)}

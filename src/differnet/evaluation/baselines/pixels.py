@@ -17,10 +17,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from differnet.baselines.method import check_count
 from differnet.data.images import Pixels, load, resize_square
 from differnet.data.stream import Progress, look_ahead, silent
 from differnet.errors import ConfigError
+from differnet.evaluation.baselines.method import check_count
 from differnet.features.seeds import generator, seeded
 
 SLOPE = 0.2  # of leaky ReLUs, as in DCGAN

@@ -7,12 +7,12 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from differnet.baselines.method import fitted
 from differnet.config import presets
 from differnet.data.stream import Progress, silent
 from differnet.decision.verdict import Heat
 from differnet.detector.detector import DifferNet
 from differnet.errors import DifferNetWarning
+from differnet.evaluation.baselines.method import fitted
 from differnet.flow.train import by_epoch
 
 

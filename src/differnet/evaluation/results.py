@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from differnet import pictures
 from differnet.data.datasets import Dataset, Sample
 from differnet.data.files import write_whole
 from differnet.data.images import load
 from differnet.decision.verdict import Heat, Prediction
 from differnet.detector.model import versions
-from differnet.evaluate import Evaluation
-from differnet.metrics import mean, spread
+from differnet.evaluation import plots
+from differnet.evaluation.evaluate import Evaluation
+from differnet.evaluation.metrics import mean, spread
 
 _A_DEFECT = 4
 
@@ -29,7 +29,7 @@ class Files:
     def __init__(self, directory: Path | None, dataset: Dataset, is_one_of_many: bool) -> None:
         below = directory / dataset.name if directory and is_one_of_many else directory
         self.directory = below
-        self._panels: dict[str, list[pictures.Panel]] = {}
+        self._panels: dict[str, list[plots.Panel]] = {}
 
     def on_map(self, sample: Sample, heat: Heat, prediction: Prediction) -> None:
         """Keep the first few images of each defect type for the gallery."""
@@ -38,16 +38,14 @@ class Files:
             return
         mask = sample.true_mask(heat.shape) if sample.mask else None
         is_right = None if prediction.is_defective is None else prediction.is_defective == sample.is_defective
-        panels.append(
-            pictures.Panel(load(sample.path), heat, mask, panel_title(sample, prediction), is_right)
-        )
+        panels.append(plots.Panel(load(sample.path), heat, mask, panel_title(sample, prediction), is_right))
 
     @property
-    def panels(self) -> dict[str, list[pictures.Panel]]:
+    def panels(self) -> dict[str, list[plots.Panel]]:
         """What the gallery will show, by the kind of defect."""
         return self._panels
 
-    def take(self, panels: dict[str, list[pictures.Panel]]) -> None:
+    def take(self, panels: dict[str, list[plots.Panel]]) -> None:
         """Show what was collected elsewhere."""
         self._panels.update(panels)
 
@@ -61,13 +59,11 @@ class Files:
         write_whole(folder / "scores.csv", _score_table(result))
         if all(len(np.unique(run.is_defective)) == 2 for run in result.runs):
             runs = [(run.scores, run.is_defective) for run in result.runs]
-            pictures.roc_picture(folder / "roc.png", runs, name)
-            pictures.histogram_picture(
-                folder / "histogram.png", *runs[0], f"{name}, seed {result.runs[0].seed}"
-            )
+            plots.roc_picture(folder / "roc.png", runs, name)
+            plots.histogram_picture(folder / "histogram.png", *runs[0], f"{name}, seed {result.runs[0].seed}")
         panels = [panel for group in self._panels.values() for panel in group]
         if panels:
-            pictures.contact_sheet(folder / "gallery.png", panels, f"{name}: image, heat map, true mask")
+            plots.contact_sheet(folder / "gallery.png", panels, f"{name}: image, heat map, true mask")
         return document
 
 

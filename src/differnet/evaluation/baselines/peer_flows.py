@@ -16,8 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from differnet.baselines.method import fitted
-from differnet.baselines.peers import (
+from differnet.data.stream import Progress
+from differnet.evaluation.baselines.method import fitted
+from differnet.evaluation.baselines.peers import (
     BACKBONE,
     SIZE,
     STRIDE_8,
@@ -28,7 +29,6 @@ from differnet.baselines.peers import (
     give_weights,
     part_of,
 )
-from differnet.data.stream import Progress
 
 _REFERENCE_IMAGES = 32
 

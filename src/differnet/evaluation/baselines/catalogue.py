@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from differnet.baselines import classical, peer_flows, peers
-from differnet.baselines.adgan import AdGan
-from differnet.baselines.dsebm import Dsebm
-from differnet.baselines.ganomaly import Ganomaly
-from differnet.baselines.geotrans import GeoTrans
-from differnet.baselines.method import Method
-from differnet.baselines.ours import Ours
 from differnet.config import presets
 from differnet.errors import ConfigError
+from differnet.evaluation.baselines import classical, peer_flows, peers
+from differnet.evaluation.baselines.adgan import AdGan
+from differnet.evaluation.baselines.dsebm import Dsebm
+from differnet.evaluation.baselines.ganomaly import Ganomaly
+from differnet.evaluation.baselines.geotrans import GeoTrans
+from differnet.evaluation.baselines.method import Method
+from differnet.evaluation.baselines.ours import Ours
 
 Preset = str | presets.Config
 Maker = Callable[[Preset, str | None], Method]

@@ -27,11 +27,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from differnet.baselines.method import check_count, fitted
 from differnet.data.images import load, resize_square
 from differnet.data.stream import Progress, silent
 from differnet.decision.verdict import Heat
 from differnet.errors import MissingExtraError, WeightsError
+from differnet.evaluation.baselines.method import check_count, fitted
 from differnet.features.backbone.weights import (
     RANDOM,
     fill_by_name,

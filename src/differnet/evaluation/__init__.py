@@ -1,0 +1,1 @@
+"""How good a detector is: figures, pictures, pages, the paper's tables, other methods."""

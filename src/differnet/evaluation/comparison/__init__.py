@@ -1,0 +1,1 @@
+"""Other methods beside this one, in one table."""
