@@ -257,23 +257,23 @@ def s3(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         time.sleep(10)
         request = urllib.request.Request(f"{names['AWS_ENDPOINT_URL']}/tiles", method="PUT")  # noqa: S310
         urllib.request.urlopen(request, timeout=20).close()  # noqa: S310
-        from differnet import places
+        from differnet.batch.cluster import locations
 
         files = sorted(options.tiles.iterdir())[:300]
         for file in files[:150]:
-            places.write(f"s3://tiles/raw/{file.name}", file.read_bytes())
+            locations.write(f"s3://tiles/raw/{file.name}", file.read_bytes())
         with tarfile.open(folder / "shard.tar", "w", dereference=True) as tar:
             for file in files[150:]:
                 tar.add(file, file.name)
-        places.write("s3://tiles/shards/shard-0.tar", (folder / "shard.tar").read_bytes())
+        locations.write("s3://tiles/shards/shard-0.tar", (folder / "shard.tar").read_bytes())
         command = ray_command(options.model, Path("-"), Path("-"), 64)
         command[command.index("-")] = "s3://tiles/raw"
         command[command.index("-")] = "s3://tiles/rows"
         command.insert(command.index("s3://tiles/raw"), "s3://tiles/shards")
         run = finished(command)
         assert run.code == 0
-        for name in places.names_in("s3://tiles/rows"):
-            (folder / name).write_bytes(places.read(f"s3://tiles/rows/{name}"))
+        for name in locations.names_in("s3://tiles/rows"):
+            (folder / name).write_bytes(locations.read(f"s3://tiles/rows/{name}"))
     finally:
         server.terminate()
         server.wait(20)

@@ -54,8 +54,8 @@ def main() -> None:
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)  # a process that forks must not have threads
     import differnet.cli
-    import differnet.detector
-    import differnet.rows  # noqa: F401
+    import differnet.detector.detector
+    import differnet.batch.rows  # noqa: F401
 
     with tempfile.TemporaryDirectory() as folder:
         figures = {"score": kill_score, "fit": kill_fit}[options.what](

@@ -14,7 +14,7 @@ from PIL import Image
 
 import hostile
 from conftest import good_image
-from differnet import rows
+from differnet.batch import rows
 from differnet.data import images, pixels
 from differnet.errors import ImageError, ModelFileError
 from differnet.features.cache import content_digest

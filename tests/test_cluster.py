@@ -15,11 +15,12 @@ import pytest
 from typer.testing import CliRunner
 
 from conftest import TINY, good_image, save
-from differnet import DifferNet, cluster, inventory, parts
+from differnet import DifferNet
+from differnet.batch.cluster import inventory, parts, scoring, session
+from differnet.batch.cluster.worker import Parcel
+from differnet.batch.rows import inputs, judge_all
 from differnet.cli import app
 from differnet.errors import ClusterError, ConfigError, MissingExtraError
-from differnet.judging import Parcel
-from differnet.rows import inputs, judge_all
 from test_many import OPTIONS, write_table
 
 if not importlib.util.find_spec("ray"):  # not imported here: Ray must be told first where to listen
@@ -53,10 +54,10 @@ def wanted(detector, folder):
 def ray(tmp_path_factory):
     """One Ray for all tests of this file, whose workers see the sources that the tests see."""
     before = os.environ.get("PYTHONPATH")
-    places = [str(Path(cluster.__file__).parent.parent), str(Path(__file__).parent)]
+    places = [str(Path(scoring.__file__).parent.parent), str(Path(__file__).parent)]
     os.environ["PYTHONPATH"] = os.pathsep.join([*places, *filter(None, [before])])
     try:
-        with cluster.connected() as found:
+        with session.connected() as found:
             yield found
     finally:
         os.environ.pop("PYTHONPATH") if before is None else os.environ.update(PYTHONPATH=before)
@@ -119,15 +120,15 @@ def test_a_worker_that_is_killed_loses_no_row(ray, model, folder, wanted, tmp_pa
             os.kill(victims[0], signal.SIGKILL)
             killed.append(victims[0])
 
-    cluster.score(ray, run, task, kill_one)
+    scoring.score(ray, run, task, kill_one)
     assert killed
     assert rows_in(tmp_path / "rows") == wanted
 
 
 def test_a_model_that_cannot_be_loaded_there_says_why(ray, model, folder, tmp_path):
     run, task = begun(ray, model, folder, tmp_path / "rows", version="0.0.0")
-    with pytest.raises(ConfigError, match=r"on a worker and 0\.0\.0 here"), cluster.connected():
-        cluster.score(ray, run, task, lambda *_: None)
+    with pytest.raises(ConfigError, match=r"on a worker and 0\.0\.0 here"), session.connected():
+        scoring.score(ray, run, task, lambda *_: None)
 
 
 def test_fits_of_many_keys_are_those_of_the_local_engine(ray, tmp_path):
@@ -145,7 +146,7 @@ def test_fits_of_many_keys_are_those_of_the_local_engine(ray, tmp_path):
 
 @pytest.mark.long
 def test_work_whose_process_dies_each_time_is_one_error(ray):
-    found = dict(cluster.each(ray, _die_or_double, [1, -1, 3]))
+    found = dict(session.each(ray, _die_or_double, [1, -1, 3]))
     assert (found[0], found[2]) == (2, 6)
     assert isinstance(found[1], ClusterError)
 
@@ -186,7 +187,7 @@ def test_evaluate_and_reproduce_have_the_figures_of_the_local_engine(ray, catego
 def test_a_driver_that_is_killed_goes_on_without_loss(model, folder, wanted, tmp_path):
     out = tmp_path / "rows"
     command = [sys.executable, "-m", "differnet", *arguments(model, folder, out, "--resume")]
-    names = {"PYTHONPATH": str(Path(cluster.__file__).parent.parent), "DIFFERNET_THREADS": "1"}
+    names = {"PYTHONPATH": str(Path(scoring.__file__).parent.parent), "DIFFERNET_THREADS": "1"}
     started = subprocess.Popen(
         command, env=os.environ | names, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
@@ -221,7 +222,7 @@ def test_a_gate_without_a_threshold_is_refused_before_ray_starts(good_images, fo
 
 def test_without_ray_the_advice_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'differnet\[ray\]'"), cluster.connected():
+    with pytest.raises(MissingExtraError, match=r"pip install 'differnet\[ray\]'"), session.connected():
         pass
 
 
@@ -230,10 +231,10 @@ def begun(ray, model, folder, out, **changes):
 
     loaded = model_file.load(model)
     entries = inventory.entries_of([str(folder)])
-    run = cluster.begin(ray, str(out), entries, {}, 8, False)
+    run = scoring.begin(ray, str(out), entries, {}, 8, False)
     parcel = ray.put(Parcel.of(model, "random"))
-    crew = cluster.crew_of(ray, "cpu", 2)
-    return run, cluster.Task(parcel, None, crew, TINY["sizes"][0], loaded.config.views, **changes)
+    crew = scoring.crew_of(ray, "cpu", 2)
+    return run, scoring.Task(parcel, None, crew, TINY["sizes"][0], loaded.config.views, **changes)
 
 
 def judging_processes():

@@ -19,11 +19,11 @@ import pytest
 from PIL import Image
 
 from conftest import good_image, save
-from differnet import inventory, parts, places
+from differnet.batch.cluster import inventory, locations, parts
+from differnet.batch.cluster.loading import squares
+from differnet.batch.cluster.worker import Judge
+from differnet.batch.rows import inputs, judge_all
 from differnet.errors import ConfigError, ImageError, MissingExtraError
-from differnet.intake import squares
-from differnet.judging import Judge
-from differnet.rows import inputs, judge_all
 
 arrow = pytest.importorskip("pyarrow", reason="Parquet and object stores need pyarrow")
 
@@ -209,14 +209,14 @@ def test_the_inventory_is_the_same_each_time_and_changes_with_a_size(folder, tmp
 def test_without_pyarrow_the_advice_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'differnet\[ray\]'"):
-        places.pyarrow_or_advice()
+        locations.pyarrow_or_advice()
 
 
 def test_a_scheme_that_nothing_reads_is_refused():
     with pytest.raises(ConfigError, match="s3://, gs:// and abfs://"):
-        places.listing("gopher://host/tiles")
+        locations.listing("gopher://host/tiles")
     with pytest.raises(ConfigError, match="file of this machine"):
-        places.local("file://other/tiles")
+        locations.local("file://other/tiles")
 
 
 @pytest.fixture(scope="module")
@@ -259,9 +259,9 @@ def bucket():
 
 def test_an_object_store_gives_the_rows_of_the_folder(detector, folder, good_files, bucket, tmp_path):
     for file in good_files:
-        places.write(f"{bucket}/raw/{file.relative_to(folder)}", file.read_bytes())
+        locations.write(f"{bucket}/raw/{file.relative_to(folder)}", file.read_bytes())
     shard = in_a_tar(tmp_path / "s.tar", good_files, folder)
-    places.write(f"{bucket}/shards/s-0.tar", shard.read_bytes())
+    locations.write(f"{bucket}/shards/s-0.tar", shard.read_bytes())
     wanted = local_rows(detector, good_files)
     rows = rows_of(detector, inventory.table_of(inventory.entries_of([f"{bucket}/raw/"])))
     assert [row["path"] for row in rows] == [f"{bucket}/raw/{f.relative_to(folder)}" for f in good_files]
@@ -279,13 +279,13 @@ def test_parts_can_lie_in_an_object_store(folder, bucket):
     run.write(1, rows)
     again = parts.opened(out, entries, {}, 8, True)
     assert again.missing() == [0]
-    assert places.names_in(out) == {"_run.json", "_inventory.parquet", "part-00000001.parquet"}
+    assert locations.names_in(out) == {"_run.json", "_inventory.parquet", "part-00000001.parquet"}
     again.write(0, [{"path": e.name, "error": "x"} for e in again.entries(0)])
     assert again.counts().skipped == len(entries)
 
 
 def test_an_object_that_is_gone_is_a_row_with_the_reason(detector, bucket, monkeypatch):
-    monkeypatch.setattr("differnet.intake._PAUSE", 0.0)
+    monkeypatch.setattr("differnet.batch.cluster.loading._PAUSE", 0.0)
     entry = inventory.Entry(f"{bucket}/gone.png", f"{bucket}/gone.png", "file")
     (taken,) = squares([entry], 32, detector.config.views)
     assert taken.square is None

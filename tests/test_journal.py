@@ -20,7 +20,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from conftest import good_image
-from differnet import journal, load
+from differnet import load
+from differnet.batch import journal
 from differnet.cli import app
 from differnet.errors import ConfigError, DifferNetWarning
 

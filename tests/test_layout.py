@@ -158,6 +158,9 @@ def test_help_imports_no_torch():
 
 
 def test_what_decodes_on_a_cluster_imports_no_torch():
-    code = "import sys, differnet.cluster, differnet.intake; print(sorted({'torch', 'matplotlib'} & set(sys.modules)))"
+    code = (
+        "import sys, differnet.batch.cluster.scoring, differnet.batch.cluster.loading\n"
+        "print(sorted({'torch', 'matplotlib'} & set(sys.modules)))"
+    )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.split() == ["[]"]

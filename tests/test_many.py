@@ -9,7 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from conftest import SMALL, defective_image, good_image, save
-from differnet import DifferNet, many
+from differnet import DifferNet
+from differnet.batch import fit_many
 from differnet.cli import app
 from differnet.config import presets
 from differnet.errors import LayoutError
@@ -63,19 +64,19 @@ def test_every_key_has_a_model_and_one_that_fails_fails_no_other(tmp_path):
 def test_it_goes_on_where_it_was_and_fits_again_what_changed(tmp_path, monkeypatch):
     table, folder = write_table(tmp_path, ["a", "b"]), tmp_path / "out"
     settings = presets.resolve("default", SMALL)
-    jobs = many.jobs_of(table, folder, settings, weights="random")
-    first = [many.fit(job) for job in jobs]
+    jobs = fit_many.jobs_of(table, folder, settings, weights="random")
+    first = [fit_many.fit(job) for job in jobs]
     assert [one.error for one in first] == [None, None]
     fits = []
     monkeypatch.setattr(
-        many, "_fit", lambda job, data, depends: fits.append(job.key) or many.Outcome(job.key)
+        fit_many, "_fit", lambda job, data, depends: fits.append(job.key) or fit_many.Outcome(job.key)
     )
-    assert [many.fit(job) for job in jobs] == first
+    assert [fit_many.fit(job) for job in jobs] == first
     assert fits == []
     save(tmp_path / "images1" / "good0.png", good_image(77, 40))
-    many.fit(jobs[1])
+    fit_many.fit(jobs[1])
     jobs[0].model.unlink()
-    many.fit(jobs[0])
+    fit_many.fit(jobs[0])
     assert fits == ["b", "a"]
 
 
@@ -83,8 +84,8 @@ def test_without_defects_there_is_no_auroc(tmp_path):
     table = write_table(tmp_path, ["a"])
     lines = [line for line in table.read_text().splitlines() if "defective" not in line]
     table.write_text("\n".join(lines) + "\n")
-    (job,) = many.jobs_of(table, tmp_path / "out", presets.resolve("default", SMALL), weights="random")
-    outcome = many.fit(job)
+    (job,) = fit_many.jobs_of(table, tmp_path / "out", presets.resolve("default", SMALL), weights="random")
+    outcome = fit_many.fit(job)
     assert outcome.error is None
     assert outcome.image_auroc is None
     assert (outcome.n_train, outcome.n_good, outcome.n_defective) == (6, 2, 0)
@@ -94,10 +95,10 @@ def test_rows_without_a_key_and_tables_without_the_column_are_refused(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("key,path,split,label\n,a.png,train,good\n")
     with pytest.raises(LayoutError, match="no key"):
-        many.jobs_of(path, tmp_path, presets.resolve("default", {}))
+        fit_many.jobs_of(path, tmp_path, presets.resolve("default", {}))
     path.write_text("path,split,label\na.png,train,good\n")
     with pytest.raises(LayoutError, match="no column key"):
-        many.jobs_of(path, tmp_path, presets.resolve("default", {}))
+        fit_many.jobs_of(path, tmp_path, presets.resolve("default", {}))
 
 
 def test_names_are_safe_and_no_two_are_alike():
@@ -116,7 +117,7 @@ def test_names_are_safe_and_no_two_are_alike():
         "a\nb",
         "-rf",
     ]
-    names = many.safe_names(keys)
+    names = fit_many.safe_names(keys)
     assert len({name.lower() for name in names.values()}) == len(keys)
     for name in names.values():
         assert name
@@ -124,4 +125,4 @@ def test_names_are_safe_and_no_two_are_alike():
         assert not set(name) & set("/\\:\n\0 *?")
         assert not name.startswith(".")
         assert name.partition(".")[0].lower() not in ("con", "nul")
-    assert many.safe_names(reversed(keys)) == names
+    assert fit_many.safe_names(reversed(keys)) == names

@@ -13,7 +13,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from conftest import good_image
-from differnet import journal, rows
+from differnet.batch import journal, rows
 from differnet.cli import app
 from differnet.errors import ConfigError
 
@@ -90,10 +90,10 @@ STEPS = {
 
 @pytest.mark.parametrize("step", STEPS)
 def test_a_run_with_a_drift_monitor_goes_on_to_the_same_state(model, folder, tmp_path, monkeypatch, step):
-    from differnet import watch
+    from differnet.batch import drift_file
 
     where, number = STEPS[step]
-    where = (watch.Watch, "save") if where[0] == "watch" else where
+    where = (drift_file.Watch, "save") if where[0] == "watch" else where
     whole, part = tmp_path / "whole", tmp_path / "part"
     for place in (whole, part):
         place.mkdir()

@@ -168,7 +168,7 @@ def evaluate(
     """Measure on a labelled data set: AUROC, recall without false alarms, pixel AUROC and AUPRO."""
     options.check_engine(engine, address)
     with guarded():
-        from differnet import fleet
+        from differnet.batch import executor, spread
         from differnet.config import presets
         from differnet.data import datasets
         from differnet.data.square import with_mask_as_text
@@ -177,12 +177,12 @@ def evaluate(
         resolved = presets.resolve(preset, with_mask_as_text(presets.parse_assignments(settings or [])))
         tables = datasets.read(data, options.check_layout(layout), category or (), split)
         count = seeds or (1 if shots is None else 3)
-        asked = fleet.Asked(resolved, range(count), shots, weights, device, maps)
+        asked = spread.Asked(resolved, range(count), shots, weights, device, maps)
         documents = []
         for table in tables:
             err.print(repr(table))
-        with fleet.manned(engine, address, device) as crew:
-            for result, panels in fleet.evaluations(crew, tables, asked, tell_run, bars):
+        with executor.manned(engine, address, device) as crew:
+            for result, panels in spread.evaluations(crew, tables, asked, tell_run, bars):
                 files = results.Files(directory, result.dataset, len(tables) > 1)
                 files.take(panels)
                 documents.append(files.finish(result))

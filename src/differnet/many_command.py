@@ -33,24 +33,25 @@ def fit_many(
     """
     options.check_engine(engine, address)
     with guarded():
-        from differnet import fleet, many
+        from differnet.batch import executor
+        from differnet.batch.fit_many import fit, jobs_of, outcome_of, summary, write_summary
         from differnet.config import presets
         from differnet.data.files import check_target
         from differnet.data.square import with_mask_as_text
 
         asked = with_mask_as_text(presets.parse_assignments(settings or []))
         resolved = presets.resolve(preset, asked)
-        jobs = many.jobs_of(table.absolute(), folder.absolute(), resolved, seed, weights, device, maps)
+        jobs = jobs_of(table.absolute(), folder.absolute(), resolved, seed, weights, device, maps)
         check_target(folder / "summary.json")
         found = []
-        with bars() as progress, fleet.manned(engine, address, device) as crew:
-            for index, result in crew.each(many.fit, jobs):
-                outcome = many.outcome_of(jobs[index], result)
+        with bars() as progress, executor.manned(engine, address, device) as crew:
+            for index, result in crew.each(fit, jobs):
+                outcome = outcome_of(jobs[index], result)
                 found.append(outcome)
                 _tell(outcome)
                 progress("fitting detectors", len(found), len(jobs))
-        outcomes = many.summary(found)
-        paths = many.write_summary(folder, outcomes, resolved)
+        outcomes = summary(found)
+        paths = write_summary(folder, outcomes, resolved)
         failed = [outcome for outcome in outcomes if outcome.error is not None]
         if json:
             print_json({"keys": len(outcomes), "failed": [one.key for one in failed], "out": str(folder)})

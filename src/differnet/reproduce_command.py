@@ -76,7 +76,7 @@ def reproduce(
     """
     check_engine(engine, address)
     with guarded():
-        from differnet import fleet
+        from differnet.batch import executor, spread
         from differnet.config import presets
         from differnet.data import datasets
         from differnet.data.square import with_mask_as_text
@@ -94,10 +94,10 @@ def reproduce(
         tables = datasets.read(data, check_layout(layout), category or (), split)
         _check_before_fits(tables, directory / target)
         counts = tuple(sorted(set(count or targets.COUNTS)))
-        with bars() as progress, fleet.manned(engine, address, device) as crew:
+        with bars() as progress, executor.manned(engine, address, device) as crew:
             lab = cells.Lab(directory / "cells", weights, device, progress, tell_cell)
             order = Order(tuple(tables), resolved, range(seeds), shots, counts, lab.run)
-            report = fleet.made(crew, chosen.make, order, lab)
+            report = spread.made(crew, chosen.make, order, lab)
         origin = files.Origin(_command(context), name, resolved)
         paths = files.write(directory, target, report, origin)
         if json:

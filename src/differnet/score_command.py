@@ -71,7 +71,7 @@ def _score_here(
     fail_on_defect: bool,
 ) -> None:
     with guarded():
-        from differnet import rows
+        from differnet.batch import rows
         from differnet.detector.detector import DifferNet
 
         _check(on_error, resume, table)
@@ -139,7 +139,7 @@ def _made_with(
 
 def _drift_at_start(table: Path | None, resume: bool) -> str | None:
     """Return the state of the drift monitor when the run that is resumed began, if there is one."""
-    from differnet.journal import head_of
+    from differnet.batch.journal import head_of
 
     start = head_of(table).get(_START) if table and resume else None
     return start if isinstance(start, str) else None
@@ -153,7 +153,7 @@ def _see_again(judged: Any, watch: Any) -> None:
 
 
 def _check(on_error: str, resume: bool, table: Path | None) -> None:
-    from differnet.rows import OnError
+    from differnet.batch.rows import OnError
 
     if on_error not in get_args(OnError):
         raise typer.BadParameter(f"--on-error {on_error}: fail or skip was wanted")
@@ -170,8 +170,8 @@ def _check_gate(detector: Any, model: Path, fail_on_defect: bool) -> None:
 
 def _watch(detector: Any, file: Path | None, views: Any, start: str | None) -> Any:
     """Return what ``--drift`` wants, refusing what it cannot watch."""
+    from differnet.batch.drift_file import Watch
     from differnet.errors import ConfigError
-    from differnet.watch import Watch
 
     if file is not None and views is not None:
         raise ConfigError(f"--drift with --views {views}: scores of other views than the calibration's drift")
@@ -183,8 +183,9 @@ def _score_on_ray(place: str, json: bool, *where: Any) -> None:
     if target is None:
         raise typer.BadParameter("--engine ray writes Parquet: name a folder or URI with --out")
     with guarded():
-        from differnet.places import fetched
-        from differnet.scale_command import Order, score_on_ray, tell_counts
+        from differnet.batch.cluster.locations import fetched
+        from differnet.batch.cluster.scoring import Order, score_on_ray
+        from differnet.scale_command import tell_counts
 
         order = Order(fetched(place), inputs, target, *rest)
         counts, theta = score_on_ray(order, bars)

@@ -41,7 +41,7 @@ from differnet.runtime.heatmap import strength_of
 
 PAGE = 50  # rows of the table that are shown together; so many pictures are read at a time
 _SIDES = ((400, 256), (1500, 176), (10**9, 128))  # up to so many images, thumbnails of that many pixels
-_FOLDER = Path(__file__).parent / "page"
+_FOLDER = Path(__file__).parent
 
 
 def write(

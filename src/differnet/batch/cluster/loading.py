@@ -16,13 +16,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from differnet import places
+from differnet.batch.cluster import locations
+from differnet.batch.cluster.inventory import CONTENT_COLUMNS, Entry, shown
 from differnet.config.sections import Views
 from differnet.data.decoding import decode, decode_content
 from differnet.data.pixels import Pixels
 from differnet.data.square import to_square
 from differnet.errors import ImageError
-from differnet.inventory import CONTENT_COLUMNS, Entry, shown
 
 Square = npt.NDArray[np.uint8]
 _TRIES = 3
@@ -60,20 +60,20 @@ def _reader(entry: Entry) -> Callable[[], Pixels]:
     def read() -> Pixels:
         if entry.reason is not None:
             raise ImageError(entry.reason)
-        if not places.is_remote(entry.place):
+        if not locations.is_remote(entry.place):
             return decode(Path(entry.place), name=entry.name)
-        return decode_content(_patiently(lambda: places.read(entry.place), entry.name), entry.name)
+        return decode_content(_patiently(lambda: locations.read(entry.place), entry.name), entry.name)
 
     return read
 
 
 def _of_tar(place: str, entries: Sequence[Entry], side: int, views: Views) -> Iterator[Taken]:
     try:
-        raw = _patiently(lambda: places.opened_for_reading(place), place)
+        raw = _patiently(lambda: locations.opened_for_reading(place), place)
     except ImageError as error:
         yield from (Taken(entry.name, None, str(error)) for entry in entries)
         return
-    with raw, io.BufferedReader(places.Raw(raw), _AHEAD) as file:
+    with raw, io.BufferedReader(locations.Raw(raw), _AHEAD) as file:
         for entry in entries:
 
             def read(entry: Entry = entry) -> Pixels:
@@ -87,7 +87,7 @@ def _of_tar(place: str, entries: Sequence[Entry], side: int, views: Views) -> It
 
 
 def _of_table(place: str, entries: Sequence[Entry], side: int, views: Views) -> Iterator[Taken]:
-    arrow = places.pyarrow_or_advice()
+    arrow = locations.pyarrow_or_advice()
     waiting = iter(entries)
     try:
         for content in _contents(arrow, place, entries[0].at, entries[-1].at):
@@ -100,7 +100,7 @@ def _of_table(place: str, entries: Sequence[Entry], side: int, views: Views) -> 
 
 def _contents(arrow: Any, place: str, first: int, last: int) -> Iterator[Any]:
     """Yield the images in rows ``first`` to ``last`` of a table, a few rows in memory at a time."""
-    with _patiently(lambda: places.opened_for_reading(place), place) as file:
+    with _patiently(lambda: locations.opened_for_reading(place), place) as file:
         table = arrow.parquet.ParquetFile(file)
         column = next(name for name in CONTENT_COLUMNS if name in table.schema_arrow.names)
         start = 0

@@ -7,13 +7,14 @@ to, under the same path.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
+from differnet.batch.executor import Crew
 from differnet.config import presets
 from differnet.data.datasets import Dataset
 from differnet.data.stream import Progress, silent
@@ -24,45 +25,9 @@ from differnet.evaluation.paper.plan import Plan
 from differnet.evaluation.paper.report import Order, Report
 from differnet.evaluation.plots import Panel
 from differnet.evaluation.results import Files
-from differnet.runtime import threads
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 Panels = dict[str, list[Panel]]
 Bars = Callable[[], AbstractContextManager[Progress]]
-
-
-@dataclass(frozen=True)
-class Crew:
-    """Who does the work; ``ray`` is nothing on this machine alone. A task has the threads of ``--threads``, or one."""
-
-    ray: Any = None
-    device: str = "cpu"
-
-    def each(
-        self, work: Callable[[Item], Result], items: Sequence[Item]
-    ) -> Iterator[tuple[int, Result | Exception]]:
-        """Yield what came of every item by its position, as it comes; on Ray an error that no try went without."""
-        if self.ray is None:
-            yield from ((index, work(item)) for index, item in enumerate(items))
-            return
-        from differnet import cluster
-
-        yield from cluster.each(
-            self.ray, work, items, threads.limit() or 1, int(self.device.startswith("cuda"))
-        )
-
-
-@contextmanager
-def manned(engine: str, address: str | None, device: str) -> Iterator[Crew]:
-    """Yield who does the work; raises as :func:`differnet.cluster.connected` does for a cluster."""
-    if engine != "ray":
-        yield Crew(None, device)
-        return
-    from differnet import cluster
-
-    with cluster.connected(address) as ray:
-        yield Crew(ray, device)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from typing import IO, Any, Literal
 
 import numpy as np
 
+from differnet.batch.journal import Row, Rows, journal, spool
 from differnet.data import files
 from differnet.data.files import write_whole
 from differnet.data.images import Page, find, load, pages
@@ -26,7 +27,6 @@ from differnet.decision.verdict import Prediction
 from differnet.detector.detector import DifferNet
 from differnet.detector.scoring import Count
 from differnet.errors import ConfigError, DifferNetWarning, ImageError, NumericalError
-from differnet.journal import Row, Rows, journal, spool
 
 OnError = Literal["fail", "skip"]
 COLUMNS = ("path", "score", "p_value", "threshold", "is_defective", "views", "verdict", "percent", "error")
@@ -88,7 +88,7 @@ def judge_all(
 
     Overlays and raw maps go to ``maps`` if given. With ``on_error="skip"`` an image that cannot be read or
     judged has a row with the reason; else it raises. ``see`` gives the number for ``drift`` from the numbers
-    of a row (:mod:`differnet.watch`).
+    of a row (:mod:`differnet.batch.drift_file`).
     """
     names = _map_names([one.path for one in found]) if maps else []
     rest = range(done, len(found))

@@ -14,10 +14,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from differnet import places
+from differnet.batch.cluster import locations
+from differnet.batch.cluster.inventory import Entry, digest_of, entries_in
+from differnet.batch.journal import Row
 from differnet.errors import ConfigError
-from differnet.inventory import Entry, digest_of, entries_in
-from differnet.journal import Row
 
 HEAD, INVENTORY = "_run.json", "_inventory.parquet"
 _READERS = 16
@@ -61,14 +61,14 @@ class Parts:
 
     def missing(self) -> list[int]:
         """Return the parts that are not there, in order."""
-        found = {int(match[1]) for name in places.names_in(self.folder) if (match := _PART.match(name))}
+        found = {int(match[1]) for name in locations.names_in(self.folder) if (match := _PART.match(name))}
         return [part for part in range(len(self)) if part not in found]
 
     def write(self, part: int, rows: Sequence[Row]) -> None:
         """Write the rows of a part, whole; raises :class:`ConfigError` when they are not as many as there must be."""
         if len(rows) != self.length(part):
             raise ConfigError(f"part {part}: {len(rows)} rows, where {self.length(part)} were wanted")
-        places.write(places.within(self.folder, name_of(part)), to_parquet(rows))
+        locations.write(locations.within(self.folder, name_of(part)), to_parquet(rows))
 
     def tables(self) -> Iterator[Any]:
         """Yield the rows of the parts, in the order of the inventory, as a ``pyarrow.Table`` each."""
@@ -89,8 +89,8 @@ class Parts:
         return found
 
     def _read(self, part: int) -> Any:
-        content = places.read(places.within(self.folder, name_of(part)))
-        return places.pyarrow_or_advice().parquet.read_table(io.BytesIO(content))
+        content = locations.read(locations.within(self.folder, name_of(part)))
+        return locations.pyarrow_or_advice().parquet.read_table(io.BytesIO(content))
 
 
 def name_of(part: int) -> str:
@@ -108,43 +108,44 @@ def opened(
 ) -> Parts:
     """Begin a run in a folder, or go on with the one there if ``resume``.
 
-    ``made_with``: what rows depend on; ``unpack``: see :func:`differnet.inventory.table_of`. Raises
+    ``made_with``: what rows depend on; ``unpack``: see :func:`differnet.batch.cluster.inventory.table_of`. Raises
     :class:`ConfigError` for a run that is there and not asked for, or was made with something else.
     """
-    from differnet import inventory
+    from differnet.batch.cluster import inventory
 
-    parquet = places.pyarrow_or_advice().parquet
+    parquet = locations.pyarrow_or_advice().parquet
     head = json.loads(json.dumps({**made_with, "part": size, "inputs": digest_of(entries)}))
-    names, listed = places.names_in(folder), places.within(folder, INVENTORY)
+    names, listed = locations.names_in(folder), locations.within(folder, INVENTORY)
     if HEAD in names and INVENTORY in names:
         if not resume:
             raise ConfigError(f"{folder}: rows of another run; go on with --resume, or give another folder")
-        _check_head(folder, json.loads(places.read(places.within(folder, HEAD))), head)
-        return Parts(folder, parquet.read_table(io.BytesIO(places.read(listed))), size)
+        _check_head(folder, json.loads(locations.read(locations.within(folder, HEAD))), head)
+        return Parts(folder, parquet.read_table(io.BytesIO(locations.read(listed))), size)
     if any(_PART.match(name) for name in names):
         raise ConfigError(f"{folder}: parts without {HEAD} and {INVENTORY}; give another folder")
     table = inventory.table_of(entries, unpack)
     buffer = io.BytesIO()
     parquet.write_table(table, buffer)
-    places.write(listed, buffer.getvalue())
-    places.write(places.within(folder, HEAD), json.dumps(head, indent=2).encode())
+    locations.write(listed, buffer.getvalue())
+    locations.write(locations.within(folder, HEAD), json.dumps(head, indent=2).encode())
     return Parts(folder, table, size)
 
 
 def to_parquet(rows: Iterable[Row]) -> bytes:
     """Return rows as one Parquet file."""
     buffer = io.BytesIO()
-    places.pyarrow_or_advice().parquet.write_table(to_table(rows), buffer, compression="zstd")
+    locations.pyarrow_or_advice().parquet.write_table(to_table(rows), buffer, compression="zstd")
     return buffer.getvalue()
 
 
 def to_table(rows: Iterable[Row]) -> Any:
-    """Return rows as a ``pyarrow.Table`` with the columns of :data:`differnet.rows.COLUMNS`, typed where all is null.
+    """Return rows as a ``pyarrow.Table`` with the columns of :data:`differnet.batch.rows.COLUMNS`, typed where all is
+    null.
 
     >>> to_table([{"path": "a.png", "error": "no such file"}]).schema.field("score").type
     DataType(double)
     """
-    arrow = places.pyarrow_or_advice()
+    arrow = locations.pyarrow_or_advice()
     number, text, whole = arrow.float64(), arrow.string(), arrow.int64()
     kinds = {
         "path": text, "score": number, "p_value": number, "threshold": number, "is_defective": arrow.bool_(),

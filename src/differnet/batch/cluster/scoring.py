@@ -8,35 +8,29 @@ are missing. Only what is being worked on is in memory, whatever the number of i
 
 from __future__ import annotations
 
-import logging
-import os
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from differnet import __version__, errors, inventory, parts, places
+from differnet import __version__
+from differnet.batch.cluster import inventory, locations, parts
+from differnet.batch.cluster.inventory import Entry
+from differnet.batch.cluster.session import _BLOCK_BYTES, _RETRIES, _context
+from differnet.batch.journal import Row
 from differnet.config.sections import Views
-from differnet.errors import ClusterError, ConfigError, DifferNetError, MissingExtraError
-from differnet.inventory import Entry
-from differnet.journal import Row
+from differnet.errors import ClusterError, ConfigError, NotFittedError
 from differnet.runtime import threads
 
-if TYPE_CHECKING:  # what decodes needs no torch
+if TYPE_CHECKING:
+    from differnet.batch.cluster.parts import Counts
     from differnet.data.stream import Progress
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
-STORE_BYTES = 400 * 2**20  # of shared memory for blocks between processes, on a machine of its own
-_BLOCK_BYTES = 12 * 2**20
 _WAVE = 2048  # parts that are handed to Ray at a time
 _SHARE = 0.9  # of a core for a judging actor; the rest is for decoding
-_RETRIES = 3
-_STARTS = 3
-_OURS = re.compile(r"differnet\.errors\.(\w+): (.*)")
 
 
 @dataclass(frozen=True)
@@ -65,54 +59,6 @@ class Task:
     version: str = __version__
 
 
-@contextmanager
-def connected(address: str | None = None) -> Iterator[Any]:
-    """Yield Ray, connected to the cluster at ``address`` (``auto``: the one on this machine), or to one of its own.
-
-    One of its own listens on 127.0.0.1 (where Ray was not imported before), has no dashboard, and ends with the block.
-    Raises :class:`MissingExtraError` without Ray, and :class:`ClusterError` when there is no cluster.
-    """
-    if address is None:  # Ray then takes 127.0.0.1 for its address and listens there alone
-        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
-    ray = _import_ray()
-    options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
-    own = {"include_dashboard": False, "object_store_memory": STORE_BYTES}
-    was_there = ray.is_initialized()
-    try:
-        if not was_there and address:
-            ray.init(address, **options)
-        elif not was_there:
-            _start(ray, options | own)
-    except Exception as error:  # Ray raises whatever it stumbles over
-        where = f"no Ray cluster at {address}" if address else "Ray could not be started"
-        raise ClusterError(f"{where} ({str(error).partition(chr(10))[0]}); see docs/scale.md") from error
-    try:
-        yield ray
-    except ray.exceptions.RayError as error:
-        raise _ours(error) from error
-    finally:
-        if not was_there:
-            ray.shutdown()
-
-
-def _start(ray: Any, options: dict[str, Any]) -> None:
-    """Start Ray here, anew where a busy machine was too slow for the 15 seconds that it gives its own processes."""
-    import psutil  # Ray brings it along
-
-    for attempt in range(_STARTS):
-        before = set(psutil.Process().children())
-        try:
-            ray.init("local", **options)
-            return
-        except Exception:
-            ray.shutdown()
-            for child in set(psutil.Process().children()) - before:
-                child.kill()
-                child.wait(10)
-            if attempt == _STARTS - 1:
-                raise
-
-
 def crew_of(ray: Any, device: str, actors: int | None = None) -> Crew:
     """Return one actor a GPU, or one for so many cores as ``--threads`` says (1), or as many as are asked for."""
     alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
@@ -129,7 +75,9 @@ def crew_of(ray: Any, device: str, actors: int | None = None) -> Crew:
 def begin(
     ray: Any, folder: str, entries: Sequence[Entry], made_with: dict[str, Any], size: int, resume: bool
 ) -> parts.Parts:
-    """Begin or go on with a run, whose shards are looked into by tasks: see :func:`differnet.parts.opened`."""
+    """Begin or go on with a run, whose shards are looked into by tasks: see
+    :func:`differnet.batch.cluster.parts.opened`.
+    """
     unpack = ray.remote(max_retries=_RETRIES, num_cpus=1)(inventory.unpacked)
 
     def over(shards: list[Entry]) -> Iterator[list[Entry]]:
@@ -154,27 +102,6 @@ def score(ray: Any, run: parts.Parts, task: Task, progress: Progress) -> None:
     left = run.missing()
     if left:
         raise ClusterError(f"{run.folder}: {len(left)} of {len(run)} parts are missing; --resume makes them")
-
-
-def each(
-    ray: Any, work: Callable[[Item], Result], items: Sequence[Item], cores: float = 1, gpus: float = 0
-) -> Iterator[tuple[int, Result | Exception]]:
-    """Yield the result of every item as it comes, by its position, or the error when a few tries came to nothing."""
-    remote = ray.remote(max_retries=_RETRIES, num_cpus=cores, num_gpus=gpus)(_on_worker)
-    shared = ray.put(work)
-    waiting = {remote.remote(shared, max(1, int(cores)), item): index for index, item in enumerate(items)}
-    while waiting:
-        (ready,), _ = ray.wait(list(waiting), num_returns=1)
-        index = waiting.pop(ready)
-        try:
-            yield index, ray.get(ready)
-        except ray.exceptions.RayError as error:
-            yield index, _ours(error)
-
-
-def _on_worker(work: Callable[[Item], Result], cores: int, item: Item) -> Result:
-    threads.use(cores)
-    return work(item)
 
 
 def _blocks(ray: Any, run: parts.Parts, wave: Sequence[int], task: Task) -> Iterator[Any]:
@@ -202,7 +129,7 @@ def _blocks(ray: Any, run: parts.Parts, wave: Sequence[int], task: Task) -> Iter
 def _decode(batch: dict[str, Any], side: int, frame: Views) -> Iterator[dict[str, Any]]:
     """Turn a part into blocks of squares, a few images at a time."""
     threads.use(1)
-    from differnet.intake import squares
+    from differnet.batch.cluster.loading import squares
 
     together = max(1, _BLOCK_BYTES // (3 * side * side))
     for part, content in zip(batch["part"], batch["entries"], strict=True):
@@ -233,7 +160,7 @@ class Judges:
     def __init__(self, task: Task) -> None:
         import ray
 
-        from differnet.judging import Judge
+        from differnet.batch.cluster.worker import Judge
 
         threads.use(task.crew.threads)
         if task.version != __version__:
@@ -245,7 +172,7 @@ class Judges:
 
     def __call__(self, block: dict[str, Any]) -> Any:
         """Judge a block; return a ``pyarrow.Table`` of rows with part and position."""
-        from differnet.intake import Taken
+        from differnet.batch.cluster.loading import Taken
 
         rows = [
             self._judge.row(Taken(str(name), None if reason else square, str(reason) or None))
@@ -257,7 +184,7 @@ class Judges:
 
 def _whole(blocks: Iterable[Any], run: parts.Parts) -> Iterator[tuple[int, list[Row]]]:
     """Put blocks of rows together to parts; a row that comes twice counts once."""
-    from differnet.rows import COLUMNS
+    from differnet.batch.rows import COLUMNS
 
     begun: dict[int, dict[int, Row]] = {}
     for block in blocks:
@@ -272,7 +199,7 @@ def _whole(blocks: Iterable[Any], run: parts.Parts) -> Iterator[tuple[int, list[
 
 def _to_bytes(entries: Sequence[Entry]) -> bytes:
     """Return part of an inventory as Arrow writes it."""
-    arrow = places.pyarrow_or_advice()
+    arrow = locations.pyarrow_or_advice()
     table, sink = inventory.table_of_rows(entries), arrow.BufferOutputStream()
     with arrow.ipc.new_stream(sink, table.schema) as stream:
         stream.write_table(table)
@@ -281,67 +208,56 @@ def _to_bytes(entries: Sequence[Entry]) -> bytes:
 
 
 def _from_bytes(content: bytes) -> list[Entry]:
-    return inventory.entries_in(places.pyarrow_or_advice().ipc.open_stream(content).read_all())
+    return inventory.entries_in(locations.pyarrow_or_advice().ipc.open_stream(content).read_all())
 
 
-@contextmanager
-def _context(ray: Any) -> Iterator[None]:
-    """Have Ray Data keep blocks small and say nothing; the settings are this process's and are put back."""
-    context = ray.data.DataContext.get_current()
-    wanted = {
-        "target_max_block_size": _BLOCK_BYTES,
-        "enable_progress_bars": False,
-        "print_on_execution_start": False,
-    }
-    before = {name: getattr(context, name) for name in wanted if hasattr(context, name)}
-    data_log = logging.getLogger("ray.data")
-    level = data_log.level
-    data_log.setLevel(logging.ERROR)
-    try:
-        for name in before:
-            setattr(context, name, wanted[name])
-        yield
-    finally:
-        data_log.setLevel(level)
-        for name, value in before.items():
-            setattr(context, name, value)
+@dataclass(frozen=True)
+class Order:
+    """What is asked for: ``address`` of a cluster, ``actors`` that judge, images in a ``part``.
+
+    ``fail_on_defect``: a model without a threshold is refused.
+    """
+
+    model: Path
+    inputs: Sequence[str]
+    folder: str
+    views: Any
+    weights: str | None
+    device: str
+    address: str | None
+    actors: int | None
+    part: int
+    resume: bool
+    fail_on_defect: bool
 
 
-def _import_ray() -> Any:
-    defaults = {
-        "RAY_USAGE_STATS_ENABLED": "0",  # nothing is reported over the network
-        "RAY_BACKEND_LOG_LEVEL": "fatal",  # what it says on stderr of arguments that Ray Data keeps
-        "RAY_worker_niceness": "0",  # as the local engine has; workers would make way for everything else
-        "RAY_idle_worker_killing_time_threshold_ms": "600000",  # decoding waits longer than a second, and starts slowly
-    }
-    for name, value in defaults.items():
-        os.environ.setdefault(name, value)
-    try:
-        import ray
-        import ray.data
-    except ImportError as error:
-        raise MissingExtraError(f"--engine ray needs Ray: {places.PIP}") from error
-    places.pyarrow_or_advice()
-    return ray
+def score_on_ray(
+    order: Order, bars: Callable[[], AbstractContextManager[Progress]]
+) -> tuple[Counts, float | None]:
+    """Judge all inputs into parts; return what came of it, and the threshold. ``bars`` show progress."""
+    from differnet.batch.cluster import inventory, session
+    from differnet.batch.cluster.worker import Parcel
+    from differnet.decision.verdict import threshold_for
+    from differnet.detector import model_file
 
-
-def _ours(error: BaseException) -> Exception:
-    """Return the error of differnet that Ray wrapped, or one that says what Ray said."""
-    seen: set[int] = set()
-    waiting: list[BaseException | None] = [error]
-    while waiting:
-        one = waiting.pop()
-        if one is None or id(one) in seen:
-            continue
-        seen.add(id(one))
-        if isinstance(one, DifferNetError | OSError) and not hasattr(one, "cause"):
-            return one
-        waiting += [getattr(one, "cause", None), one.__cause__, one.__context__]
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    for kind, text in reversed(
-        _OURS.findall(str(error))
-    ):  # of an actor that could not begin there is the text alone
-        found = getattr(errors, kind, None)
-        if isinstance(found, type) and issubclass(found, DifferNetError):
-            return found(text)
-    return ClusterError(f"Ray gave the work up: {lines[-1] if lines else type(error).__name__}")
+    model = model_file.load(order.model)
+    promise = threshold_for(model, None if order.views == "auto" else order.views)
+    theta = None if promise is None else promise.value
+    if order.fail_on_defect and theta is None:
+        raise NotFittedError(
+            f"--fail-on-defect: {order.model} has no threshold (it was fitted with holdout=0)"
+        )
+    backbone = model.config.backbone
+    weights = order.weights or (model.backbone_origin if model.backbone_origin == "random" else None)
+    parcel = Parcel.of(order.model, weights)
+    made_with = {"rows": 1, "version": __version__, "model": model.file_digest, "views": order.views}
+    made_with["device"] = order.device
+    with session.connected(order.address) as ray:
+        crew = crew_of(ray, order.device, order.actors)
+        entries = inventory.entries_of(order.inputs)
+        run = begin(ray, order.folder, entries, made_with, order.part, order.resume)
+        side = backbone.tiles * backbone.sizes[0]
+        task = Task(ray.put(parcel), order.views, crew, side, model.config.views)
+        with bars() as progress:
+            score(ray, run, task, progress)
+    return run.counts(), theta

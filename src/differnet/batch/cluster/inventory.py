@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from differnet import places
+from differnet.batch.cluster import locations
 from differnet.data.images import SUFFIXES, find
 from differnet.errors import DifferNetWarning, ImageError
 
@@ -51,7 +51,7 @@ def entries_of(inputs: Iterable[str]) -> list[Entry]:
     """
     found: list[Entry] = []
     for place in inputs:
-        found += _remote(place) if places.is_remote(place) else _local(places.local(place))
+        found += _remote(place) if locations.is_remote(place) else _local(locations.local(place))
     return found
 
 
@@ -90,7 +90,7 @@ def table_of(
 
 def table_of_rows(entries: Iterable[Entry]) -> Any:
     """Return entries as they are, in a ``pyarrow.Table`` that keeps what is the same in many of them once."""
-    arrow = places.pyarrow_or_advice()
+    arrow = locations.pyarrow_or_advice()
     columns: dict[str, list[Any]] = {name: [] for name in Entry._fields}
     for one in entries:
         plain = one._replace(name=shown(one.name), reason=one.reason and shown(one.reason))._asdict()
@@ -146,7 +146,7 @@ def _file(path: str, kind: str) -> Entry:
 
 def _remote(place: str) -> list[Entry]:
     try:
-        files = places.listing(place)
+        files = locations.listing(place)
     except OSError as error:
         return [Entry(place, place, "none", reason=f"{place}: {error.strerror or 'no such file or folder'}")]
     if [uri for uri, _ in files] == [place]:
@@ -178,8 +178,8 @@ def _members(shard: Entry) -> Iterator[Entry]:
     count = 0
     try:
         with (
-            places.opened_for_reading(shard.place) as raw,
-            io.BufferedReader(places.Raw(raw), _AHEAD) as file,
+            locations.opened_for_reading(shard.place) as raw,
+            io.BufferedReader(locations.Raw(raw), _AHEAD) as file,
             tarfile.open(fileobj=file, mode="r:") as tar,
         ):
             for member in tar:
@@ -204,9 +204,9 @@ def _member(shard: Entry, member: tarfile.TarInfo) -> Entry:
 
 
 def _rows(shard: Entry) -> list[Entry]:
-    arrow = places.pyarrow_or_advice()
+    arrow = locations.pyarrow_or_advice()
     try:
-        with places.opened_for_reading(shard.place) as file:
+        with locations.opened_for_reading(shard.place) as file:
             table = arrow.parquet.ParquetFile(file)
             count, names = table.metadata.num_rows, table.schema_arrow.names
     except arrow.ArrowException as error:

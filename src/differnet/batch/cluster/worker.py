@@ -10,15 +10,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from differnet.batch.cluster.loading import Taken
+from differnet.batch.journal import Row
+from differnet.batch.rows import row_of
 from differnet.decision import verdict
 from differnet.detector import recalibrate
 from differnet.detector.detector import DifferNet
 from differnet.detector.scoring import Count, Scorer, scoring_views
 from differnet.errors import NumericalError
 from differnet.features.backbone.weights import RANDOM
-from differnet.intake import Taken
-from differnet.journal import Row
-from differnet.rows import row_of
 
 
 @dataclass(frozen=True)

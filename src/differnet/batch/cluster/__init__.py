@@ -1,0 +1,1 @@
+"""Images anywhere, judged on a Ray cluster into parts of rows."""
