@@ -30,7 +30,7 @@ import numpy as np
 import psutil
 
 from differnet.data.images import find
-from differnet.service.store import Store
+from differnet.service.record.store import Store
 
 ROOT = Path(__file__).parent.parent
 TEMPLATE = Path(__file__).with_name("service.template.md")

@@ -53,8 +53,6 @@ def main() -> None:
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)  # a process that forks must not have threads
-    import differnet.cli
-    import differnet.detector.detector
     import differnet.batch.rows  # noqa: F401
 
     with tempfile.TemporaryDirectory() as folder:

@@ -66,8 +66,8 @@ def bad_part(index=3):
 @contextmanager
 def running(folders, tmp_path, host="127.0.0.1", **limits):
     """Run the real server in a thread; yields its URL. ``folders``: a folder, or folders by the names of models."""
-    from differnet.service import serving
-    from differnet.service.limits import Limits
+    from differnet.service.http import server as serving
+    from differnet.service.http.limits import Limits
 
     named = {"tiny": str(folders)} if isinstance(folders, str | os.PathLike) else folders
     url = f"sqlite:///{tmp_path / 'record.sqlite3'}"

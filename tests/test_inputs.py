@@ -18,10 +18,10 @@ from PIL import Image
 
 from conftest import good_image, save
 from differnet.errors import ConfigError
-from differnet.station import changes
-from differnet.station.arrivals import Folder, is_image
-from differnet.station.frames import Camera, Video
-from differnet.station.inputs import Stamp, digest_of, kind_of, without_password
+from differnet.service.watch import file_events
+from differnet.service.watch.folder import Folder, is_image
+from differnet.service.watch.sources import Stamp, digest_of, kind_of, without_password
+from differnet.service.watch.video import Camera, Video
 
 av = pytest.importorskip("av")
 pytest.importorskip("watchfiles")
@@ -109,7 +109,7 @@ def age(path, seconds=100):
 
 @pytest.fixture(autouse=True)
 def _leases():
-    changes.ask_for_leases()
+    file_events.ask_for_leases()
 
 
 def test_what_is_there_is_taken_the_oldest_first_and_once(tmp_path):
@@ -234,7 +234,7 @@ def test_new_files_are_found_at_once_also_in_new_folders(tmp_path):
 
 @pytest.mark.parametrize("leases", [True, False])
 def test_a_file_still_being_written_is_waited_for(tmp_path, monkeypatch, leases):
-    monkeypatch.setattr(changes, "_asks", leases)
+    monkeypatch.setattr(file_events, "_asks", leases)
     notes, content = Notes(), png(0)
     (tmp_path / "first.png").write_bytes(png(1))
     with running(notes, notes.folder(tmp_path, settle=0.4, patience=5.0)) as found:
@@ -322,12 +322,12 @@ def test_loops_of_links_end(tmp_path):
 def test_closed_and_open_files_are_told_apart_where_the_system_does(tmp_path):
     path = tmp_path / "a"
     with path.open("wb"):
-        state = changes.is_closed(path)
+        state = file_events.is_closed(path)
         if state is None:
             pytest.skip("this file system gives no leases")
         assert state is False
-    assert changes.is_closed(path) is True
-    assert changes.is_closed(tmp_path / "none") is None
+    assert file_events.is_closed(path) is True
+    assert file_events.is_closed(tmp_path / "none") is None
 
 
 def test_names():

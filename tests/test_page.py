@@ -29,7 +29,7 @@ from browsers import chromium, found_module
 from conftest import defective_image, good_image
 from differnet import DifferNet, DifferNetWarning
 from differnet.detector import export
-from differnet.service import page_files
+from differnet.service.http.routes.page import FOLDER, KINDS, routes
 
 SMALL = service_fixture.SETTINGS | {"rate": 0.1, "review_rate": 0.25}
 KEY = "a-key-for-the-tests-that-is-long-enough"
@@ -42,7 +42,7 @@ WCAG = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "bes
 
 @pytest.fixture(scope="module")
 def files():
-    with TestClient(Starlette(routes=page_files.routes())) as client:
+    with TestClient(Starlette(routes=routes())) as client:
         yield client
 
 
@@ -59,15 +59,13 @@ def test_the_policy_allows_nothing_from_elsewhere_and_nothing_inline(files):
 def test_every_file_that_the_page_names_is_served_with_its_kind(files):
     names = set(re.findall(r"page/([\w.]+)", files.get("/").text))
     names |= {
-        found
-        for path in page_files.FOLDER.glob("*.js")
-        for found in re.findall(r'from "\./([\w.]+)"', path.read_text())
+        found for path in FOLDER.glob("*.js") for found in re.findall(r'from "\./([\w.]+)"', path.read_text())
     }
-    assert names == {path.name for path in page_files.FOLDER.iterdir()} - {"index.html"}
+    assert names == {path.name for path in FOLDER.iterdir()} - {"index.html"}
     for name in names:
         answer = files.get(f"/page/{name}")
         assert answer.status_code == 200
-        assert answer.headers["Content-Type"] == page_files.KINDS[Path(name).suffix]
+        assert answer.headers["Content-Type"] == KINDS[Path(name).suffix]
         again = files.get(f"/page/{name}", headers={"If-None-Match": answer.headers["ETag"]})
         assert (again.status_code, again.content) == (304, b"")
 
@@ -80,7 +78,7 @@ def test_nothing_else_is_served(files, name):
 
 
 def test_what_a_server_says_is_never_read_as_markup():
-    for path in page_files.FOLDER.glob("*.js"):
+    for path in FOLDER.glob("*.js"):
         assert not re.search(
             r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|Function\(", path.read_text()
         )

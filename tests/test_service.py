@@ -27,11 +27,11 @@ from PIL import Image
 from conftest import good_image
 from differnet import Inspector
 from differnet.errors import ConfigError
-from differnet.service import keys as api_keys
-from differnet.service import rates as rating
-from differnet.service import serving
-from differnet.service.inspection import Rates
-from differnet.service.limits import Limits
+from differnet.service.http import guard as api_keys
+from differnet.service.http import rates as rating
+from differnet.service.http import server
+from differnet.service.http.limits import Limits
+from differnet.service.record.inspection import Rates
 from service_fixture import bad_part, good_part, png, running
 
 IMAGE_BYTES, PIXELS = 200_000, 100_000
@@ -131,7 +131,7 @@ def test_too_many_pixels_are_refused_before_they_are_decoded(client, monkeypatch
     def decoded(*_):
         raise AssertionError("it was decoded")
 
-    monkeypatch.setattr("differnet.service.picture.decode_content", decoded)
+    monkeypatch.setattr("differnet.service.http.upload.decode_content", decoded)
     for kind in ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF"):
         buffer = io.BytesIO()
         Image.new("L", (400, 300)).save(buffer, format=kind)
@@ -466,18 +466,18 @@ def test_answers_carry_ids_and_headers_and_nothing_foreign(client):
 
 def test_addresses_that_let_others_in_want_keys():
     with pytest.raises(ConfigError, match="--keys FILE"):
-        serving.check_exposure(EVERYWHERE, Limits(), False)
+        server.check_exposure(EVERYWHERE, Limits(), False)
     for host, limits, insisted in (
         ("127.0.0.1", Limits(), False),
         ("::1", Limits(), False),
         (EVERYWHERE, Limits(), True),
         ("10.0.0.3", Limits(keys={"0" * 64: "k"}), False),
     ):
-        serving.check_exposure(host, limits, insisted)
+        server.check_exposure(host, limits, insisted)
 
 
 def test_names_of_models(tmp_path):
-    assert serving.named([tmp_path / "bolts"], ["nuts=x/y"]) == {
+    assert server.named([tmp_path / "bolts"], ["nuts=x/y"]) == {
         "bolts": str(tmp_path / "bolts"),
         "nuts": "x/y",
     }
@@ -488,14 +488,14 @@ def test_names_of_models(tmp_path):
         ([], ["a"], "NAME=FOLDER"),
     ):
         with pytest.raises(ConfigError, match=message):
-            serving.named(folders, names)
+            server.named(folders, names)
 
 
 def test_the_service_loads_no_torch_and_says_what_is_missing():
     code = (
         "import sys\n"
         "for name in ('torch', 'torchvision', 'timm', 'scipy', 'sklearn', 'safetensors'): sys.modules[name] = None\n"
-        "import differnet.service.serving\n"
+        "import differnet.service.http.server\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
     code = (
@@ -509,7 +509,7 @@ def test_the_service_loads_no_torch_and_says_what_is_missing():
 
 def test_answers_are_not_held_back_for_the_acknowledgement_of_their_head():
     async def delays():
-        opened = serving.bind("127.0.0.1", 0)
+        opened = server.bind("127.0.0.1", 0)
         found = asyncio.get_running_loop().create_future()
 
         async def serve(_, writer):

@@ -17,7 +17,7 @@ pytest.importorskip("fastapi")
 
 import httpx
 
-from differnet.service.store import Store
+from differnet.service.record.store import Store
 from service_fixture import bad_part, good_part, process, running
 
 CHECKS = (  # all but that valid requests are accepted: bytes that are no image are valid, too, and refused

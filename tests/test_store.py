@@ -20,8 +20,8 @@ pytest.importorskip("alembic")
 
 from sqlalchemy import text
 
-from differnet.service.store import Inspection, Rates, Store
-from differnet.service.tables import metadata
+from differnet.service.record.store import Inspection, Rates, Store
+from differnet.service.record.tables import metadata
 
 START = datetime(2026, 3, 1, 12, 30, tzinfo=timezone.utc)
 
@@ -261,7 +261,7 @@ def test_a_record_of_a_newer_version_is_refused(store, url):
 CRASH = """
 import os, sys
 from pathlib import Path
-from differnet.service.store import Store
+from differnet.service.record.store import Store
 from test_store import part
 store = Store.open(sys.argv[1], Path(sys.argv[2]))
 for number in range(1000):

@@ -32,12 +32,13 @@ pytest.importorskip("sqlalchemy")
 pytest.importorskip("watchfiles")
 av = pytest.importorskip("av")
 
-from differnet.service.notify import Mqtt, Refused, Sender, Unreachable, Webhook, signature  # noqa: E402
-from differnet.service.outbox import Delivery, Outbox  # noqa: E402
-from differnet.service.store import Store  # noqa: E402
-from differnet.service.watching import StoreMemory, Watch, Wishes  # noqa: E402
-from differnet.station.arrivals import Folder  # noqa: E402
-from differnet.station.inputs import Stamp  # noqa: E402
+from differnet.service.record.store import Store  # noqa: E402
+from differnet.service.watch.folder import Folder  # noqa: E402
+from differnet.service.watch.loop import Watch, Wishes  # noqa: E402
+from differnet.service.watch.memory import StoreMemory  # noqa: E402
+from differnet.service.watch.notify import Mqtt, Refused, Sender, Unreachable, Webhook, signature  # noqa: E402
+from differnet.service.watch.outbox import Delivery, Outbox  # noqa: E402
+from differnet.service.watch.sources import Stamp  # noqa: E402
 
 SETTINGS = service_fixture.SETTINGS | {"sizes": [32]}
 KEY = "a key that nobody knows"
@@ -273,7 +274,7 @@ def test_stopping_early_is_not_watched_for_drift_which_is_said(inspector, store,
 
 
 def test_a_record_that_cannot_be_written_to_is_waited_for(inspector, store, images, tmp_path, monkeypatch):
-    monkeypatch.setattr("differnet.service.watching._PAUSES", (0.05,))
+    monkeypatch.setattr("differnet.service.watch.loop._PAUSES", (0.05,))
     told = []
     put(images, "a.png", 600)
     work, _ = watching(inspector, store, images, told=told)
@@ -395,7 +396,7 @@ def outbox_of(inspector, store, images, destination):
 
 
 def test_attempts_are_bounded_kept_and_can_be_made_again(inspector, store, images, monkeypatch):
-    monkeypatch.setattr("differnet.service.notify._PAUSE", 0.01)
+    monkeypatch.setattr("differnet.service.watch.notify._PAUSE", 0.01)
     told = []
     put(images, "a.png", 600)
     put(images, "b.png", 601)
@@ -419,7 +420,7 @@ def test_attempts_are_bounded_kept_and_can_be_made_again(inspector, store, image
 
 
 def test_while_nobody_is_there_the_first_message_alone_is_tried(inspector, store, images, monkeypatch):
-    monkeypatch.setattr("differnet.service.notify._PAUSE", 0.02)
+    monkeypatch.setattr("differnet.service.watch.notify._PAUSE", 0.02)
     for index in range(4):
         put(images, f"{index}.png", 600 + index)
     with receiver(*[503] * 4) as (url, found):

@@ -88,9 +88,9 @@ def serve(
 ) -> None:
     """Serve models over HTTP, with a page for operators and a record of every inspection."""
     with guarded(), _with_extra():
-        from differnet.service import keys as api_keys
-        from differnet.service import serving
-        from differnet.service.limits import Limits
+        from differnet.service.http import guard as api_keys
+        from differnet.service.http import server
+        from differnet.service.http.limits import Limits
 
         if keep_images not in ("none", "flagged", "all"):
             raise typer.BadParameter(f"--keep-images {keep_images}: none, flagged or all was wanted")
@@ -108,12 +108,12 @@ def serve(
             max_bytes=max_bytes,
             keys={} if keys is None else api_keys.read(keys),
         )
-        found = serving.named(folders or [], name or [])
-        serving.check_exposure(host, limits, without_keys)
-        opened = serving.bind(host, port)
-        service = serving.build(found, store, images, host, limits, forget_rates or [])
-        err.print(f"Serving {', '.join(found)} at {serving.address(opened)} (Ctrl-C stops)", markup=False)
-        serving.run(service, opened, log_level)
+        found = server.named(folders or [], name or [])
+        server.check_exposure(host, limits, without_keys)
+        opened = server.bind(host, port)
+        service = server.build(found, store, images, host, limits, forget_rates or [])
+        err.print(f"Serving {', '.join(found)} at {server.address(opened)} (Ctrl-C stops)", markup=False)
+        server.run(service, opened, log_level)
 
 
 def make_key(
@@ -121,9 +121,9 @@ def make_key(
 ) -> None:
     """Make an API key: the line for the file of --keys on stdout, the key itself once on stderr."""
     with guarded():
-        from differnet.service import keys
+        from differnet.service.http import guard
 
-        key, digest = keys.make()
+        key, digest = guard.make()
         err.print(f"Key (shown this once): {key}", markup=False)
         out.print(f"{digest} {owner}", markup=False)
 
@@ -139,7 +139,7 @@ def export_good(
     """Copy the images that operators confirmed as good into a folder, to calibrate or fit anew with."""
     with guarded(), _with_extra():
         from differnet.data.files import write_whole
-        from differnet.service.store import Store as Record
+        from differnet.service.record.store import Store as Record
 
         record, count = Record.open(url, images), 0
         try:

@@ -73,7 +73,7 @@ def watch(
     After --once, exits with 3 when images could not be judged or messages are still to be delivered.
     """
     with guarded(), Telling(json) as telling:
-        from differnet.station.inputs import kind_of
+        from differnet.service.watch.sources import kind_of
 
         parts = _parts()
         kind_of(source)  # refuse at once
@@ -109,10 +109,11 @@ def _parts() -> Any:
     from differnet.runtime.inspector import Inspector
 
     try:
-        from differnet.service.notify import Sender
-        from differnet.service.outbox import Outbox
-        from differnet.service.store import Store
-        from differnet.service.watching import StoreMemory, Watch, Wishes
+        from differnet.service.record.store import Store
+        from differnet.service.watch.loop import Watch, Wishes
+        from differnet.service.watch.memory import StoreMemory
+        from differnet.service.watch.notify import Sender
+        from differnet.service.watch.outbox import Outbox
     except ModuleNotFoundError as error:
         raise MissingExtraError(f"a watch needs {error.name}: pip install 'differnet[watch]'") from error
     known = (Sender, Outbox, Store, StoreMemory, Watch, Wishes, Inspector)
@@ -126,7 +127,7 @@ def _which(option: str, value: str) -> str:
 
 
 def _place(source: str) -> str:
-    from differnet.station.inputs import without_password
+    from differnet.service.watch.sources import without_password
 
     return without_password(source) if "://" in source else str(Path(source).resolve())
 
@@ -141,9 +142,9 @@ def _input(
     patience: float,
     only_new: bool,
 ) -> Any:
-    from differnet.station.arrivals import Folder
-    from differnet.station.frames import Camera, Video
-    from differnet.station.inputs import kind_of
+    from differnet.service.watch.folder import Folder
+    from differnet.service.watch.sources import kind_of
+    from differnet.service.watch.video import Camera, Video
 
     kind = kind_of(source)
     if only_new and kind != "folder":
@@ -156,7 +157,7 @@ def _input(
 
 
 def _destinations(webhook: str | None, key: Path | None, mqtt: str | None, watch: str) -> list[Any]:
-    from differnet.service.notify import Mqtt, Webhook
+    from differnet.service.watch.notify import Mqtt, Webhook
 
     found: list[Any] = []
     if webhook is not None:
@@ -170,7 +171,7 @@ def _destinations(webhook: str | None, key: Path | None, mqtt: str | None, watch
 @contextmanager
 def _until_signal() -> Iterator[threading.Event]:
     """Give what is set by the first Ctrl-C or SIGTERM; a second Ctrl-C breaks off."""
-    from differnet.station.changes import ask_for_leases
+    from differnet.service.watch.file_events import ask_for_leases
 
     stop = threading.Event()
 

@@ -32,7 +32,7 @@ class Telling:
 
     def row(self, row: Any, left: int | None, drift: str | None) -> None:
         """Tell of an inspection that was recorded."""
-        from differnet.service.outbox import document
+        from differnet.service.watch.outbox import document
 
         if self.as_json:
             self._line({"event": "inspection", **document(row)})

@@ -1,0 +1,1 @@
+"""Models behind HTTP, and the operator's page."""

@@ -1,0 +1,188 @@
+"""The routes by which images come in."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import json
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, HTTPException, Path, Query, Request
+from fastapi.responses import JSONResponse
+from starlette.datastructures import UploadFile
+
+from differnet.service.http.guard import BodyError
+from differnet.service.http.limits import Limits
+from differnet.service.http.model import Outcome, Task, Views
+from differnet.service.http.schemas import Answer, Answers, ErrorBody, Failure, as_json, errors
+from differnet.service.http.service import Service
+from differnet.service.http.telemetry import request_id
+
+Name = Annotated[str, Path(description="Name of a model.", max_length=100)]
+ViewsText = Annotated[
+    str | None,
+    Query(
+        pattern=r"^(auto|[1-9][0-9]{0,3})$", description="How many views, or auto; all of them if not given."
+    ),
+]
+Key = Annotated[
+    str | None,
+    Header(
+        max_length=200,
+        pattern=r"^[!-~]+$",
+        description="The same key is recorded once, and gives one answer.",
+    ),
+]
+_FAULTS = {"image": 422, "pixels": 413, "model": 500}
+_IMAGE = {"type": "string", "format": "binary", "description": "PNG, JPEG, BMP, TIFF, WebP or GIF."}
+_ONE: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {"type": "object", "required": ["image"], "properties": {"image": _IMAGE}}
+            },
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["image"],
+                    "properties": {
+                        "image": {"type": "string", "format": "byte", "contentEncoding": "base64"},
+                        "file_name": {"type": ["string", "null"]},
+                    },
+                }
+            },
+        },
+    }
+}
+_MANY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["images"],
+                    "properties": {"images": {"type": "array", "minItems": 1, "items": _IMAGE}},
+                }
+            }
+        },
+    }
+}
+_FULL: dict[int | str, dict[str, Any]] = {
+    429: {"model": ErrorBody, "description": "The queue is full: Retry-After"}
+}
+_RESPONSES = errors(
+    s404="No such model.", s415="Neither multipart nor, for one image, JSON.", s500="The model failed."
+)
+_RESPONSES |= _FULL
+_RESPONSES |= {
+    422: {
+        "model": Failure,
+        "description": "Values that do not fit, or no image: then with the row that says so.",
+    },
+    413: {
+        "model": Failure,
+        "description": "Too many bytes, or too many pixels: then with the row that says so.",
+    },
+}
+
+
+def routes(service: Service) -> APIRouter:
+    """Return the routes."""
+    router = APIRouter(prefix="/v1/models/{name}", tags=["inspect"], responses=_RESPONSES)
+
+    @router.post("/inspect", response_model=Answer, openapi_extra=_ONE)
+    async def inspect(
+        request: Request, name: Name, map: bool = False, views: ViewsText = None, idempotency_key: Key = None
+    ) -> Any:
+        """Judge one image; the answer is recorded before it is given."""
+        model, count = service.model(name), _views(views)
+        model.check(map, count)
+        with service.line.place():
+            content, file_name = await _one(request, service.limits)
+            task = Task(content, "http", file_name, idempotency_key, map, count)
+            return _answer(await service.judge(model, task))
+
+    @router.post("/inspect-batch", response_model=Answers, openapi_extra=_MANY)
+    async def inspect_batch(request: Request, name: Name, views: ViewsText = None) -> Any:
+        """Judge images one after the other; the batch has one place in the queue."""
+        model, count = service.model(name), _views(views)
+        model.check(False, count)
+        found = []
+        with service.line.place():
+            _check_kind(request, "multipart/form-data")
+            async with request.form(max_files=service.limits.batch, max_fields=8) as form:
+                images = [part for part in form.getlist("images") if isinstance(part, UploadFile)]
+                if not images:
+                    raise HTTPException(422, "no file in the field 'images'")
+                for part in images:
+                    content = await _content(part, service.limits)
+                    found.append(
+                        await service.judge(model, Task(content, "http", part.filename, None, False, count))
+                    )
+        return {"inspections": [outcome.inspection for outcome in found]}
+
+    return router
+
+
+def _views(text: str | None) -> Views:
+    if text is None:
+        return None
+    return "auto" if text == "auto" else int(text)
+
+
+def _answer(outcome: Outcome) -> Any:
+    if outcome.fault is None:
+        heat = None if outcome.heat_map is None else base64.b64encode(outcome.heat_map).decode()
+        return Answer(**asdict(outcome.inspection), heat_map_png=heat)
+    row = outcome.inspection
+    detail = f"{row.error} (recorded as {row.id})"
+    body = {"detail": detail, "request_id": request_id.get(), "inspection": as_json(row)}
+    return JSONResponse(body, _FAULTS[outcome.fault])
+
+
+async def _one(request: Request, limits: Limits) -> tuple[bytes, str | None]:
+    """Return the bytes of the one image of a request, and the name of its file."""
+    kind = _check_kind(request, "multipart/form-data", "application/json")
+    if kind == "application/json":
+        return await asyncio.to_thread(_from_json, await request.body(), limits)
+    async with request.form(max_files=1, max_fields=8) as form:
+        part = form.get("image")
+        if not isinstance(part, UploadFile):
+            raise HTTPException(422, "no file in the field 'image'")
+        return await _content(part, limits), part.filename
+
+
+def _check_kind(request: Request, *wanted: str) -> str:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind not in wanted:
+        raise HTTPException(415, f"{kind or 'a body of no type'}: {' or '.join(wanted)} was wanted")
+    return kind
+
+
+async def _content(part: UploadFile, limits: Limits) -> bytes:
+    if (part.size or 0) > limits.image_bytes:
+        raise _too_large(part.size or 0, limits)
+    return await part.read()
+
+
+def _from_json(body: bytes, limits: Limits) -> tuple[bytes, str | None]:
+    try:
+        document = json.loads(body)
+        text, name = document["image"], document.get("file_name")
+        content = base64.b64decode(text, validate=True)
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError, binascii.Error) as error:
+        reason = 'JSON {"image": base64, "file_name": text} was wanted'
+        raise HTTPException(422, f"{type(error).__name__}: {reason}") from error
+    if not (name is None or isinstance(name, str)):
+        raise HTTPException(422, "file_name: a text or null was wanted")
+    if len(content) > limits.image_bytes:
+        raise _too_large(len(content), limits)
+    return content, name
+
+
+def _too_large(size: int, limits: Limits) -> BodyError:
+    return BodyError(413, f"an image of {size:,} bytes; at most {limits.image_bytes:,} are taken")

@@ -1,0 +1,180 @@
+"""The routes that show the record, and take what operators say of it."""
+
+from __future__ import annotations
+
+import io
+import re
+import zipfile
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path as File
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, HTTPException, Path, Query
+from fastapi.responses import Response, StreamingResponse
+from pydantic import BeforeValidator
+
+from differnet.service.http.routes.inspect import Name
+from differnet.service.http.schemas import CountsBody, ErrorBody, OperatorBody, Page, as_json, errors
+from differnet.service.http.service import Service
+from differnet.service.record.inspection import Inspection, Judgement, Operator
+
+
+def _as_text(value: Any) -> Any:
+    """Refuse seconds since 1970, which a time could be read from as well."""
+    if isinstance(value, str) and not re.match(r"\d{4}-\d\d-\d\d[Tt ]", value):
+        raise ValueError("a time such as 2026-01-31T12:00:00Z was wanted")
+    return value
+
+
+Id = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="The id of an inspection.")]
+When = Annotated[datetime | None, BeforeValidator(_as_text), Query(description="ISO 8601; UTC if no zone.")]
+Seq = Annotated[int | None, Query(ge=0, le=2**53)]
+Of = Annotated[str | None, Query(max_length=100, pattern=r"^[^\x00]*$")]
+_TYPES = {
+    ".png": "image/png",
+    ".jpg": "image/jpeg",
+    ".bmp": "image/bmp",
+    ".tif": "image/tiff",
+    ".gif": "image/gif",
+    ".webp": "image/webp",
+}
+_PICTURE: dict[str, Any] = {"type": "string", "format": "binary"}
+_STEP = 2**16
+_MISSING: dict[int | str, dict[str, Any]] = {
+    404: {"model": ErrorBody, "description": "Not there, or not kept."}
+}
+
+
+def routes(service: Service) -> APIRouter:
+    """Return the routes."""
+    router = APIRouter(prefix="/v1", tags=["record"], responses=errors())
+    _add_lists(router, service)
+    _add_single(router, service)
+    return router
+
+
+def _add_lists(router: APIRouter, service: Service) -> None:
+    @router.get("/inspections", response_model=Page)
+    def inspections(
+        model: Of = None,
+        verdict: Judgement | Literal["none"] | None = None,
+        operator: Operator | Literal["none"] | None = None,
+        since: When = None,
+        until: When = None,
+        before_seq: Seq = None,
+        limit: Annotated[int, Query(ge=1, le=999)] = 100,
+    ) -> Any:
+        """List inspections, the newest first."""
+        rows = service.store.list(model, verdict, operator, since, until, before_seq, limit + 1)
+        return {"inspections": rows[:limit], "next": rows[limit - 1].seq if len(rows) > limit else None}
+
+    @router.get("/models/{name}/counts", response_model=CountsBody, responses=_MISSING)
+    def counts(
+        name: Name,
+        since: When = None,
+        until: When = None,
+        bucket: Literal["hour", "day"] = "hour",
+    ) -> Any:
+        """Count inspections by hour or day (UTC) and verdict."""
+        service.model(name)
+        found = service.store.counts(name, since, bucket, until)
+        total: dict[str, int] = dict.fromkeys(("OK", "review", "NG", "error", "none"), 0)
+        for _, tally in found:
+            for verdict, count in tally.items():
+                total[verdict] += count
+        return {"buckets": [{"start": at, **tally} for at, tally in found], "total": total}
+
+    @router.get(
+        "/models/{name}/good-images",
+        response_class=Response,
+        responses=_MISSING | _pictures("application/zip"),
+    )
+    def good_images(name: Name) -> Response:
+        """Return the images that operators confirmed as good, each once, as a ZIP to calibrate or fit anew with."""
+        service.model(name)
+        disposition = {"Content-Disposition": f'attachment; filename="{name}-good.zip"'}
+        chunks = _zipped(service.store.good_images(name))
+        return StreamingResponse(chunks, media_type="application/zip", headers=disposition)
+
+
+def _add_single(router: APIRouter, service: Service) -> None:
+    @router.get("/inspections/{id}", response_model=Inspection, responses=_MISSING)
+    def inspection(id: Id) -> Any:
+        """Return one inspection."""
+        return _row(service, id)
+
+    @router.get(
+        "/inspections/{id}/image", response_class=Response, responses=_MISSING | _pictures(*_TYPES.values())
+    )
+    def image(id: Id) -> Response:
+        """Return the image as it was received."""
+        return _file(service, _row(service, id).image)
+
+    @router.get("/inspections/{id}/map", response_class=Response, responses=_MISSING | _pictures("image/png"))
+    def heat_map(id: Id) -> Response:
+        """Return the heat map, to lay over the image."""
+        return _file(service, _row(service, id).heat_map)
+
+    @router.put("/inspections/{id}/operator", response_model=Inspection, responses=_MISSING)
+    def operator(id: Id, body: OperatorBody) -> Any:
+        """Note what an operator says of a part, or take it back."""
+        row = service.store.confirm(id, body.verdict, body.note)
+        if row is None:
+            raise HTTPException(404, f"no inspection {id}")
+        service.hub.tell("operator", row.model, as_json(row))
+        return row
+
+
+def _row(service: Service, identity: str) -> Inspection:
+    row = service.store.get(identity)
+    if row is None:
+        raise HTTPException(404, f"no inspection {identity}")
+    return row
+
+
+def _file(service: Service, name: str | None) -> Response:
+    path = None if name is None else service.store.kept.path(name)
+    try:
+        content = None if path is None else path.read_bytes()
+    except FileNotFoundError:
+        content = None
+    if path is None or content is None:
+        raise HTTPException(404, "it was not kept")
+    return Response(content, media_type=_TYPES.get(path.suffix, "application/octet-stream"))
+
+
+def _pictures(*kinds: str) -> dict[int | str, dict[str, Any]]:
+    return {200: {"description": "The file.", "content": {kind: {"schema": _PICTURE} for kind in kinds}}}
+
+
+def _zipped(files: Iterator[tuple[str, File]]) -> Iterator[bytes]:
+    """Yield a ZIP file as it grows; pictures are compressed already."""
+    buffer = _Growing()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name, path in files:
+            try:
+                content = path.read_bytes()
+            except FileNotFoundError:  # forgotten meanwhile
+                continue
+            archive.writestr(name, content)
+            yield buffer.taken()
+    yield buffer.taken()
+
+
+class _Growing(io.RawIOBase):
+    """A file that cannot be gone back in, of which what was written is taken away."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self._parts.append(bytes(data))
+        return len(data)
+
+    def taken(self) -> bytes:
+        found, self._parts = b"".join(self._parts), []
+        return found

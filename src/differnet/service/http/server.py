@@ -1,0 +1,154 @@
+"""Run a service until it is told to stop, and stop without losing anything that was accepted."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+import signal
+import socket
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import FrameType
+
+import uvicorn
+
+from differnet.errors import ConfigError
+from differnet.runtime.threads import limit as thread_limit
+from differnet.service.http.app import create_app
+from differnet.service.http.limits import Limits
+from differnet.service.http.model import open_models
+from differnet.service.http.service import Service
+from differnet.service.http.telemetry import say, set_up
+from differnet.service.record.store import Store
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_CONNECTIONS = 1000
+
+
+class Server(uvicorn.Server):
+    """Tells the service that it is about to stop, so that nobody listens for ever."""
+
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self._service = service
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Let listeners go, then do as usual."""
+        self._service.is_stopping = True
+        self._service.hub.close_soon()
+        super().handle_exit(sig, frame)
+
+
+def named(folders: Sequence[Path], names: Sequence[str]) -> dict[str, str]:
+    """Return folders by the names of their models: that of the folder, or as ``NAME=FOLDER`` says.
+
+    Raises :class:`ConfigError` for a name that two have, for one that does not fit into an address, and for none.
+    """
+    pairs = [(folder.resolve().name, str(folder)) for folder in folders]
+    for text in names:
+        name, equals, folder = text.partition("=")
+        if not equals:
+            raise ConfigError(f"--name {text}: NAME=FOLDER was wanted")
+        pairs.append((name, folder))
+    found: dict[str, str] = {}
+    for name, folder in pairs:
+        if not _NAME.fullmatch(name):
+            raise ConfigError(
+                f"{name!r}: letters, digits, '.', '_' and '-' make the name of a model; --name NAME={folder}"
+            )
+        if name in found:
+            raise ConfigError(f"{name}: the name of two models; --name NAME=FOLDER gives one another")
+        found[name] = folder
+    if not found:
+        raise ConfigError("no model; give the folder of one that 'differnet export' wrote")
+    return found
+
+
+def check_exposure(host: str, limits: Limits, without_keys: bool) -> None:
+    """Refuse to let the whole network in without keys, unless that is wanted: :class:`ConfigError`."""
+    if not limits.keys and not without_keys and not is_loopback(host):
+        raise ConfigError(
+            f"--host {host} lets others in than this machine, and no keys are asked for: give --keys FILE, or "
+            "--without-keys where everybody on the network may judge, look and move rates"
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach a host."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def build(
+    folders: dict[str, str],
+    url: str,
+    images: Path | None,
+    host: str,
+    limits: Limits,
+    forget: Sequence[str] = (),
+) -> Service:
+    """Open the record and load the models; ``forget``: those whose rates are those of the folder again."""
+    for name in forget:
+        if name not in folders:
+            raise ConfigError(f"--forget-rates {name}: no such model; there are {', '.join(folders)}")
+    store = Store.open(url, images)
+    try:
+        for name in forget:
+            store.set_setting(name, None)
+        threads = thread_limit() or max(1, (os.cpu_count() or 1) // limits.workers)
+        models = open_models(folders, store, limits.pixels, limits.keep, threads)
+    except BaseException:
+        store.close()
+        raise
+    return Service(models, store, replace(limits, hosts=(*limits.hosts, host)))
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Open the port, 0 for any that is free; raises :class:`OSError` that says which could not be had."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # The protocol is named because asyncio then sends at once; else an answer's body waits 40 ms behind its head.
+    opened = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        opened.bind((host, port))
+    except OSError as error:
+        opened.close()
+        raise OSError(error.errno, f"cannot listen at {host}:{port}: {error.strerror}") from error
+    return opened
+
+
+def address(opened: socket.socket) -> str:
+    """Return the URL at which a socket can be reached from this machine."""
+    host, port = opened.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  it is replaced
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def server(service: Service, level: str = "info") -> Server:
+    """Return a server that is ready to run."""
+    config = uvicorn.Config(
+        create_app(service),
+        log_config=None,
+        log_level=level,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=15,
+        limit_concurrency=_CONNECTIONS,
+        backlog=1024,
+        ws="none",
+    )
+    return Server(config, service)
+
+
+def run(service: Service, opened: socket.socket, level: str = "info") -> None:
+    """Serve until SIGTERM or SIGINT; then take no more, finish what was accepted, and return."""
+    set_up(level)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)  # uvicorn raises them again when it has stopped
+    say("serving", address=address(opened), models=list(service.models), keys=len(service.limits.keys))
+    server(service, level).run(sockets=[opened])

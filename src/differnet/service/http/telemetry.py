@@ -1,0 +1,89 @@
+"""Logs as one JSON object a line on stderr, each with the id of the request that it is about."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from contextvars import ContextVar
+from datetime import datetime, timezone
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from differnet.service.record.inspection import JUDGEMENTS
+
+request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
+log = logging.getLogger("differnet.service")
+_SECONDS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object a record; ``extra={"data": {...}}`` adds to it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, timezone.utc).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "message": record.getMessage(),
+        }
+        if (known := request_id.get()) is not None:
+            line["request_id"] = known
+        line |= getattr(record, "data", {})
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=True, default=str)
+
+
+def set_up(level: str = "info") -> None:
+    """Let this service and uvicorn write such lines."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines())
+    for name in ("differnet.service", "uvicorn", "uvicorn.error"):
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = (
+            [handler] if name != "uvicorn.error" else [],
+            name == "uvicorn.error",
+        )
+        logger.setLevel(level.upper())
+
+
+def say(message: str, level: int = logging.INFO, **data: Any) -> None:
+    """Write a line with further members."""
+    log.log(level, message, extra={"data": data})
+
+
+class Metrics:
+    """The numbers of one service, apart from those of others in the same process."""
+
+    def __init__(self, models: list[str]) -> None:
+        self.registry = CollectorRegistry()
+        of: Any = {"registry": self.registry, "namespace": "differnet"}
+        self.inspections = Counter(
+            "inspections", "Recorded inspections.", ("model", "source", "verdict"), **of
+        )
+        self.seconds = Histogram(
+            "inspection_seconds", "From the bytes of an image to its row.", ("model",), buckets=_SECONDS, **of
+        )
+        self.requests = Counter("http_requests", "Answered requests.", ("route", "method", "status"), **of)
+        self.request_seconds = Histogram(
+            "http_request_seconds",
+            "From the head of a request to its answer.",
+            ("route",),
+            buckets=_SECONDS,
+            **of,
+        )
+        self.refused = Counter("refused", "Requests for an inspection that were refused.", ("reason",), **of)
+        self.queue = Gauge("queue_length", "Requests that wait or are being judged.", **of)
+        self.capacity = Gauge("queue_capacity", "The most requests that may wait or be judged.", **of)
+        self.drift = Gauge("drift_alarm", "1 while the stream of images has changed.", ("model",), **of)
+        self.streams = Gauge("event_streams", "Who listens to /events.", **of)
+        for name in models:
+            self.drift.labels(name)
+            for verdict in JUDGEMENTS:
+                self.inspections.labels(name, "http", verdict)
+
+    def text(self) -> bytes:
+        """Return all of them in Prometheus' text format."""
+        return generate_latest(self.registry)

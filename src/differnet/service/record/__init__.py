@@ -1,0 +1,1 @@
+"""A record of every inspection, and the images kept beside it."""

@@ -1,0 +1,141 @@
+"""The tables of the record, as the newest migration leaves them."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Dialect,
+    Double,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+)
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_TICK = timedelta(microseconds=1)
+MICROSECONDS = 1_000_000
+
+# SQLite counts up by itself in INTEGER columns alone, whose numbers have 64 bits as well.
+Counter = BigInteger().with_variant(Integer(), "sqlite")
+
+
+class Moment(TypeDecorator[datetime]):
+    """A time as microseconds since 1970 in UTC: exact, and the same in every database."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:  # noqa: ARG002
+        """Return microseconds; a time without a zone is taken for UTC."""
+        if value is None:
+            return None
+        return ((value if value.tzinfo else value.replace(tzinfo=timezone.utc)) - _EPOCH) // _TICK
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """Return a time in UTC."""
+        return None if value is None else _EPOCH + int(value) * _TICK
+
+
+metadata = MetaData()
+
+inspections = Table(
+    "inspections",
+    metadata,
+    Column("seq", Counter, primary_key=True, autoincrement=True),
+    Column("id", String(32), nullable=False, unique=True),
+    Column("time", Moment, nullable=False),
+    Column("model", String(200), nullable=False),
+    Column("model_digest", String(64), nullable=False),
+    Column("source", String(40), nullable=False),
+    Column("source_key", String(1000)),
+    Column("file_name", String(1000)),
+    Column("image_digest", String(64), nullable=False),
+    Column("score", Double),
+    Column("p_value", Double),
+    Column("percent", Double),
+    Column("verdict", String(10)),
+    Column("error", Text),
+    Column("threshold", Double),
+    Column("review_threshold", Double),
+    Column("rate", Double),
+    Column("confidence", Double),
+    Column("review_rate", Double),
+    Column("views", Integer, nullable=False),
+    Column("early", Boolean, nullable=False),
+    Column("drift", Text),
+    Column("operator", String(10)),
+    Column("operator_time", Moment),
+    Column("note", Text),
+    Column("image", String(200)),
+    Column("heat_map", String(200)),
+    Column("kept_bytes", BigInteger, nullable=False),
+    Index("ix_inspections_model_seq", "model", "seq"),
+    Index("ix_inspections_time", "time"),
+    Index("ix_inspections_source_key", "model", "source_key", unique=True),
+    sqlite_autoincrement=True,  # a number is never given twice, not even after rows were removed
+)
+
+settings = Table(
+    "settings",
+    metadata,
+    Column("number", Counter, primary_key=True, autoincrement=True),
+    Column("time", Moment, nullable=False),
+    Column("model", String(200), nullable=False),
+    Column("rate", Double),
+    Column("confidence", Double),
+    Column("review_rate", Double),
+    Index("ix_settings_model_number", "model", "number"),
+    sqlite_autoincrement=True,
+)
+
+monitors = Table(
+    "monitors",
+    metadata,
+    Column("model", String(200), primary_key=True),
+    Column("model_digest", String(64), nullable=False),
+    Column("time", Moment, nullable=False),
+    Column("state", Text, nullable=False),
+)
+
+# Files of a watched folder that have their row; :class:`differnet.service.watch.sources.Stamp`.
+stamps = Table(
+    "stamps",
+    metadata,
+    Column(
+        "place", String(64), primary_key=True
+    ),  # SHA-256 of watch and path, which may be longer than keys can be
+    Column("watch", String(64), nullable=False),
+    Column("path", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("mtime_ns", BigInteger, nullable=False),
+    Column("ctime_ns", BigInteger, nullable=False),
+    Column("inode", String(20), nullable=False),  # up to 64 bits without a sign
+    Column("digest", String(64), nullable=False),
+    Index("ix_stamps_watch", "watch"),
+)
+
+# What somebody else is still to be told; a row goes when it was told.
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("number", Counter, primary_key=True, autoincrement=True),
+    Column("watch", String(64), nullable=False),
+    Column("destination", String(500), nullable=False),
+    Column("inspection", String(32), nullable=False),
+    Column("body", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("next_time", Moment, nullable=False),
+    Column("given_up", Boolean, nullable=False),
+    Column("error", Text),
+    Index("ix_deliveries_waiting", "watch", "destination", "given_up", "next_time", "number"),
+    sqlite_autoincrement=True,
+)

@@ -1,0 +1,1 @@
+"""What arrives in a folder, a video or from a camera is judged once."""

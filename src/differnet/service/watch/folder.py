@@ -1,0 +1,298 @@
+"""The images of a folder, each once: when it is complete, under its last name, whoever was killed in between.
+
+**When a file is complete.** The system says which files change; the folder is listed from time to time as well, since
+network drives say nothing. A file is taken as soon as nobody has it open for writing, which Linux tells of files on its
+own disks, or when size and times did not change for ``settle`` seconds. One that cannot be decoded, or is empty, has
+``patience`` seconds after its last change to become better; then it is an error, recorded once, until it changes again.
+
+**What counts as one.** The path and the bytes: other bytes under the same name are another part, a file whose times
+alone changed is not. A file that gets another name after it was judged is known by its inode and its bytes.
+
+**What is left alone.** Hidden files and folders, names that begin with ``~`` or have ``.tmp`` before the suffix, and
+what has no suffix of an image. Links to folders are followed once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+
+from differnet.data.decoding import decode_content, opened
+from differnet.data.images import SUFFIXES
+from differnet.errors import ImageError
+from differnet.service.watch.file_events import Hints, is_closed
+from differnet.service.watch.sources import Arrival, Memory, Stamp, Tell, key_of, writable
+
+_MOST_BYTES = 2**30
+_RESCAN = 30.0  # seconds, or longer where listing takes long
+_BEGINNING = Stamp("", 0, 0, 0, 0)  # remembered: the files that were there before the first start are known
+
+
+@dataclass
+class _Waiting:
+    """A file that is looked at again: its stamp, since when it has that, and when to look."""
+
+    stamp: Stamp
+    since: float
+    look: float = 0.0
+
+
+class Folder:
+    """The images at and below ``root``, by a ``label`` that goes into their keys.
+
+    ``only_new``: what was there before the first start is not judged.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        label: str,
+        memory: Memory,
+        tell: Tell,
+        settle: float = 1.0,
+        patience: float = 10.0,
+        only_new: bool = False,
+    ) -> None:
+        self.root, self.label, self.memory, self.tell = root, label, memory, tell
+        self.settle, self.patience, self.only_new = settle, patience, only_new
+        self._known = {stamp.path: stamp for stamp in memory.stamps()}
+        self._places = {stamp.wherever: stamp.path for stamp in self._known.values()}
+        self._waiting: dict[str, _Waiting] = {}
+        self._missing: set[str] = set()
+        self._leases = False  # whether the system has ever said of a file here that nobody writes to it
+        self._next_scan = 0.0
+
+    @property
+    def left(self) -> int:
+        """How many files wait for their turn."""
+        return len(self._waiting)
+
+    def arrivals(self, stop: Event, once: bool) -> Iterator[Arrival]:
+        """Yield each image that was not seen before, until ``stop``; ``once``: those that are there now."""
+        with Hints(self.root, self.tell, idle=once) as hints:
+            self._begin()
+            start = time.monotonic()
+            while not stop.is_set():
+                for path in self._complete():
+                    if stop.is_set():
+                        return
+                    arrival = self._open(path)
+                    if arrival is not None:
+                        yield arrival
+                        self._note(arrival.stamp)
+                if once and self._is_over(start):
+                    return
+                for path in hints.take(0.05 if self._waiting else 0.5):
+                    self._hint(path)
+                if time.monotonic() >= self._next_scan and not once:
+                    self._scan()
+
+    def _begin(self) -> None:
+        if self.only_new and _BEGINNING.path not in self._known:
+            found = [stamp for stamp in self._listed("") if self._known.get(stamp.path) != stamp]
+            self.memory.remember([*found, _BEGINNING])
+            self._known |= {stamp.path: stamp for stamp in (*found, _BEGINNING)}
+            if found:
+                self.tell("skipped", f"{len(found)} images were there before the first start: not judged")
+        self._scan()
+
+    def _is_over(self, start: float) -> bool:
+        """Whether nothing waits any more, or only what has been written to for too long."""
+        if self._waiting and time.monotonic() - start < 2 * self.patience + self.settle:
+            return False
+        for path in self._waiting:
+            self.tell("left", f"{path}: still being written; left for the next time")
+        return True
+
+    def _scan(self) -> None:
+        """List the folder, and forget files that were missing twice: one that moves is missing for a moment."""
+        start = time.monotonic()
+        found = {stamp.path: stamp for stamp in self._listed("")}
+        for stamp in found.values():
+            self._consider(stamp)
+        missing = self._known.keys() - found.keys() - {_BEGINNING.path}
+        gone = [path for path in missing & self._missing if path not in self._waiting]
+        self._missing = set(missing)
+        if gone and os.path.isdir(self.root):  # noqa: PTH112  a drive that is not there now has lost nothing
+            for path in gone:
+                stamp = self._known.pop(path)
+                self._places.pop(stamp.wherever, None)
+            self.memory.remember([], gone)
+        took = time.monotonic() - start
+        self._next_scan = start + max(_RESCAN, 20 * took)
+
+    def _listed(self, below: str, above: frozenset[str] = frozenset()) -> Iterator[Stamp]:
+        """Yield the stamps of the images at and below a folder; what cannot be listed is told."""
+        place = os.path.realpath(self.root / below)
+        if place in above:
+            return
+        try:
+            with os.scandir(self.root / below) as entries:
+                found = sorted(entries, key=lambda entry: entry.name)
+        except OSError as error:
+            self.tell("unlisted", f"{self.root / below}: cannot be listed: {error.strerror}")
+            return
+        for entry in found:
+            path = f"{below}/{entry.name}" if below else entry.name
+            try:
+                if entry.is_dir():
+                    if not is_left_alone(entry.name):
+                        yield from self._listed(path, above | {place})
+                elif is_image(entry.name):
+                    yield Stamp.of(path, entry.stat())
+            except OSError:  # gone since, or a loop of links
+                continue
+
+    def _hint(self, path: str) -> None:
+        """Look at what the system says has changed."""
+        name = os.path.relpath(path, self.root).replace(os.sep, "/")
+        parts = name.split("/")
+        if name == "." or ".." in parts or any(is_left_alone(part) for part in parts):
+            return
+        try:
+            found = os.stat(path)  # noqa: PTH116
+        except OSError:
+            return
+        if stat.S_ISDIR(found.st_mode):
+            for stamp in self._listed(name):
+                self._consider(stamp)
+        elif is_image(name):
+            self._consider(Stamp.of(name, found))
+
+    def _consider(self, stamp: Stamp) -> None:
+        if self._known.get(stamp.path) == stamp:
+            self._waiting.pop(stamp.path, None)
+            return
+        waiting = self._waiting.get(stamp.path)
+        if waiting is None or waiting.stamp != stamp:
+            self._waiting[stamp.path] = _Waiting(stamp, time.monotonic())
+
+    def _complete(self) -> list[str]:
+        """Return the files that can be taken, the oldest first."""
+        found = []
+        now, wall = time.monotonic(), time.time()  # the same for all, so that none overtakes an older one
+        for path, waiting in list(self._waiting.items()):
+            if now < waiting.look:
+                continue
+            try:
+                stamp = Stamp.of(path, os.stat(self.root / path))  # noqa: PTH116
+            except OSError:
+                del self._waiting[path]  # it has gone, or got another name
+                continue
+            if stamp != waiting.stamp:
+                waiting.stamp, waiting.since = stamp, now
+            if self._is_complete(path, waiting, now, wall):
+                found.append((stamp.mtime_ns, path))
+        return [path for _, path in sorted(found)]
+
+    def _is_complete(self, path: str, waiting: _Waiting, now: float, wall: float) -> bool:
+        quiet = _quiet(waiting, now, wall)
+        if waiting.stamp.size == 0:
+            return quiet >= self.patience
+        closed = is_closed(self.root / path)
+        self._leases |= closed is True
+        if closed is False and self._leases:
+            return quiet >= self.patience
+        return closed is True or quiet >= self.settle
+
+    def _open(self, path: str) -> Arrival | None:
+        """Read one file; nothing when it is known, or is to be looked at again later."""
+        waiting, file = self._waiting[path], self.root / path
+        found = self._read(path, file)
+        if found is None:
+            return None
+        stamp, content, error = found
+        name = writable(path)
+        unread = f"unread-{stamp.size}-{stamp.mtime_ns}-{stamp.ctime_ns}"
+        key = key_of(writable(self.label), name, unread if content is None else stamp.digest)
+        if self._is_known(stamp, key):
+            return None
+        pixels = None
+        if content is not None:
+            try:
+                pixels = decode_content(content, str(file))
+            except ImageError as reason:
+                error = str(reason)
+        now = time.monotonic()
+        if error is not None and (rest := self.patience - _quiet(waiting, now, time.time())) > 0:
+            waiting.look = now + rest
+            return None
+        if not self._is_as_it_was(stamp, waiting):
+            return None
+        return Arrival(key, name, stamp.digest, pixels, content, error, stamp)
+
+    def _read(self, path: str, file: Path) -> tuple[Stamp, bytes | None, str | None] | None:
+        """Return the stamp of a file and its bytes, or why these cannot be had; nothing for a file that has gone."""
+        try:
+            before = os.stat(file)  # noqa: PTH116
+        except OSError:
+            self._waiting.pop(path, None)
+            return None
+        empty = hashlib.sha256(b"").hexdigest()
+        if before.st_size > _MOST_BYTES:
+            reason = f"{file}: {before.st_size:,} bytes; images have at most {_MOST_BYTES:,}"
+            return Stamp.of(path, before, empty), None, reason
+        try:
+            with opened(file) as stream:
+                content = stream.read(_MOST_BYTES)
+        except (ImageError, OSError) as error:
+            return Stamp.of(path, before, empty), None, str(error)
+        return Stamp.of(path, before, hashlib.sha256(content).hexdigest()), content, None
+
+    def _is_known(self, stamp: Stamp, key: str) -> bool:
+        """Whether it has its row, under this name or another that it had before."""
+        old = self._places.get(stamp.wherever)
+        moved = (
+            old is not None
+            and old != stamp.path
+            and self._known[old].digest in ("", stamp.digest)  # none: it was there before the first start
+            and not os.path.lexists(self.root / old)
+        )
+        if not moved and not self.memory.seen(key):
+            return False
+        forget = [old] if moved and old is not None else []
+        self.memory.remember([stamp], forget)
+        for path in forget:
+            self._known.pop(path, None)
+        self._note(stamp)
+        return True
+
+    def _is_as_it_was(self, stamp: Stamp, waiting: _Waiting) -> bool:
+        """Whether the file did not change while it was read."""
+        try:
+            now = Stamp.of(stamp.path, os.stat(self.root / stamp.path))  # noqa: PTH116
+        except OSError:
+            self._waiting.pop(stamp.path, None)
+            return False
+        if now != stamp:
+            waiting.stamp, waiting.since = now, time.monotonic()
+        return now == stamp
+
+    def _note(self, stamp: Stamp | None) -> None:
+        """From now on this file is known as it is."""
+        if stamp is not None:
+            self._known[stamp.path] = stamp
+            self._places[stamp.wherever] = stamp.path
+            self._waiting.pop(stamp.path, None)
+
+
+def is_left_alone(name: str) -> bool:
+    """Whether a file or folder of this name is hidden or temporary."""
+    return name.startswith((".", "~")) or Path(name).stem.lower().endswith(".tmp")
+
+
+def is_image(name: str) -> bool:
+    """Whether the last part of a path is the name of an image that is looked at."""
+    last = name.rpartition("/")[2]
+    return Path(last).suffix.lower() in SUFFIXES and not is_left_alone(last)
+
+
+def _quiet(waiting: _Waiting, now: float, wall: float) -> float:
+    """Return for how many seconds a file did not change, by what was seen or by its own time."""
+    return max(now - waiting.since, wall - waiting.stamp.mtime_ns / 1e9)

@@ -1,1 +1,0 @@
-"""The inspection station: what judges images where the camera is, without torch."""
