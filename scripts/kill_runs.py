@@ -227,7 +227,7 @@ def _start(arguments: list[str]) -> int:
     os.dup2(nothing, 1)
     os.dup2(nothing, 2)
     sys.argv = ["differnet", *arguments]
-    from differnet.cli import main as run
+    from differnet.cli.app import main as run
 
     code = 1
     try:

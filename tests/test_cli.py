@@ -13,7 +13,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from conftest import TINY
-from differnet.cli import app
+from differnet.cli.app import app
 
 RUN = CliRunner()
 QUICK = [x for name, value in TINY.items() for x in ("--set", f"{name}={json.dumps(value)}")]

@@ -19,7 +19,7 @@ from differnet import DifferNet
 from differnet.batch.cluster import inventory, parts, scoring, session
 from differnet.batch.cluster.worker import Parcel
 from differnet.batch.rows import inputs, judge_all
-from differnet.cli import app
+from differnet.cli.app import app
 from differnet.errors import ClusterError, ConfigError, MissingExtraError
 from test_many import OPTIONS, write_table
 

@@ -18,7 +18,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from conftest import TINY, good_image
-from differnet.cli import app
+from differnet.cli.app import app
 from differnet.config import presets
 from differnet.data import datasets
 from differnet.errors import ConfigError, DifferNetWarning, ImageError, LayoutError

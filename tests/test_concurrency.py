@@ -79,8 +79,8 @@ def test_processes_on_one_model_file_give_the_scores_of_one(detector, tmp_path):
 def test_one_option_sets_all_thread_counts(tmp_path):
     code = (
         "import sys, json; sys.argv = ['differnet', '--threads', '1', 'info', 'none']\n"
-        "import differnet.cli\n"
-        "try: differnet.cli.main()\n"
+        "import differnet.cli.app\n"
+        "try: differnet.cli.app.main()\n"
         "except SystemExit: pass\n"
         "import os, torch\n"
         "from threadpoolctl import threadpool_info\n"

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 import differnet
 from conftest import TINY, good_image
 from differnet import DifferNet, DifferNetWarning
-from differnet.cli import app
+from differnet.cli.app import app
 from differnet.data.groups import folds_of
 from differnet.decision.thresholds import choose_threshold
 from differnet.errors import ConfigError

@@ -44,7 +44,7 @@ def test_the_kuberay_job_has_a_head_and_workers_behind_a_policy():
 def test_the_command_of_the_job_is_one_that_exists():
     from typer.testing import CliRunner
 
-    from differnet.cli import app
+    from differnet.cli.app import app
 
     words = documents("kuberay.yaml")[0]["spec"]["entrypoint"].split()
     assert words[:2] == ["differnet", "score"]

@@ -20,7 +20,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import hostile
-from differnet.cli import app
+from differnet.cli.app import app
 from differnet.data import decoding, images
 from differnet.detector import model_file
 from differnet.detector.model import summarise

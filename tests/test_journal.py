@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 from conftest import good_image
 from differnet import load
 from differnet.batch import journal
-from differnet.cli import app
+from differnet.cli.app import app
 from differnet.errors import ConfigError, DifferNetWarning
 
 RUN = CliRunner()

@@ -150,7 +150,7 @@ def test_asking_the_version_imports_no_torch():
 
 def test_help_imports_no_torch():
     code = (
-        "import sys; sys.argv = ['differnet', '--help']; import differnet.cli as c\n"
+        "import sys; sys.argv = ['differnet', '--help']; import differnet.cli.app as c\n"
         "try: c.main()\nexcept SystemExit: print('torch' in sys.modules)"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

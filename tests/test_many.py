@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from conftest import SMALL, defective_image, good_image, save
 from differnet import DifferNet
 from differnet.batch import fit_many
-from differnet.cli import app
+from differnet.cli.app import app
 from differnet.config import presets
 from differnet.errors import LayoutError
 

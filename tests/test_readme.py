@@ -11,7 +11,7 @@ from PIL import Image
 
 from conftest import TINY, defective_image, good_image
 from differnet import DifferNetWarning
-from differnet.cli import app
+from differnet.cli.app import app
 from differnet.config import presets
 from differnet.detector import detector
 

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 import differnet
 from conftest import TINY, defective_image, good_image
-from differnet.cli import app
+from differnet.cli.app import app
 from differnet.decision.light import measure
 from differnet.decision.thresholds import choose_threshold
 from differnet.detector import model
@@ -491,7 +491,7 @@ def test_what_was_watched_is_kept_when_nobody_reads_the_output(file, folder, tmp
     def broken(*_):
         raise BrokenPipeError(32, "Broken pipe")
 
-    monkeypatch.setattr("differnet.score_command.tell_rows", broken)
+    monkeypatch.setattr("differnet.cli.score.tell_rows", broken)
     done = RUN.invoke(app, ["score", str(target), str(folder), "--drift", str(state)])
     assert done.exit_code == 2
     assert json.loads(state.read_text())["images"] == 30

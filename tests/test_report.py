@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from browsers import chromium, found_module
 from conftest import defective_image, good_image
-from differnet.cli import app
+from differnet.cli.app import app
 from differnet.data import datasets
 from differnet.decision.light import Light
 from differnet.errors import LayoutError

@@ -13,7 +13,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from conftest import SMALL, defective_image, good_image, save
-from differnet.cli import app
+from differnet.cli.app import app
 from differnet.config import presets
 from differnet.evaluation.metrics import auroc
 from differnet.evaluation.paper import cells, published, targets

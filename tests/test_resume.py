@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from conftest import good_image
 from differnet.batch import journal, rows
-from differnet.cli import app
+from differnet.cli.app import app
 from differnet.errors import ConfigError
 
 RUN = CliRunner()

@@ -500,7 +500,7 @@ def test_the_service_loads_no_torch_and_says_what_is_missing():
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
     code = (
         "import sys\nsys.modules['fastapi'] = None\n"
-        "import differnet.cli\nsys.argv = ['differnet', 'serve', 'nowhere']\ndiffernet.cli.main()"
+        "from differnet.cli.app import main\nsys.argv = ['differnet', 'serve', 'nowhere']\nmain()"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert run.returncode == 2

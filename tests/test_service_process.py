@@ -153,7 +153,7 @@ def test_its_openapi_is_what_it_does(tiny_station, tmp_path):
 def test_good_images_are_copied_out(tiny_station, tmp_path):
     from typer.testing import CliRunner
 
-    from differnet.cli import app
+    from differnet.cli.app import app
 
     with (
         running(tiny_station, tmp_path, keep="all") as address,
@@ -171,7 +171,7 @@ def test_good_images_are_copied_out(tiny_station, tmp_path):
 def test_the_command_says_what_is_wrong(tiny_station, tmp_path):
     from typer.testing import CliRunner
 
-    from differnet.cli import app
+    from differnet.cli.app import app
 
     taken = f"--store=sqlite:///{tmp_path / 'r.sqlite3'}"
     for arguments, message in (

@@ -526,7 +526,7 @@ def test_integers_come_along(good_images, tmp_path):
 def test_the_command(upright, tmp_path):
     from typer.testing import CliRunner
 
-    from differnet.cli import app
+    from differnet.cli.app import app
 
     upright.save(tmp_path / "model.safetensors")
     Image.fromarray(good_image(700)).save(tmp_path / "part.png")

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from differnet import telling
+from differnet.cli import reproduce
 from differnet.config import presets
 from differnet.data.datasets import Dataset, Sample
 from differnet.errors import LayoutError
@@ -180,7 +180,7 @@ def test_published_figures_have_a_source_and_differnet_leads_what_its_paper_comp
 
 def test_what_is_shown_has_zeros_and_brackets(capsys):
     table = Table(("bins [a]", "good"), ((0.0, 0), ("[b]", None)))
-    telling.tell_table(Report("Scores of parts[1]", table, ()), ())
+    reproduce.tell_table(Report("Scores of parts[1]", table, ()), ())
     shown = capsys.readouterr().out
     assert "bins [a]" in shown
     assert "Scores of parts[1]" in shown

@@ -624,7 +624,10 @@ def test_wrong_options_are_said_at_once(station, images, tmp_path):
 
 
 def test_missing_packages_are_named(station, images, tmp_path):
-    blocked = "import sys; sys.modules['sqlalchemy'] = None; from differnet.cli import main; sys.argv = {!r}; main()"
+    blocked = (
+        "import sys; sys.modules['sqlalchemy'] = None\n"
+        "from differnet.cli.app import main; sys.argv = {!r}; main()"
+    )
     arguments = ["differnet", *command(station, images, tmp_path)[4:]]
     arguments = [one for one in arguments if one not in ("--threads", "1")]
     done = subprocess.run(
@@ -637,7 +640,7 @@ def test_missing_packages_are_named(station, images, tmp_path):
 def test_no_torch_is_loaded(station, images, tmp_path):
     put(images, "a.png", 600)
     code = (
-        "import sys; sys.argv = {!r}\nfrom differnet.cli import main\n"
+        "import sys; sys.argv = {!r}\nfrom differnet.cli.app import main\n"
         "try: main()\nexcept SystemExit as e: print(e.code, 'torch' in sys.modules)"
     )
     arguments = ["differnet", "watch", *command(station, images, tmp_path, "--once")[6:]]

@@ -8,7 +8,7 @@ import sys
 def main() -> None:
     """Run it, or say what it lacks where a station has installed the runtime alone."""
     try:
-        from differnet.cli import main as run
+        from differnet.cli.app import main as run
     except ModuleNotFoundError as error:
         if not error.name or error.name.partition(".")[0] == "differnet":
             raise

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from differnet.console import err, guarded, out
+from differnet.cli.console import err, guarded, out
 
 Store = Annotated[
     str,

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
-from differnet import options
-from differnet.console import bars, err, guarded, print_json_rows
-from differnet.telling import tell_rows
+from differnet.batch.cluster.scoring import Order
+from differnet.cli import options
+from differnet.cli.console import bars, err, guarded, out, print_json, print_json_rows, printable
+
+if TYPE_CHECKING:
+    from differnet.batch.cluster.parts import Counts
+
 
 _START = "drift at the start"
+_COLOURED = {
+    "NG": "[red]NG    [/]",
+    "review": "[yellow]review[/]",
+    "OK": "[green]OK    [/]",
+    None: "-     ",
+}
 
 
 def score(
@@ -185,7 +195,8 @@ def _score_on_ray(place: str, json: bool, *where: Any) -> None:
     with guarded():
         from differnet.batch.cluster.locations import fetched
         from differnet.batch.cluster.scoring import Order, score_on_ray
-        from differnet.scale_command import tell_counts
+
+        pass  # REMOVED
 
         order = Order(fetched(place), inputs, target, *rest)
         counts, theta = score_on_ray(order, bars)
@@ -201,3 +212,44 @@ def _refuse(**asked: Any) -> None:
     for name, value in asked.items():
         if value:
             raise typer.BadParameter(f"--{name.replace('_', '-')} is not for --engine ray")
+
+
+def tell_counts(order: Order, counts: Counts, theta: float | None, json: bool) -> None:
+    """Say how many images were judged and where their rows are."""
+    if json:
+        document = {
+            "model": str(order.model),
+            "threshold": theta,
+            "out": order.folder,
+            "images": counts.images,
+        }
+        defective = {"defective": counts.flagged, "review": counts.to_review, "skipped": counts.skipped}
+        print_json(document | defective)
+        return
+    limit = "no threshold" if theta is None else f"threshold {theta:.2f}"
+    mean = f"{counts.views / max(counts.images - counts.skipped, 1):.1f} views an image"
+    review = f", {counts.to_review} to review" if counts.to_review else ""
+    skipped = f", {counts.skipped} skipped" if counts.skipped else ""
+    err.print(f"{counts.images} images, {counts.flagged} defective{review}{skipped}, {limit}, {mean}")
+    out.print(f"Rows: {order.folder}", markup=False)
+
+
+def tell_rows(judged: Any, threshold: float | None) -> None:
+    """List the verdicts and count them."""
+    views = 0
+    for row in judged:
+        if row["error"] is not None:
+            out.print("[yellow]skipped  [/]               ", end="")
+            out.print(f"{printable(row['path'])}: {printable(row['error'])}", markup=False)
+            continue
+        views += row["views"]
+        verdict = _COLOURED[row["verdict"]]
+        p = "" if row["p_value"] is None else f"  p {row['p_value']:.4f}"
+        percent = "" if row["percent"] is None else f" {int(row['percent']):>6}%"
+        out.print(f"{verdict} {row['score']:>12.2f}{percent}{p}  ", end="")
+        out.print(printable(row["path"]), markup=False)
+    limit = "no threshold" if threshold is None else f"threshold {threshold:.2f}"
+    mean = f"{views / max(judged.count - judged.skipped, 1):.1f} views an image"
+    review = f", {judged.to_review} to review" if judged.to_review else ""
+    skipped = f", {judged.skipped} skipped" if judged.skipped else ""
+    err.print(f"{judged.count} images, {judged.flagged} defective{review}{skipped}, {limit}, {mean}")

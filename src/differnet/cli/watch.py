@@ -2,46 +2,64 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
-from differnet.console import guarded
+from differnet.cli.console import err, guarded, out, printable
+from differnet.cli.options import count_of
 from differnet.errors import MissingExtraError
-from differnet.options import count_of
-from differnet.watch_options import (
-    Drift,
-    Every,
-    Images,
-    Json,
-    KeepImages,
-    Label,
-    Maps,
-    MaxAgeDays,
-    MaxBytes,
-    Model,
-    Mqtt,
-    Name,
-    Once,
-    OnlyNew,
-    Patience,
-    Resend,
-    Settle,
-    Source,
-    Store,
-    Views,
-    Webhook,
-    WebhookKey,
-)
-from differnet.watch_telling import Telling
 
 _DRAIN = {True: 60.0, False: 5.0}  # seconds for what waits to be told, at the end: with --once, without
+Source = Annotated[
+    str, typer.Argument(help="Folder of images, video file, or camera (rtsp://, http://, /dev/video0).")
+]
+Model = Annotated[Path, typer.Option("--model", help="Folder of a station, from differnet export.")]
+Name = Annotated[str | None, typer.Option(help="Name of the model in the record (the folder unless given).")]
+Label = Annotated[
+    str | None, typer.Option(help="Name of the source in the record (its absolute path, or URL).")
+]
+Store = Annotated[str, typer.Option(help="Record: sqlite:///FILE or postgresql+psycopg://...")]
+Every = Annotated[int, typer.Option(min=1, help="Judge every n-th frame of a video or camera.")]
+Views = Annotated[
+    str | None, typer.Option(help="Views an image: a number, or auto to stop when the verdict is certain.")
+]
+Maps = Annotated[str, typer.Option(help="Heat maps: none, flagged (review and NG) or all.")]
+KeepImages = Annotated[
+    str, typer.Option(help="Images kept beside the record: none, flagged (review, NG, error) or all.")
+]
+Images = Annotated[
+    Path | None, typer.Option("--images", help="Folder of kept images (beside the file of the record).")
+]
+MaxAgeDays = Annotated[float | None, typer.Option(help="Forget inspections that are older.")]
+MaxBytes = Annotated[int | None, typer.Option(help="Remove the oldest kept images beyond that.")]
+Webhook = Annotated[str | None, typer.Option(help="URL to post each inspection to.")]
+WebhookKey = Annotated[
+    Path | None, typer.Option(help="File with the key that signs it (else $DIFFERNET_WEBHOOK_KEY).")
+]
+Mqtt = Annotated[
+    str | None, typer.Option(help="mqtt[s]://[USER@]HOST/TOPIC to publish to; $DIFFERNET_MQTT_PASSWORD.")
+]
+Resend = Annotated[bool, typer.Option("--resend", help="Send again what was given up.")]
+Once = Annotated[bool, typer.Option("--once", help="Judge what is there, then stop.")]
+OnlyNew = Annotated[
+    bool, typer.Option("--only-new", help="Leave alone what was in the folder before the first start.")
+]
+Settle = Annotated[
+    float, typer.Option(min=0.0, help="Seconds without a change after which a file is complete.")
+]
+Patience = Annotated[float, typer.Option(min=0.0, help="Seconds that a file has to become readable.")]
+Drift = Annotated[bool, typer.Option(help="Watch for a change of light, focus or parts.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one line of JSON for each event.")]
+_COLOURS = {"OK": "green", "review": "yellow", "NG": "bold red", "error": "magenta"}
 
 
 def watch(
@@ -208,3 +226,69 @@ def _sending(
         for sender in senders:
             left[sender.destination.name] = sender.drain(_DRAIN[once])
             sender.finish()
+
+
+class Telling:
+    """What a person, or with ``as_json`` a program, is told: inspections on stdout, other things on stderr or there."""
+
+    def __init__(self, as_json: bool) -> None:
+        self.as_json = as_json
+        self._lock = threading.Lock()
+        self._status = err.status("waiting for images") if err.is_terminal and not as_json else None
+        self._count = 0
+
+    def __enter__(self) -> Telling:
+        if self._status is not None:
+            self._status.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._status is not None:
+            self._status.stop()
+
+    def row(self, row: Any, left: int | None, drift: str | None) -> None:
+        """Tell of an inspection that was recorded."""
+        from differnet.service.watch.outbox import document
+
+        if self.as_json:
+            self._line({"event": "inspection", **document(row)})
+            return
+        self._count += 1
+        verdict = row.verdict or "-"
+        colour = _COLOURS.get(verdict, "default")
+        figures = "" if row.score is None else f" score {row.score:.4g}"
+        figures += "" if row.percent is None else f" {row.percent:.0f} %"
+        figures += "" if row.p_value is None else f" p {row.p_value:.3g}"
+        text = f"{row.time.astimezone():%H:%M:%S} [{colour}]{verdict:<6}[/]{figures} "
+        out.print(text + _plain(row.error or row.file_name or ""))
+        if self._status is not None:
+            waiting = "" if left is None else f", {left} waiting"
+            self._status.update(f"{self._count} judged{waiting}{', drift' if drift else ''}")
+
+    def tell(self, event: str, text: str) -> None:
+        """Tell of anything else; from any thread."""
+        if self.as_json:
+            self._line({"event": event, "text": text})
+        else:
+            err.print(f"[yellow]{event}:[/] {_plain(text)}")
+
+    def end(self, tally: Any, left: dict[str, int]) -> None:
+        """Tell what was done."""
+        counts = {kind: tally[kind] for kind in ("OK", "review", "NG", "error", "none") if tally[kind]}
+        if self.as_json:
+            self._line({"event": "stopped", "inspections": tally.total(), **counts, "undelivered": left})
+            return
+        said = ", ".join(f"{count} {kind}" for kind, count in counts.items()) or "nothing arrived"
+        err.print(f"stopped: {tally.total()} judged ({said})")
+        for destination, count in left.items():
+            if count:
+                err.print(f"{_plain(destination)}: {count} to be delivered at the next start")
+
+    def _line(self, document: dict[str, Any]) -> None:
+        with self._lock:
+            sys.stdout.write(json.dumps(document, allow_nan=False) + "\n")
+            sys.stdout.flush()
+
+
+def _plain(text: str) -> str:
+    return printable(text).replace("[", r"\[")

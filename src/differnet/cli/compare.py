@@ -10,8 +10,8 @@ from rich.box import SIMPLE
 from rich.table import Table
 from rich.text import Text
 
-from differnet.console import bars, err, guarded, out, print_json
-from differnet.options import Json, Preset, Set, Weights
+from differnet.cli.console import bars, err, guarded, out, print_json
+from differnet.cli.options import Json, Preset, Set, Weights
 
 
 def compare(

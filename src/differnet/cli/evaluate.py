@@ -1,0 +1,147 @@
+"""The commands that measure: evaluate, demo."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+
+from differnet.cli import options
+from differnet.cli.console import bars, err, guarded, out, print_json
+
+
+def evaluate(
+    data: Annotated[
+        Path, typer.Argument(help="Data set: a folder, a table (.csv, .parquet), or elpv for the package.")
+    ],
+    layout: options.LayoutName = "auto",
+    category: options.Category = None,
+    split: options.Split = None,
+    shots: options.Shots = None,
+    seeds: Annotated[
+        int | None, typer.Option(min=1, help="How many seeds: 0, 1, ...; if not given, 1, or 3 with --shots.")
+    ] = None,
+    preset: options.Preset = "default",
+    directory: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder for figures, scores and pictures.")
+    ] = None,
+    maps: options.Maps = True,
+    settings: options.Set = None,
+    weights: options.Weights = None,
+    device: options.Device = "cpu",
+    engine: options.Engine = "local",
+    address: options.Address = None,
+    json: options.Json = False,
+) -> None:
+    """Measure on a labelled data set: AUROC, recall without false alarms, pixel AUROC and AUPRO."""
+    options.check_engine(engine, address)
+    with guarded():
+        from differnet.batch import executor, spread
+        from differnet.config import presets
+        from differnet.data import datasets
+        from differnet.data.square import with_mask_as_text
+        from differnet.evaluation import results
+
+        resolved = presets.resolve(preset, with_mask_as_text(presets.parse_assignments(settings or [])))
+        tables = datasets.read(data, options.check_layout(layout), category or (), split)
+        count = seeds or (1 if shots is None else 3)
+        asked = spread.Asked(resolved, range(count), shots, weights, device, maps)
+        documents = []
+        for table in tables:
+            err.print(repr(table))
+        with executor.manned(engine, address, device) as crew:
+            for result, panels in spread.evaluations(crew, tables, asked, tell_run, bars):
+                files = results.Files(directory, result.dataset, len(tables) > 1)
+                files.take(panels)
+                documents.append(files.finish(result))
+                if not json:
+                    tell_evaluation(documents[-1])
+        if json:
+            print_json(results.combine(documents))
+        elif directory:
+            out.print(f"Look at {directory}")
+
+
+def demo(
+    directory: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder for data, model and pictures.")
+    ] = Path("demo-output"),
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    json: options.Json = False,
+) -> None:
+    """Run the whole job on real photographs with drawn defects: fit, judge, show."""
+    with guarded():
+        from differnet.evaluation.demo import run_demo
+
+        with bars() as progress:
+            document = run_demo(directory, seed, progress)
+        if json:
+            print_json(document)
+        else:
+            tell_demo(document)
+
+
+def tell_run(run: Any) -> None:
+    """Say on stderr how one seed went."""
+    err.print(
+        f"seed {run.seed}: AUROC {run.image_auroc:.4f}, fit {run.fit_seconds:.0f} s, "
+        f"score {1000 * run.score_seconds_per_image:.0f} ms an image"
+    )
+
+
+def tell_evaluation(document: dict[str, Any]) -> None:
+    """Say the figures of one data set."""
+    out.print(Text(document["dataset"], style="bold"))
+    for name in ("image_auroc", "recall_without_false_alarms", "pixel_auroc", "pixel_aupro"):
+        values = [value for value in document[name] if value is not None]
+        if values:
+            each = ", ".join(f"{value:.4f}" for value in values)
+            out.print(f"  {name:<28} {sum(values) / len(values):.4f}   ({each})")
+    if document["image_auroc_spread"] is not None:
+        out.print(f"  {'standard deviation over seeds':<28} {document['image_auroc_spread']:.4f}")
+    promised = document["promised_false_alarm_rate_mean"]
+    if promised is not None:
+        seen, recall = document["false_alarm_rate_mean"], document["recall_mean"]
+        folds = document["config"]["decision"]["folds"]
+        how = f"false alarms of {promised:.2%}" + (
+            f" (cross-fitted over {folds} folds, no proof)" if folds else ""
+        )
+        out.print(
+            f"  at {'estimated' if folds else 'promised'} {how}: {_percent(seen)} seen, recall {_percent(recall)}"
+        )
+    for text in dict.fromkeys(choice["text"] for choice in document["choice"] if choice):
+        out.print(f"  {text}", markup=False, highlight=False)
+    _tell_early([early for early in document["early"] if early])
+    out.print(
+        f"  fit {document['fit_seconds']:.1f} s, score {1000 * document['score_seconds_per_image']:.0f} ms an image"
+    )
+
+
+def _tell_early(figures: list[dict[str, Any]]) -> None:
+    if figures:
+        known = {name: [one[name] for one in figures if one[name] is not None] for name in figures[0]}
+        mean = {name: sum(values) / max(len(values), 1) for name, values in known.items()}
+        out.print(
+            f"  with views auto: {mean['views']:.1f} views an image ({mean['views_good']:.1f} of a good one), "
+            f"{mean['changed']:.1f} verdicts differ, AUROC {mean['image_auroc']:.4f} "
+            f"instead of {mean['image_auroc_all_views']:.4f}"
+        )
+
+
+def tell_demo(document: dict[str, Any]) -> None:
+    """Say the demo's figures and what to open."""
+    for name, figures in document["textures"].items():
+        out.print(
+            f"{name:<8} AUROC {figures['image_auroc']:.3f}  pixel AUROC {figures['pixel_auroc']:.3f}  "
+            f"{figures['found']} of {figures['n_defective']} defects found, "
+            f"{figures['false_alarms']} of {figures['n_good']} good tiles rejected"
+        )
+    out.print(f"mean     AUROC {document['image_auroc_mean']:.3f}   {document['seconds']:.0f} s in all")
+    for sheet in document["open"]:
+        out.print(f"Open {sheet}", markup=False)
+
+
+def _percent(value: float | None) -> str:
+    return "none" if value is None else f"{value:.2%}"

@@ -1,0 +1,220 @@
+"""The commands on a model file: calibrate, quantize, export, info."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from differnet.cli import options
+from differnet.cli.console import bars, err, guarded, out, print_json
+from differnet.cli.report import _tell_known
+
+
+def quantize(
+    model: Annotated[Path, typer.Argument(help="Model file that was fitted in floats.")],
+    good: Annotated[Path, typer.Argument(help="Folder of good images that it was not fitted to.")],
+    target: Annotated[Path, typer.Option("--out", "-o", help="Model file to write.")],
+    weights: options.Weights = None,
+    json: options.Json = False,
+) -> None:
+    """Change a model to 8-bit integers, its backbone twice as fast, if good images show that its scores hold."""
+    with guarded():
+        from dataclasses import asdict
+
+        from differnet.data.datasets import find_good
+        from differnet.data.files import check_target
+        from differnet.detector.detector import DifferNet
+
+        check_target(target)
+        detector = DifferNet.load(model, weights)
+        with bars() as progress:
+            gate = detector.quantize(find_good(good), progress)
+        detector.save(target)
+        if json:
+            print_json({"model": str(target), "threshold": detector.threshold, **asdict(gate)})
+        else:
+            out.print(f"Passed: {gate}.\nModel file: {target}", markup=False)
+
+
+def info(
+    model: options.Model,
+    json: options.Json = False,
+) -> None:
+    """Say what a model file is and was made from."""
+    with guarded():
+        from differnet.detector.model import summarise
+        from differnet.detector.model_file import load
+
+        summary = summarise(load(model))
+        if json:
+            print_json(summary)
+            return
+        tell_model(summary)
+
+
+def calibrate(
+    model: options.Model,
+    good: Annotated[Path, typer.Argument(help="Folder of good images that it was not fitted to.")],
+    target: Annotated[Path, typer.Option("--out", "-o", help="Model file to write.")],
+    rate: options.Rate = None,
+    confidence: options.Confidence = 0.95,
+    marginal: Annotated[
+        bool, typer.Option("--marginal", help="Promise the rate on average alone: fewer images will do.")
+    ] = False,
+    review_rate: options.ReviewRate = None,
+    group_pattern: options.GroupPattern = None,
+    group_table: options.GroupTable = None,
+    group_column: options.GroupColumn = "group",
+    defects: Annotated[
+        Path | None,
+        typer.Option(help="Folder of known defects, a subfolder a type: say how many would be found."),
+    ] = None,
+    weights: options.Weights = None,
+    device: options.Device = "cpu",
+    json: options.Json = False,
+) -> None:
+    """Set the threshold of a model anew from other good images, without training.
+
+    Too few images for the confidence are refused, unless --marginal asks for a promise on average. A rate or review
+    rate that is not given stays; --review-rate 0 takes that away. Known defects never move the threshold.
+    """
+    with guarded():
+        from differnet.data import groups
+        from differnet.data.datasets import find_good
+        from differnet.data.files import check_target
+        from differnet.data.images import find
+        from differnet.detector.detector import DifferNet
+
+        check_target(target)
+        known = [] if defects is None else find(defects)
+        kinds = [] if defects is None else _kinds(known, defects)
+        sure = None if marginal else confidence
+        detector, paths = DifferNet.load(model, weights, device), find_good(good)
+        names = groups.of_paths(paths, group_pattern, group_table, group_column, good)
+        with bars() as progress:
+            detector.calibrate(paths, rate, progress, None, sure, review_rate, names)
+        detector.save(target)
+        found: list[Any] = []
+        try:
+            with bars() as progress:
+                found = [] if defects is None else _recalls(detector, known, kinds, progress)
+        finally:  # the threshold does not depend on the known defects, so it is kept and told if one cannot be read
+            tell_calibration(detector, target, found, json)
+
+
+def _kinds(paths: list[Path], root: Path) -> list[str]:
+    """Return the type of each defect: the first folder below ``root``, or else the name of the folder it lies in."""
+    from differnet.data.samples import GOOD
+    from differnet.errors import ConfigError
+
+    kinds = []
+    for path in paths:
+        inner = path.relative_to(root).parts
+        kinds.append(inner[0] if len(inner) > 1 else path.resolve().parent.name)
+    if GOOD in kinds:
+        raise ConfigError(
+            f"--defects {root}: has images in a folder {GOOD!r}; a folder of defects alone was wanted"
+        )
+    return kinds
+
+
+def _recalls(detector: Any, paths: list[Path], kinds: list[str], progress: Any) -> list[Any]:
+    from differnet.evaluation.recall import recalls
+
+    verdicts = []
+    for prediction in detector.predict_iter(paths):
+        verdicts.append(prediction.verdict)
+        progress("judging known defects", len(verdicts), len(paths))
+    return recalls(kinds, verdicts, [str(path) for path in paths])
+
+
+def export(
+    model: options.Model,
+    target: Annotated[Path, typer.Option("--to", help="Folder to write; it must not exist, or be empty.")],
+    form: Annotated[
+        str, typer.Option("--format", help="What runs it: onnx (ONNX Runtime) or openvino.")
+    ] = "onnx",
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Take the 8-bit network that the model brings along (openvino).")
+    ] = False,
+    check: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of images that the folder must judge as the model does; synthetic if none."
+        ),
+    ] = None,
+    weights: options.Weights = None,
+    json: options.Json = False,
+) -> None:
+    """Write what an inspection station runs without torch: one folder, kept only if it judges as the model does."""
+    with guarded():
+        from dataclasses import asdict
+
+        from differnet.data.images import find
+        from differnet.detector import export as exporting
+        from differnet.detector.detector import DifferNet
+
+        wanted = exporting.format_of(form)
+        images = [] if check is None else find(check)
+        detector = DifferNet.load(model, weights)
+        with bars() as progress:
+            found = exporting.export(detector, target, wanted, int8, images, progress)
+        if json:
+            print_json({"model": str(model), "folder": str(target), "format": form, **asdict(found)})
+            return
+        if found.synthetic:
+            err.print("Compared on synthetic images, which show less: --check FOLDER takes real ones.")
+        out.print(f"Agrees: {found}.\nFolder: {target}", markup=False)
+        out.print(f'Next: differnet.Inspector("{target}").predict("part.png")', markup=False)
+
+
+def tell_calibration(detector: Any, model: Path, known: list[Any], json: bool) -> None:
+    """Say what the new threshold promises, what it was calibrated on, and how much of known defects is found."""
+    from differnet.detector.model import summarise
+
+    promise, record = detector.promise, detector.model.calibrated_on
+    if json:
+        found = {"known_defects": [one.to_dict() for one in known]} if known else {}
+        print_json({"model": str(model), **summarise(detector.model), **found})
+        return
+    out.print(f"Threshold {promise.value:.4g} from {promise.count} good images: {promise}.")
+    _tell_review(detector.model)
+    out.print(
+        f"Calibrated on {record.count} images of {record.groups} groups, {record.date}, {record.digest[:12]}."
+    )
+    _tell_known(known)
+    out.print(f"Model file: {model}", markup=False)
+
+
+def _tell_review(model: Any) -> None:
+    from differnet.decision.verdict import review_promise
+
+    review = review_promise(model)
+    if review is not None:
+        said = "" if review.is_kept else f", where {review.rate:.4g} was wanted"
+        out.print(
+            f"From {review.value:.4g} on a person should look: {review}{said}.".replace("rejected", "not OK")
+        )
+
+
+def tell_model(summary: dict[str, Any]) -> None:
+    """Say what a model file is, one figure or setting a line."""
+    for name, value in summary.items():
+        if name == "config":
+            for section, settings in value.items():
+                for setting, chosen in settings.items():
+                    out.print(f"{section + '.' + setting:<26} {_short(chosen)}", markup=False)
+            continue
+        told = value["text"] if name == "choice" and value else value
+        out.print(f"{name:<26} {_short(told)}", markup=False, highlight=False)
+
+
+def _short(value: Any) -> str:
+    """Shorten lists and masks to one line."""
+    if isinstance(value, list) and len(value) > 4:
+        return f"{value[0]} ... {value[-1]} ({len(value)} values)"
+    if isinstance(value, str) and value.startswith("png:"):
+        return f"a mask of {len(value)} characters"
+    return "none" if value is None else str(value)
