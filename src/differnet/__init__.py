@@ -52,12 +52,13 @@ def load(
     path: str | os.PathLike[str], weights: str | os.PathLike[str] | None = None, device: str = "cpu"
 ) -> DifferNet:
     """Read a model file; see :meth:`differnet.detector.detector.DifferNet.load`."""
-    from differnet.detector.detector import DifferNet
-
-    return DifferNet.load(path, weights, device)
+    detector: DifferNet = __getattr__("DifferNet").load(path, weights, device)
+    return detector
 
 
 def __getattr__(name: str) -> Any:
+    if name == "light":  # a module: light.measure is what a drift monitor is shown
+        return importlib.import_module("differnet.decision.light")
     if name not in _HOMES:
         raise AttributeError(f"module 'differnet' has no attribute {name!r}")
     return getattr(importlib.import_module(f"differnet.{_HOMES[name]}"), name)

@@ -18,10 +18,9 @@ from torch import Tensor
 
 from differnet.config import presets
 from differnet.data.images import Pixels
-from differnet.decision.early_stop import GROUP
 from differnet.errors import ConfigError, NumericalError
 from differnet.features.backbone.network import MultiScale, averages
-from differnet.features.backbone.torch_runtime import Runtime, in_turn
+from differnet.features.backbone.torch_runtime import GROUP, Runtime, in_turn
 from differnet.features.pooling import Reading
 from differnet.features.tiles import cut, to_picture, to_square
 from differnet.features.views import even_views, render, turn_back

@@ -10,9 +10,27 @@ See :mod:`differnet.runtime.inspector`; what runs the backbone of a detector is 
 
 from __future__ import annotations
 
-from differnet.decision.drift import DriftMonitor
-from differnet.decision.verdict import Prediction
-from differnet.errors import DifferNetError, DifferNetWarning
-from differnet.runtime.inspector import Inspector
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from differnet.decision.drift import DriftMonitor
+    from differnet.decision.verdict import Prediction
+    from differnet.errors import DifferNetError, DifferNetWarning
+    from differnet.runtime.inspector import Inspector
 
 __all__ = ["DifferNetError", "DifferNetWarning", "DriftMonitor", "Inspector", "Prediction"]
+
+_HOMES = {
+    "DifferNetError": "errors",
+    "DifferNetWarning": "errors",
+    "DriftMonitor": "decision.drift",
+    "Inspector": "runtime.inspector",
+    "Prediction": "decision.verdict",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'differnet.runtime' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"differnet.{_HOMES[name]}"), name)
