@@ -1,82 +1,12 @@
-"""Small synthetic images and a tiny random backbone for all tests; nothing is downloaded."""
+"""What tests share: good images, a tiny detector, data sets, a station, databases; nothing is downloaded."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-TINY = {
-    "backbone": "test_efficientnet",
-    "rotation": "full",
-    "stages": [2],
-    "grid": 1,
-    "read_stages": "all",
-    "pooling": "whole",
-    "start": "random",
-    "noise": 0,
-    "length": 1.0,
-    "sizes": [64, 32],
-    "precision": "f32",
-    "hidden": 32,
-    "depth": 1,
-    "blocks": 3,
-    "fill": "reflection",
-    "epochs": 24,
-    "min_steps": 0,
-    "batch": 32,
-    "train_views": 8,
-    "score_views": 8,
-    "learning_rate": 3e-3,
-    "map_views": 2,
-    "blur": 2.0,
-}
-
-SMALL = TINY | {
-    "sizes": [32],
-    "epochs": 4,
-    "train_views": 2,
-    "score_views": 4,
-    "blocks": 2,
-    "map_views": 1,
-    "runtime": "torch",
-}
-
-
-def good_image(index: int, size: int = 64) -> np.ndarray:
-    """Grey stripes of a random phase with a little noise: (size, size, 3) uint8."""
-    rng = np.random.default_rng(index)
-    x, y = np.meshgrid(np.arange(size), np.arange(size))
-    stripes = 128 + 40 * np.sin((x + y) / 3 + rng.uniform(0, 6))
-    return (
-        np.clip(stripes[..., None] + rng.normal(0, 4, (size, size, 1)), 0, 255).repeat(3, 2).astype(np.uint8)
-    )
-
-
-def defective_image(index: int, size: int = 64) -> tuple[np.ndarray, np.ndarray]:
-    """A good image with a bright square, and its mask."""
-    image = good_image(10_000 + index, size)
-    row, column = np.random.default_rng(index).integers(8, size - 24, 2)
-    mask = np.zeros((size, size), dtype=bool)
-    mask[row : row + 14, column : column + 14] = True
-    image[mask] = 250
-    return image, mask
-
-
-def save(path: Path, pixels: np.ndarray) -> None:
-    """Write an image, and the folders that it needs."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(path)
-
-
-def touch(root, *names):
-    """Write small black images below ``root``."""
-    for name in names:
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("L", (4, 4)).save(path)
+from support.tiny import TINY, defective_image, good_image, save
 
 
 @pytest.fixture(scope="session")
@@ -131,7 +61,7 @@ def categories(tmp_path_factory):
 @pytest.fixture(scope="session")
 def tiny_station(tmp_path_factory):
     """The folder of a tiny model with one upright view, a threshold, a review band and heat maps."""
-    from service_fixture import export_tiny
+    from support.service_fixture import export_tiny
 
     return export_tiny(tmp_path_factory.mktemp("served") / "tiny")
 
@@ -139,7 +69,7 @@ def tiny_station(tmp_path_factory):
 @pytest.fixture(scope="session")
 def cluster():
     """The URL of a throw-away PostgreSQL."""
-    import databases
+    from support import databases
 
     reason = databases.missing()
     if reason:
@@ -154,7 +84,7 @@ def url(request, tmp_path):
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path / 'record.sqlite3'}"
         return
-    import databases
+    from support import databases
 
     place = request.getfixturevalue("cluster")
     yield place

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from conftest import TINY
 from differnet import DifferNet
 from differnet.config import presets
 from differnet.data.stream import silent
@@ -16,6 +15,7 @@ from differnet.detector import provenance
 from differnet.detector.tuning import choice, evidence, length, synthetic
 from differnet.errors import DifferNetWarning, ModelFileError
 from differnet.features.pooling import reading
+from support.tiny import TINY
 
 PARTS = [np.random.default_rng(index).integers(0, 256, (48, 48, 3), dtype=np.uint8) for index in range(40)]
 

@@ -1,0 +1,274 @@
+"""What is found out from good images: how they lie, and which features tell drawn defects."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+
+import differnet
+from differnet import DifferNet
+from differnet.config import sections
+from differnet.detector.model import summarise
+from differnet.detector.tuning import choice
+from differnet.errors import ConfigError, DifferNetWarning, ModelFileError, NotFittedError
+from differnet.flow import tensor_file
+from support.tiny import TINY
+
+OPEN = TINY | {
+    "rotation": "auto",
+    "score_rotations": "auto",
+    "stages": [1, 2],
+    "grid": 2,
+    "read_stages": "auto",
+    "pooling": "auto",
+    "start": "gaussian",
+    "noise": 0.5,
+    "epochs": 2,
+    "length": "auto",
+}
+
+
+def upright(index):
+    """A part that always lies the same way: bright above, dark below, and an off-centre bar."""
+    rng = np.random.default_rng(index)
+    image = np.full((64, 64), 60.0)
+    image[:32] = 180
+    image[10:50, 8:14] = 240
+    return noisy(image, rng)
+
+
+def speckled(index):
+    """A texture without a direction."""
+    rng = np.random.default_rng(index)
+    return noisy(np.full((64, 64), 128.0), rng, 30)
+
+
+def noisy(image, rng, amount=6):
+    grey = np.clip(image + rng.normal(0, amount, image.shape), 0, 255).astype(np.uint8)
+    return np.repeat(grey[..., None], 3, axis=2)
+
+
+def fitted(images, **settings):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DifferNetWarning)
+        return DifferNet("default", seed=0, weights="random", **OPEN | settings).fit(images)
+
+
+@pytest.fixture(scope="module")
+def aligned():
+    return fitted([upright(i) for i in range(50)])
+
+
+def test_parts_that_lie_the_same_way_are_not_turned(aligned):
+    found = aligned.model.choice
+    assert found.rotation == aligned.config.views.rotation == "none"
+    assert found.told_apart["turned by 180"] > 0.95
+    assert aligned.config.is_settled
+    assert aligned.config.views.score_rotations == "even"
+    assert aligned.predict(upright(99)).views == 1
+
+
+def test_a_texture_without_direction_is_turned():
+    found = fitted([speckled(i) for i in range(60)]).model.choice
+    assert found.rotation == "full"
+
+
+def test_candidates_are_judged_and_the_best_is_taken(aligned):
+    found = aligned.model.choice
+    assert {one.pooling for one in found.candidates} == {"whole", "largest", "average"}
+    scores = [one.auroc for one in found.candidates]
+    assert scores == sorted(scores, reverse=True)
+    assert scores[0] > 0.5
+    best = found.candidates[0]
+    assert (best.read_stages, best.pooling) == (found.read_stages, found.pooling)
+    assert aligned.config.reading == sections.Reading(found.read_stages, found.pooling)
+
+
+def test_it_travels_in_the_model_file_and_is_told(aligned, tmp_path):
+    aligned.save(tmp_path / "m.safetensors")
+    loaded = differnet.load(tmp_path / "m.safetensors")
+    assert loaded.model.choice == aligned.model.choice
+    assert "looked at upright" in str(loaded.model.choice)
+    assert summarise(loaded.model)["choice"]["rotation"] == "none"
+    image = upright(7)
+    assert loaded.predict(image) == aligned.predict(image)
+    assert np.array_equal(loaded.localize(image), aligned.localize(image))
+
+
+def test_with_few_images_the_flow_stays_a_gaussian():
+    detector = fitted([upright(i) for i in range(10)])
+    model = detector.model
+    assert (model.history, model.config.training.length) == ((), 0)
+    features = detector.describe(upright(50))
+    whitened, _ = model.flow.whiten(model.reading.rows(features))
+    norms = model.reading.of_view(0.5 * whitened.double().square().sum(dim=1))
+    np.testing.assert_allclose(detector.view_scores(features), norms, rtol=1e-5)
+    assert "a Gaussian" in str(model.choice)
+
+
+def test_what_was_asked_for_is_not_overruled():
+    asked = {"rotation": "full", "pooling": "largest", "read_stages": "all"}
+    detector = fitted([upright(i) for i in range(30)], **asked)
+    assert detector.model.choice.told_apart == {}
+    assert detector.config.views.rotation == "full"
+    detector = fitted([upright(i) for i in range(30)], **asked, length=0.5)
+    assert detector.model.choice is None
+    assert len(detector.model.history) == 1
+
+
+def test_few_images_are_not_tried_out():
+    found = fitted([upright(i) for i in range(10)]).model.choice
+    assert (found.rotation, found.pooling, found.candidates) == ("none", "largest", ())
+    assert "too few images or groups (8 images)" in str(found)
+
+
+def test_a_gaussian_is_kept_once():
+    model = fitted([upright(i) for i in range(10)], flows=3)
+    assert (model.config.training.length, model.model.flow.count) == (0, 1)
+    assert fitted([upright(i) for i in range(10)], flows=3, length=1.0).model.flow.count == 3
+
+
+def prepared(images, groups=None, **settings):
+    return DifferNet("default", seed=0, weights="random", **OPEN | settings).prepare(images, groups=groups)
+
+
+def test_groups_are_held_out_together(monkeypatch):
+    images = [upright(i) for i in range(36)]
+    assert prepared(images, ["a"] * 36)._prepared.choice.candidates == ()  # nothing can be held out
+    seen = []
+    right = choice.Tables
+
+    def watch(settings, describer, images, fitted, held, *rest):
+        seen.append(({i // 3 for i in fitted}, {i // 3 for i in held}))
+        return right(settings, describer, images, fitted, held, *rest)
+
+    monkeypatch.setattr(choice, "Tables", watch)
+    assert prepared(images, [i // 3 for i in range(36)])._prepared.choice.candidates
+    ((fitted_groups, held_groups),) = seen
+    assert not fitted_groups & held_groups
+    assert len(fitted_groups | held_groups) == 12
+    with pytest.raises(ConfigError, match="36 good images and 2 groups"):
+        prepared(images, ["a", "b"])
+    with pytest.raises(ConfigError, match="0 good images"):
+        prepared([])
+
+
+def test_what_follows_from_the_rotation():
+    upright_config = DifferNet("default", rotation="none").config.views
+    assert (upright_config.score_rotations, upright_config.train_views) == ("even", 4)
+    turned = DifferNet("default", rotation="full").config.views
+    assert (turned.score_rotations, turned.train_views) == ("random", 32)
+    assert DifferNet("fast", rotation="full").config.views.train_views == 8
+    assert DifferNet("fast", rotation="none").config.views.train_views == 2
+    assert DifferNet("fast", rotation="full").config.training.length == 1
+    assert DifferNet("fast", rotation="none").config.training.length == 0
+    assert DifferNet("default", rotation="none").config.flow.size == (4, 128)
+    assert DifferNet("default", rotation="full").config.flow.size == (8, 256)
+    asked = DifferNet("default", rotation="none", train_views=9, score_rotations="random").config.views
+    assert (asked.score_rotations, asked.train_views) == ("random", 9)
+
+
+def test_siblings_keep_what_still_holds(aligned):
+    assert aligned.sibling(epochs=1)._prepared.choice == aligned.model.choice
+    other = "average" if aligned.config.reading.pooling != "average" else "largest"
+    assert aligned.sibling(pooling=other)._prepared is None  # read_stages is open again
+    turned = aligned.sibling(rotation="full", read_stages="all", pooling=other)
+    assert (turned.config.views.score_rotations, turned.config.views.train_views) == ("random", 8)
+    assert turned._prepared is None
+
+
+def test_a_bank_needs_what_was_found_out(aligned):
+    again = DifferNet("default", seed=0, weights="random", **OPEN)
+    with pytest.raises(ConfigError, match="what to look at"):
+        again.fit([upright(i) for i in range(30)], bank=torch.zeros(30, 8, aligned.describer.width))
+
+
+def test_the_checkpoint_of_another_reading_is_refused(tmp_path):
+    images = [upright(i) for i in range(12)]
+    settings = OPEN | {"rotation": "none", "read_stages": "all", "length": 1.0}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DifferNetWarning)
+        DifferNet("default", weights="random", **settings | {"pooling": "largest"}).fit(
+            images, checkpoint=tmp_path
+        )
+        with pytest.raises(ModelFileError, match="another run or other settings"):
+            DifferNet("default", weights="random", **settings | {"pooling": "average"}).fit(
+                images, checkpoint=tmp_path
+            )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda h: h.update(channels=[10**12, 1]),
+        lambda h: h.update(channels=[-5, 5]),
+        lambda h: h.update(channels=[]),
+        lambda h: h["choice"].update(told_apart=[]),
+        lambda h: h["choice"].update(candidates=[{}]),
+        lambda h: h.pop("choice"),
+        lambda h: h["config"]["reading"].update(read_stages="auto"),
+    ],
+)
+def test_hand_edited_choices_and_channels_are_refused(aligned, tmp_path, change):
+    file = tmp_path / "m.safetensors"
+    aligned.save(file)
+    header, tensors = tensor_file.read_tensors(file)
+    change(header)
+    tensor_file.write_tensors(file, tensors, header)
+    with pytest.raises(ModelFileError):
+        differnet.load(file)
+
+
+def test_a_broken_off_fit_goes_on_with_what_was_found_out(tmp_path, monkeypatch):
+    images = [upright(i) for i in range(50)]
+
+    def fit():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DifferNetWarning)
+            return DifferNet("default", seed=0, weights="random", **OPEN).fit(images, checkpoint=tmp_path)
+
+    whole = fit()
+    (tmp_path / "flow.safetensors").unlink(missing_ok=True)
+    monkeypatch.setattr(choice.Tables, "evidence", lambda *_: pytest.fail("found out again"))
+    again = fit()
+    assert again.model.choice == whole.model.choice
+    assert again.predict(images[0]) == whole.predict(images[0])
+    with pytest.raises(ModelFileError, match="other images or settings"):
+        DifferNet("default", seed=0, weights="random", **OPEN | {"grid": 3}).fit(images, checkpoint=tmp_path)
+    (tmp_path / "choice.json").write_text("{")
+    with pytest.raises(ModelFileError, match="damaged"):
+        fit()
+
+
+def test_siblings_that_turn_take_what_goes_with_it():
+    upright_only = DifferNet("default", weights="random", rotation="none", read_stages="all")
+    views = upright_only.sibling(rotation="full").config.views
+    assert (views.train_views, views.score_rotations) == (32, "random")
+
+
+def test_before_any_image_it_is_open():
+    detector = DifferNet("default", weights="random", **OPEN)
+    with pytest.raises(NotFittedError, match="good images"):
+        detector.describe(upright(0))
+    with pytest.raises(NotFittedError, match="whether views turn"):
+        _ = detector.scoring_views
+
+
+def test_another_fit_finds_out_anew(aligned):
+    again = fitted([speckled(i) for i in range(60)])
+    assert again.config.views.rotation == "full"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DifferNetWarning)
+        again.fit([upright(i) for i in range(50)])
+    assert again.config == aligned.config
+    assert again.model.choice == aligned.model.choice
+
+
+def test_one_view_is_certain_at_once_and_promises_no_error(aligned):
+    assert aligned.model.standard.early_stop.error == 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert aligned.predict(upright(3), views="auto") == aligned.predict(upright(3))

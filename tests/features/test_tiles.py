@@ -1,0 +1,196 @@
+"""From pictures to squares and back: aspect ratio, what is ignored, and pieces of large pictures."""
+
+from __future__ import annotations
+
+import base64
+import io
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import differnet
+from differnet import DifferNet
+from differnet.config import presets
+from differnet.config.sections import Views
+from differnet.data.square import encode
+from differnet.errors import ConfigError, DifferNetWarning
+from differnet.features.pooling import reading
+from differnet.features.tiles import cut, to_picture, to_square
+from support.tiny import TINY, good_image
+
+RIGHT_HALF = np.zeros((64, 64), np.uint8)
+RIGHT_HALF[:, 32:] = 255
+
+
+def fitted(images, **settings):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DifferNetWarning)
+        return DifferNet("default", seed=0, weights="random", **TINY | settings).fit(images)
+
+
+def with_spot(image, column):
+    changed = image.copy()
+    changed[20:34, column : column + 14] = 250
+    return changed
+
+
+def test_padding_keeps_the_aspect_ratio():
+    pixels = np.full((20, 40, 3), 200, np.uint8)
+    square = to_square(pixels, 16, Views(frame="pad"))
+    assert square.shape == (3, 16, 16)
+    assert (square[:, 4:12] == 200).all()
+    assert (square[:, :4] == 0).all()
+    assert (square[:, 12:] == 0).all()
+    assert (to_square(pixels, 16) == 200).all()
+
+
+@pytest.mark.parametrize("views", [Views(), Views(frame="pad")])
+@pytest.mark.parametrize("shape", [(40, 40), (20, 40), (64, 16)])
+def test_a_map_comes_back_to_where_the_picture_was(views, shape):
+    pixels = np.zeros((*shape, 3), np.uint8)
+    pixels[: shape[0] // 2] = 255
+    heat = to_square(pixels, 64, views)[0]
+    back = to_picture(heat, shape, views)
+    assert back.shape == shape
+    assert back[: shape[0] // 2 - 2].min() > 250
+    assert back[shape[0] // 2 + 2 :].max() < 5
+
+
+def test_what_is_ignored_is_grey_before_and_zero_after():
+    views = Views(ignore=encode(RIGHT_HALF))
+    square = to_square(good_image(0), 32, views)
+    assert (square[:, :, 16:] == 127).all()
+    assert torch.equal(square[:, :, :16], to_square(good_image(0), 32)[:, :, :16])
+    heat = to_picture(torch.ones(32, 32), (64, 64), views)
+    assert (heat[:, 40:] == 0).all()
+    assert (heat[:, :24] == 1).all()
+
+
+def test_a_mask_follows_the_picture_into_its_frame():
+    mask = np.zeros((20, 40), np.uint8)
+    mask[:, 20:] = 255
+    views = Views(frame="pad", ignore=encode(mask))
+    square = to_square(np.full((20, 40, 3), 200, np.uint8), 16, views)
+    assert (square[:, 4:12, 8:] == 127).all()
+    assert (square[:, 4:12, :8] == 200).all()
+    assert (square[:, :4] == 0).all()
+
+
+def test_scores_and_maps_do_not_see_what_is_ignored(tmp_path):
+    path = tmp_path / "mask.png"
+    Image.fromarray(RIGHT_HALF).save(path)
+    detector = fitted([good_image(i) for i in range(16)], rotation="none", ignore=path)
+    image = good_image(77)
+    detector.save(tmp_path / "m.safetensors")
+    loaded = differnet.load(tmp_path / "m.safetensors")
+    for one in (detector, loaded):
+        assert one.predict(with_spot(image, 44)).score == one.predict(image).score
+        assert one.predict(with_spot(image, 8)).score != one.predict(image).score
+        assert (one.localize(with_spot(image, 44))[:, 40:] == 0).all()
+
+
+def test_turned_copies_are_told_by_the_part_and_not_by_its_mask():
+    rng = np.random.default_rng(0)
+    grey = [rng.normal(128, 30, (64, 64, 1)).clip(0, 255).astype(np.uint8).repeat(3, 2) for _ in range(50)]
+    settings = {"rotation": "auto", "score_rotations": "auto", "start": "gaussian"}
+    corner = np.zeros((64, 64), np.uint8)
+    corner[:20, :20] = 255
+    found = fitted(grey, **settings, ignore=corner).model.choice
+    assert found.rotation == "full"
+
+
+@pytest.mark.parametrize("fill", [0, 255])
+def test_masks_of_all_or_nothing_are_refused(fill):
+    with pytest.raises(ConfigError, match="all" if fill else "nothing"):
+        encode(np.full((8, 8), fill, np.uint8))
+
+
+def test_other_texts_are_no_masks():
+    buffer = io.BytesIO()
+    Image.new("RGB", (4, 4)).save(buffer, "PNG")
+    for text in ("png:AAAA", "png:%%%", "png:" + base64.b64encode(buffer.getvalue()).decode()):
+        with pytest.raises(ConfigError, match="not a mask"):
+            to_square(good_image(0), 16, Views(ignore=text))
+    with pytest.raises(ConfigError, match="ignore"):
+        presets.resolve("default", {"ignore": "mask.png"})
+
+
+def test_pieces_come_row_by_row():
+    square = torch.arange(16.0).view(1, 4, 4)
+    pieces = cut(square, 2)
+    assert [piece.flatten().tolist() for piece in pieces][1] == [2, 3, 6, 7]
+    assert len(cut(square, 1)) == 1
+
+
+def test_the_most_anomalous_piece_counts():
+    read = reading((1,), sizes=1, grid=1, stages=(0,), pooling="whole", tiles=4)
+    assert read.columns.tolist() == [[0], [1], [2], [3]]
+    assert read.of_view(torch.tensor([1.0, 2, 9, 3, 4, 0, 0, 0])).tolist() == [9, 4]
+    parts = reading((1,), sizes=1, grid=2, stages=(0,), pooling="average", tiles=4)
+    assert parts.width == 20
+    assert parts.columns[4].tolist() == [6]  # the first part of the second piece
+    assert parts.of_view(torch.arange(16.0)).tolist() == [13.5]
+    assert parts.of_tile.columns.tolist() == [[1], [2], [3], [4]]
+
+
+@pytest.mark.parametrize("rotation", ["none", "full"])
+def test_a_picture_in_pieces_is_each_piece_by_itself(rotation, tmp_path):
+    images = [np.kron(np.ones((2, 2, 1), np.uint8), good_image(i)) for i in range(16)]
+    detector = fitted(images, tiles=2, rotation=rotation)
+    row = detector.describe(images[0])
+    alone = detector.sibling(tiles=1)
+    assert row.shape == (len(detector.scoring_views), 4 * alone.describer.width)
+    piece = alone.describer.features(alone.describer.square(images[0][:64, 64:]), detector.scoring_views)
+    torch.testing.assert_close(row[:, alone.describer.width : 2 * alone.describer.width], piece)
+    good, bad = images[3], with_spot(images[3], 80)
+    assert detector.predict(bad).score > detector.predict(good).score
+    heat = detector.localize(bad)
+    assert heat.shape == (128, 128)
+    detector.save(tmp_path / "m.safetensors")
+    assert differnet.load(tmp_path / "m.safetensors").predict(bad) == detector.predict(bad)
+
+
+OPEN = {"rotation": "auto", "score_rotations": "auto", "start": "gaussian", "length": "auto"}
+
+
+def speckles(index, shape=(64, 64), middle=128):
+    grey = np.random.default_rng(index).normal(middle, 30, (*shape, 1)).clip(0, 255).astype(np.uint8)
+    return grey.repeat(3, axis=2)
+
+
+@pytest.mark.parametrize("tiles", [2, 3])
+def test_how_parts_lie_is_told_from_all_pieces(tiles):
+    bright_above = [speckles(i, middle=80) for i in range(50)]
+    for image in bright_above:
+        image[:32] = np.minimum(image[:32].astype(int) + 120, 255)
+    found = fitted(bright_above, tiles=tiles, **OPEN).model.choice
+    assert found.rotation == "none"
+    assert found.told_apart["turned by 180"] > 0.9 > found.told_apart["mirrored left to right"]
+    found = fitted([speckles(i) for i in range(50)], tiles=tiles, **OPEN)
+    assert found.model.choice.rotation == "full"
+    assert found.config.is_settled
+
+
+@pytest.mark.parametrize("views", ["squash", "pad"])
+def test_pictures_that_are_not_square_are_not_told_by_their_frame(views):
+    found = fitted([speckles(i, (48, 80)) for i in range(50)], frame=views, **OPEN).model.choice
+    assert set(found.told_apart) == {"turned by 180", "mirrored left to right", "mirrored top to bottom"}
+    assert found.rotation == "full"
+
+
+def test_a_mask_of_another_shape_is_squeezed_into_the_picture():
+    views = Views(frame="pad", ignore=encode(RIGHT_HALF))  # a square mask for a picture of 1 : 2
+    square = to_square(np.full((20, 40, 3), 200, np.uint8), 16, views)
+    assert (square[:, 4:12, 8:] == 127).all()
+    assert (square[:, 4:12, :8] == 200).all()
+
+
+@pytest.mark.parametrize("settings", [{"ignore": RIGHT_HALF}, {"frame": "pad"}])
+def test_maps_of_good_images_peak_at_one_in_what_is_shown(settings):
+    images = [speckles(i, (40, 64)) for i in range(16)]
+    detector = fitted(images, rotation="none", holdout=0.5, **settings)
+    peaks = [detector.localize(image).max() for image in images]
+    assert 0.5 < np.median(peaks) < 2
