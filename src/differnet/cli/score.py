@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
-from differnet.batch.cluster.scoring import Order
 from differnet.cli import options
 from differnet.cli.console import bars, err, guarded, out, print_json, print_json_rows, printable
 
 if TYPE_CHECKING:
     from differnet.batch.cluster.parts import Counts
-
+    from differnet.batch.cluster.scoring import Order
 
 _START = "drift at the start"
 _COLOURED = {
