@@ -23,6 +23,7 @@ from torch import Tensor
 
 from differnet import DifferNet
 from differnet.config import presets
+from differnet.config.settled import settle
 from differnet.data import datasets
 from differnet.data.groups import hold_out
 from differnet.data.stream import silent
@@ -119,10 +120,11 @@ def described(dataset: datasets.Dataset, work: Path) -> tuple[Tensor, Tensor, Te
 
 
 def one_run(
-    settings: presets.Config, bank: Tensor, test: Tensor, drawn: Tensor, labels: np.ndarray
+    asked: presets.Config, bank: Tensor, test: Tensor, drawn: Tensor, labels: np.ndarray
 ) -> dict[str, Any]:
     """Fit one flow; the time of looking at it between epochs does not count."""
     fitted, held = hold_out(range(len(bank)), 0.2, SEED)
+    settings = settle(asked)
     count = settings.views.train_views
     read = settled_reading(settings, CHANNELS)
     flow = Flow(read.features, seed=SEED, **settings.flow.arguments)
@@ -153,7 +155,7 @@ def one_run(
         flow.whitening.set(*gaussian.fit(source.sample(gaussian.MOST_ROWS), SEED))
     look(None, 0)
     held_out = read.rows(bank[held, 0])
-    train.fit(flow, source, settings.training, held_out, on_epoch=look, noise=settings.noise, noise_seed=SEED)
+    train.fit(flow, source, settings.training, held_out, on_epoch=look, noise_seed=SEED)
     return {"epochs": epochs, "steps": (len(epochs) - 1) * source.steps}
 
 

@@ -24,6 +24,7 @@ from torch import Tensor
 
 import differnet
 from differnet import DifferNet
+from differnet.config.settled import settle
 from differnet.data import datasets
 from differnet.data.images import load
 from differnet.evaluation import demo, plots
@@ -164,7 +165,7 @@ def draw_demo(out: Path) -> None:
                 pixels = load(sample.path)
                 mask = sample.true_mask(pixels.shape[:2])
                 for gradient in ("pixels", "features"):
-                    settings = differnet.resolve(fitted.config, {"gradient": gradient})
+                    settings = settle(differnet.resolve(fitted.config, {"gradient": gradient}))
                     raw = [
                         map_of_image(load(path), module, model.flow, model.reading, settings)
                         for path in (*held[::3], sample.path)

@@ -29,6 +29,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from curves import BASE, CHANNELS
 from differnet import DifferNet
 from differnet.config import presets
+from differnet.config.settled import settle
 from differnet.data import datasets
 from differnet.data.datasets import Dataset
 from differnet.data.stream import silent
@@ -155,10 +156,10 @@ def described(dataset: Dataset, file: Path) -> Features:
 
 def one_run(features: Features, count: int | None, variant: Variant, seed: int) -> dict[str, Any]:
     """Fit one flow to ``count`` images that ``seed`` draws, and score the test images."""
-    settings = presets.resolve("default", BASE | dict(variant.changes))
+    settings = settle(presets.resolve("default", BASE | dict(variant.changes)))
     read = settled_reading(settings, CHANNELS)
     chosen = np.sort(np.random.default_rng(seed).permutation(len(features.bank))[:count])
-    rows = features.bank[chosen, : settings.views.count_to_fit].flatten(0, 1)
+    rows = features.bank[chosen, : settings.views.train_views].flatten(0, 1)
     flow = Flow(read.features, seed=seed, **settings.flow.arguments)
     if variant.dropout:
         add_dropout(flow, variant.dropout)
@@ -172,7 +173,7 @@ def one_run(features: Features, count: int | None, variant: Variant, seed: int) 
     if variant.is_trained:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)  # of dropout
-            train.fit(flow, source, settings.training, noise=settings.noise, noise_seed=seed)
+            train.fit(flow, source, settings.training, noise_seed=seed)
     seconds = time.process_time() - started
     judge = average.module if variant.is_averaged else flow
     judge.eval()

@@ -26,6 +26,7 @@ from torch import Tensor
 
 from differnet import DifferNet
 from differnet.config import presets
+from differnet.config.settled import settle
 from differnet.data import datasets
 from differnet.detector.scoring import Scorer, scoring_views
 from differnet.evaluation.metrics import auroc
@@ -133,7 +134,7 @@ class Bench:
             self._round("turned", repeat, literal, ways)
 
     def _described(self, detector: DifferNet, count: int) -> Iterator[Tensor]:
-        views = presets.resolve(detector.config, {"score_rotations": "random"}).views
+        views = settle(presets.resolve(detector.config, {"score_rotations": "random"})).views
         return detector.describer.stream(self.test, scoring_views(views, detector.seed, count))
 
     def fit_rounds(self, repeats: int, peer_repeats: int) -> None:
@@ -167,7 +168,7 @@ class Bench:
         return {"seconds": (time.perf_counter() - started) / count}
 
     def _scorer(self, detector: DifferNet, runtime: str) -> Scorer:
-        settings = presets.resolve(detector.config, {"runtime": runtime, "precision": "f32"})
+        settings = settle(presets.resolve(detector.config, {"runtime": runtime, "precision": "f32"}))
         return Scorer(
             detector.model.flow,
             detector.model.reading,

@@ -10,6 +10,7 @@ import torch
 
 from differnet import DifferNet
 from differnet.config import presets
+from differnet.config.settled import provisional, settle
 from differnet.data.stream import silent
 from differnet.detector import provenance
 from differnet.detector.tuning import choice, evidence, length, synthetic
@@ -40,12 +41,12 @@ def test_cutting_into_tiles_leaves_enough_images_to_find_out_the_rotation(tiles,
 
 def test_random_weights_are_never_left_untrained():
     quick = presets.resolve("fast", {"rotation": "none", "start": "random", "noise": 0.0})
-    assert presets.follow_rotation(quick).training.length == 1.0
-    assert presets.follow_rotation(presets.resolve("fast", {"rotation": "none"})).training.length == 0.0
+    assert settle(quick).training.length == 1.0
+    assert settle(presets.resolve("fast", {"rotation": "none"})).training.length == 0.0
 
 
 def test_a_trial_of_random_weights_does_not_stop_before_training():
-    settings = presets.resolve(
+    asked = presets.resolve(
         "default",
         {"rotation": "none", "read_stages": "all", "pooling": "whole", "grid": 1, "stages": [5]}
         | {
@@ -61,16 +62,17 @@ def test_a_trial_of_random_weights_does_not_stop_before_training():
     rows = torch.randn(20, 2, 4, generator=torch.Generator().manual_seed(0))
     tests = torch.cat([rows[:8, :1], 100 + rows[:8, :1]], dim=1)[:, :, None]  # told by any weights
     shown = evidence.Evidence(list(range(20)), rows, tests, False)
+    settings = provisional(asked)
     found = choice.Choice("none", (5,), "whole", {}, (), 20, 8)
     read = reading((4,), sizes=1, grid=1, stages=(0,), pooling="whole")
     assert length.with_length(found, shown, settings, read, 0, silent).length > 0
 
 
 def test_a_sibling_with_another_start_asks_anew_how_far_to_train():
-    detector = DifferNet("fast", weights="random", **TINY | {"rotation": "none", "start": "gaussian"})
-    detector.config = presets.resolve(detector.config, {"length": 0.0})
-    other = detector.sibling(start="random", noise=0.0)
-    assert other.config.training.length != 0.0
+    known = {"rotation": "none", "start": "gaussian", "length": "quick"}
+    detector = DifferNet("fast", weights="random", **TINY | known)
+    assert detector.config.training.length == 0.0
+    assert detector.sibling(start="random", noise=0.0).config.training.length == 1.0
 
 
 def test_what_calibrate_asked_for_holds_for_the_next_fit():

@@ -249,10 +249,11 @@ SMALL_FILES = """
 import sys, warnings
 from pathlib import Path
 warnings.simplefilter("ignore")
-from differnet import journal, storage
+from differnet.batch import journal
+from differnet.data import files
 folder = Path(sys.argv[1])
 for write in (
-    lambda: storage.write_whole(folder / "old.txt", bytes(100_000)),
+    lambda: files.write_whole(folder / "old.txt", bytes(100_000)),
     lambda: journal_of_many(folder / "rows.csv"),
 ):
     try:

@@ -8,6 +8,7 @@ import json
 import pytest
 
 from differnet.config import presets
+from differnet.config.settled import provisional
 from differnet.errors import ConfigError
 
 
@@ -113,7 +114,10 @@ def test_settings_are_frozen_and_equal_by_value():
 
 
 def test_noise_goes_with_views_that_do_not_turn():
-    assert presets.resolve("default", {"rotation": "none"}).noise == presets.AUTO_NOISE
-    assert presets.resolve("default", {"rotation": "full"}).noise == 0
-    assert presets.resolve("default", {"rotation": "full", "noise": 0.2}).noise == 0.2
-    assert presets.resolve("paper").noise == 0
+    def noise(preset, **changes):
+        return provisional(presets.resolve(preset, changes)).training.noise
+
+    assert noise("default", rotation="none") == 0.5
+    assert noise("default", rotation="full") == 0
+    assert noise("default", rotation="full", noise=0.2) == 0.2
+    assert noise("paper") == 0

@@ -168,8 +168,7 @@ def test_maps_are_rendered_in_groups(detector, monkeypatch):
         return real(image, views, fill)
 
     monkeypatch.setattr(localize, "render", counted)
-    detector.sibling  # noqa: B018
-    other = detector.model.config
+    other = detector.settings
     import dataclasses
 
     settings = dataclasses.replace(other, maps=dataclasses.replace(other.maps, map_views=9))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import warnings
 
 import numpy as np
@@ -11,6 +12,8 @@ import torch
 from PIL import Image
 
 from differnet import DifferNet, DifferNetWarning
+from differnet.config import presets
+from differnet.detector.prepare import Fitted
 from differnet.errors import ConfigError, DifferNetError, ImageError, ModelFileError, NotFittedError
 from differnet.evaluation.metrics import auroc
 from differnet.features.views import render
@@ -137,8 +140,9 @@ def test_calibrating_with_nothing_keeps_the_threshold(detector):
 
 def test_another_runtime_is_said(detector, tmp_path):
     pytest.importorskip("openvino")
+    elsewhere = presets.resolve(detector.config, {"runtime": "torch"})
     again = detector.sibling(runtime="torch")
-    again._model = detector.model
+    again._state = Fitted(dataclasses.replace(detector.model, config=elsewhere))
     with pytest.warns(DifferNetWarning, match="fitted on features from openvino and scores with torch"):
         score = again.score([good_image(3)])
     assert score == pytest.approx(detector.score([good_image(3)]), rel=1e-3)

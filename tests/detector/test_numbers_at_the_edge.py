@@ -48,7 +48,7 @@ ODD = {
 def test_odd_images_get_a_verdict(detector, name, frame):
     if frame == "pad":
         detector = detector.sibling(frame="pad")
-        detector = detector if detector._model else _with_model(detector)
+        detector = _with_model(detector)
     prediction = detector.predict(ODD[name], heat_map=True)
     assert np.isfinite([prediction.score, prediction.p_value, prediction.threshold]).all()
     assert prediction.heat_map.shape == ODD[name].shape[:2]

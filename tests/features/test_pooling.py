@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from differnet.config import presets, sections
+from differnet.config.settled import settle
 from differnet.errors import ConfigError, ShapeError
 from differnet.features.backbone import network, select
 from differnet.features.pooling import reading, settled_reading
@@ -44,7 +45,7 @@ def test_a_row_holds_the_averages_of_every_place(module, views):
 def test_columns_of_a_stage(module, views):
     y = module(views)
     one = settled_reading(
-        presets.Config(backbone=SETTINGS, reading=sections.Reading((4,), "whole")), module.channels
+        settle(presets.Config(backbone=SETTINGS, reading=sections.Reading((4,), "whole"))), module.channels
     )
     alone = network.build(sections.Backbone(sizes=(96, 48), stages=(4,)))
     torch.testing.assert_close(one.rows(y), alone(views), rtol=1e-4, atol=1e-4)
@@ -71,7 +72,7 @@ def test_every_runtime_gives_every_place(module, views, name):
 
 def test_the_gradient_reaches_every_part_of_the_image(module, views):
     read = settled_reading(
-        presets.Config(backbone=SETTINGS, reading=sections.Reading("all", "largest")), (40, 112)
+        settle(presets.Config(backbone=SETTINGS, reading=sections.Reading("all", "largest"))), (40, 112)
     )
     flow = Flow(read.features, 1, 8, 1, seed=0).requires_grad_(False)
     heat = localize.gradient_maps(views[:1], module, flow, read, 2.0)
@@ -101,6 +102,6 @@ def test_one_map_cannot_be_read_as_three():
         "pooling": "whole",
         "length": 1.0,
     }
-    settings = presets.follow_rotation(presets.resolve("default", changes))
+    settings = settle(presets.resolve("default", changes))
     with pytest.raises(ConfigError, match=r"alexnet has 1 feature map"):
         settled_reading(settings, (256,))

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from differnet.config import sections
+from differnet.config.settled import SettledViews
 from differnet.features.seeds import generator
 from differnet.features.tiles import to_square
 from differnet.features.views import ViewSet, even_views, random_views, render, turn_back
 from support import reference
 
-SETTINGS = sections.Views()
+SETTINGS = SettledViews()
 
 
 def view(angle=0.0, brightness=1.0, contrast=1.0):
@@ -67,7 +67,7 @@ def test_random_views_come_from_the_generator_alone():
 
 
 def test_rotation_none_stays_upright():
-    assert not random_views(5, sections.Views(rotation="none"), generator(0, "x")).angles.any()
+    assert not random_views(5, SettledViews(rotation="none"), generator(0, "x")).angles.any()
 
 
 def test_even_views_are_evenly_spaced():

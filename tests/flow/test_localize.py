@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from differnet.config import presets
+from differnet.config.settled import provisional, settle
 from differnet.errors import ConfigError
 from differnet.features.backbone.network import Maps, MultiScale
 from differnet.features.pooling import reading
@@ -110,8 +111,9 @@ def test_a_flow_without_a_mean_refuses_to_share_out():
         localize.contribution_maps(torch.zeros(1, 3, 12, 12).double(), module, flow, read, 1.0)
     with pytest.raises(ConfigError, match="gradient"):
         presets.resolve("paper", {"gradient": "features"})
-    assert (presets.PAPER.gradient, presets.PAPER.blur) == ("pixels", 4.0)
-    assert (presets.DEFAULT.gradient, presets.DEFAULT.blur) == ("features", 12.0)
+    eq_7, shared_out = settle(presets.PAPER).maps, provisional(presets.DEFAULT).maps
+    assert (eq_7.gradient, eq_7.blur) == ("pixels", 4.0)
+    assert (shared_out.gradient, shared_out.blur) == ("features", 12.0)
 
 
 def test_heat_is_highest_in_the_defect(detector):

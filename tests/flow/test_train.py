@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from differnet.config import sections
+from differnet.config.settled import SettledTraining
 from differnet.errors import ModelFileError, NumericalError
 from differnet.flow import sources, train
 from differnet.flow.flow import Flow
 
-SETTINGS = sections.Training(epochs=6, batch=64, learning_rate=5e-3, schedule="one-cycle")
+SETTINGS = SettledTraining(epochs=6, batch=64, learning_rate=5e-3, schedule="one-cycle")
 
 
 def toy(count=256, seed=0):
@@ -31,7 +31,7 @@ def fit(settings=SETTINGS, **options):
 
 def test_it_learns_the_density():
     flow, history = fit(
-        sections.Training(epochs=40, batch=64, learning_rate=5e-3, schedule="one-cycle"), held_out=toy(64, 9)
+        SettledTraining(epochs=40, batch=64, learning_rate=5e-3, schedule="one-cycle"), held_out=toy(64, 9)
     )
     assert history[-1].loss < history[0].loss - 0.3
     assert history[-1].held_out_loss < history[0].held_out_loss
@@ -84,7 +84,7 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path):
     checkpoint = tmp_path / "flow.safetensors"
     fit(checkpoint=checkpoint)
     with pytest.raises(ModelFileError, match="another run"):
-        fit(sections.Training(epochs=7, batch=64), checkpoint=checkpoint)
+        fit(SettledTraining(epochs=7, batch=64), checkpoint=checkpoint)
 
 
 def test_a_loss_that_explodes_stops_with_advice():
@@ -107,7 +107,7 @@ def test_a_bank_shows_every_row_once_an_epoch():
 
 
 def test_learning_rate_schedules():
-    constant = sections.Training()
+    constant = SettledTraining()
     assert {train.learning_rate(constant, s, 50) for s in range(50)} == {2e-4}
     rates = [train.learning_rate(SETTINGS, s, 100) for s in range(100)]
     assert rates[0] == pytest.approx(5e-3 / 25)
@@ -117,5 +117,5 @@ def test_learning_rate_schedules():
 
 
 def test_few_images_get_more_epochs():
-    assert train.count_epochs(sections.Training(epochs=2, min_steps=10), steps=3) == 4
-    assert train.count_epochs(sections.Training(epochs=8, min_steps=10), steps=3) == 8
+    assert train.count_epochs(SettledTraining(epochs=2, min_steps=10), steps=3) == 4
+    assert train.count_epochs(SettledTraining(epochs=8, min_steps=10), steps=3) == 8

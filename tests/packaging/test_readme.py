@@ -25,9 +25,9 @@ def test_the_python_example_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     tiny = presets.resolve("default", TINY | {"holdout": 0.3, "rate": 0.2})
     monkeypatch.setattr(presets, "PRESETS", {"default": tiny})
-    build = detector.backbone.build
+    build = detector.network.build
     monkeypatch.setattr(
-        detector.backbone, "build", lambda settings, source: build(settings, source or "random")
+        detector.network, "build", lambda settings, source: build(settings, source or "random")
     )
     (example,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
     with warnings.catch_warnings():

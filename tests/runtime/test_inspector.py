@@ -20,7 +20,7 @@ from PIL import Image
 
 import differnet
 from differnet import DifferNet, DifferNetWarning, Inspector
-from differnet.config.sections import Views
+from differnet.config.settled import SettledViews
 from differnet.detector import export
 from differnet.detector.graphs import Head, HeatMapping, Rendering, Scoring
 from differnet.errors import (
@@ -433,7 +433,7 @@ def test_maps_by_the_pixels_are_left_out_and_said(detector, tmp_path):
 
 @pytest.mark.parametrize("fill", ["zeros", "reflection", "border"])
 def test_the_graph_renders_the_same_views(fill):
-    views = random_views(5, Views(), torch.Generator().manual_seed(0))
+    views = random_views(5, SettledViews(), torch.Generator().manual_seed(0))
     for channels in (1, 3):
         square = 255 * torch.rand(channels, 24, 24, generator=torch.Generator().manual_seed(1)).expand(
             3, -1, -1
@@ -446,16 +446,16 @@ def test_the_graph_renders_the_same_views(fill):
 @pytest.mark.parametrize("name", ["upright", "turned"])
 def test_maps_without_a_gradient_are_the_detectors(name, request):
     detector = request.getfixturevalue(name)
-    model, settings = detector.model, detector.config
+    model, settings = detector.model, detector.settings
     turned = even_views(settings.maps.map_views, settings.views)
     square = tiles.to_square(pictures()[1], 64)
-    mapping = HeatMapping(detector.module, model.flow, model.reading, settings.blur, turned.angles)
+    mapping = HeatMapping(detector.module, model.flow, model.reading, settings.maps.blur, turned.angles)
     views = render(square, turned, settings.views.fill)
     wanted = localize.heat_map(square, detector.module, model.flow, model.reading, settings)
     torch.testing.assert_close(mapping(views), wanted, rtol=1e-3, atol=1e-3 * float(wanted.max()))
     exact = detector.module(views) * 1.01
     other = localize.contribution_maps(
-        views, detector.module, model.flow, model.reading, settings.blur, exact
+        views, detector.module, model.flow, model.reading, settings.maps.blur, exact
     )
     if len(turned) == 1:
         torch.testing.assert_close(mapping(views, exact), other[0], rtol=1e-3, atol=1e-3 * float(other.max()))

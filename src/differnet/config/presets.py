@@ -11,7 +11,7 @@ import dataclasses
 import difflib
 import json
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
@@ -48,12 +48,6 @@ __all__ = [
     "resolve",
 ]
 
-AUTO_NOISE = 0.5
-UPRIGHT_VIEWS = 4  # to fit; views that are not turned differ in brightness and contrast alone
-_VIEWS_TO_FIT = {"auto": (UPRIGHT_VIEWS, 32), "few": (2, 8)}  # upright, turned
-_FLOW = {"blocks": (4, 8), "hidden": (128, 256)}
-_BLUR = {"features": 12.0, "pixels": 4.0}
-
 
 @dataclass(frozen=True, config=strict)
 class Config:
@@ -85,33 +79,6 @@ class Config:
             raise ValueError("noise needs start = 'gaussian'")
         if self.maps.gradient == "features" and self.flow.start != "gaussian":
             raise ValueError("gradient = 'features' needs start = 'gaussian'")
-
-    @property
-    def is_settled(self) -> bool:
-        """Whether nothing is left to be found out from the good images."""
-        views, read = self.views, self.reading
-        found = (views.rotation, views.score_rotations, read.read_stages, read.pooling)
-        numbers = (self.flow.blocks, self.flow.hidden, views.train_views, self.training.length)
-        return "auto" not in found and not any(isinstance(number, str) for number in numbers)
-
-    @property
-    def noise(self) -> float:
-        """The noise of training; ``"auto"`` is 0.5 on whitened features of views that do not turn, else none."""
-        if self.training.noise != "auto":
-            return self.training.noise
-        return AUTO_NOISE if self.flow.start == "gaussian" and self.views.rotation != "full" else 0.0
-
-    @property
-    def gradient(self) -> Literal["features", "pixels"]:
-        """By which gradient heat maps are made; ``"auto"`` is to the features where the flow knows their mean."""
-        if self.maps.gradient != "auto":
-            return self.maps.gradient
-        return "features" if self.flow.start == "gaussian" else "pixels"
-
-    @property
-    def blur(self) -> float:
-        """The blur of heat maps in pixels of the largest input."""
-        return _BLUR[self.gradient] if self.maps.blur == "auto" else self.maps.blur
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON types, section by section."""
@@ -201,23 +168,6 @@ def resolve(preset: str | Config = "default", overrides: Mapping[str, Any] | Non
         section, leaf = _locate(name, sections)
         values[section][leaf] = value
     return Config.from_dict(values)
-
-
-def follow_rotation(settings: Config) -> Config:
-    """Replace the ``"auto"`` of what follows from whether views turn, where that is known."""
-    views = settings.views
-    if views.rotation == "auto":
-        return settings
-    turns = views.rotation == "full"
-    rotations = ("random" if turns else "even") if views.score_rotations == "auto" else views.score_rotations
-    wanted = views.train_views
-    count = _VIEWS_TO_FIT[wanted][turns] if isinstance(wanted, str) else wanted
-    changes: dict[str, Any] = {"score_rotations": rotations, "train_views": count}
-    sizes = zip(("blocks", "hidden"), (settings.flow.blocks, settings.flow.hidden), strict=True)
-    if settings.training.length == "quick":
-        changes["length"] = float(turns or settings.flow.start != "gaussian")
-    changes |= {name: _FLOW[name][turns] for name, value in sizes if value == "auto"}
-    return resolve(settings, changes)
 
 
 def parse_assignments(assignments: list[str]) -> dict[str, Any]:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
-
-from differnet.errors import ConfigError
 
 strict = ConfigDict(extra="forbid", allow_inf_nan=False)
 RuntimeName = Literal["auto", "torch", "openvino", "onnxruntime"]
@@ -51,13 +49,6 @@ class Views:
     def __post_init__(self) -> None:
         _check_factors("brightness", self.brightness)
         _check_factors("contrast", self.contrast)
-
-    @property
-    def count_to_fit(self) -> int:
-        """``train_views`` as a number; raises :class:`ConfigError` while that is open."""
-        if isinstance(self.train_views, str):
-            raise ConfigError("train_views is open: whether views turn is found out from good images first")
-        return self.train_views
 
 
 @dataclass(frozen=True, config=strict)
@@ -131,20 +122,6 @@ class Flow:
     def __str__(self) -> str:
         several = f"{self.flows} flows of " if self.flows > 1 else ""
         return f"{several}{self.blocks} blocks of {self.depth} x {self.hidden}"
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """``blocks`` and ``hidden`` as numbers; raises :class:`ConfigError` while they are open."""
-        if self.blocks == "auto" or self.hidden == "auto":
-            raise ConfigError("the size of the flow is open: whether views turn is found out first")
-        return self.blocks, self.hidden
-
-    @property
-    def arguments(self) -> dict[str, Any]:
-        """What :class:`differnet.flow.flow.Flow` is built from, beside features and seed; raises as ``size`` does."""
-        blocks, hidden = self.size
-        known = {"depth": self.depth, "clamp": self.clamp, "start": self.start, "flows": self.flows}
-        return {"blocks": blocks, "hidden": hidden, **known}
 
 
 @dataclass(frozen=True, config=strict)

@@ -35,7 +35,7 @@ def fit(
     :func:`differnet.detector.fitting.split` refused what cannot be done.
     """
     with locked(folder):
-        if not fitter.config.decision.folds:
+        if not fitter.settings.decision.folds:
             return fitter.fit(good, held, folder, on_epoch, bank, scale_maps)
         return _cross_fit(fitter, good, folder, on_epoch, bank, scale_maps)
 
@@ -50,8 +50,8 @@ def _cross_fit(
 ) -> Model:
     count = len(good.images)
     names = range(count) if good.groups is None else good.groups
-    folds = groups.folds_of(names, fitter.config.decision.folds, fitter.seed)
-    if bank is None and not fitter.config.views.fresh_views:
+    folds = groups.folds_of(names, fitter.settings.decision.folds, fitter.seed)
+    if bank is None and not fitter.settings.views.fresh_views:
         bank = fitter.describe_training(good.images, folder, fitter.key_of(good.images, folder))
     features = fitter.describe_held_out(good.images)
     scores: dict[int, ViewScores] = {}

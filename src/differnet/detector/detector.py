@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -13,6 +14,7 @@ import numpy as np
 from torch import Tensor
 
 from differnet.config import presets
+from differnet.config.settled import Settled, implied, is_open, settle
 from differnet.data import square
 from differnet.data.images import ImageLike, Pixels, gather
 from differnet.data.images import load as load_image
@@ -25,6 +27,7 @@ from differnet.detector import crossfit, fitting, integers, model_file, recalibr
 from differnet.detector import model as artifact
 from differnet.detector import prepare as preparing
 from differnet.detector.model import Model
+from differnet.detector.prepare import Fitted, Prepared
 from differnet.detector.scoring import Count, Images, Scorer, scoring_views
 from differnet.errors import ConfigError, NotFittedError, WeightsError
 from differnet.features.backbone import network, torch_runtime
@@ -32,6 +35,7 @@ from differnet.features.describer import Describer
 from differnet.features.views import ViewSet, count_views
 from differnet.flow import localize, train
 
+_ONE_AT_A_TIME = threading.RLock()
 _FOUND_OUT = {"rotation", "read_stages", "pooling", "length", "start"}
 
 
@@ -53,35 +57,47 @@ class DifferNet:
         **settings: Any,
     ) -> None:
         self._asked = presets.resolve(preset, square.with_mask_as_text(settings))
-        self.config = presets.follow_rotation(self._asked)
         if seed < 0:
             raise ConfigError(f"seed = {seed}: a whole number from 0 was wanted")
         self.seed = seed
         self.device = torch_runtime.check_device(device)
         self._weights = None if weights is None else os.fspath(weights)
-        self._model: Model | None = None
-        self._prepared: preparing.Prepared | None = None
+        self._state: Prepared | Fitted | None = None
         self._shown: dict[Count, ViewSet] = {}
 
     def __repr__(self) -> str:
         c = self.config
-        state = "not fitted"
-        if self._model:
+        state, views = "not fitted", c.views.score_views
+        if isinstance(self._state, Fitted):
             theta = "none" if self.threshold is None else f"{self.threshold:.4g}"
-            state = f"fitted on {self._model.train_count} good images, threshold {theta}"
+            state = f"fitted on {self.model.train_count} good images, threshold {theta}"
+        if not is_open(c):
+            views = count_views(views, settle(c).views)
         return (
             f"DifferNet({c.backbone.backbone} at {'/'.join(map(str, c.backbone.sizes))}, "
-            f"{c.flow}, {count_views(c.views.score_views, c.views)} views; {state})"
+            f"{c.flow}, {views} views; {state})"
         )
+
+    @property
+    def config(self) -> presets.Config:
+        """What was asked for, with what was found out, as far as it is, in the place of what is open."""
+        if isinstance(self._state, Fitted):
+            return self._state.model.config
+        return implied(self._asked) if self._state is None else self._state.settings.config
+
+    @property
+    def settings(self) -> Settled:
+        """The settings, nothing open; raises :class:`NotFittedError` while something is to be found out."""
+        return self.model.settings if isinstance(self._state, Fitted) else settle(self.config)
 
     @property
     def model(self) -> Model:
         """The fitted part; raises :class:`NotFittedError` before ``fit`` or ``load``."""
-        if self._model is None:
+        if not isinstance(self._state, Fitted):
             raise NotFittedError(
                 "this detector has learned nothing yet: call fit(images) or differnet.load(path)"
             )
-        return self._model
+        return self._state.model
 
     @cached_property
     def module(self) -> network.MultiScale:
@@ -89,14 +105,21 @@ class DifferNet:
 
         Raises :class:`WeightsError` when its weights are not those that the model was fitted with.
         """
-        if self._model:
-            return artifact.backbone_of(self._model, self._weights).to(self.device)
+        if isinstance(self._state, Fitted):
+            return artifact.backbone_of(self._state.model, self._weights).to(self.device)
         return network.build(self.config.backbone, self._weights).to(self.device)
 
-    @cached_property
+    @property
     def describer(self) -> Describer:
         """From images to features, in the runtime and precision of the configuration or of the model."""
-        return preparing.describer_for(self._model, self.config, lambda: self.module, self.device)
+        with _ONE_AT_A_TIME:  # a network is traced by one thread alone
+            if self._state is None:
+                self._state = preparing.without_images(self._asked, lambda: self.module, self.device)
+            known = self._state.describer
+            if known is None:
+                known = preparing.describer_for(self.model, lambda: self.module, self.device)
+                self._state = Fitted(self.model, known, self._prepared)
+            return known
 
     @property
     def scoring_views(self) -> ViewSet:
@@ -123,9 +146,8 @@ class DifferNet:
         """
         asked, items = self._asked, gather(images)
         ready = preparing.prepare(asked, self.module, items, groups, self.seed, self.device, progress)
-        self._prepared = replace(ready, described={})  # a fit may be on others
-        if self._model is None:
-            self._settle(self._prepared)
+        ready = replace(ready, described={})  # a fit may be on others
+        self._become(replace(self._state, prepared=ready) if isinstance(self._state, Fitted) else ready)
         return self
 
     def fit(
@@ -151,19 +173,22 @@ class DifferNet:
         chosen, held = fitting.split(items, groups, self.config.decision, self.seed)
         fitted, kept = fitting.part(items, groups, chosen), fitting.part(items, groups, held)
         folder = None if checkpoint is None else Path(checkpoint)
-        ready = self._prepared
+        before = self._prepared
         if bank is not None:
-            known = ready.config if ready else presets.follow_rotation(self._asked)
-            fitting.check_bank(bank, len(items), known, bool(ready) or preparing.is_ready(known, self.device))
+            known = before.settings.config if before else implied(self._asked)
+            fitting.check_bank(
+                bank, len(items), known, bool(before) or preparing.is_ready(known, self.device)
+            )
+        ready = before
         if ready is None:
             here = self.seed, self.device, progress, folder
             ready = preparing.prepare(self._asked, self.module, fitted.images, fitted.groups, *here)
-        shown = scoring_views(ready.config.views, self.seed)
-        fitter = fitting.Fitter(ready.config, self.seed, self.device, self.module, ready, shown, progress)
+        shown = scoring_views(ready.settings.views, self.seed)
+        fitter = fitting.Fitter(ready.settings, self.seed, self.device, self.module, ready, shown, progress)
         rows = bank if bank is None or not held else bank[chosen]
-        self._model = crossfit.fit(fitter, fitted, kept, folder, on_epoch, rows, scale_maps)
-        self._settle(ready)
-        recalibrate.warn_when_weak(self.model)
+        model = crossfit.fit(fitter, fitted, kept, folder, on_epoch, rows, scale_maps)
+        self._become(Fitted(model, ready.describer, before))
+        recalibrate.warn_when_weak(model)
         return self
 
     def score(self, images: Images, progress: Progress = silent, views: Count = None) -> ViewScores:
@@ -243,9 +268,9 @@ class DifferNet:
         asked = recalibrate.changes(rate, views, confidence, review_rate)
         scorer, shown = self._scorer, self._views(views)
         model, promise = recalibrate.anew(self.model, asked, gather(good), groups, scorer, shown, progress)
+        before = self._prepared
         self._asked = presets.resolve(self._asked, asked)
-        self._prepared = (now := self._prepared) and replace(now, config=presets.resolve(now.config, asked))
-        self._take(model)
+        self._become(Fitted(model, self.describer, before.with_changes(asked) if before else None))
         recalibrate.warn_when_weak(model)
         return promise
 
@@ -265,10 +290,9 @@ class DifferNet:
         model, describer, found = integers.to_integers(
             self.model, self.module, self.describer, gather(good), self.device, progress
         )
-        self._asked, self._prepared = model.config, None
-        self._take(model)
-        self.describer = describer
-        recalibrate.warn_when_weak(self.model)
+        self._asked = model.config
+        self._become(Fitted(model, describer))
+        recalibrate.warn_when_weak(model)
         return found
 
     def sibling(self, **settings: Any) -> DifferNet:
@@ -281,10 +305,9 @@ class DifferNet:
         if other.config.backbone == self.config.backbone:
             other.module = self.module
             known = self._known()
-            if known and other.config.is_settled and other.config.views == self.config.views:
-                other.describer = known.describer
-                choice = known.choice if other.config.reading == known.config.reading else None
-                other._prepared = replace(known, config=other.config, choice=choice)
+            if known and not is_open(other.config) and other.config.views == self.config.views:
+                choice = known.choice if other.config.reading == self.config.reading else None
+                other._state = replace(known, settings=settle(other.config), choice=choice)
         return other
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -307,7 +330,7 @@ class DifferNet:
         source = weights or (model.backbone_origin if model.backbone_origin == "random" else None)
         detector = cls(model.config, model.seed, source, device)
         model.flow.to(device)
-        detector._model = model
+        detector._state = Fitted(model)
         try:
             if model.graph is None:
                 _ = detector.module
@@ -315,22 +338,23 @@ class DifferNet:
             raise WeightsError(f"{path}: {error}") from error
         return detector
 
-    def _take(self, model: Model) -> None:
-        """Put another model in place, with what hangs on its configuration."""
-        self._model, self.config = model, model.config
-        self._shown = {}
+    def _become(self, state: Prepared | Fitted) -> None:
+        """Go on with another state; the scoring views hang on its settings."""
+        self._state, self._shown = state, {}
 
-    def _settle(self, ready: preparing.Prepared) -> None:
-        """Go on with what was found out from good images."""
-        self.config, self.describer, self._shown = ready.config, ready.describer, {}
+    @property
+    def _prepared(self) -> Prepared | None:
+        """What images told before a fit, or nothing where a fit finds that out by itself."""
+        return self._state.prepared if isinstance(self._state, Fitted) else self._state
 
-    def _known(self) -> preparing.Prepared | None:
+    def _known(self) -> Prepared | None:
         """What another fit on the same backbone can start from."""
-        if self._model:
-            return preparing.Prepared(self.config, self.describer, self._model.graph, self._model.choice)
-        if self._prepared is None and preparing.is_ready(self.config, self.device):
-            return preparing.Prepared(self.config, self.describer, None, None)
-        return self._prepared
+        if isinstance(self._state, Fitted):
+            model = self._state.model
+            return Prepared(model.settings, self.describer, model.graph, model.choice)
+        if self._state is None and preparing.is_ready(self._asked, self.device):
+            return preparing.without_images(self._asked, lambda: self.module, self.device)
+        return self._state
 
     @property
     def _scorer(self) -> Scorer:
@@ -339,10 +363,10 @@ class DifferNet:
     def _views(self, count: Count) -> ViewSet:
         """Return the first ``count`` scoring views, the same object each time: their grids are kept by it."""
         if count not in self._shown:
-            self._shown[count] = scoring_views(self.config.views, self.seed, count)  # type: ignore[arg-type]
+            self._shown[count] = scoring_views(self.settings.views, self.seed, count)  # type: ignore[arg-type]
         return self._shown[count]
 
     def _heat_map(self, pixels: Pixels) -> Heat:
         model, numbers = self.model, self.describer.other_numbers
-        raw = localize.map_of_image(pixels, self.module, model.flow, model.reading, self.config, numbers)
+        raw = localize.map_of_image(pixels, self.module, model.flow, model.reading, self.settings, numbers)
         return np.asarray(raw / np.float32(self.model.map_scale))

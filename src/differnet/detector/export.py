@@ -210,7 +210,7 @@ def _write(detector: DifferNet, folder: Path, form: Format, progress: Progress) 
         "probe": detector.describer.runtime.features([noise])[0].tolist(),
     }
     (folder / folders.CALIBRATION).write_text(json.dumps(calibration, allow_nan=False), encoding="utf-8")
-    settings = detector.config.views
+    settings = detector.settings.views
     about = {
         "kind": folders.KIND,
         "format": folders.FORMAT,
@@ -253,11 +253,11 @@ def write_graphs(
         _convert(folder, "score", form, scoring, {"views": views}, ("norms", "features"), ("views",))
     if render:
         each = {name: torch.ones(GROUP) for name in ("angles", "brightness", "contrast")}
-        rendering = Rendering(size, detector.config.views.fill)
+        rendering = Rendering(size, detector.settings.views.fill)
         _convert(folder, "render", form, rendering, {"square": views[:1], **each}, ("views",), tuple(each))
     if maps:
         angles = torch.tensor(maps["angles"])
-        mapping = HeatMapping(detector.module, flow, read, detector.config.blur, angles)
+        mapping = HeatMapping(detector.module, flow, read, detector.settings.maps.blur, angles)
         inputs = {"views": torch.zeros(count, 3, size, size)}
         if maps["takes_features"]:
             inputs["features"] = torch.zeros(count, read.of_tile.width)
@@ -266,8 +266,8 @@ def write_graphs(
 
 def _map_settings(detector: DifferNet) -> tuple[dict[str, Any] | None, str]:
     """Return what the manifest says of heat maps, and why there are none."""
-    settings, model = detector.config, detector.model
-    if settings.gradient != "features":
+    settings, model = detector.settings, detector.model
+    if settings.maps.gradient != "features":
         return None, (
             "its maps are gradients to the pixels (eq. 7), which a graph does not compute; a flow that starts as a "
             "Gaussian and gradient = 'features' give maps that it does"

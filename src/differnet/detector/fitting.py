@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from differnet.config import presets, sections
+from differnet.config.settled import Settled
 from differnet.data.groups import folds_of, hold_out
 from differnet.data.images import ImageLike
 from differnet.data.images import load as load_image
@@ -55,7 +56,7 @@ class Given:
 class Fitter:
     """All that a fit depends on besides the images, and what ``watch``es the flow after every epoch of so many."""
 
-    config: presets.Config
+    settings: Settled
     seed: int
     device: str
     module: MultiScale
@@ -72,7 +73,7 @@ class Fitter:
     @cached_property
     def read(self) -> Reading:
         """How a row of features is read."""
-        return settled_reading(self.config, self.module.channels)
+        return settled_reading(self.settings, self.module.channels)
 
     def fit(
         self,
@@ -97,7 +98,7 @@ class Fitter:
             for image, part in zip(held.images, features, strict=True)
         ]
         return Model(
-            config=self.config,
+            config=self.settings.config,
             seed=self.seed,
             backbone_digest=self.module.digest,
             backbone_origin=self.module.origin,
@@ -110,7 +111,7 @@ class Fitter:
                 self.read,
                 self.module,
                 self.describer,
-                self.config,
+                self.settings,
                 held.images or fitted.images,
                 self.progress,
             )
@@ -139,7 +140,7 @@ class Fitter:
     @property
     def network(self) -> tuple[str, int]:
         """What features depend on besides views and images."""
-        return repr(self.module), self.config.backbone.tiles
+        return repr(self.module), self.settings.backbone.tiles
 
     def train_flow(
         self,
@@ -164,12 +165,11 @@ class Fitter:
         history = train.fit(
             flow,
             source,
-            self.config.training,
+            self.settings.training,
             self.read.rows(torch.cat(list(held))) if held else None,
             folder / "flow.safetensors" if folder else None,
-            f"{key} {self.config.reading}",
+            f"{key} {self.settings.reading}",
             tell,
-            self.config.noise,
             self.seed,
         )
         flow.eval().requires_grad_(False)
@@ -200,13 +200,13 @@ class Fitter:
         return identity(self.describer, images, (self.network, self.seed)) if folder else ""
 
     def _new_flow(self) -> Flow:
-        return Flow(self.read.features, seed=self.seed, **self.config.flow.arguments).to(self.device)
+        return Flow(self.read.features, seed=self.seed, **self.settings.flow.arguments).to(self.device)
 
     def _source(
         self, images: Sequence[ImageLike], folder: Path | None, key: str, bank: Tensor | None
     ) -> Source:
-        training = self.config.training
-        if self.config.views.fresh_views:
+        training = self.settings.training
+        if self.settings.views.fresh_views:
             return FreshViews(self.describer, images, training, self.seed, self.progress, self.read.rows)
         if bank is None:
             bank = self.describe_training(images, folder, key)
@@ -218,7 +218,7 @@ def map_scale(
     read: Reading,
     module: MultiScale,
     describer: Describer,
-    settings: presets.Config,
+    settings: Settled,
     good: Sequence[ImageLike],
     progress: Progress,
 ) -> float:

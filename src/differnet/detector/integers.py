@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 
 from differnet.config import presets
+from differnet.config.settled import settle
 from differnet.data.images import ImageLike
 from differnet.data.stream import Progress
 from differnet.decision import thresholds
@@ -50,7 +51,7 @@ def to_integers(
         raise ConfigError(f"device = {device!r}: 8-bit integers run on the CPU; load it there")
     if model.precision == "int8":
         raise ConfigError("this detector computes in 8-bit integers already")
-    settings = presets.resolve(model.config, {"precision": "int8", "runtime": "auto"})
+    settings = settle(presets.resolve(model.config, {"precision": "int8", "runtime": "auto"}))
     select.choose_precision(settings.backbone, "cpu")
     order = torch.randperm(len(good), generator=generator(model.seed, "ranges or gate")).tolist()
     count = min(IMAGES, len(good) // 2)
@@ -74,7 +75,7 @@ def to_integers(
         raise QuantizationError(f"8-bit integers are refused: {found}; fit anew with precision = 'int8'")
     changed = replace(
         model,
-        config=settings,
+        config=settings.config,
         view_scores=after,
         calibrated_on=replace(record, way=way_of(small, len(shown))),
         map_scale=map_scale(model.flow, model.reading, module, small, settings, others, progress),

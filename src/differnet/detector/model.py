@@ -14,6 +14,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from differnet.config import presets
+from differnet.config.settled import Settled, settle
 from differnet.decision.calibration import Standard
 from differnet.decision.thresholds import Threshold
 from differnet.detector.provenance import CalibrationRecord, Sources
@@ -80,24 +81,28 @@ class Model:
         return self.standard.calibration(views)
 
     @cached_property
+    def settings(self) -> Settled:
+        """The settings that were fitted by, in which nothing is open."""
+        return settle(self.config)
+
+    @cached_property
     def reading(self) -> Reading:
         """How a row of features is read."""
-        return settled_reading(self.config, self.channels)
+        return settled_reading(self.settings, self.channels)
 
     @property
     def usual_views(self) -> int:
         """How many views an image is scored in."""
-        return count_views(self.config.views.score_views, self.config.views)
+        return count_views(self.config.views.score_views, self.settings.views)
 
     @cached_property
     def standard(self) -> Standard:
         """What scores are judged by."""
-        views, decision = self.config.views, self.config.decision
-        upright = count_views(2, views) == 1
+        decision = self.config.decision
         return Standard(
             self.view_scores,
             self.usual_views,
-            "upright" if upright else "even" if views.score_rotations == "even" else "random",
+            self.settings.views.order,
             decision.rate,
             decision.confidence,
             decision.review_rate,
@@ -150,7 +155,7 @@ def summarise(model: Model) -> dict[str, Any]:
         "calibrated_on": None if record is None else record.summary(),
         "seed": model.seed,
         "features": model.flow.features,
-        "flow_parameters": parameter_count(model.flow.features, model.config.flow),
+        "flow_parameters": parameter_count(model.flow.features, model.settings.flow),
         "backbone_digest": model.backbone_digest,
         "backbone_origin": model.backbone_origin,
         "runtime": model.runtime,

@@ -21,11 +21,12 @@ import torch
 from torch import Tensor
 
 from differnet.config import presets
+from differnet.config.settled import Settled, settle
 from differnet.decision.thresholds import check_count
 from differnet.detector.model import Model
 from differnet.detector.provenance import Sources, from_header
 from differnet.detector.tuning.choice import Choice
-from differnet.errors import DifferNetWarning, ModelFileError
+from differnet.errors import DifferNetWarning, ModelFileError, NotFittedError
 from differnet.features.backbone.openvino_runtime import Graph
 from differnet.features.backbone.torch_runtime import Precision
 from differnet.flow import tensor_file
@@ -96,7 +97,7 @@ def _build(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Model:
     if header["format"] == 2:
         header = from_2(header)
     maps = {"gradient": "pixels", **header["config"]["maps"]}  # as it was before there was a choice
-    settings = presets.Config.from_dict({**header["config"], "maps": maps})
+    settings = _settled(presets.Config.from_dict({**header["config"], "maps": maps}))
     state = {name.removeprefix("flow."): value for name, value in tensors.items() if name.startswith("flow.")}
     features, shape = int(header["features"]), settings.flow
     wanted = parameter_count(features, shape)
@@ -126,7 +127,7 @@ def _build(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Model:
     if precision not in get_args(Precision) or (precision == "int8") != ("graph.xml" in tensors):
         raise ValueError(f"precision {precision!r} does not go with the tensors")
     return Model(
-        config=settings,
+        config=settings.config,
         seed=int(header["seed"]),
         backbone_digest=str(header["backbone_digest"]),
         backbone_origin=str(header["backbone_origin"]),
@@ -159,14 +160,17 @@ def _check_numbers(header: Mapping[str, Any]) -> None:
             raise ValueError(f"the history of training has {losses}")
 
 
-def _check_channels(settings: presets.Config, channels: tuple[int, ...], features: int) -> None:
+def _settled(config: presets.Config) -> Settled:
+    try:
+        return settle(config)
+    except NotFittedError as error:
+        raise ValueError("the settings leave open what to look at") from error
+
+
+def _check_channels(settings: Settled, channels: tuple[int, ...], features: int) -> None:
     """Refuse channels that do not come to the width of the flow, before anything is made of them."""
-    if not settings.is_settled:
-        raise ValueError("the settings leave open what to look at")
-    known, wanted = settings.backbone.stages, settings.reading.read_stages
-    read = known if isinstance(wanted, str) else wanted
-    by_stage = dict(zip(known, channels, strict=True))
-    total = len(settings.backbone.sizes) * sum(by_stage[stage] for stage in read)
+    by_stage = dict(zip(settings.backbone.stages, channels, strict=True))
+    total = len(settings.backbone.sizes) * sum(by_stage[stage] for stage in settings.reading.read_stages)
     if min(channels) < 1 or max(channels) > _MOST_CHANNELS or total != features:
         raise ValueError(f"channels {channels} do not give {features} features")
 

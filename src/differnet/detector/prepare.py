@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from differnet.config import presets
+from differnet.config.settled import Settled, implied, is_open, provisional, settle
 from differnet.data.images import ImageLike
 from differnet.data.images import load as load_image
 from differnet.data.stream import Progress
 from differnet.decision.early_stop import GROUP
 from differnet.detector.model import Model
-from differnet.detector.tuning.choice import Choice, choose, keep_choice, kept_choice, settle
+from differnet.detector.tuning.choice import Choice, choose, keep_choice, kept_choice
 from differnet.detector.tuning.length import with_length
 from differnet.errors import ConfigError, ModelFileError, NotFittedError
 from differnet.features.backbone import select
 from differnet.features.backbone.network import MultiScale
 from differnet.features.backbone.openvino_runtime import Graph
-from differnet.features.backbone.torch_runtime import Precision
 from differnet.features.cache import digest_of
 from differnet.features.describer import Describer, describer_of_graph, describer_of_module
 from differnet.features.pooling import settled_reading
@@ -39,15 +40,28 @@ class Prepared:
     ``described``: training features (V, W) that are at hand already, by the position of the image; emptied by a fit.
     """
 
-    config: presets.Config
+    settings: Settled
     describer: Describer
     graph: Graph | None
     choice: Choice | None
     described: dict[int, Tensor] = field(default_factory=dict)
 
+    def with_changes(self, asked: Mapping[str, Any]) -> Prepared:
+        """Return the same with some settings replaced that describing does not depend on."""
+        return replace(self, settings=settle(presets.resolve(self.settings.config, asked)))
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """A model, what describes for it once that was asked for, and what images had told before it was fitted."""
+
+    model: Model
+    describer: Describer | None = None
+    prepared: Prepared | None = None
+
 
 def prepare(
-    settings: presets.Config,
+    asked: presets.Config,
     module: MultiScale,
     images: Sequence[ImageLike],
     groups: Sequence[Hashable] | None,
@@ -56,7 +70,7 @@ def prepare(
     progress: Progress,
     folder: Path | None = None,
 ) -> Prepared:
-    """Find out from good images what ``settings`` leave open, and take the ranges of 8-bit integers from them.
+    """Find out from good images what ``asked`` leaves open, and take the ranges of 8-bit integers from them.
 
     ``folder``: where the choice is kept and taken from, and :func:`quantized` networks.
     """
@@ -64,30 +78,30 @@ def prepare(
         raise ConfigError(
             f"{len(images)} good images and {'no' if groups is None else len(groups)} groups to prepare by"
         )
-    settings = presets.follow_rotation(settings)
-    select.choose_precision(settings.backbone, device)  # refuse at once
+    asked = implied(asked)
+    select.choose_precision(asked.backbone, device)  # refuse at once
     choice = describer = evidence = None
-    if not settings.is_settled:
-        integers = settings.backbone.precision in ("auto", "int8")
-        floats = presets.resolve(settings, {"precision": "f32"}) if integers else settings
-        describer = describer_of_module(module, floats, device)
+    if is_open(asked):
+        integers = asked.backbone.precision in ("auto", "int8")
+        floats = presets.resolve(asked, {"precision": "f32"}) if integers else asked
+        describer = describer_of_module(module, provisional(floats), device)
         file = folder / "choice.json" if folder else None
-        key = digest_of(images, (settings, repr(module), module.digest, groups, seed)) if file else ""
+        key = digest_of(images, (asked, repr(module), module.digest, groups, seed)) if file else ""
         choice = kept_choice(file, key) if file else None
         if choice is None:
-            choice, evidence = choose(settings, module.channels, describer, images, groups, seed, progress)
+            choice, evidence = choose(asked, module.channels, describer, images, groups, seed, progress)
             give_back()
-            settled = settle(settings, choice)
-            if evidence is not None and settings.training.length == "auto":
+            settled = settle(asked, choice)
+            if evidence is not None and asked.training.length == "auto":
                 read = settled_reading(settled, module.channels)
                 choice = with_length(choice, evidence, settled, read, seed, progress)
                 give_back()
-            choice = replace(choice, length=float(settle(settings, choice).training.length))
+            choice = replace(choice, length=settle(asked, choice).training.length)
             if file:
                 keep_choice(file, key, choice)
-        settings = settle(settings, choice)
-        describer = describer.with_views(settings.views)
-    if numbers_for(settings, device) != "int8":
+        describer = describer.with_views(settle(asked, choice).views)
+    settings = settle(asked, choice)
+    if select.choose_precision(settings.backbone, device) != "int8":
         describer = describer or describer_of_module(module, settings, device)
         at_hand = {} if evidence is None else evidence.for_bank()
         return Prepared(settings, describer, None, choice, at_hand)
@@ -95,53 +109,36 @@ def prepare(
     return Prepared(settings, describer_of_graph(graph, settings, device), graph, choice)
 
 
-def describer_for(
-    model: Model | None, settings: presets.Config, module: Callable[[], MultiScale], device: str
-) -> Describer:
-    """Describe for a fitted model, checking that the flow will see the numbers it was fitted to, or for none.
-
-    Raises :class:`NotFittedError` for none while good images are needed to describe.
-    """
-    if model is None and not is_ready(settings, device):
-        raise NotFittedError(
-            "what to look at, or the ranges of 8-bit integers, come from good images: call prepare(images) or fit"
-        )
-    if model is None:
-        return describer_of_module(module(), settings, device)
+def describer_for(model: Model, module: Callable[[], MultiScale], device: str) -> Describer:
+    """Describe for a fitted model, checking that the flow will see the numbers it was fitted to."""
     if model.graph is not None:
-        describer = describer_of_graph(model.graph, settings, device)
+        describer = describer_of_graph(model.graph, model.settings, device)
     else:
-        describer = describer_of_module(module(), settings, device)
+        describer = describer_of_module(module(), model.settings, device)
     describer.check_machine(model.runtime, model.probe)
     return describer
 
 
-def is_ready(settings: presets.Config, device: str) -> bool:
+def without_images(asked: presets.Config, module: Callable[[], MultiScale], device: str) -> Prepared:
+    """Make ready what needs no good image; raises :class:`NotFittedError` where something is found out from them."""
+    if not is_ready(asked, device):
+        raise NotFittedError(
+            "what to look at, or the ranges of 8-bit integers, come from good images: call prepare(images) or fit"
+        )
+    settings = settle(asked)
+    return Prepared(settings, describer_of_module(module(), settings, device), None, None)
+
+
+def is_ready(asked: presets.Config, device: str) -> bool:
     """Whether images can be described without any good image."""
-    return settings.is_settled and numbers_for(settings, device) != "int8"
-
-
-def numbers_for(settings: presets.Config, device: str) -> Precision:
-    """Return the numbers that a new detector computes in; raises as
-    :func:`differnet.features.backbone.select.choose_precision`.
-
-    ``"auto"`` is 32-bit floats for parts that are not turned: one view is scored, and integers would gain it 2 ms,
-    but take a fit 20 seconds.
-    """
-    views = settings.views
-    if (
-        settings.backbone.precision == "auto"
-        and views.rotation != "full"
-        and views.score_rotations != "random"
-    ):
-        return "f32"
-    return select.choose_precision(settings.backbone, device)
+    known = implied(asked)
+    return not is_open(known) and select.choose_precision(settle(known).backbone, device) != "int8"
 
 
 def quantized(
     module: MultiScale,
     images: Sequence[ImageLike],
-    settings: presets.Config,
+    settings: Settled,
     seed: int,
     progress: Progress,
     folder: Path | None = None,

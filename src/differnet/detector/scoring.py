@@ -12,14 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from differnet.config import sections
+from differnet.config.settled import SettledViews
 from differnet.data.images import ImageLike, Pixels, load, stream
 from differnet.data.stream import Progress, look_ahead, name_of, naming
 from differnet.decision import verdict
 from differnet.decision.calibration import ViewScores
 from differnet.decision.verdict import Heat, Prediction
 from differnet.detector.model import Model
-from differnet.errors import ConfigError, NotFittedError, NumericalError
+from differnet.errors import ConfigError, NumericalError
 from differnet.features.backbone.torch_runtime import one_torch_thread
 from differnet.features.describer import Describer
 from differnet.features.pooling import Reading
@@ -33,17 +33,15 @@ Images: TypeAlias = ImageLike | Iterable[ImageLike]
 Count: TypeAlias = int | Literal["auto"] | None
 
 
-def scoring_views(settings: sections.Views, seed: int, count: int | None = None) -> ViewSet:
+def scoring_views(settings: SettledViews, seed: int, count: int | None = None) -> ViewSet:
     """Return the views that images are scored in, ``score_views`` or ``count`` of them.
 
     They come from settings and seed alone; fewer random views are the first of more. Raises :class:`ConfigError`
-    for a count below 1, and :class:`NotFittedError` while it is open whether views turn.
+    for a count below 1.
     """
     count = settings.score_views if count is None else count
     if not isinstance(count, (int, np.integer)) or count < 1:
         raise ConfigError(f"views = {count!r}: a number from 1, or 'auto', was wanted")
-    if "auto" in (settings.rotation, settings.score_rotations):
-        raise NotFittedError("whether views turn is found out from good images: call prepare(images) or fit")
     if settings.score_rotations == "even":
         return even_views(int(count), settings)
     return random_views(int(count), settings, generator(seed, "scoring views"))

@@ -42,7 +42,7 @@ def describe_all(
 
     From ``large`` bytes on the table is a temporary file (in ``TMPDIR``), mapped into memory.
     """
-    shape = (len(images), describer.views.count_to_fit, describer.width)
+    shape = (len(images), describer.views.train_views, describer.width)
     bank = torch.empty(shape) if 4 * math.prod(shape) < large else _temporary(shape)
     for index, rows in enumerate(describer.training_views(images, seed, 0, progress, at_hand)):
         bank[index] = rows
@@ -100,7 +100,7 @@ def kept_bank(
 
     Raises :class:`ModelFileError` when the folder holds the bank of other images or settings.
     """
-    shape = (len(images), describer.views.count_to_fit, describer.width)
+    shape = (len(images), describer.views.train_views, describer.width)
     folder.mkdir(parents=True, exist_ok=True)
     done = _open_state(folder, key)
     mode = "r+" if done else "w+"

@@ -9,7 +9,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
-from differnet.config import presets, sections
+from differnet.config.settled import Settled, SettledViews
 from differnet.data.images import ImageLike, load
 from differnet.data.stream import Progress, look_ahead, name_of, silent
 from differnet.decision.early_stop import GROUP
@@ -36,7 +36,7 @@ class Describer:
     """
 
     def __init__(
-        self, runtime: Runtime, views: sections.Views, size: int, tiles: int, width: int, digest: str
+        self, runtime: Runtime, views: SettledViews, size: int, tiles: int, width: int, digest: str
     ) -> None:
         self.runtime = runtime
         self.views = views
@@ -108,7 +108,7 @@ class Describer:
                 "was fitted; fit on this kind of machine, or with precision = 'f32'"
             )
 
-    def with_views(self, views: sections.Views) -> Describer:
+    def with_views(self, views: SettledViews) -> Describer:
         """Return what describes other views in the same runtime."""
         return Describer(self.runtime, views, self.size, self.tiles, self.width, self.digest)
 
@@ -151,7 +151,7 @@ class Describer:
                 yield at_hand[index]
             else:
                 image, square = next(missing)
-                yield self.training_features(square, seed, index, self.views.count_to_fit, name_of(image))
+                yield self.training_features(square, seed, index, self.views.train_views, name_of(image))
             progress("describing training images", index + 1, len(images))
 
     def training_features(self, square: Tensor, seed: int, index: int, count: int, name: str) -> Tensor:
@@ -165,7 +165,7 @@ class Describer:
         return render(square, views.part(start, start + GROUP), self.views.fill, grid)
 
 
-def describer_of_graph(graph: Graph, settings: presets.Config, device: str = "cpu") -> Describer:
+def describer_of_graph(graph: Graph, settings: Settled, device: str = "cpu") -> Describer:
     """Describe in 8-bit integers, by a network that came with a model or was just made; only on the CPU."""
     if device != "cpu":
         raise ConfigError(f"device = {device!r}: the model computes in 8-bit integers, which run on the CPU")
@@ -173,13 +173,13 @@ def describer_of_graph(graph: Graph, settings: presets.Config, device: str = "cp
     return _describer(integers, settings, integers.width, graph.digest)
 
 
-def describer_of_module(module: MultiScale, settings: presets.Config, device: str) -> Describer:
+def describer_of_module(module: MultiScale, settings: Settled, device: str) -> Describer:
     """Describe in floats, where ``settings`` choose."""
     floats = choose(module, settings.backbone, device)
     return _describer(floats, settings, module.width, module.digest)
 
 
-def _describer(runtime: Runtime, settings: presets.Config, width: int, digest: str) -> Describer:
+def _describer(runtime: Runtime, settings: Settled, width: int, digest: str) -> Describer:
     size, tiles = settings.backbone.sizes[0], settings.backbone.tiles
     return Describer(runtime, settings.views, size, tiles, tiles**2 * width, digest)
 

@@ -9,15 +9,13 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from differnet.config import presets
+from differnet.config.settled import Pooling, Settled
 from differnet.errors import ConfigError, ShapeError
-
-Pooling = Literal["whole", "largest", "average"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +103,7 @@ def reading(
 
 
 def reading_of(
-    settings: presets.Config, channels: tuple[int, ...], stages: tuple[int, ...], pooling: Pooling
+    settings: presets.Config | Settled, channels: tuple[int, ...], stages: tuple[int, ...], pooling: Pooling
 ) -> Reading:
     """Return how rows of the backbone of ``settings`` are read; raises :class:`ConfigError` for unknown stages."""
     known = settings.backbone.stages
@@ -119,12 +117,7 @@ def reading_of(
     return reading(channels, sizes, grid, positions, pooling, tiles**2)
 
 
-def settled_reading(settings: presets.Config, channels: tuple[int, ...]) -> Reading:
-    """Return the reading of settings that leave nothing open; raises :class:`ConfigError` for others."""
-    if not settings.is_settled:
-        raise ConfigError(
-            "rotation, read_stages and pooling are found out from good images: prepare or fit first"
-        )
-    wanted, pooling = settings.reading.read_stages, settings.reading.pooling
-    stages = settings.backbone.stages if isinstance(wanted, str) else wanted
-    return reading_of(settings, channels, stages, pooling)  # type: ignore[arg-type]
+def settled_reading(settings: Settled, channels: tuple[int, ...]) -> Reading:
+    """Return how rows are read by settings that leave nothing open."""
+    read = settings.reading
+    return reading_of(settings, channels, read.read_stages, read.pooling)

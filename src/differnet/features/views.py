@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from differnet.config import sections
+from differnet.config.settled import SettledViews
 
 
 class ViewSet(NamedTuple):
@@ -35,13 +35,13 @@ class ViewSet(NamedTuple):
         return ViewSet(*(values[start:stop] for values in self))
 
 
-def random_views(count: int, settings: sections.Views, generator: torch.Generator) -> ViewSet:
+def random_views(count: int, settings: SettledViews, generator: torch.Generator) -> ViewSet:
     """Draw ``count`` views: angles uniform in [0, 2 pi), factors uniform in their ranges.
 
     Fewer views from an equal generator are the first of more.
     """
     uniform = torch.rand(count, 3, generator=generator).T
-    full_turn = 2 * math.pi if settings.rotation == "full" else 0.0
+    full_turn = 2 * math.pi if settings.turns else 0.0
     return ViewSet(
         uniform[0] * full_turn,
         _between(settings.brightness, uniform[1]),
@@ -49,14 +49,14 @@ def random_views(count: int, settings: sections.Views, generator: torch.Generato
     )
 
 
-def count_views(count: int, settings: sections.Views) -> int:
+def count_views(count: int, settings: SettledViews) -> int:
     """Return how many different views ``count`` comes to: one where nothing turns and nothing is random."""
-    return 1 if settings.score_rotations == "even" and settings.rotation == "none" else count
+    return 1 if settings.order == "upright" else count
 
 
-def even_views(count: int, settings: sections.Views) -> ViewSet:
+def even_views(count: int, settings: SettledViews) -> ViewSet:
     """Return ``count`` evenly spaced rotations, beginning upright, without jitter; one where nothing turns."""
-    count = 1 if settings.rotation == "none" else count
+    count = count if settings.turns else 1
     angles = torch.arange(count) * (2 * math.pi / count)
     return ViewSet(angles, torch.ones(count), torch.ones(count))
 

@@ -12,7 +12,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from differnet.config import sections
+from differnet.config.settled import SettledFlow
 from differnet.errors import ConfigError, ShapeError
 
 
@@ -259,16 +259,16 @@ def _start_as_identity(step: nn.Module) -> None:
                 nn.init.zeros_(parameter)
 
 
-def parameter_count(features: int, shape: sections.Flow) -> int:
+def parameter_count(features: int, shape: SettledFlow) -> int:
     """Return how many floating-point numbers a flow is made of, its whitening included, without building it.
 
-    >>> shape = config.Flow(blocks=2, hidden=5, depth=2, flows=3)
+    >>> shape = SettledFlow(blocks=2, hidden=5, depth=2, flows=3)
     >>> sum(p.numel() for p in Flow(7, 2, 5, 2, flows=3).parameters()) == parameter_count(7, shape)
     True
     """
     first = features // 2
     second = features - first
-    blocks, hidden = shape.size
+    blocks, hidden = shape.blocks, shape.hidden
 
     def subnet(inputs: int, outputs: int) -> int:
         widths = [inputs] + [hidden] * shape.depth + [2 * outputs]

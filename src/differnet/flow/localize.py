@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from differnet.config import presets
+from differnet.config.settled import Settled
 from differnet.data.images import Pixels
 from differnet.errors import ConfigError, NumericalError
 from differnet.features.backbone.network import MultiScale, averages
@@ -33,7 +33,7 @@ def map_of_image(
     module: MultiScale,
     flow: Flow,
     read: Reading,
-    settings: presets.Config,
+    settings: Settled,
     runtime: Runtime | None = None,
 ) -> npt.NDArray[np.float32]:
     """Return the heat map (H, W) of decoded pixels (H, W, 3), not yet divided by a scale.
@@ -53,7 +53,7 @@ def heat_map(
     module: MultiScale,
     flow: Flow,
     read: Reading,
-    settings: presets.Config,
+    settings: Settled,
     runtime: Runtime | None = None,
 ) -> Tensor:
     """Average the maps of evenly spaced rotations in the image frame, tile by tile.
@@ -76,19 +76,21 @@ def _map_of_tile(
     module: MultiScale,
     flow: Flow,
     read: Reading,
-    settings: presets.Config,
+    settings: Settled,
     runtime: Runtime | None,
 ) -> Tensor:
     turned = even_views(settings.maps.map_views, settings.views)
     device = next(flow.parameters()).device
-    make = gradient_maps if settings.gradient == "pixels" else contribution_maps
+    make = gradient_maps if settings.maps.gradient == "pixels" else contribution_maps
     parts = []
     for start in range(0, len(turned), GROUP):  # no more views are in memory at a time
         rendered = render(image, turned.part(start, start + GROUP), settings.views.fill)
         features = None if runtime is None else runtime.features([rendered])
         for i in range(len(rendered)):
             exact = None if features is None else features[i : i + 1].to(device)
-            parts.append(make(rendered[i : i + 1].to(device), module, flow, read, settings.blur, exact).cpu())
+            parts.append(
+                make(rendered[i : i + 1].to(device), module, flow, read, settings.maps.blur, exact).cpu()
+            )
     return turn_back(torch.cat(parts), turned.angles)
 
 

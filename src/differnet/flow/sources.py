@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from differnet.config import sections
+from differnet.config.settled import SettledTraining
 from differnet.data.images import ImageLike
 from differnet.data.stream import Progress, name_of, silent
 from differnet.features.describer import Describer
@@ -28,7 +28,7 @@ class FreshViews:
         self,
         describer: Describer,
         images: Sequence[ImageLike],
-        settings: sections.Training,
+        settings: SettledTraining,
         seed: int,
         progress: Progress = silent,
         read: Callable[[Tensor], Tensor] = lambda rows: rows,
@@ -38,9 +38,9 @@ class FreshViews:
         self.seed = seed
         self.read = read
         self.progress = progress
-        self.together = min(settings.views_per_step, describer.views.count_to_fit)
+        self.together = min(settings.views_per_step, describer.views.train_views)
         self.images_a_batch = max(1, settings.batch // self.together)
-        self.rounds = math.ceil(describer.views.count_to_fit / self.together)
+        self.rounds = math.ceil(describer.views.train_views / self.together)
 
     @property
     def steps(self) -> int:
@@ -53,7 +53,7 @@ class FreshViews:
         for turn in range(self.rounds):
             draws = generator(self.seed, "fresh views", epoch, turn)
             order = torch.randperm(len(self.images), generator=draws)
-            count = min(self.together, self.describer.views.count_to_fit - turn * self.together)
+            count = min(self.together, self.describer.views.train_views - turn * self.together)
             for chosen in order.split(self.images_a_batch):
                 yield self.read(torch.cat([self._describe(int(index), count, draws) for index in chosen]))
                 step += 1

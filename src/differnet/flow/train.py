@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from differnet.config import sections
+from differnet.config.settled import SettledTraining
 from differnet.data.stream import Progress
-from differnet.errors import ConfigError, ModelFileError, NumericalError
+from differnet.errors import ModelFileError, NumericalError
 from differnet.features.seeds import generator
 from differnet.flow import score, tensor_file
 from differnet.flow.flow import Flow
@@ -42,20 +42,19 @@ OnEpoch = Callable[[Epoch, int], None]
 def fit(
     flow: Flow,
     source: Source,
-    settings: sections.Training,
+    settings: SettledTraining,
     held_out: Tensor | None = None,
     checkpoint: Path | None = None,
     identity: str = "",
     on_epoch: OnEpoch = lambda epoch, total: None,
-    noise: float = 0.0,
     noise_seed: int = 0,
 ) -> list[Epoch]:
     """Fit ``flow`` in place and return one record an epoch; the last epoch is the result.
 
     The held-out loss is for the eye alone: it gets worse long before the AUROC does, so nothing stops on
     it. ``checkpoint``: a file written after every epoch; when it exists, the run goes on from there and
-    ends with the same numbers as an uninterrupted one. ``identity`` names the data behind ``source``. ``noise``: see
-    :class:`differnet.config.sections.Training`, drawn by ``noise_seed``. Raises
+    ends with the same numbers as an uninterrupted one. ``identity`` names the data behind ``source``. Noise is
+    drawn by ``noise_seed``. Raises
     :class:`NumericalError` when the loss is no longer finite, and :class:`ModelFileError` for a checkpoint
     of another run: other data, settings or flow.
     """
@@ -67,8 +66,6 @@ def fit(
         weight_decay=settings.weight_decay,
     )
     whole = count_epochs(settings, source.steps)
-    if isinstance(settings.length, str):
-        raise ConfigError("length is open: how far to train is found out from good images first")
     least = 1 if settings.length > 0 and whole > 0 else 0
     epochs, total_steps = max(least, round(settings.length * whole)), whole * source.steps
     run = {"training": asdict(settings), "flow": repr(flow), "data": identity}
@@ -80,8 +77,8 @@ def fit(
         total = torch.zeros((), device=device)
         for batch in source.batches(epoch):
             rate = learning_rate(settings, step, total_steps)
-            draws = generator(noise_seed, "noise", step) if noise else None
-            total += _step(flow, optimizer, batch.to(device), rate, noise, draws)
+            draws = generator(noise_seed, "noise", step) if settings.noise else None
+            total += _step(flow, optimizer, batch.to(device), rate, settings.noise, draws)
             step += 1
         loss = float(total) / source.steps
         if not math.isfinite(loss):
@@ -98,16 +95,16 @@ def fit(
     return history
 
 
-def count_epochs(settings: sections.Training, steps: int) -> int:
+def count_epochs(settings: SettledTraining, steps: int) -> int:
     """Return ``epochs``, or as many more as ``min_steps`` needs with ``steps`` batches an epoch.
 
-    >>> count_epochs(config.Training(epochs=10, min_steps=300), steps=4)
+    >>> count_epochs(SettledTraining(epochs=10, min_steps=300), steps=4)
     75
     """
     return max(settings.epochs, math.ceil(settings.min_steps / max(1, steps)))
 
 
-def learning_rate(settings: sections.Training, step: int, total: int) -> float:
+def learning_rate(settings: SettledTraining, step: int, total: int) -> float:
     """Return the step's rate: constant, or one cycle of warm-up and cosine decay (no state to keep)."""
     peak = settings.learning_rate
     if settings.schedule == "constant":

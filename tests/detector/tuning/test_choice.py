@@ -11,6 +11,7 @@ import torch
 import differnet
 from differnet import DifferNet
 from differnet.config import sections
+from differnet.config.settled import is_open
 from differnet.detector.model import summarise
 from differnet.detector.tuning import choice
 from differnet.errors import ConfigError, DifferNetWarning, ModelFileError, NotFittedError
@@ -66,7 +67,7 @@ def test_parts_that_lie_the_same_way_are_not_turned(aligned):
     found = aligned.model.choice
     assert found.rotation == aligned.config.views.rotation == "none"
     assert found.told_apart["turned by 180"] > 0.95
-    assert aligned.config.is_settled
+    assert not is_open(aligned.config)
     assert aligned.config.views.score_rotations == "even"
     assert aligned.predict(upright(99)).views == 1
 
@@ -165,8 +166,10 @@ def test_what_follows_from_the_rotation():
     assert DifferNet("fast", rotation="none").config.views.train_views == 2
     assert DifferNet("fast", rotation="full").config.training.length == 1
     assert DifferNet("fast", rotation="none").config.training.length == 0
-    assert DifferNet("default", rotation="none").config.flow.size == (4, 128)
-    assert DifferNet("default", rotation="full").config.flow.size == (8, 256)
+    upright = DifferNet("default", rotation="none").config.flow
+    assert (upright.blocks, upright.hidden) == (4, 128)
+    turning = DifferNet("default", rotation="full").config.flow
+    assert (turning.blocks, turning.hidden) == (8, 256)
     asked = DifferNet("default", rotation="none", train_views=9, score_rotations="random").config.views
     assert (asked.score_rotations, asked.train_views) == ("random", 9)
 

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from differnet import DifferNet
-from differnet.config import presets, sections
+from differnet.config import presets
+from differnet.config.settled import SettledTraining
 from differnet.data.stream import silent
 from differnet.detector.tuning import length
 from differnet.detector.tuning.choice import Choice
@@ -107,7 +108,7 @@ def test_the_standard_error_is_the_jackknifes():
 
 
 def test_a_length_is_a_share_of_the_same_schedule():
-    settings = sections.Training(epochs=6, batch=64, learning_rate=5e-3, schedule="one-cycle")
+    settings = SettledTraining(epochs=6, batch=64, learning_rate=5e-3, schedule="one-cycle")
     seen = []
 
     def fit(training):

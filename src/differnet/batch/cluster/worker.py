@@ -57,7 +57,9 @@ class Judge:
 
     def __init__(self, detector: DifferNet, views: Count = None) -> None:
         self._model, self._early = detector.model, views == "auto"
-        self._shown = scoring_views(detector.config.views, detector.seed, None if views == "auto" else views)
+        self._shown = scoring_views(
+            detector.settings.views, detector.seed, None if views == "auto" else views
+        )
         verdict.threshold_for(self._model, len(self._shown))  # refuse at once
         recalibrate.check_way(self._model, detector.describer)
         if self._early:

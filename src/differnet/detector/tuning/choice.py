@@ -20,6 +20,7 @@ import numpy as np
 from torch import Tensor
 
 from differnet.config import presets
+from differnet.config.settled import Pooling
 from differnet.data import files
 from differnet.data.groups import hold_out
 from differnet.data.images import ImageLike
@@ -27,7 +28,7 @@ from differnet.data.stream import Progress
 from differnet.detector.tuning.evidence import Evidence, Tables, judge
 from differnet.errors import ModelFileError
 from differnet.features.describer import Describer
-from differnet.features.pooling import Pooling, Reading, reading_of
+from differnet.features.pooling import Reading, reading_of
 from differnet.flow import gaussian
 
 FEWEST = 35  # images; with fewer nothing is tried out
@@ -117,22 +118,6 @@ class Choice:
 def _candidate(values: Mapping[str, Any]) -> Candidate:
     score = values["auroc"]
     return Candidate(tuple(values["read_stages"]), values["pooling"], None if score is None else float(score))
-
-
-def settle(settings: presets.Config, found: Choice) -> presets.Config:
-    """Return ``settings`` with what was found out in the place of every ``"auto"``."""
-    changes: dict[str, Any] = {}
-    if settings.training.length == "auto":
-        changes["length"] = found.length
-        if found.length == 0:
-            changes["flows"] = 1  # untrained, several would be the same
-    if settings.views.rotation == "auto":
-        changes["rotation"] = found.rotation
-    if settings.reading.read_stages == "auto":
-        changes["read_stages"] = found.read_stages
-    if settings.reading.pooling == "auto":
-        changes["pooling"] = found.pooling
-    return presets.follow_rotation(presets.resolve(settings, changes))
 
 
 def keep_choice(file: Path, key: str, found: Choice) -> None:

@@ -13,7 +13,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from differnet.config import presets, sections
+from differnet.config import presets
+from differnet.config.settled import UPRIGHT_VIEWS, Rotation, SettledViews, provisional
 from differnet.data.images import ImageLike, Pixels, load
 from differnet.data.square import place
 from differnet.data.stream import Progress, look_ahead, name_of
@@ -120,7 +121,7 @@ class Tables:
         pairs = zip(told.values(), chances, strict=True)
         return told, any(area >= TOLD_APART and chance <= _CHANCE / len(copies) for area, chance in pairs)
 
-    def evidence(self, rotation: str) -> Evidence:
+    def evidence(self, rotation: Rotation) -> Evidence:
         """Describe training views and drawn defects for parts that lie like this."""
         rows = self._upright if rotation == "none" else self._training(rotation)
         first = self._with_defects(0, rotation)
@@ -134,18 +135,18 @@ class Tables:
         rows = self._upright
         return Evidence(self.fitted, rows, torch.empty(0), self._is_whole(rows, "none"))
 
-    def _is_whole(self, rows: Tensor, rotation: str) -> bool:
-        return rows.shape[1] == self._views(rotation).count_to_fit
+    def _is_whole(self, rows: Tensor, rotation: Rotation) -> bool:
+        return rows.shape[1] == self._views(rotation).train_views
 
     @cached_property
     def _upright(self) -> Tensor:
         return self._training("none")
 
-    def _training(self, rotation: str) -> Tensor:
+    def _training(self, rotation: Rotation) -> Tensor:
         """Describe the first training views of every fitted image: (N, V, W)."""
         views = self._views(rotation)
-        most = presets.UPRIGHT_VIEWS if rotation == "none" else _TURNED_VIEWS
-        count = min(most, views.count_to_fit)
+        most = UPRIGHT_VIEWS if rotation == "none" else _TURNED_VIEWS
+        count = min(most, views.train_views)
         describer = self.describer.with_views(views)
         table = torch.empty(
             len(self.fitted), count, describer.width
@@ -156,7 +157,7 @@ class Tables:
             self.progress("looking at good images", row + 1, len(self.fitted))
         return table
 
-    def _with_defects(self, index: int, rotation: str) -> Tensor:
+    def _with_defects(self, index: int, rotation: Rotation) -> Tensor:
         """Describe an image, without and with a defect of each kind, in the first views of scoring: (1 + K, V, W)."""
         rng = np.random.default_rng([self.seed, index])
         square, shape = self._held_out[index]
@@ -190,8 +191,8 @@ class Tables:
 
         return [pair for _, pair in look_ahead(decode, [self.images[position] for position in self.held])]
 
-    def _views(self, rotation: str) -> sections.Views:
-        return presets.follow_rotation(presets.resolve(self.settings, {"rotation": rotation})).views
+    def _views(self, rotation: Rotation) -> SettledViews:
+        return provisional(self.settings, rotation).views
 
 
 _COPIES: dict[str, Callable[[Tensor], Tensor]] = {

@@ -13,7 +13,7 @@ from statistics import NormalDist
 import torch
 from torch import Tensor
 
-from differnet.config import presets
+from differnet.config.settled import Settled
 from differnet.data.stream import Progress
 from differnet.detector.tuning.choice import Choice
 from differnet.detector.tuning.evidence import Evidence, wins
@@ -26,7 +26,7 @@ _CHANCE = 0.05  # of training on although it gains nothing
 
 
 def with_length(
-    found: Choice, evidence: Evidence, settings: presets.Config, read: Reading, seed: int, progress: Progress
+    found: Choice, evidence: Evidence, settings: Settled, read: Reading, seed: int, progress: Progress
 ) -> Choice:
     """Train a flow on the rows of ``evidence`` by the whole schedule and note when it was judged best.
 
@@ -54,7 +54,7 @@ def with_length(
             seen.append((done / total, look()))
         progress("finding out how far to train", done, total)
 
-    train.fit(flow, source, training, on_epoch=on_epoch, noise=settings.noise, noise_seed=seed)
+    train.fit(flow, source, training, on_epoch=on_epoch, noise_seed=seed)
     looks = seen if flow.whitening is not None else seen[1:] or seen  # random weights are no detector
     length, best = max(looks, key=lambda one: float(one[1].mean()))  # the first of equals
     gain = best - seen[0][1]

@@ -71,7 +71,7 @@ class OnFeatures(ABC):
             self.preset, seed, self.weights, length=1.0
         )  # no flow: how long it trains is moot
         detector.prepare(paths, progress, groups)
-        read = settled_reading(detector.config, detector.module.channels)
+        read = settled_reading(detector.settings, detector.module.channels)
         rows = []
         for described in detector.describer.stream(paths, detector.scoring_views):
             rows.append(read.rows(described))

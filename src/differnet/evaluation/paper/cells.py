@@ -221,13 +221,13 @@ def _compute(plan: Plan, module: MultiScale, device: str, progress: Progress, pi
     asked = presets.resolve(plan.settings, {"holdout": 0.0, "folds": 0})
     times = [time.perf_counter()]
     ready = prepare.prepare(asked, module, paths, drawn.groups, plan.seed, device, progress)
-    shown = scoring_views(ready.config.views, plan.seed)
+    shown = scoring_views(ready.settings.views, plan.seed)
     times.append(time.perf_counter())
     features = _describe(ready.describer, tests, shown, progress)
     times.append(time.perf_counter())
-    read = settled_reading(ready.config, module.channels)
+    read = settled_reading(ready.settings, module.channels)
     looks = _Looks(features, np.array([s.is_defective for s in tests]), read, device)
-    fitter = fitting.Fitter(ready.config, plan.seed, device, module, ready, shown, progress, looks)
+    fitter = fitting.Fitter(ready.settings, plan.seed, device, module, ready, shown, progress, looks)
     model = fitter.fit(
         fitting.Given(paths, drawn.groups),
         fitting.Given([]),
@@ -291,7 +291,7 @@ def _draw_maps(
 
     def localize(path: Path) -> Heat:
         numbers = describer.other_numbers
-        raw = map_of_image(load(path), module, model.flow, model.reading, model.config, numbers)
+        raw = map_of_image(load(path), module, model.flow, model.reading, model.settings, numbers)
         return np.asarray(raw / np.float32(model.map_scale))
 
     def keep(index: int, heat: Heat) -> None:

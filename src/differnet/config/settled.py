@@ -1,0 +1,238 @@
+"""Settings in which nothing is open, and the one place where a setting implies another.
+
+What a user asks for is a :class:`~differnet.config.presets.Config`, in which ``"auto"`` and ``"few"`` leave values
+open. A fit, a model and everything below them go by a :class:`Settled`, whose types have no such words.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Literal, Protocol, TypeVar
+
+from pydantic.dataclasses import dataclass
+
+from differnet.config import presets
+from differnet.config.presets import Config
+from differnet.config.sections import (
+    Backbone,
+    Decision,
+    Flow,
+    Maps,
+    Positive,
+    Reading,
+    Training,
+    Views,
+    strict,
+)
+from differnet.errors import NotFittedError
+
+Rotation = Literal["full", "none"]
+Pooling = Literal["whole", "largest", "average"]
+
+UPRIGHT_VIEWS = 4  # to fit; views that are not turned differ in brightness and contrast alone
+_VIEWS_TO_FIT = {"auto": (UPRIGHT_VIEWS, 32), "few": (2, 8)}  # upright, turned
+_BLOCKS, _HIDDEN = (4, 8), (128, 256)  # upright, turned
+_NOISE = 0.5
+_BLUR = {"features": 12.0, "pixels": 4.0}
+S = TypeVar("S")
+
+
+@dataclass(frozen=True, config=strict)
+class SettledViews(Views):
+    """Views of which it is known whether they turn, how many are fitted to, and how images are scored."""
+
+    rotation: Rotation = "full"
+    train_views: Positive = 32
+    score_rotations: Literal["random", "even"] = "random"
+
+    @property
+    def turns(self) -> bool:
+        """Whether views are turned."""
+        return self.rotation == "full"
+
+    @property
+    def order(self) -> Literal["upright", "even", "random"]:
+        """How fewer scoring views relate to more: the first of them, others, or always the same single one."""
+        if self.score_rotations == "even" and not self.turns:
+            return "upright"
+        return self.score_rotations
+
+
+@dataclass(frozen=True, config=strict)
+class SettledReading(Reading):
+    """Which stages are read, and how their places are pooled."""
+
+    read_stages: tuple[int, ...] = ()
+    pooling: Pooling = "whole"
+
+
+@dataclass(frozen=True, config=strict)
+class SettledFlow(Flow):
+    """The shape of the flow in numbers."""
+
+    blocks: int = 8
+    hidden: int = 2048
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What :class:`differnet.flow.flow.Flow` is built from, beside features and seed."""
+        return dataclasses.asdict(self)
+
+
+@dataclass(frozen=True, config=strict)
+class SettledTraining(Training):
+    """How the flow is fitted, with the noise and the share of the schedule in numbers."""
+
+    noise: float = 0.0
+    length: float = 1.0
+
+
+@dataclass(frozen=True, config=strict)
+class SettledMaps(Maps):
+    """By which gradient heat maps are made, and their blur in pixels of the largest input."""
+
+    blur: float = 4.0
+    gradient: Literal["features", "pixels"] = "pixels"
+
+
+@dataclass(frozen=True, config=strict)
+class Settled:
+    """Settings that leave nothing open; made by :func:`settle` alone.
+
+    ``config``: the same as a model file keeps it, which a newer version may understand better: what was asked for, with
+    what was found out in the place of what was open. ``backbone.precision`` and ``backbone.runtime`` may still be
+    ``"auto"``: which is fastest depends on the machine, and is chosen on each
+    (:mod:`differnet.features.backbone.select`).
+    """
+
+    config: Config
+    views: SettledViews
+    backbone: Backbone
+    reading: SettledReading
+    flow: SettledFlow
+    training: SettledTraining
+    maps: SettledMaps
+
+    @property
+    def decision(self) -> Decision:
+        """How the threshold is found."""
+        return self.config.decision
+
+
+class FoundOut(Protocol):
+    """What was found out from good images: see :class:`differnet.detector.tuning.choice.Choice`."""
+
+    @property
+    def rotation(self) -> str:
+        """``"full"`` or ``"none"``."""
+
+    @property
+    def read_stages(self) -> tuple[int, ...]:
+        """The stages to read."""
+
+    @property
+    def pooling(self) -> str:
+        """How places are pooled."""
+
+    @property
+    def length(self) -> float:
+        """The share of the schedule to train for."""
+
+
+def is_open(asked: Config) -> bool:
+    """Whether something is left to be found out from the good images."""
+    found = (asked.views.rotation, asked.reading.read_stages, asked.reading.pooling, asked.training.length)
+    return "auto" in found
+
+
+def settle(asked: Config, found: FoundOut | None = None) -> Settled:
+    """Return what is asked for, with what was ``found`` out in the place of what is open, and all that follows.
+
+    Raises :class:`NotFittedError` where something is open and nothing was found out, and :class:`ConfigError` for
+    values that do not go together.
+    """
+    known = implied(asked if found is None else _with_found(asked, found))
+    if is_open(known):
+        raise NotFittedError(
+            "rotation, read_stages, pooling or length are found out from good images: call prepare(images) or fit"
+        )
+    reads, stages = known.reading, known.backbone.stages
+    read_stages = stages if isinstance(reads.read_stages, str) else reads.read_stages
+    gradient = known.maps.gradient
+    if gradient == "auto":
+        gradient = "features" if known.flow.start == "gaussian" else "pixels"
+    noise: float | str = known.training.noise
+    if noise == "auto":
+        noise = _NOISE if known.flow.start == "gaussian" and known.views.rotation != "full" else 0.0
+    blur = _BLUR[gradient] if known.maps.blur == "auto" else known.maps.blur
+    return Settled(
+        config=known,
+        views=_narrowed(SettledViews, known.views),
+        backbone=_with_precision(known),
+        reading=_narrowed(SettledReading, reads, read_stages=read_stages),
+        flow=_narrowed(SettledFlow, known.flow),
+        training=_narrowed(SettledTraining, known.training, noise=noise),
+        maps=_narrowed(SettledMaps, known.maps, gradient=gradient, blur=blur),
+    )
+
+
+def implied(asked: Config) -> Config:
+    """Replace what follows from whether views turn, where that is known; the rest stays as it is.
+
+    ``score_rotations``, ``train_views``, ``blocks``, ``hidden`` and the ``length`` ``"quick"`` follow the rotation.
+    Several flows that are not trained would be the same, so there is one.
+    """
+    views, flow = asked.views, asked.flow
+    changes: dict[str, Any] = {}
+    if views.rotation != "auto":
+        turns = views.rotation == "full"
+        if views.score_rotations == "auto":
+            changes["score_rotations"] = "random" if turns else "even"
+        if isinstance(views.train_views, str):
+            changes["train_views"] = _VIEWS_TO_FIT[views.train_views][turns]
+        if asked.training.length == "quick":
+            changes["length"] = float(turns or flow.start != "gaussian")
+        changes |= {"blocks": _BLOCKS[turns]} if flow.blocks == "auto" else {}
+        changes |= {"hidden": _HIDDEN[turns]} if flow.hidden == "auto" else {}
+    return presets.resolve(asked, changes) if changes else asked
+
+
+def provisional(asked: Config, rotation: Rotation | None = None) -> Settled:
+    """Return ``asked`` as if all that is open had been found out: upright or as ``rotation`` says, the whole image.
+
+    For looking at images before it is known how they are looked at best.
+    """
+    changes: dict[str, Any] = {"rotation": rotation or "none"}
+    if rotation is None and asked.views.rotation != "auto":
+        changes = {}
+    changes |= {"read_stages": "all"} if asked.reading.read_stages == "auto" else {}
+    changes |= {"pooling": "whole"} if asked.reading.pooling == "auto" else {}
+    changes |= {"length": 1.0} if isinstance(asked.training.length, str) else {}
+    return settle(presets.resolve(asked, changes))
+
+
+def _with_found(asked: Config, found: FoundOut) -> Config:
+    changes: dict[str, Any] = {}
+    if asked.training.length == "auto":
+        changes["length"] = found.length
+        if found.length == 0:
+            changes["flows"] = 1  # untrained, several would be the same
+    if asked.views.rotation == "auto":
+        changes["rotation"] = found.rotation
+    if asked.reading.read_stages == "auto":
+        changes["read_stages"] = found.read_stages
+    if asked.reading.pooling == "auto":
+        changes["pooling"] = found.pooling
+    return presets.resolve(asked, changes) if changes else asked
+
+
+def _with_precision(known: Config) -> Backbone:
+    """Take floats where one upright view is scored: integers would gain it 2 ms, but take a fit 20 seconds."""
+    upright = known.views.rotation == "none" and known.views.score_rotations == "even"
+    if known.backbone.precision == "auto" and upright:
+        return dataclasses.replace(known.backbone, precision="f32")
+    return known.backbone
+
+
+def _narrowed(kind: type[S], section: Any, **changes: Any) -> S:
+    return kind(**{**dataclasses.asdict(section), **changes})

@@ -1,0 +1,119 @@
+"""Settings in which nothing is open: what implies what, and that no open word is left."""
+
+from __future__ import annotations
+
+import dataclasses
+from types import SimpleNamespace
+
+import pytest
+
+from differnet.config import presets
+from differnet.config.settled import Settled, implied, is_open, provisional, settle
+from differnet.errors import ConfigError, NotFittedError
+
+OPEN_WORDS = {"auto", "few", "quick", "all"}
+CHOSEN_BY_MACHINE = {"runtime", "precision"}
+
+
+def found(rotation="none", length=1.0):
+    return SimpleNamespace(rotation=rotation, read_stages=(4, 5), pooling="largest", length=length)
+
+
+def values_of(settings):
+    """Return every settled value by its name."""
+    sections = [getattr(settings, field.name) for field in dataclasses.fields(Settled)]
+    return {k: v for one in sections[1:] for k, v in dataclasses.asdict(one).items()}
+
+
+@pytest.mark.parametrize("preset", presets.PRESETS)
+@pytest.mark.parametrize("rotation", ["none", "full"])
+def test_no_word_is_left_open(preset, rotation):
+    asked = presets.resolve(preset, {"rotation": "auto"})
+    known = values_of(settle(asked, found(rotation)))
+    left = {name for name, value in known.items() if isinstance(value, str) and value in OPEN_WORDS}
+    assert left <= CHOSEN_BY_MACHINE
+    assert known["rotation"] == rotation
+
+
+@pytest.mark.parametrize(
+    ("rotation", "wanted"),
+    [
+        ("none", {"score_rotations": "even", "train_views": 4, "blocks": 4, "hidden": 128, "noise": 0.5}),
+        ("full", {"score_rotations": "random", "train_views": 32, "blocks": 8, "hidden": 256, "noise": 0.0}),
+    ],
+)
+def test_what_follows_from_the_rotation(rotation, wanted):
+    known = values_of(settle(presets.resolve("default"), found(rotation)))
+    assert {name: known[name] for name in wanted} == wanted
+    assert known["precision"] == ("f32" if rotation == "none" else "auto")
+
+
+def test_what_was_asked_for_is_not_implied():
+    asked = presets.resolve("default", {"train_views": 9, "blocks": 2, "noise": 0.1, "precision": "int8"})
+    known = values_of(settle(asked, found()))
+    assert (known["train_views"], known["blocks"], known["noise"], known["precision"]) == (9, 2, 0.1, "int8")
+
+
+def test_quick_trains_where_views_turn_or_weights_are_random():
+    def length(**changes):
+        return settle(presets.resolve("fast", changes)).training.length
+
+    assert length(rotation="none") == 0.0
+    assert length(rotation="full") == 1.0
+    assert length(rotation="none", start="random", noise=0.0) == 1.0
+
+
+def test_several_flows_that_are_not_trained_are_one():
+    asked = presets.resolve("thorough")
+    assert settle(asked, found("full", length=0.0)).flow.flows == 1
+    assert settle(asked, found("full", length=0.5)).flow.flows == 3
+
+
+def test_an_untrained_length_that_was_asked_for_keeps_its_flows():
+    assert settle(presets.resolve("turned", {"flows": 3, "length": 0.0})).flow.flows == 3
+
+
+def test_nothing_is_settled_while_something_is_open():
+    with pytest.raises(NotFittedError, match="found out from good images"):
+        settle(presets.resolve("default"))
+    assert is_open(presets.resolve("default"))
+    assert not is_open(presets.resolve("turned"))
+
+
+def test_what_is_settled_settles_to_itself():
+    once = settle(presets.resolve("default"), found())
+    assert settle(once.config) == once
+    assert implied(once.config) == once.config
+
+
+def test_what_a_model_file_keeps_is_what_was_asked_with_what_was_found():
+    config = settle(presets.resolve("default"), found()).config
+    assert (config.views.rotation, config.reading.read_stages, config.training.length) == (
+        "none",
+        (4, 5),
+        1.0,
+    )
+    assert (config.training.noise, config.maps.blur, config.backbone.precision) == ("auto", "auto", "auto")
+
+
+def test_a_provisional_look_is_upright_unless_told_otherwise():
+    asked = presets.resolve("default")
+    assert not provisional(asked).views.turns
+    assert provisional(asked, "full").views.train_views == 32
+    assert provisional(presets.resolve("turned")).views.turns
+    assert provisional(presets.resolve("turned"), "none").views.train_views == 32  # as was asked for
+
+
+def test_the_order_of_fewer_scoring_views():
+    def order(rotation, rotations):
+        changes = {"rotation": rotation, "score_rotations": rotations}
+        return settle(presets.resolve("turned", changes)).views.order
+
+    assert order("none", "even") == "upright"
+    assert order("full", "even") == "even"
+    assert order("none", "random") == order("full", "random") == "random"
+
+
+def test_values_that_do_not_go_together_are_refused():
+    with pytest.raises(ConfigError, match="noise needs start = 'gaussian'"):
+        settle(presets.resolve("default", {"start": "random", "noise": 0.5}), found())
