@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO_OUT ?= demo-output
 
-.PHONY: install browser demo serve-demo test test-long bench check lint audit fuzz kill format clean
+.PHONY: architecture install browser demo serve-demo test test-long bench check lint audit fuzz kill format clean
 SECONDS ?= 600
 
 install: $(VENV)/.installed
@@ -56,6 +56,8 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python scripts/architecture.py --check
 
 # Known holes in what is installed; without a network it says that nothing was looked up, and `make check` goes on.
 audit: install
@@ -75,6 +77,10 @@ $(VENV)/.fuzz: $(VENV)/.installed
 kill: install
 	$(BIN)/python scripts/kill_runs.py score --kills 200
 	$(BIN)/python scripts/kill_runs.py fit --kills 30
+
+# The picture of docs/architecture.md, from the imports.
+architecture: install
+	$(BIN)/python scripts/architecture.py
 
 format: install
 	$(BIN)/ruff check --fix .
