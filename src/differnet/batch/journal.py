@@ -19,8 +19,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from differnet.data.files import TakenError, open_locked
+from differnet.decision.verdict import PredictionRecord
 from differnet.errors import ConfigError, DifferNetWarning
 
+COLUMNS = ("path", *(name for name in PredictionRecord._fields if name != "review_threshold"), "error")
 Row = dict[str, Any]
 SUFFIX = ".partial"
 _SYNC_EVERY = 1.0  # seconds; a killed process loses nothing, a power cut what was written since

@@ -17,19 +17,18 @@ from typing import IO, Any, Literal
 
 import numpy as np
 
-from differnet.batch.journal import Row, Rows, journal, spool
+from differnet.batch.journal import COLUMNS, Row, Rows, journal, spool
 from differnet.data import files
 from differnet.data.files import write_whole
 from differnet.data.images import Page, find, load, pages
 from differnet.data.stream import Progress
 from differnet.decision.light import Light, measure
-from differnet.decision.verdict import Prediction
+from differnet.decision.verdict import Prediction, PredictionRecord
 from differnet.detector.detector import DifferNet
 from differnet.detector.scoring import Count
 from differnet.errors import ConfigError, DifferNetWarning, ImageError, NumericalError
 
 OnError = Literal["fail", "skip"]
-COLUMNS = ("path", "score", "p_value", "threshold", "is_defective", "views", "verdict", "percent", "error")
 MAP_COLUMNS = ("overlay", "map")
 DRIFT_COLUMNS = ("brightness", "sharpness", "drift")
 See = Callable[[float, float, float], float]  # score, brightness, sharpness -> evidence of a change
@@ -228,9 +227,9 @@ def _with_maps(
 
 def row_of(path: Path | Page | str, verdict: Prediction | str) -> Row:
     """Return the row of an input: what is said of it, or why nothing can be."""
-    said = isinstance(verdict, Prediction)
-    values = {name: getattr(verdict, name) if said else None for name in COLUMNS[1:-1]}
-    return {"path": str(path), **values, "error": None if said else verdict}
+    found = verdict.record if isinstance(verdict, Prediction) else PredictionRecord()
+    row = {"path": str(path), **found._asdict(), "error": verdict if isinstance(verdict, str) else None}
+    return {name: row[name] for name in COLUMNS}
 
 
 def _map_names(paths: Sequence[Path | Page]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,22 @@ from differnet.errors import ConfigError, DifferNetWarning, NotFittedError
 Heat = npt.NDArray[np.float32]
 Verdict = Literal["OK", "review", "NG"]
 _TINY = 1e-100  # a threshold below is none to count percent of
+
+
+class PredictionRecord(NamedTuple):
+    """A prediction in plain numbers: what every row, table, page and answer is made of.
+
+    See :class:`Prediction` for each; all are nothing where an image could not be judged.
+    """
+
+    score: float | None = None
+    p_value: float | None = None
+    threshold: float | None = None
+    is_defective: bool | None = None
+    views: int | None = None
+    verdict: Verdict | None = None
+    percent: float | None = None
+    review_threshold: float | None = None
 
 
 @dataclass(frozen=True)
@@ -59,6 +75,11 @@ class Prediction:
         if self.threshold is None or self.threshold < _TINY:
             return None
         return 100 * (self.score / self.threshold)
+
+    @property
+    def record(self) -> PredictionRecord:
+        """All of it but the heat map."""
+        return PredictionRecord(*(getattr(self, name) for name in PredictionRecord._fields))
 
 
 def after_all(model: Judge, scores: ViewScores) -> Prediction:

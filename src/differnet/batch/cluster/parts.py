@@ -12,11 +12,12 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from differnet.batch.cluster import locations
 from differnet.batch.cluster.inventory import Entry, digest_of, entries_in
-from differnet.batch.journal import Row
+from differnet.batch.journal import COLUMNS, Row
+from differnet.decision.verdict import PredictionRecord
 from differnet.errors import ConfigError
 
 HEAD, INVENTORY = "_run.json", "_inventory.parquet"
@@ -139,19 +140,19 @@ def to_parquet(rows: Iterable[Row]) -> bytes:
 
 
 def to_table(rows: Iterable[Row]) -> Any:
-    """Return rows as a ``pyarrow.Table`` with the columns of :data:`differnet.batch.rows.COLUMNS`, typed where all is
-    null.
+    """Return rows as a ``pyarrow.Table`` with the columns of :data:`differnet.batch.journal.COLUMNS`, typed.
+
+    Also a column in which all is null has its type.
 
     >>> to_table([{"path": "a.png", "error": "no such file"}]).schema.field("score").type
     DataType(double)
     """
     arrow = locations.pyarrow_or_advice()
-    number, text, whole = arrow.float64(), arrow.string(), arrow.int64()
-    kinds = {
-        "path": text, "score": number, "p_value": number, "threshold": number, "is_defective": arrow.bool_(),
-        "views": whole, "verdict": text, "percent": number, "error": text,
-    }  # fmt: skip
-    return arrow.Table.from_pylist(list(rows), arrow.schema(list(kinds.items())))
+    kinds = {float: arrow.float64(), int: arrow.int64(), bool: arrow.bool_()}
+    hints = get_type_hints(PredictionRecord)
+    known = {name: [kinds[one] for one in get_args(hint) if one in kinds] for name, hint in hints.items()}
+    schema = arrow.schema([(name, (known.get(name) or [arrow.string()])[0]) for name in COLUMNS])
+    return arrow.Table.from_pylist(list(rows), schema)
 
 
 def _check_head(folder: str, found: Any, wanted: Mapping[str, Any]) -> None:

@@ -184,7 +184,7 @@ class Judges:
 
 def _whole(blocks: Iterable[Any], run: parts.Parts) -> Iterator[tuple[int, list[Row]]]:
     """Put blocks of rows together to parts; a row that comes twice counts once."""
-    from differnet.batch.rows import COLUMNS
+    from differnet.batch.journal import COLUMNS
 
     begun: dict[int, dict[int, Row]] = {}
     for block in blocks:

@@ -12,7 +12,7 @@ import numpy as np
 
 from differnet.decision.light import Light
 from differnet.decision.thresholds import images_needed
-from differnet.decision.verdict import review_threshold
+from differnet.decision.verdict import Prediction, review_threshold
 from differnet.detector import model as artifact
 from differnet.detector.model import Model
 from differnet.evaluation.metrics import auroc
@@ -32,10 +32,7 @@ class Judged:
 
     name: str
     defect: str | None
-    verdict: str | None
-    score: float
-    percent: float | None
-    p_value: float | None
+    prediction: Prediction
     light: Light
     seen: bool = False
 
@@ -93,18 +90,20 @@ def find(model: Model, rows: Sequence[Judged]) -> Findings:
     bad = [row for row in new if row.defect not in (None, "good")]
     theta = artifact.threshold(model)
     value = None if theta is None else theta.value
-    scores = np.array([row.score for row in (*good, *bad)])
+    scores = np.array([row.prediction.score for row in (*good, *bad)])
     labels = np.array([False] * len(good) + [True] * len(bad), dtype=bool)
     both = bool(good) and bool(bad)
     return Findings(
-        counts=dict(Counter(row.verdict or "none" for row in rows)),
+        counts=dict(Counter(row.prediction.verdict or "none" for row in rows)),
         new=len(new),
         seen=len(rows) - len(new),
         alarms=_share(good, "NG") if theta else None,
         to_review=_share(good, "review") if theta else None,
         known=tuple(
             recalls(
-                [row.defect or "" for row in bad], [row.verdict for row in bad], [row.name for row in bad]
+                [row.defect or "" for row in bad],
+                [row.prediction.verdict for row in bad],
+                [row.name for row in bad],
             )
         )
         if theta
@@ -119,7 +118,7 @@ def find(model: Model, rows: Sequence[Judged]) -> Findings:
 
 
 def _share(rows: Sequence[Judged], verdict: str) -> Share | None:
-    return Share(sum(row.verdict == verdict for row in rows), len(rows)) if rows else None
+    return Share(sum(row.prediction.verdict == verdict for row in rows), len(rows)) if rows else None
 
 
 def _histogram(
@@ -135,7 +134,7 @@ def _histogram(
         ("these images", "unknown", unknown),
     ):
         if rows:
-            groups.append((name, kind, np.array([row.score for row in rows])))
+            groups.append((name, kind, np.array([row.prediction.score for row in rows])))
     return charts.histogram(groups or [("", "unknown", np.ones(1))], theta, review_threshold(model))
 
 
@@ -150,7 +149,8 @@ def _at_rate(model: Model, rate: float, good: Sequence[Judged], bad: Sequence[Ju
         return AtRate(rate, None, None, None)
     value = promise.value
     shares = [
-        Share(sum(row.score >= value for row in rows), len(rows)) if rows else None for rows in (good, bad)
+        Share(sum(row.prediction.score >= value for row in rows), len(rows)) if rows else None
+        for rows in (good, bad)
     ]
     return AtRate(rate, value, shares[0], shares[1])
 

@@ -15,6 +15,7 @@ import math
 import os
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import IO, Any
@@ -74,7 +75,9 @@ def write(
             starts.append(pictures.tell())
             progress("judging and drawing", len(rows), len(samples))
         found = findings.find(detector.model, rows)
-        order = sorted(range(len(rows)), key=lambda index: -rows[index].score)  # as the page shows them first
+        order = sorted(
+            range(len(rows)), key=lambda index: -rows[index].prediction.score
+        )  # as the page shows them first
         context = _context(detector, data, labelled, [rows[index] for index in order], found, maps, title)
         chunks = _chunks(pictures, [starts[index] for index in order])
         with growing(target) as file:
@@ -104,16 +107,7 @@ def _names(paths: list[Path]) -> list[str]:
 
 
 def _judged(name: str, defect: str | None, prediction: Prediction, pixels: Pixels, seen: bool) -> Judged:
-    return Judged(
-        name,
-        defect,
-        prediction.verdict,
-        prediction.score,
-        prediction.percent,
-        prediction.p_value,
-        measure(pixels),
-        seen,
-    )
+    return Judged(name, defect, replace(prediction, heat_map=None), measure(pixels), seen)
 
 
 def _pictures(sample: Sample, pixels: Pixels, heat: Heat | None, side: int) -> list[str]:
@@ -238,11 +232,14 @@ def _context(
         "choice": model.choice,
         "views": model.usual_views,
         "page": PAGE,
-        "rows": [
-            [row.name, row.defect, row.verdict, row.score, row.percent, row.p_value, int(row.seen)]
-            for row in rows
-        ],
+        "rows": [_row(one) for one in rows],
     }
+
+
+def _row(judged: Judged) -> list[Any]:
+    said = judged.prediction
+    figures = said.verdict, said.score, said.percent, said.p_value
+    return [judged.name, judged.defect, *figures, int(judged.seen)]
 
 
 def _hash(text: str) -> str:

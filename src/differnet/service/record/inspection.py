@@ -79,13 +79,6 @@ class Rates:
 
 def with_prediction(row: Inspection, found: Prediction) -> Inspection:
     """Return a row that says what was found of its image."""
-    return replace(
-        row,
-        verdict=found.verdict,
-        score=found.score,
-        p_value=found.p_value,
-        percent=found.percent,
-        threshold=found.threshold,
-        review_threshold=found.review_threshold,
-        views=found.views,
-    )
+    said = found.record._asdict()
+    del said["is_defective"]  # the verdict says so
+    return replace(row, **said)
