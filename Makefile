@@ -18,7 +18,6 @@ $(VENV)/.installed: pyproject.toml
 demo: install
 	$(BIN)/differnet demo --out $(DEMO_OUT)
 
-# Two at a time, each computing in one thread: more would wait for each other.
 # From a fresh clone to the operator's page: fits a small model, exports it, serves it, and prints the URL.
 serve-demo: $(VENV)/.serve
 	$(BIN)/python scripts/serve_demo.py $(DEMO_OUT)/service
@@ -27,12 +26,13 @@ $(VENV)/.serve: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --editable '.[demo,serve]'
 	touch $@
 
+# Two at a time, each computing in one thread: more would wait for each other. tests/conftest.py groups them.
 test: install browser
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not long"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder -m "not long" --durations=30
 
-# What takes minutes: clusters whose workers and drivers are killed.
-test-long: install
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m long
+# What takes minutes and seldom breaks: clusters, twenty kills in a row, each runtime times each option.
+test-long: install browser
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m long --durations=30
 
 # The report is tested in a browser: the system's Chromium, else Debian's, else the one that Playwright downloads.
 # Where none can be had, those tests say so and are skipped, or fail where DIFFERNET_NEEDS_BROWSER is set.

@@ -67,6 +67,54 @@ def tiny_station(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def upright(good_images):
+    """A detector of upright views, with a threshold and a review band; read-only."""
+    from support import stations
+
+    return stations.fit(good_images, **stations.UPRIGHT)
+
+
+@pytest.fixture(scope="session")
+def turned(good_images):
+    """A detector of turned views and two flows; read-only."""
+    from support import stations
+
+    return stations.fit(good_images, **stations.TURNED)
+
+
+@pytest.fixture(scope="session")
+def fixed(upright, tmp_path_factory):
+    """The folder of upright views in OpenVINO."""
+    from support.stations import exported
+
+    return exported(upright, tmp_path_factory.mktemp("stations") / "fixed", "openvino")
+
+
+@pytest.fixture(scope="session")
+def turning(turned, tmp_path_factory):
+    """The folder of turned views in OpenVINO."""
+    from support.stations import exported
+
+    return exported(turned, tmp_path_factory.mktemp("stations") / "turning", "openvino")
+
+
+@pytest.fixture(scope="session")
+def integers(good_images):
+    """A detector fitted to the features of a real network in 8-bit integers; read-only."""
+    from support.integers import quiet_fit
+
+    return quiet_fit(good_images)
+
+
+@pytest.fixture(scope="session")
+def floats(good_images):
+    """The same in floats; read-only."""
+    from support.integers import quiet_fit
+
+    return quiet_fit(good_images, precision="f32")
+
+
+@pytest.fixture(scope="session")
 def cluster():
     """The URL of a throw-away PostgreSQL."""
     from support import databases

@@ -8,7 +8,7 @@ import json
 import pytest
 
 from differnet.config import presets
-from differnet.config.settled import provisional
+from differnet.config.settled import provisional, settle
 from differnet.errors import ConfigError
 
 
@@ -121,3 +121,9 @@ def test_noise_goes_with_views_that_do_not_turn():
     assert noise("default", rotation="full") == 0
     assert noise("default", rotation="full", noise=0.2) == 0.2
     assert noise("paper") == 0
+
+
+def test_random_weights_are_never_left_untrained():
+    quick = presets.resolve("fast", {"rotation": "none", "start": "random", "noise": 0.0})
+    assert settle(quick).training.length == 1.0
+    assert settle(presets.resolve("fast", {"rotation": "none"})).training.length == 0.0

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from differnet.data.groups import by_column, by_pattern, of_paths
+from differnet.data.groups import by_column, by_pattern, hold_out, of_paths
 from differnet.errors import ConfigError, LayoutError
 
 
@@ -93,3 +95,17 @@ def test_tables_that_cannot_be_used(table, tmp_path):
         by_column(paths, tmp_path / "none.csv", "group")
     with pytest.raises(ConfigError, match="one of them"):
         of_paths(paths, "a", tmp_path / "none.csv")
+
+
+@given(st.lists(st.sampled_from("abcdefg"), min_size=2), st.floats(0.05, 0.9), st.integers(0, 5))
+def test_groups_stay_together(groups, share, seed):
+    if len(set(groups)) < 2:
+        with pytest.raises(ConfigError, match="at least two groups"):
+            hold_out(groups, share, seed)
+        return
+    fit, held = hold_out(groups, share, seed)
+    assert sorted(fit + held) == list(range(len(groups)))
+    assert fit
+    assert held
+    assert not {groups[i] for i in fit} & {groups[i] for i in held}
+    assert hold_out(groups, share, seed) == (fit, held)

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from differnet.data.groups import hold_out
 from differnet.decision.thresholds import Threshold, at_most, choose_threshold, images_needed, p_value
 from differnet.detector.recalibrate import warn_when_few
 from differnet.errors import ConfigError, DifferNetWarning, NumericalError
@@ -51,20 +50,6 @@ def test_scores_that_cannot_be_used():
         for confidence in (None, 0.5):
             with pytest.raises(NumericalError, match="all of them finite"):
                 choose_threshold(np.array(scores), 0.01, confidence)
-
-
-@given(st.lists(st.sampled_from("abcdefg"), min_size=2), st.floats(0.05, 0.9), st.integers(0, 5))
-def test_groups_stay_together(groups, share, seed):
-    if len(set(groups)) < 2:
-        with pytest.raises(ConfigError, match="at least two groups"):
-            hold_out(groups, share, seed)
-        return
-    fit, held = hold_out(groups, share, seed)
-    assert sorted(fit + held) == list(range(len(groups)))
-    assert fit
-    assert held
-    assert not {groups[i] for i in fit} & {groups[i] for i in held}
-    assert hold_out(groups, share, seed) == (fit, held)
 
 
 def binomial_tail(r, n, rate):

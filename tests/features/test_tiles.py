@@ -1,9 +1,7 @@
-"""From pictures to squares and back: aspect ratio, what is ignored, and pieces of large pictures."""
+"""Detectors of pictures that are cut into pieces, framed or masked."""
 
 from __future__ import annotations
 
-import base64
-import io
 import warnings
 
 import numpy as np
@@ -13,17 +11,11 @@ from PIL import Image
 
 import differnet
 from differnet import DifferNet
-from differnet.config import presets
-from differnet.config.sections import Views
 from differnet.config.settled import is_open
-from differnet.data.square import encode
-from differnet.errors import ConfigError, DifferNetWarning
+from differnet.errors import DifferNetWarning
 from differnet.features.pooling import reading
-from differnet.features.tiles import cut, to_picture, to_square
-from support.tiny import TINY, good_image
-
-RIGHT_HALF = np.zeros((64, 64), np.uint8)
-RIGHT_HALF[:, 32:] = 255
+from differnet.features.tiles import cut
+from support.tiny import RIGHT_HALF, TINY, good_image
 
 
 def fitted(images, **settings):
@@ -36,48 +28,6 @@ def with_spot(image, column):
     changed = image.copy()
     changed[20:34, column : column + 14] = 250
     return changed
-
-
-def test_padding_keeps_the_aspect_ratio():
-    pixels = np.full((20, 40, 3), 200, np.uint8)
-    square = to_square(pixels, 16, Views(frame="pad"))
-    assert square.shape == (3, 16, 16)
-    assert (square[:, 4:12] == 200).all()
-    assert (square[:, :4] == 0).all()
-    assert (square[:, 12:] == 0).all()
-    assert (to_square(pixels, 16) == 200).all()
-
-
-@pytest.mark.parametrize("views", [Views(), Views(frame="pad")])
-@pytest.mark.parametrize("shape", [(40, 40), (20, 40), (64, 16)])
-def test_a_map_comes_back_to_where_the_picture_was(views, shape):
-    pixels = np.zeros((*shape, 3), np.uint8)
-    pixels[: shape[0] // 2] = 255
-    heat = to_square(pixels, 64, views)[0]
-    back = to_picture(heat, shape, views)
-    assert back.shape == shape
-    assert back[: shape[0] // 2 - 2].min() > 250
-    assert back[shape[0] // 2 + 2 :].max() < 5
-
-
-def test_what_is_ignored_is_grey_before_and_zero_after():
-    views = Views(ignore=encode(RIGHT_HALF))
-    square = to_square(good_image(0), 32, views)
-    assert (square[:, :, 16:] == 127).all()
-    assert torch.equal(square[:, :, :16], to_square(good_image(0), 32)[:, :, :16])
-    heat = to_picture(torch.ones(32, 32), (64, 64), views)
-    assert (heat[:, 40:] == 0).all()
-    assert (heat[:, :24] == 1).all()
-
-
-def test_a_mask_follows_the_picture_into_its_frame():
-    mask = np.zeros((20, 40), np.uint8)
-    mask[:, 20:] = 255
-    views = Views(frame="pad", ignore=encode(mask))
-    square = to_square(np.full((20, 40, 3), 200, np.uint8), 16, views)
-    assert (square[:, 4:12, 8:] == 127).all()
-    assert (square[:, 4:12, :8] == 200).all()
-    assert (square[:, :4] == 0).all()
 
 
 def test_scores_and_maps_do_not_see_what_is_ignored(tmp_path):
@@ -101,22 +51,6 @@ def test_turned_copies_are_told_by_the_part_and_not_by_its_mask():
     corner[:20, :20] = 255
     found = fitted(grey, **settings, ignore=corner).model.choice
     assert found.rotation == "full"
-
-
-@pytest.mark.parametrize("fill", [0, 255])
-def test_masks_of_all_or_nothing_are_refused(fill):
-    with pytest.raises(ConfigError, match="all" if fill else "nothing"):
-        encode(np.full((8, 8), fill, np.uint8))
-
-
-def test_other_texts_are_no_masks():
-    buffer = io.BytesIO()
-    Image.new("RGB", (4, 4)).save(buffer, "PNG")
-    for text in ("png:AAAA", "png:%%%", "png:" + base64.b64encode(buffer.getvalue()).decode()):
-        with pytest.raises(ConfigError, match="not a mask"):
-            to_square(good_image(0), 16, Views(ignore=text))
-    with pytest.raises(ConfigError, match="ignore"):
-        presets.resolve("default", {"ignore": "mask.png"})
 
 
 def test_pieces_come_row_by_row():
@@ -180,13 +114,6 @@ def test_pictures_that_are_not_square_are_not_told_by_their_frame(views):
     found = fitted([speckles(i, (48, 80)) for i in range(50)], frame=views, **OPEN).model.choice
     assert set(found.told_apart) == {"turned by 180", "mirrored left to right", "mirrored top to bottom"}
     assert found.rotation == "full"
-
-
-def test_a_mask_of_another_shape_is_squeezed_into_the_picture():
-    views = Views(frame="pad", ignore=encode(RIGHT_HALF))  # a square mask for a picture of 1 : 2
-    square = to_square(np.full((20, 40, 3), 200, np.uint8), 16, views)
-    assert (square[:, 4:12, 8:] == 127).all()
-    assert (square[:, 4:12, :8] == 200).all()
 
 
 @pytest.mark.parametrize("settings", [{"ignore": RIGHT_HALF}, {"frame": "pad"}])

@@ -31,6 +31,7 @@ SETTINGS = TINY | {
     "runtime": "torch",
 }
 READY = 60  # seconds
+IMAGE_BYTES, PIXELS = 200_000, 100_000  # the most that a service of the tests takes
 
 
 def export_tiny(folder, **settings):
@@ -61,6 +62,16 @@ def good_part(index=500):
 def bad_part(index=3):
     """Return a PNG with a bright square."""
     return png(defective_image(index)[0])
+
+
+def send(client, content, name="part.png", model="tiny", **options):
+    """Have a service judge a picture."""
+    return client.post(f"/v1/models/{model}/inspect", files={"image": (name, content)}, **options)
+
+
+def rows(client, **query):
+    """Return what a service has recorded."""
+    return client.get("/v1/inspections", params={"limit": 999} | query).json()["inspections"]
 
 
 @contextmanager

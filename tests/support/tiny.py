@@ -52,6 +52,9 @@ SMALL = TINY | {
 # SMALL as options of a command.
 OPTIONS = [x for n, v in SMALL.items() for x in ("--set", f"{n}={json.dumps(v)}")] + ["--weights", "random"]
 
+RIGHT_HALF = np.zeros((64, 64), np.uint8)  # a mask
+RIGHT_HALF[:, 32:] = 255
+
 
 def good_image(index: int, size: int = 64) -> np.ndarray:
     """Grey stripes of a random phase with a little noise: (size, size, 3) uint8."""

@@ -10,8 +10,9 @@ import torch
 
 import differnet
 from differnet import DifferNet
-from differnet.config import sections
+from differnet.config import presets, sections
 from differnet.config.settled import is_open
+from differnet.data.stream import silent
 from differnet.detector.model import summarise
 from differnet.detector.tuning import choice
 from differnet.errors import ConfigError, DifferNetWarning, ModelFileError, NotFittedError
@@ -275,3 +276,29 @@ def test_one_view_is_certain_at_once_and_promises_no_error(aligned):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert aligned.predict(upright(3), views="auto") == aligned.predict(upright(3))
+
+
+@pytest.mark.parametrize("tiles", [1, 6, 8])
+def test_cutting_into_tiles_leaves_enough_images_to_find_out_the_rotation(tiles, monkeypatch):
+    seen = []
+
+    class Looked(Exception):
+        pass
+
+    def look(self, read):
+        seen.append((len(self.fitted), len(self.held)))
+        raise Looked
+
+    monkeypatch.setattr(choice.Tables, "told_apart", look)
+    settings = presets.resolve("fast", {"tiles": tiles})
+    with pytest.raises(Looked):
+        choice.choose(settings, (80, 112, 192), None, range(1000), None, 0, silent)
+    assert seen[0][1] >= choice.FEWEST_HELD
+
+
+def test_a_foreign_checkpoint_is_not_called_damaged(tmp_path):
+    file = tmp_path / "choice.json"
+    choice.keep_choice(file, "one", choice.Choice("none", (5,), "whole", {}, (), 20, 8))
+    with pytest.raises(ModelFileError, match="other images or settings") as raised:
+        choice.kept_choice(file, "another")
+    assert "damaged" not in str(raised.value)

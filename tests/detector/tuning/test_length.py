@@ -11,7 +11,7 @@ import torch
 
 from differnet import DifferNet
 from differnet.config import presets
-from differnet.config.settled import SettledTraining
+from differnet.config.settled import SettledTraining, provisional
 from differnet.data.stream import silent
 from differnet.detector.tuning import length
 from differnet.detector.tuning.choice import Choice
@@ -159,3 +159,25 @@ def test_images_described_for_the_choice_are_not_described_again(monkeypatch):
     assert sorted(calls) == list(range(40))  # each once: those of the choice, then the others
     for name, value in other.model.flow.state_dict().items():
         assert torch.equal(value, expected.model.flow.state_dict()[name])
+
+
+def test_a_trial_of_random_weights_does_not_stop_before_training():
+    asked = presets.resolve(
+        "default",
+        {"rotation": "none", "read_stages": "all", "pooling": "whole", "grid": 1, "stages": [5]}
+        | {
+            "start": "random",
+            "noise": 0.0,
+            "blocks": 1,
+            "hidden": 4,
+            "depth": 1,
+            "epochs": 2,
+            "min_steps": 0,
+        },
+    )
+    rows = torch.randn(20, 2, 4, generator=torch.Generator().manual_seed(0))
+    tests = torch.cat([rows[:8, :1], 100 + rows[:8, :1]], dim=1)[:, :, None]  # told by any weights
+    shown = Evidence(list(range(20)), rows, tests, False)
+    found = Choice("none", (5,), "whole", {}, (), 20, 8)
+    read = reading((4,), sizes=1, grid=1, stages=(0,), pooling="whole")
+    assert length.with_length(found, shown, provisional(asked), read, 0, silent).length > 0

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 
-from differnet.detector.tuning import synthetic
-from support.tiny import good_image
+from differnet import DifferNet
+from differnet.detector.tuning import evidence, synthetic
+from differnet.errors import DifferNetWarning
+from support.tiny import TINY, good_image
 
 
 @pytest.mark.parametrize("kind", synthetic.KINDS)
@@ -41,3 +45,31 @@ def test_strength_mixes():
 def test_a_tiny_image_is_refused():
     with pytest.raises(ValueError, match="at least 16 pixels"):
         synthetic.draw(np.zeros((8, 90, 3), np.uint8), "spot", 1.0, np.random.default_rng(0))
+
+
+PARTS = [np.random.default_rng(index).integers(0, 256, (48, 48, 3), dtype=np.uint8) for index in range(40)]
+
+
+@pytest.mark.parametrize("shape", [(11, 224, 3), (224, 5, 3), (1, 1, 3)])
+@pytest.mark.parametrize("kind", synthetic.KINDS)
+def test_defects_are_drawn_into_thin_parts_too(shape, kind):
+    pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    drawn = evidence._with_defect(pixels, kind, np.random.default_rng(1))
+    assert drawn.shape == shape
+    assert drawn.dtype == np.uint8
+
+
+def test_what_is_wide_enough_is_drawn_into_as_it_is():
+    drawn = evidence._with_defect(PARTS[0], "spot", np.random.default_rng(1))
+    rng = np.random.default_rng(1)
+    assert np.array_equal(drawn, synthetic.draw(PARTS[0], "spot", rng.uniform(0.3, 1), rng)[0])
+
+
+def test_a_detector_is_fitted_to_thin_parts_without_a_word_about_arrays():
+    strips = [np.tile(part[top : top + 8], (1, 20, 1)) for part in PARTS for top in (0, 16)]
+    open_ = {"rotation": "none", "start": "gaussian", "length": "auto", "frame": "pad", "epochs": 2}
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        detector = DifferNet("default", weights="random", **TINY | open_).fit(strips, scale_maps=False)
+    assert detector.model.choice.trained
+    assert all(issubclass(one.category, DifferNetWarning) for one in said), [str(one.message) for one in said]

@@ -1,0 +1,59 @@
+"""The files of the page: served as they are, with a policy that allows nothing from elsewhere."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("fastapi", reason='pip install "differnet[serve]"')
+
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+
+from differnet.service.http.routes.page import FOLDER, KINDS, routes
+
+
+@pytest.fixture(scope="module")
+def files():
+    with TestClient(Starlette(routes=routes())) as client:
+        yield client
+
+
+def test_the_policy_allows_nothing_from_elsewhere_and_nothing_inline(files):
+    answer = files.get("/")
+    policy = dict(part.strip().split(" ", 1) for part in answer.headers["Content-Security-Policy"].split(";"))
+    assert policy["default-src"] == "'none'"
+    assert (policy["script-src"], policy["style-src"], policy["connect-src"]) == ("'self'",) * 3
+    assert "unsafe" not in answer.headers["Content-Security-Policy"]
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert not re.search(r"<style|\sstyle=|\son\w+=|<script(?![^>]*\bsrc=)|https?:", answer.text)
+
+
+def test_every_file_that_the_page_names_is_served_with_its_kind(files):
+    names = set(re.findall(r"page/([\w.]+)", files.get("/").text))
+    names |= {
+        found for path in FOLDER.glob("*.js") for found in re.findall(r'from "\./([\w.]+)"', path.read_text())
+    }
+    assert names == {path.name for path in FOLDER.iterdir()} - {"index.html"}
+    for name in names:
+        answer = files.get(f"/page/{name}")
+        assert answer.status_code == 200
+        assert answer.headers["Content-Type"] == KINDS[Path(name).suffix]
+        again = files.get(f"/page/{name}", headers={"If-None-Match": answer.headers["ETag"]})
+        assert (again.status_code, again.content) == (304, b"")
+
+
+@pytest.mark.parametrize(
+    "name", ["none.js", "../page_files.py", "..%2fpage_files.py", "%2e%2e/page_files.py", ""]
+)
+def test_nothing_else_is_served(files, name):
+    assert files.get(f"/page/{name}").status_code == 404
+
+
+def test_what_a_server_says_is_never_read_as_markup():
+    for path in FOLDER.glob("*.js"):
+        assert not re.search(
+            r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|Function\(", path.read_text()
+        )
