@@ -17,6 +17,7 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["differnet", "PIL", "tifffile"], enable_loader_override=False):
+    import imagecodecs  # noqa: F401
     import tifffile  # noqa: F401
     from PIL import Image, TiffImagePlugin, WebPImagePlugin  # noqa: F401
 

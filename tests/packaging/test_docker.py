@@ -13,7 +13,14 @@ import pytest
 from support.tiny import ROOT
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
-STATION = {"numpy", "pillow", "rich", "tifffile", "typer"}  # of the dependencies, what needs no torch
+STATION = {
+    "imagecodecs",
+    "numpy",
+    "pillow",
+    "rich",
+    "tifffile",
+    "typer",
+}  # of the dependencies, what needs no torch
 
 
 def table(name):

@@ -22,7 +22,18 @@ from differnet.runtime import engines
 from support.stations import pictures
 from support.tiny import good_image
 
-ABSENT = ("torch", "torchvision", "timm", "scipy", "sklearn", "pydantic", "safetensors", "tifffile", "typer")
+ABSENT = (
+    "torch",
+    "torchvision",
+    "timm",
+    "scipy",
+    "sklearn",
+    "pydantic",
+    "safetensors",
+    "tifffile",
+    "imagecodecs",
+    "typer",
+)
 
 
 def linked(names, target):

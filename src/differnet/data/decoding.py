@@ -11,8 +11,9 @@
 All of them: EXIF orientation is applied, colour profiles are left alone, alpha is laid on black. No other kind is
 opened, whatever Pillow knows. More than ``MAX_PIXELS`` or ``MAX_BYTES``, no pixels, empty files, folders, pipes,
 devices and loops of symbolic links are refused before anything is decoded. A JPEG or a BMP whose middle was
-overwritten cannot be told from a picture of noise. Compressed TIFF with 16 bits a colour or floats (LZW and others,
-not deflate) needs the package ``imagecodecs`` and is refused without it.
+overwritten cannot be told from a picture of noise. PNG with 16 bits a colour needs the package ``imagecodecs`` and
+TIFF with such or with floats ``tifffile``; where that is compressed, by nothing but LZW, PackBits, deflate, LZMA or
+Zstandard, both. A station may lack them; then such files are refused.
 """
 
 from __future__ import annotations
@@ -50,6 +51,9 @@ _MAGIC = (
 _HEAD = 30  # bytes that say what a file is, and how large a WebP is
 _MOST_DEEP_BYTES = 2**31  # of a PNG with 16 bits a colour, which is read as a whole
 _ORIENTATION = 0x0112
+_PLAIN = frozenset(
+    {1, 5, 8, 32946, 32773, 34925, 50000}
+)  # of TIFF: none, LZW, deflate, PackBits, LZMA, Zstandard
 _CUT = "; the file is cut off or damaged"
 _PART = 2**20  # bytes of a file at a time
 _NOT_REGULAR = (
@@ -235,7 +239,7 @@ def _is_deep_colour(image: Image.Image) -> bool:
 
 def _decode_deep_png(file: BinaryIO, name: str, orientation: object) -> Pixels:
     file.seek(0)
-    return from_array(upright(png16.decode(file.read(_MOST_DEEP_BYTES)), orientation), name)
+    return from_array(upright(png16.decode(file.read(_MOST_DEEP_BYTES), name), orientation), name)
 
 
 def _decode_tiff(file: BinaryIO, name: str, page: int) -> Pixels:
@@ -318,6 +322,8 @@ def _decode_deep_tiff(file: BinaryIO, name: str, page: int) -> Pixels:
         if found.size > 4 * found.imagewidth * found.imagelength:
             raise ImageError(f"{name}: shape {found.shape}; (H, W), (H, W, 3) or (H, W, 4) was wanted")
         check_bytes(int(found.size) * found.dtype.itemsize, name)
+        if int(found.compression) not in _PLAIN:  # a picture within the picture, with a size of its own
+            raise ImageError(f"{name}: compressed in a way that is not read; LZW, deflate or none was wanted")
         wanted = int(np.prod(found.chunked))
         _check_segments(file, found.dataoffsets, found.databytecounts, wanted, name)
         orientation = found.tags.get(274)

@@ -1,7 +1,7 @@
-"""PNG files with 16 bits a colour, of which Pillow keeps eight: taken apart, checked, and decoded by torchvision.
+"""PNG files with 16 bits a colour, of which Pillow keeps eight: checked here, decoded by imagecodecs.
 
-On a damaged file the decoder underneath ends the process. So it gets what cannot be wrong: a file written anew from
-the header and the unpacked rows, after every checksum and the number of bytes were found to be right.
+The decoder underneath lets pass what lacks its end or has too many rows, and expands what some chunks ask for. So every
+checksum and the number of bytes in the rows are looked at first, and it gets the header and the rows alone.
 """
 
 from __future__ import annotations
@@ -22,22 +22,24 @@ _PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4),
 _WHOLE = ((0, 0, 1, 1),)  # left, top, and steps to the right and down
 
 
-def decode(content: bytes) -> npt.NDArray[Any]:
-    """Return the pixels (H, W, 3) or (H, W, 4) as uint16; raises :class:`ValueError` for what is damaged."""
+def decode(content: bytes, name: str) -> npt.NDArray[Any]:
+    """Return the pixels (H, W, 3) or (H, W, 4) as uint16.
+
+    Raises :class:`ValueError` or what the decoder raises for what is damaged, and :class:`ImageError` where there is no
+    decoder.
+    """
     try:
-        import torch
-        from torchvision.io import ImageReadMode, decode_png
-    except ImportError as error:  # torchvision means to drop its decoders one day
+        import imagecodecs  # here, since a station may do without
+    except ImportError as error:
         raise ImageError(
-            "a PNG with 16 bits a colour, which this torchvision no longer decodes; save it as TIFF"
+            f"{name}: a PNG with 16 bits a colour needs imagecodecs: pip install imagecodecs"
         ) from error
-    data = torch.frombuffer(bytearray(rebuilt(content)), dtype=torch.uint8)
-    channels: npt.NDArray[Any] = decode_png(data, ImageReadMode.UNCHANGED).permute(1, 2, 0).numpy()
+    channels = np.asarray(imagecodecs.png_decode(checked(content)))
     return channels[..., [0, 0, 0, 1]] if channels.shape[2] == 2 else channels  # grey and alpha
 
 
-def rebuilt(content: bytes) -> bytes:
-    """Write the file anew from its header and its rows; raises :class:`ValueError` for anything that is wrong."""
+def checked(content: bytes) -> bytes:
+    """Return the file with its header and rows alone; raises :class:`ValueError` for anything that is wrong."""
     chunks = list(_chunks(content))
     kind, header = chunks[0]
     if kind != b"IHDR" or len(header) != 13 or chunks[-1][0] != b"IEND":
@@ -45,20 +47,17 @@ def rebuilt(content: bytes) -> bytes:
     width, height, bits, colour, packing, filtering, interlaced = struct.unpack(">IIBBBBB", header)
     if bits != 16 or colour not in _CHANNELS or packing or filtering or interlaced > 1:
         raise ValueError("the header of the PNG is damaged")
-    parts = [  # rows and bytes in a row, with the number of the row's filter
-        (-(-(height - top) // down), 1 + 2 * _CHANNELS[colour] * -(-(width - left) // right))
+    size = sum(  # of each row: its bytes and the number of its filter
+        -(-(height - top) // down) * (1 + 2 * _CHANNELS[colour] * -(-(width - left) // right))
         for left, top, right, down in (_PASSES if interlaced else _WHOLE)
         if left < width and top < height
-    ]
-    rows = _unpacked([body for kind, body in chunks if kind == b"IDAT"], sum(n * size for n, size in parts))
-    start = 0
-    for count, size in parts:
-        end = start + count * size
-        if (np.frombuffer(rows, np.uint8)[start:end:size] > 4).any():
-            raise ValueError("a row of the PNG has a filter that does not exist")
-        start = end
-    body = _chunk(b"IDAT", zlib.compress(rows, 1))
-    return _SIGNATURE + _chunk(b"IHDR", header) + body + _chunk(b"IEND", b"")
+    )
+    packed = b"".join(body for kind, body in chunks if kind == b"IDAT")
+    found = len(zlib.decompressobj().decompress(packed, size + 1))
+    if found != size:
+        raise ValueError(f"the rows of the PNG have {found} bytes, {size} were wanted")
+    parts = ((b"IHDR", header), (b"IDAT", packed), (b"IEND", b""))
+    return _SIGNATURE + b"".join(_chunk(*part) for part in parts)
 
 
 def _chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -73,14 +72,6 @@ def _chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
         if kind == b"IEND":
             return
         at += 12 + length
-
-
-def _unpacked(bodies: list[bytes], size: int) -> bytes:
-    unpack = zlib.decompressobj()
-    rows = unpack.decompress(b"".join(bodies), size + 1)
-    if len(rows) != size:
-        raise ValueError(f"the rows of the PNG have {len(rows)} bytes, {size} were wanted")
-    return rows
 
 
 def _chunk(kind: bytes, body: bytes) -> bytes:
