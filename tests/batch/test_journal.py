@@ -83,7 +83,6 @@ def test_rows_of_a_run_that_was_broken_off_are_not_overwritten(tmp_path):
 
 
 def test_two_runs_do_not_write_one_table(tmp_path):
-    pytest.importorskip("fcntl")
     table = tmp_path / "rows.csv"
     with journal.journal(table, MADE, True) as kept:
         kept.add(row(0))

@@ -212,18 +212,19 @@ def test_rows_tell_the_model_that_was_loaded(model, folder, tmp_path, monkeypatc
 
 def test_a_file_that_is_replaced_while_it_is_locked_is_opened_anew(tmp_path, monkeypatch):
     """A run that ends between the opening and the locking of the next takes its file away."""
+    import portalocker
+
     from differnet.data import files
 
-    fcntl = pytest.importorskip("fcntl")
-    table, real, seen = tmp_path / "rows.csv", fcntl.flock, []
+    table, real, seen = tmp_path / "rows.csv", portalocker.lock, []
 
-    def late(descriptor, how):
+    def late(file, how):
         if not seen:
             journal.partial_of(table).unlink()
-        seen.append(descriptor)
-        return real(descriptor, how)
+        seen.append(file.fileno())
+        return real(file, how)
 
-    monkeypatch.setattr(fcntl, "flock", late)
+    monkeypatch.setattr(portalocker, "lock", late)
     with journal.journal(table, {}, True):
         assert os.path.samestat(journal.partial_of(table).stat(), os.fstat(seen[-1]))
         with pytest.raises(files.TakenError):
@@ -265,7 +266,6 @@ def test_rows_can_be_read_where_an_open_file_cannot_be_removed(tmp_path, monkeyp
 def test_two_fits_do_not_share_a_checkpoint(tmp_path):
     from differnet.features.cache import locked
 
-    pytest.importorskip("fcntl")
     with (
         locked(tmp_path / "c"),
         pytest.raises(ConfigError, match="another fit is using"),

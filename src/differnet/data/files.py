@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, with the standard library alone."""
+"""Files that appear whole or not at all, with the standard library alone, and files that one process has."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ class TakenError(Exception):
 def open_locked(path: Path, opened: Any) -> Any:
     """Return a file that ``opened(path)`` opened, or made, and that no other process has locked.
 
-    It is locked until it is closed; where there are no such locks (Windows, some network shares) it is only opened.
+    It is locked until it is closed; where there are no locks (some network shares) it is only opened.
     Raises :class:`TakenError`. A file that was removed or replaced between opening and locking is opened
     anew: its lock would keep nobody off.
     """
@@ -140,15 +140,13 @@ def open_locked(path: Path, opened: Any) -> Any:
 
 
 def _lock(file: Any) -> None:
+    import portalocker  # here, since a station does without
+
     try:
-        import fcntl
-    except ImportError:  # on Windows
-        return
-    try:
-        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
+        portalocker.lock(file, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
+    except portalocker.AlreadyLocked as error:
         raise TakenError from error
-    except OSError:
+    except portalocker.LockException:
         return
 
 
