@@ -7,9 +7,8 @@ import platform
 import time
 from pathlib import Path
 
+import psutil
 import torch
-
-_STAT = Path("/proc/stat")
 
 
 class Stopwatch:
@@ -26,14 +25,13 @@ class Stopwatch:
         return time.perf_counter() - self._started
 
     def others(self) -> float | None:
-        """Return the share of all processor time since the start that others took, 0..1, from ``/proc/stat``.
+        """Return the share of all processor time since the start that others took, 0..1; nothing if none has passed.
 
-        What a hypervisor took away counts as others'. Nothing on systems without that file.
+        What a hypervisor took away counts as others'.
         """
-        now = _busy_and_all()
-        if self._all is None or now is None or now[1] <= self._all[1]:
+        busy, total = (now - then for now, then in zip(_busy_and_all(), self._all, strict=True))
+        if total <= 0:
             return None
-        busy, total = now[0] - self._all[0], now[1] - self._all[1]
         return min(1.0, max(0.0, (busy - (_own_seconds() - self._own)) / total))
 
 
@@ -54,11 +52,8 @@ def _own_seconds() -> float:
     return spent.user + spent.system + spent.children_user + spent.children_system
 
 
-def _busy_and_all() -> tuple[float, float] | None:
+def _busy_and_all() -> tuple[float, float]:
     """Return seconds of processor time since the machine started: not idle, and all."""
-    try:
-        fields = _STAT.read_text().splitlines()[0].split()[1:9]
-    except OSError:
-        return None
-    ticks = [int(field) / os.sysconf("SC_CLK_TCK") for field in fields]
-    return sum(ticks) - ticks[3] - ticks[4], sum(ticks)
+    times = psutil.cpu_times()
+    total = sum(times) - getattr(times, "guest", 0.0) - getattr(times, "guest_nice", 0.0)  # user's, too
+    return total - times.idle - getattr(times, "iowait", 0.0), total
