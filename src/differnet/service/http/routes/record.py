@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import re
-import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path as File
 from typing import Annotated, Any, Literal
@@ -13,6 +12,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, HTTPException, Path, Query
 from fastapi.responses import Response, StreamingResponse
 from pydantic import BeforeValidator
+from zipstream import ZipStream
 
 from differnet.service.http.routes.inspect import Name
 from differnet.service.http.schemas import CountsBody, ErrorBody, OperatorBody, Page, as_json, errors
@@ -150,31 +150,9 @@ def _pictures(*kinds: str) -> dict[int | str, dict[str, Any]]:
 
 def _zipped(files: Iterator[tuple[str, File]]) -> Iterator[bytes]:
     """Yield a ZIP file as it grows; pictures are compressed already."""
-    buffer = _Growing()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        for name, path in files:
-            try:
-                content = path.read_bytes()
-            except FileNotFoundError:  # forgotten meanwhile
-                continue
-            archive.writestr(name, content)
-            yield buffer.taken()
-    yield buffer.taken()
-
-
-class _Growing(io.RawIOBase):
-    """A file that cannot be gone back in, of which what was written is taken away."""
-
-    def __init__(self) -> None:
-        self._parts: list[bytes] = []
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Any) -> int:
-        self._parts.append(bytes(data))
-        return len(data)
-
-    def taken(self) -> bytes:
-        found, self._parts = b"".join(self._parts), []
-        return found
+    archive = ZipStream()
+    for name, path in files:
+        with suppress(FileNotFoundError):  # forgotten meanwhile
+            archive.add(path.read_bytes(), name)
+        yield from archive.all_files()
+    yield from archive.finalize()
