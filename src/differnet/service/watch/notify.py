@@ -1,6 +1,13 @@
 """Telling others of inspections as they come: a webhook, or a topic of an MQTT broker.
 
-A webhook gets a POST with the JSON of one inspection. So that the receiver can tell who sent it, and when,
+A webhook gets a POST with the JSON of one inspection. So that the receiver can tell who sent it, and when, it is signed
+as https://www.standardwebhooks.com says, with the bytes of the key for the secret:
+
+    webhook-id: the id of the inspection, the same when it is sent again
+    webhook-timestamp: seconds since 1970
+    webhook-signature: v1,HMAC-SHA256(key, id + "." + timestamp + "." + body) in base64
+
+For one more release it bears the signature of before as well:
 
     X-Differnet-Timestamp: seconds since 1970
     X-Differnet-Signature: sha256=HMAC-SHA256(key, timestamp + "." + body) in hexadecimal digits
@@ -17,7 +24,7 @@ import hmac
 import random
 import threading
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
 
@@ -70,20 +77,26 @@ class Webhook:
             )
         try:
             import httpx
+            import standardwebhooks
         except ImportError as error:
-            raise MissingExtraError("webhooks need httpx: pip install 'differnet[watch]'") from error
+            raise MissingExtraError(f"webhooks need {error.name}: pip install 'differnet[watch]'") from error
         self.name, self._url, self._key = without_password(url)[:500], url, key
+        self._sign = standardwebhooks.Webhook(key).sign
         self._client = httpx.Client(timeout=_TIMEOUT, follow_redirects=False)
         self._errors = (httpx.HTTPError, httpx.InvalidURL, httpx.CookieConflict)
 
     def send(self, delivery: Delivery) -> None:
         """Post it, signed anew."""
-        body, timestamp = delivery.body.encode(), int(time.time())
+        body, timestamp, identity = delivery.body.encode(), int(time.time()), delivery.inspection
+        at = datetime.fromtimestamp(timestamp, timezone.utc)
         headers = {
             "Content-Type": "application/json",
+            "webhook-id": identity,
+            "webhook-timestamp": str(timestamp),
+            "webhook-signature": self._sign(identity, at, delivery.body),
             "X-Differnet-Timestamp": str(timestamp),
             "X-Differnet-Signature": f"sha256={signature(self._key, timestamp, body)}",
-            "X-Differnet-Delivery": delivery.inspection,
+            "X-Differnet-Delivery": identity,
         }
         try:
             with self._client.stream("POST", self._url, content=body, headers=headers) as answer:
@@ -248,7 +261,7 @@ class Sender(threading.Thread):
 
 
 def signature(key: bytes, timestamp: int, body: bytes) -> str:
-    """Return what a webhook is signed with, for the receiver to compare (by ``hmac.compare_digest``).
+    """Return the signature of before, for the receiver to compare (by ``hmac.compare_digest``).
 
     >>> signature(b"k" * 16, 1700000000, b"{}")[:16]
     '6d58fb78491a4cd4'
