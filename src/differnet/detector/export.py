@@ -1,4 +1,4 @@
-"""From a detector to the folder of a station (:mod:`differnet.station`), which is kept only if it judges the same.
+"""From a detector to the folder of a station (:mod:`differnet.runtime`), which is kept only if it judges the same.
 
 The folder is made beside its place, run by the station's own code against the detector, and renamed when scores and
 verdicts agree; else nothing is left of it.
@@ -14,30 +14,25 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor, nn
 
 from differnet.data.files import write_whole
 from differnet.data.images import ImageLike
 from differnet.data.stream import Progress, silent
 from differnet.decision import verdict
-from differnet.decision.early_stop import GROUP
 from differnet.detector.detector import DifferNet
-from differnet.detector.graphs import Head, HeatMapping, Rendering, Scoring
+from differnet.detector.graphs import Format, write_graphs
 from differnet.detector.model import summarise, versions
 from differnet.errors import ConfigError, ExportError
-from differnet.features.backbone.onnx_runtime import to_onnx
-from differnet.features.backbone.openvino_runtime import Graph, stacked, to_openvino
 from differnet.features.views import even_views
 from differnet.runtime import folder as folders
 from differnet.runtime.engines import EngineName
 from differnet.runtime.inspector import Inspector
 
-Format = Literal["onnx", "openvino"]
 ENGINES: Mapping[Format, EngineName] = {"onnx": "onnxruntime", "openvino": "openvino"}
 SCORE_BOUND = 1e-3  # of a score
 TIE = 1e-5  # of a threshold: what rounding moves
@@ -195,9 +190,8 @@ def _write(detector: DifferNet, folder: Path, form: Format, progress: Progress) 
     model, shown = detector.model, detector.scoring_views
     maps, no_maps = _map_settings(detector)
     views = torch.stack(tuple(shown), dim=1).numpy()
-    write_graphs(
-        detector, folder, form, maps, folders.must_be_rendered(views, maps["angles"] if maps else ())
-    )
+    render = folders.must_be_rendered(views, maps["angles"] if maps else ())
+    write_graphs(detector, folder, form, maps, render)
     progress("writing graphs", 1, 1)
     standard, record = model.standard, model.calibrated_on
     drift = None
@@ -235,35 +229,6 @@ def _write(detector: DifferNet, folder: Path, form: Format, progress: Progress) 
     return about
 
 
-def write_graphs(
-    detector: DifferNet, folder: Path, form: Format, maps: Mapping[str, Any] | None, render: bool
-) -> None:
-    """Write the graph of each role into ``folder``."""
-    model, size = detector.model, detector.describer.size
-    flow, read, count = model.flow, model.reading, len(maps["angles"]) if maps else 0
-    views = torch.zeros(GROUP, 3, size, size)
-    if model.graph is not None:
-        head = Head(flow, read)
-        rows = {"features": torch.zeros(GROUP, head.read.width)}
-        _keep(
-            folder, "score", Graph.of(stacked(model.graph, to_openvino(head, rows, ("norms",), tuple(rows))))
-        )
-    else:
-        scoring = Scoring(detector.module, flow, read)
-        _convert(folder, "score", form, scoring, {"views": views}, ("norms", "features"), ("views",))
-    if render:
-        each = {name: torch.ones(GROUP) for name in ("angles", "brightness", "contrast")}
-        rendering = Rendering(size, detector.settings.views.fill)
-        _convert(folder, "render", form, rendering, {"square": views[:1], **each}, ("views",), tuple(each))
-    if maps:
-        angles = torch.tensor(maps["angles"])
-        mapping = HeatMapping(detector.module, flow, read, detector.settings.maps.blur, angles)
-        inputs = {"views": torch.zeros(count, 3, size, size)}
-        if maps["takes_features"]:
-            inputs["features"] = torch.zeros(count, read.of_tile.width)
-        _convert(folder, "map", form, mapping, inputs, ("heat",), ())
-
-
 def _map_settings(detector: DifferNet) -> tuple[dict[str, Any] | None, str]:
     """Return what the manifest says of heat maps, and why there are none."""
     settings, model = detector.settings, detector.model
@@ -274,27 +239,6 @@ def _map_settings(detector: DifferNet) -> tuple[dict[str, Any] | None, str]:
         )
     angles = even_views(settings.maps.map_views, settings.views).angles.tolist()
     return {"angles": angles, "scale": model.map_scale, "takes_features": model.graph is not None}, ""
-
-
-def _convert(
-    folder: Path,
-    role: str,
-    form: Format,
-    module: nn.Module,
-    inputs: Mapping[str, Tensor],
-    outputs: Sequence[str],
-    any_count: Sequence[str],
-) -> None:
-    with torch.no_grad():
-        if form == "onnx":
-            (folder / f"{role}.onnx").write_bytes(to_onnx(module, inputs, outputs, any_count))
-        else:
-            _keep(folder, role, Graph.of(to_openvino(module, inputs, outputs, any_count)))
-
-
-def _keep(folder: Path, role: str, graph: Graph) -> None:
-    (folder / f"{role}.xml").write_bytes(graph.xml)
-    (folder / f"{role}.bin").write_bytes(graph.constants)
 
 
 def _write_manifest(folder: Path, about: Mapping[str, Any]) -> None:

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
 import torch
 from torch import Tensor, nn
 
+from differnet.decision.early_stop import GROUP
 from differnet.errors import ConfigError
 from differnet.features.backbone.network import MultiScale
+from differnet.features.backbone.onnx_runtime import to_onnx
+from differnet.features.backbone.openvino_runtime import Graph, stacked, to_openvino
 from differnet.features.pooling import Reading
 from differnet.features.views import sample, sampling_grid, shade, turn_back
 from differnet.flow import localize
 from differnet.flow.flow import Flow
 from differnet.flow.slopes import LatentNorm
+
+if TYPE_CHECKING:
+    from differnet.detector.detector import DifferNet
+
+Format = Literal["onnx", "openvino"]
 
 
 class Rendering(nn.Module):
@@ -116,3 +129,60 @@ def _inverse(columns: Tensor, width: int) -> Tensor:
     places = torch.full((width,), len(taken))
     places[taken] = torch.arange(len(taken))
     return places
+
+
+@dataclass(frozen=True)
+class Traceable:
+    """What becomes a graph of the station: a module for one ``role``, with its inputs by name and its outputs' names.
+
+    ``any_count``: the inputs of which any number may come at a time.
+    """
+
+    role: str
+    module: nn.Module
+    inputs: Mapping[str, Tensor]
+    outputs: Sequence[str]
+    any_count: Sequence[str] = ()
+
+    def write(self, folder: Path, form: Format) -> None:
+        """Write the graph into ``folder``."""
+        traced = self.module, self.inputs, self.outputs, self.any_count
+        with torch.no_grad():
+            if form == "onnx":
+                (folder / f"{self.role}.onnx").write_bytes(to_onnx(*traced))
+            else:
+                _keep(folder, self.role, Graph.of(to_openvino(*traced)))
+
+
+def write_graphs(
+    detector: DifferNet, folder: Path, form: Format, maps: Mapping[str, Any] | None, render: bool
+) -> None:
+    """Write the graph of each role into ``folder``; ``maps``: what the manifest says of heat maps, if there are any."""
+    model, size = detector.model, detector.describer.size
+    flow, read = model.flow, model.reading
+    views = torch.zeros(GROUP, 3, size, size)
+    if model.graph is not None:
+        head = Head(flow, read)
+        rows = {"features": torch.zeros(GROUP, head.read.width)}
+        graph = stacked(model.graph, to_openvino(head, rows, ("norms",), tuple(rows)))
+        _keep(folder, "score", Graph.of(graph))
+    else:
+        scoring = Scoring(detector.module, flow, read)
+        Traceable("score", scoring, {"views": views}, ("norms", "features"), ("views",)).write(folder, form)
+    if render:
+        each = {name: torch.ones(GROUP) for name in ("angles", "brightness", "contrast")}
+        rendering = Rendering(size, detector.settings.views.fill)
+        inputs = {"square": views[:1], **each}
+        Traceable("render", rendering, inputs, ("views",), tuple(each)).write(folder, form)
+    if maps:
+        angles = torch.tensor(maps["angles"])
+        mapping = HeatMapping(detector.module, flow, read, detector.settings.maps.blur, angles)
+        inputs = {"views": torch.zeros(len(angles), 3, size, size)}
+        if maps["takes_features"]:
+            inputs["features"] = torch.zeros(len(angles), read.of_tile.width)
+        Traceable("map", mapping, inputs, ("heat",)).write(folder, form)
+
+
+def _keep(folder: Path, role: str, graph: Graph) -> None:
+    (folder / f"{role}.xml").write_bytes(graph.xml)
+    (folder / f"{role}.bin").write_bytes(graph.constants)

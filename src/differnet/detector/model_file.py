@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -98,34 +99,14 @@ def _build(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Model:
         header = from_2(header)
     maps = {"gradient": "pixels", **header["config"]["maps"]}  # as it was before there was a choice
     settings = _settled(presets.Config.from_dict({**header["config"], "maps": maps}))
-    state = {name.removeprefix("flow."): value for name, value in tensors.items() if name.startswith("flow.")}
-    features, shape = int(header["features"]), settings.flow
-    wanted = parameter_count(features, shape)
-    found = sum(value.numel() for value in state.values() if value.dtype == torch.float32)
-    if found != wanted or features < 2:
-        raise ValueError(f"{found} parameters found, {wanted} wanted")
+    features, state = int(header["features"]), _state_of_flow(tensors)
+    _check_parameters(state, settings, features)
     _check_numbers(header)
     channels = tuple(int(count) for count in header["channels"])
     _check_channels(settings, channels, features)
-    flow = Flow(features, **shape.arguments)
-    flow.load_state_dict(state)
-    _check_permutations(flow)
-    if flow.whitening is not None and not bool((flow.whitening.matrix.diagonal() > 0).all()):
-        raise ValueError("the whitening of the flow cannot be undone")
-    flow.eval().requires_grad_(False)
-    view_scores = tensors["view_scores"].to(torch.float64).numpy()
-    probe = tensors["graph.probe"] if header["precision"] == "int8" else None
-    finite = all(bool(torch.isfinite(value).all()) for value in state.values())
-    if view_scores.ndim != 2 or not np.isfinite(view_scores).all() or not finite:
-        raise ValueError("NaN or infinite numbers")
-    if probe is not None and (probe.ndim != 2 or not bool(torch.isfinite(probe).all())):
-        raise ValueError("the features of the probe are no table of finite numbers")
-    if len(view_scores):
-        folds = header["calibrated_on"]["folds"] if header.get("calibrated_on") else 0
-        check_count(len(view_scores), settings.decision.rate, settings.decision.confidence, int(folds))
-    precision: Precision = header["precision"]
-    if precision not in get_args(Precision) or (precision == "int8") != ("graph.xml" in tensors):
-        raise ValueError(f"precision {precision!r} does not go with the tensors")
+    flow = _flow_of(state, settings, features)
+    view_scores = _view_scores_of(header, tensors, settings)
+    precision, probe = _precision_of(header, tensors)
     return Model(
         config=settings.config,
         seed=int(header["seed"]),
@@ -146,6 +127,54 @@ def _build(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Model:
         history=tuple(Epoch(**epoch) for epoch in header["history"]),
         versions=dict(header["versions"]),
     )
+
+
+def _state_of_flow(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix("flow."): value for name, value in tensors.items() if name.startswith("flow.")}
+
+
+def _check_parameters(state: Mapping[str, Tensor], settings: Settled, features: int) -> None:
+    """Refuse another number of parameters than the flow takes, before one is built."""
+    wanted = parameter_count(features, settings.flow)
+    found = sum(value.numel() for value in state.values() if value.dtype == torch.float32)
+    if found != wanted or features < 2:
+        raise ValueError(f"{found} parameters found, {wanted} wanted")
+
+
+def _flow_of(state: Mapping[str, Tensor], settings: Settled, features: int) -> Flow:
+    if not all(bool(torch.isfinite(value).all()) for value in state.values()):
+        raise ValueError("NaN or infinite numbers")
+    flow = Flow(features, **settings.flow.arguments)
+    flow.load_state_dict(state)
+    _check_permutations(flow)
+    if flow.whitening is not None and not bool((flow.whitening.matrix.diagonal() > 0).all()):
+        raise ValueError("the whitening of the flow cannot be undone")
+    return flow.eval().requires_grad_(False)
+
+
+def _view_scores_of(
+    header: Mapping[str, Any], tensors: Mapping[str, Tensor], settings: Settled
+) -> npt.NDArray[np.float64]:
+    view_scores: npt.NDArray[np.float64] = tensors["view_scores"].to(torch.float64).numpy()
+    if view_scores.ndim != 2 or not np.isfinite(view_scores).all():
+        raise ValueError("NaN or infinite numbers")
+    if len(view_scores):
+        folds = header["calibrated_on"]["folds"] if header.get("calibrated_on") else 0
+        check_count(len(view_scores), settings.decision.rate, settings.decision.confidence, int(folds))
+    return view_scores
+
+
+def _precision_of(
+    header: Mapping[str, Any], tensors: Mapping[str, Tensor]
+) -> tuple[Precision, Tensor | None]:
+    """Return the numbers that the backbone computes in, and its features of the probe where these are integers."""
+    precision: Precision = header["precision"]
+    probe = tensors["graph.probe"] if precision == "int8" else None
+    if probe is not None and (probe.ndim != 2 or not bool(torch.isfinite(probe).all())):
+        raise ValueError("the features of the probe are no table of finite numbers")
+    if precision not in get_args(Precision) or (precision == "int8") != ("graph.xml" in tensors):
+        raise ValueError(f"precision {precision!r} does not go with the tensors")
+    return precision, probe
 
 
 def _check_numbers(header: Mapping[str, Any]) -> None:
