@@ -82,5 +82,8 @@ def recalls(
 def _recall(kind: str, rows: Sequence[tuple[str, str | None, str]], confidence: float) -> Recall:
     said = [verdict for _, verdict, _ in rows]
     missed = tuple(name for _, verdict, name in rows if verdict == "OK")
-    bounds = interval(said.count("NG"), len(rows), confidence)
-    return Recall(kind, len(rows), said.count("NG"), said.count("review"), missed, *bounds, confidence)
+    found = said.count("NG")
+    low, high = interval(found, len(rows), confidence)
+    return Recall(
+        kind, len(rows), found, said.count("review"), missed, low=low, high=high, confidence=confidence
+    )

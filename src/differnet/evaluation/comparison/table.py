@@ -21,7 +21,7 @@ _LONGEST = 160  # letters of a reason
 
 
 @dataclass(frozen=True)
-class Row:
+class MethodFigures:
     """The figures of a method on a category, or their means over all categories; nothing where all seeds failed.
 
     Spreads are the sample standard deviation over seeds (which draw the training images, where there are shots),
@@ -54,7 +54,7 @@ class Row:
         return (self.data, self.method, *texts, *times, self.note)
 
 
-def rows(found: Comparison) -> list[Row]:
+def rows(found: Comparison) -> list[MethodFigures]:
     """Return a row for every category and method, in order, and with several categories one for their mean."""
     table = [_row(category, method, found) for category in found.categories for method in found.methods]
     if len(found.categories) == 1:
@@ -101,14 +101,14 @@ def notes(found: Comparison) -> list[str]:
     ]
 
 
-def _row(category: str, method: str, found: Comparison) -> Row:
+def _row(category: str, method: str, found: Comparison) -> MethodFigures:
     mine = [r for r in found.results if (r.cell.category, r.cell.method) == (category, method)]
     failed = [f for f in found.failures if (f.cell.category, f.cell.method) == (category, method)]
     times = [result.times for result in mine]
     image, image_spread = _statistics(result.image_auroc for result in mine)
     pixel, pixel_spread = _statistics(result.pixel_auroc for result in mine)
     regions, regions_spread = _statistics(result.pixel_aupro for result in mine)
-    return Row(
+    return MethodFigures(
         data=category,
         method=method,
         seeds=len(mine),
@@ -125,7 +125,7 @@ def _row(category: str, method: str, found: Comparison) -> Row:
     )
 
 
-def _mean(method: str, table: Sequence[Row], found: Comparison) -> Row:
+def _mean(method: str, table: Sequence[MethodFigures], found: Comparison) -> MethodFigures:
     """Average over categories, where there is a figure of each; spreads are those of the mean, from seed to seed."""
     mine = [row for row in table if row.method == method]
     results = [result for result in found.results if result.cell.method == method]
@@ -135,7 +135,7 @@ def _mean(method: str, table: Sequence[Row], found: Comparison) -> Row:
     said = [*_remark(method), *_said(results), *_busy(results)]
     if missing:
         said.append(f"no mean: failed on {missing} of {categories}")
-        return Row(MEAN, method, 0, note="; ".join(said))
+        return MethodFigures(MEAN, method, 0, note="; ".join(said))
     said += _failed(failed, len(results), "fits")
     seeds = dict.fromkeys(result.cell.seed for result in results)
     of_seed = [[result for result in results if result.cell.seed == seed] for seed in seeds]
@@ -143,7 +143,7 @@ def _mean(method: str, table: Sequence[Row], found: Comparison) -> Row:
     _, image_spread = _statistics(_of_all(result.image_auroc for result in some) for some in whole)
     _, pixel_spread = _statistics(_of_all(result.pixel_auroc for result in some) for some in whole)
     _, regions_spread = _statistics(_of_all(result.pixel_aupro for result in some) for some in whole)
-    return Row(
+    return MethodFigures(
         data=MEAN,
         method=method,
         seeds=len(whole),
@@ -208,15 +208,15 @@ def _with_spread(value: float | None, spread: float | None) -> str:
     return f"{value:.4f}" if spread is None else f"{value:.4f} ± {spread:.4f}"
 
 
-def _csv(table: Sequence[Row]) -> str:
+def _csv(table: Sequence[MethodFigures]) -> str:
     buffer = io.StringIO(newline="")
-    writer = csv.DictWriter(buffer, [field.name for field in fields(Row)])
+    writer = csv.DictWriter(buffer, [field.name for field in fields(MethodFigures)])
     writer.writeheader()
     writer.writerows(asdict(row) for row in table)
     return buffer.getvalue()
 
 
-def _markdown(table: Sequence[Row], found: Comparison) -> str:
+def _markdown(table: Sequence[MethodFigures], found: Comparison) -> str:
     lines = ["# Comparison", "", *_grid([HEADINGS, *(row.cells() for row in table)]), ""]
     return "\n".join([*lines, *(line + "\n" for line in notes(found))])
 

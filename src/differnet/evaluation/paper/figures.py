@@ -12,7 +12,7 @@ from differnet.evaluation import plots
 from differnet.evaluation.metrics import mean, spread
 from differnet.evaluation.paper import published
 from differnet.evaluation.paper.cells import Cell
-from differnet.evaluation.paper.published import _is_papers_tiles, _other_split
+from differnet.evaluation.paper.published import is_papers_tiles, other_split
 from differnet.evaluation.paper.report import (
     BEST,
     OWN,
@@ -33,7 +33,7 @@ def fig5(order: Order) -> Report:
     """Figure 5: the ROC curve."""
     data = order.dataset
     cells = order.cells(data, order.shots)
-    is_mtd = _is_papers_tiles(data) and order.shots is None
+    is_mtd = is_papers_tiles(data) and order.shots is None
     rows: list[tuple[Value, ...]] = [
         ("AUROC", published.TABLE2_DIFFERNET if is_mtd else None, *own(cells), best(cells))
     ]
@@ -48,7 +48,7 @@ def fig5(order: Order) -> Report:
         f"Figure 5: ROC of {data.name}",
         Table(("", PUBLISHED, "own, %", SPREAD, BEST), tuple(rows)),
         tuple(cells),
-        ((f"Published: {published.PAPER}, of magnetic tiles.",) if is_mtd else _other_split(data))
+        ((f"Published: {published.PAPER}, of magnetic tiles.",) if is_mtd else other_split(data))
         + order.drawn,
         lambda path: plots.roc_picture(path, runs, data.name),
     )

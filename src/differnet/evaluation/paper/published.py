@@ -66,19 +66,20 @@ BTAD_REPORT = {"01": "95.53", "02": "79.53", "03": "92.40"}
 BTAD_SOURCE = "a student report of the method on BTAD (AlexNet, 448 pixels, 5 x 8 epochs)"
 
 
-def _is_mvtec(datasets: Sequence[Dataset]) -> bool:
+def is_mvtec(datasets: Sequence[Dataset]) -> bool:
     """Whether these are the categories that the paper's means are over."""
     names = {data.name for data in datasets}
     return names == MVTEC and all(data.layout == "mvtec" for data in datasets)
 
 
-def _is_papers_tiles(data: Dataset) -> bool:
+def is_papers_tiles(data: Dataset) -> bool:
     """Whether these are magnetic tiles by a split file; which one cannot be told, and the page shows its name."""
     return data.layout == "mtd" and data.split_file is not None
 
 
-def _other_split(data: Dataset) -> tuple[str, ...]:
-    if data.layout != "mtd" or _is_papers_tiles(data):
+def other_split(data: Dataset) -> tuple[str, ...]:
+    """Return what must be said of magnetic tiles by another split than the paper's; nothing of other data."""
+    if data.layout != "mtd" or is_papers_tiles(data):
         return ()
     return (
         "No published figures beside: they are of the paper's split, and this is a random one (`--split FILE` names "

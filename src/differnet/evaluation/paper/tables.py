@@ -14,7 +14,7 @@ from differnet.evaluation.metrics import auroc, mean, spread
 from differnet.evaluation.paper import published
 from differnet.evaluation.paper.cells import Cell, check_kinds
 from differnet.evaluation.paper.plan import Plan
-from differnet.evaluation.paper.published import _is_mvtec, _is_papers_tiles, _other_split
+from differnet.evaluation.paper.published import is_mvtec, is_papers_tiles, other_split
 from differnet.evaluation.paper.report import (
     BEST,
     FEW,
@@ -43,9 +43,9 @@ def table1(order: Order) -> Report:
     if len(found) > 1:
         whole, few_means = over([cells for _, cells, _ in found]), over([cells for _, _, cells in found])
         by_test = mean(best(cells) for _, cells, _ in found)
-        is_mvtec = _is_mvtec(order.datasets)
-        means = published.TABLE1_MEAN if is_mvtec else None
-        few_mean = published.TABLE1_MEAN_16 if is_mvtec and order.few == FEW else None
+        is_known = is_mvtec(order.datasets)
+        means = published.TABLE1_MEAN if is_known else None
+        few_mean = published.TABLE1_MEAN_16 if is_known and order.few == FEW else None
         rows.append(("mean", None, means, *whole, by_test, few_mean, *few_means))
     few_columns = tuple(few_name + name for name in (PUBLISHED, OWN, SPREAD))
     columns = ("category", "training images", PUBLISHED, OWN, SPREAD, BEST, *few_columns)
@@ -63,7 +63,7 @@ def table2(order: Order) -> Report:
     """Table 2: magnetic tiles, beside other methods as published."""
     data = order.dataset
     whole, few = order.cells(data), order.cells(data, order.few)
-    is_mtd = _is_papers_tiles(data)
+    is_mtd = is_papers_tiles(data)
     rows: list[tuple[Value, ...]] = [
         (figure.method, figure.value, None, None, None, figure.source)
         for figure in (published.TABLE2 if is_mtd else ())
@@ -74,7 +74,7 @@ def table2(order: Order) -> Report:
     columns = ("method", PUBLISHED, OWN, SPREAD, BEST, "source of the published figure")
     notes = (
         "Own figures are of DifferNet alone; `differnet compare` runs the other methods on the same data.",
-        *_other_split(data),
+        *other_split(data),
     )
     cells = (*whole, *few)
     return Report(f"Table 2: {data.name}", Table(columns, tuple(rows)), cells, notes)
@@ -130,7 +130,7 @@ def multimodal(order: Order) -> Report:
         count = min(order.shots or len(data.train), len(data.train))
         rows.append((data.name, count, None, mean(values), spread(values), None))
     means = np.mean(by_category, axis=0).tolist()
-    known = published.MULTIMODAL_MEAN if _is_mvtec(order.datasets) and order.shots is None else None
+    known = published.MULTIMODAL_MEAN if is_mvtec(order.datasets) and order.shots is None else None
     rows.append(("mean", cells[0].n_train, known, mean(means), spread(means), None))
     rows.append(("all test images as one", cells[0].n_train, None, *own(cells), best(cells)))
     columns = ("category", "training images", PUBLISHED, OWN, SPREAD, BEST)

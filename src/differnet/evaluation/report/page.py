@@ -75,10 +75,9 @@ def write(
             starts.append(pictures.tell())
             progress("judging and drawing", len(rows), len(samples))
         found = findings.find(detector.model, rows)
-        order = sorted(
-            range(len(rows)), key=lambda index: -rows[index].prediction.score
-        )  # as the page shows them first
-        context = _context(detector, data, labelled, [rows[index] for index in order], found, maps, title)
+        order = sorted(range(len(rows)), key=lambda index: -rows[index].prediction.score)  # as shown
+        context = _context(detector, data, labelled, [rows[index] for index in order], found, maps)
+        context |= {"title": title or data.name}
         chunks = _chunks(pictures, [starts[index] for index in order])
         with growing(target) as file:
             for part in _template().generate(context | {"chunks": chunks}):
@@ -207,12 +206,10 @@ def _context(
     rows: list[Judged],
     found: Findings,
     maps: bool,
-    title: str | None,
 ) -> dict[str, Any]:
     model = detector.model
     style, script = ((_FOLDER / name).read_text() for name in ("report.css", "report.js"))
     return {
-        "title": title or data.name,
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         "version": __version__,
         "style": style,
