@@ -16,20 +16,18 @@ import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from differnet import __version__
 from differnet.config import presets
 from differnet.data.datasets import Dataset
 from differnet.data.files import write_whole
-from differnet.data.stream import silent
 from differnet.data.tables import Row, read_rows, samples_of
 from differnet.detector.detector import DifferNet
 from differnet.detector.model import versions
 from differnet.errors import DifferNetWarning, LayoutError, in_a_line
-from differnet.evaluation.metrics import auroc, pixel_figures, recall_without_false_alarms
+from differnet.evaluation.kept import Kept
+from differnet.evaluation.measure import measure
+from differnet.evaluation.metrics import known
 from differnet.features.backbone.weights import digest_of_weights
 
 _NEEDED = ("key", "path", "split", "label")
@@ -63,9 +61,9 @@ class Job:
         return self.folder / f"{self.name}.safetensors"
 
     @property
-    def record(self) -> Path:
-        """The figures beside it."""
-        return self.folder / f"{self.name}.json"
+    def kept(self) -> Kept[Outcome]:
+        """Where the figures are kept, beside it."""
+        return Kept(self.folder, Outcome)
 
 
 @dataclass(frozen=True)
@@ -73,8 +71,7 @@ class Outcome:
     """What came of a key: a model and its figures, or the ``error``.
 
     ``image_auroc``, ``recall_without_false_alarms``: nothing where the test images are not of both kinds;
-    ``false_alarm_rate`` and ``recall`` at the threshold, where there is one; ``depends``: a digest of what it was
-    made from.
+    ``false_alarm_rate`` and ``recall`` at the threshold, where there is one.
     """
 
     key: str
@@ -91,7 +88,6 @@ class Outcome:
     recall: float | None = None
     fit_seconds: float | None = None
     error: str | None = None
-    depends: str = ""
 
 
 def jobs_of(
@@ -115,8 +111,13 @@ def jobs_of(
         by_key.setdefault(row.pop("key"), []).append(row)
     keys = sorted(by_key)
     names = safe_names(keys)
-    rest = folder / "models", settings, seed, weights, device, maps
-    return [Job(key, names[key], table, tuple(by_key[key]), *rest) for key in keys]
+    return [
+        Job(
+            key=key, name=names[key], table=table, rows=tuple(by_key[key]), folder=folder / "models",
+            settings=settings, seed=seed, weights=weights, device=device, maps=maps,
+        )
+        for key in keys
+    ]  # fmt: skip
 
 
 def safe_names(keys: Iterable[str]) -> dict[str, str]:
@@ -144,11 +145,11 @@ def fit(job: Job) -> Outcome:
     try:
         data = Dataset(job.name, samples_of(job.table, job.table.parent, job.rows))
         depends = _depends(job, data)
-        kept = _kept(job, depends)
-        if kept:
-            return kept
-        outcome = _fit(job, data, depends)
-        write_whole(job.record, json.dumps(asdict(outcome), indent=2, allow_nan=False).encode())
+        before = job.kept.find_whole(job.name, depends)
+        if before and job.model.is_file():  # figures stand only beside a whole model
+            return before
+        outcome = _fit(job, data)
+        job.kept.add(job.name, depends, outcome)
         return outcome
     except Exception as error:  # whatever it was, it is of this key alone
         return Outcome(job.key, error=in_a_line(error))
@@ -166,9 +167,9 @@ def summary(outcomes: Iterable[Outcome]) -> list[Outcome]:
 
 def write_summary(folder: Path, outcomes: Sequence[Outcome], settings: presets.Config) -> list[Path]:
     """Write ``summary.csv`` and ``summary.json`` of all keys; returns both."""
-    rows = [{name: value for name, value in asdict(one).items() if name != "depends"} for one in outcomes]
+    rows = [asdict(one) for one in outcomes]
     text = io.StringIO(newline="")
-    table = csv.DictWriter(text, [field.name for field in fields(Outcome) if field.name != "depends"])
+    table = csv.DictWriter(text, [field.name for field in fields(Outcome)])
     table.writeheader()
     table.writerows(rows)
     document = {
@@ -190,52 +191,31 @@ def _depends(job: Job, data: Dataset) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def _kept(job: Job, depends: str) -> Outcome | None:
-    """Return what was done before of the same; a record stands only beside a whole model."""
-    try:
-        found = Outcome(**json.loads(job.record.read_bytes()))
-    except (OSError, ValueError, TypeError):
-        return None
-    return found if found.depends == depends and job.model.is_file() else None
-
-
-def _fit(job: Job, data: Dataset, depends: str) -> Outcome:
+def _fit(job: Job, data: Dataset) -> Outcome:
     if not data.train:
         raise LayoutError(f"{job.table}: no training image of key {job.key!r}")
     started = time.perf_counter()
     detector = DifferNet(job.settings, job.seed, job.weights, job.device)
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", DifferNetWarning
-        )  # how far thresholds can be trusted is in each model
+        # how far thresholds can be trusted is in each model
+        warnings.simplefilter("ignore", DifferNetWarning)
         detector.fit([sample.path for sample in data.train], groups=data.groups)
     seconds = time.perf_counter() - started
-    figures = _measure(job, detector, data)
-    job.record.unlink(missing_ok=True)  # it was of another model
+    found = measure(detector, data, job.maps)
+    job.kept.file(job.name).unlink(missing_ok=True)  # it was of another model
     detector.save(job.model)
-    model = f"{job.folder.name}/{job.model.name}"
-    return Outcome(job.key, model, len(data.train), **figures, fit_seconds=seconds, depends=depends)
-
-
-def _measure(job: Job, detector: DifferNet, data: Dataset) -> dict[str, Any]:
-    """Return the figures on the test images, as far as their labels allow."""
-    test = data.test
-    labels = np.array([sample.is_defective for sample in test], dtype=bool)
-    found: dict[str, Any] = {
-        "n_good": int((~labels).sum()), "n_defective": int(labels.sum()), "threshold": detector.threshold,
-    }  # fmt: skip
-    said = list(detector.predict_iter([sample.path for sample in test]))
-    scores = np.array([prediction.score for prediction in said])
-    if len(np.unique(labels)) == 2:
-        found["image_auroc"] = float(auroc(scores, labels))
-        found["recall_without_false_alarms"] = float(recall_without_false_alarms(scores, labels))
-    if detector.threshold is not None:
-        flags = np.array([bool(prediction.is_defective) for prediction in said])
-        for name, chosen in (("false_alarm_rate", ~labels), ("recall", labels)):
-            found[name] = float(flags[chosen].mean()) if chosen.any() else None
-    if job.maps and any(sample.mask for sample in test):
-        pixel = pixel_figures(detector.localize, test, silent, None)
-        for name in ("auroc", "aupro"):
-            value = float(getattr(pixel, name))
-            found[f"pixel_{name}"] = None if np.isnan(value) else value
-    return found
+    return Outcome(
+        key=job.key,
+        model=f"{job.folder.name}/{job.model.name}",
+        n_train=len(data.train),
+        n_good=int((~found.is_defective).sum()),
+        n_defective=int(found.is_defective.sum()),
+        image_auroc=known(found.image_auroc),
+        recall_without_false_alarms=known(found.recall_without_false_alarms),
+        pixel_auroc=known(found.pixels.auroc) if found.pixels else None,
+        pixel_aupro=known(found.pixels.aupro) if found.pixels else None,
+        threshold=detector.threshold,
+        false_alarm_rate=found.false_alarm_rate,
+        recall=found.recall,
+        fit_seconds=seconds,
+    )

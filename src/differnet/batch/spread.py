@@ -23,8 +23,8 @@ from differnet.evaluation.paper import cells
 from differnet.evaluation.paper.cells import Cell, Lab
 from differnet.evaluation.paper.plan import Plan
 from differnet.evaluation.paper.report import Order, Report
-from differnet.evaluation.plots import Panel
-from differnet.evaluation.results import Files
+from differnet.evaluation.plots import Gallery, Panel
+from differnet.evaluation.results import panel_title
 
 Panels = dict[str, list[Panel]]
 Bars = Callable[[], AbstractContextManager[Progress]]
@@ -76,12 +76,12 @@ def _one_seed(job: tuple[Dataset, Asked, int]) -> tuple[Run, Panels]:
 def _evaluated(
     data: Dataset, asked: Asked, seeds: Sequence[int], progress: Any, on_run: Callable[[Run], None]
 ) -> tuple[Evaluation, Panels]:
-    files = Files(Path(), data, False)
+    gallery = Gallery(panel_title)
     result = evaluate(
-        data, asked.settings, seeds, asked.shots, asked.weights, asked.device, asked.maps, progress, files.on_map,
-        on_run=on_run,
+        data, asked.settings, seeds, asked.shots, weights=asked.weights, device=asked.device, maps=asked.maps,
+        progress=progress, on_map=gallery.on_map, on_run=on_run,
     )  # fmt: skip
-    return result, files.panels
+    return result, gallery.panels
 
 
 def made(crew: Crew, make: Callable[[Order], Report], order: Order, lab: Lab) -> Report:

@@ -20,11 +20,13 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from differnet.data import datasets
 from differnet.data.images import Pixels, load
+from differnet.data.samples import Sample
 from differnet.data.stream import Progress
+from differnet.decision.verdict import Heat, Prediction
 from differnet.detector.detector import DifferNet
 from differnet.errors import DifferNetWarning, MissingExtraError
 from differnet.evaluation import plots
-from differnet.evaluation.metrics import PixelAuroc, auroc
+from differnet.evaluation.measure import Measured, measure
 from differnet.evaluation.results import panel_title
 from differnet.flow.train import by_epoch
 
@@ -225,23 +227,26 @@ def _one_texture(
         )
     model, sheet = directory / f"{dataset.name}.safetensors", directory / f"{dataset.name}.png"
     detector.save(model)
-    pixels, panels, predictions = PixelAuroc(), [], []
-    judged = detector.predict_iter([sample.path for sample in dataset.test], heat_map=True)
-    for index, (sample, prediction) in enumerate(zip(dataset.test, judged, strict=True), 1):
-        predictions.append(prediction)
-        if prediction.heat_map is not None:
-            heat = prediction.heat_map
-            mask = sample.true_mask(heat.shape)
-            pixels.add(heat, mask)
-            is_right = prediction.is_defective == sample.is_defective
-            title = panel_title(sample, prediction)
-            panels.append(plots.Panel(load(sample.path), heat, mask, title, is_right))
-        progress("judging", index, len(dataset.test))
-    labels = np.array([sample.is_defective for sample in dataset.test])
-    flags = np.array([bool(prediction.is_defective) for prediction in predictions])
-    figures = {
-        "image_auroc": auroc(np.array([prediction.score for prediction in predictions]), labels),
-        "pixel_auroc": pixels.value(),
+    panels: list[plots.Panel] = []
+
+    def show(sample: Sample, heat: Heat, prediction: Prediction) -> None:
+        is_right = prediction.is_defective == sample.is_defective
+        title, mask = panel_title(sample, prediction), sample.true_mask(heat.shape)
+        panels.append(plots.Panel(load(sample.path), heat, mask, title, is_right))
+
+    found = measure(detector, dataset, True, progress, show)
+    plots.contact_sheet(
+        sheet, panels, f"{dataset.name}: AUROC {found.image_auroc:.3f}; tile, heat map, true mask"
+    )
+    return _figures(detector, found) | {"model": str(model), "sheet": str(sheet)}
+
+
+def _figures(detector: DifferNet, found: Measured) -> dict[str, Any]:
+    labels = found.is_defective
+    flags = np.array([bool(prediction.is_defective) for prediction in found.predictions])
+    return {
+        "image_auroc": found.image_auroc,
+        "pixel_auroc": found.pixels and found.pixels.auroc,
         "n_train": detector.model.train_count,
         "n_good": int((~labels).sum()),
         "n_defective": int(labels.sum()),
@@ -249,12 +254,7 @@ def _one_texture(
         "false_alarms": int((flags & ~labels).sum()),
         "found_out": str(detector.model.choice),
         "promised_false_alarm_rate": detector.promise.promised if detector.promise else None,
-        "model": str(model),
-        "sheet": str(sheet),
     }
-    title = f"{dataset.name}: AUROC {figures['image_auroc']:.3f}; tile, heat map, true mask"
-    plots.contact_sheet(sheet, panels, title)
-    return figures
 
 
 def _prefixed(progress: Progress, name: str) -> Progress:

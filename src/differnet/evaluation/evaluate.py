@@ -11,15 +11,16 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from differnet.config import presets
+from differnet.config import presets, sections
 from differnet.data.datasets import Dataset, Sample
 from differnet.data.samples import check_masks
 from differnet.data.stream import Progress, silent
@@ -30,7 +31,8 @@ from differnet.detector.detector import DifferNet
 from differnet.detector.tuning.choice import Choice
 from differnet.errors import DifferNetWarning, LayoutError
 from differnet.evaluation import metrics
-from differnet.evaluation.metrics import PixelFigures, auroc, pixel_figures, recall_without_false_alarms
+from differnet.evaluation.measure import Measured, OnMap, measure
+from differnet.evaluation.metrics import auroc
 from differnet.features.cache import describe_all
 from differnet.flow.train import by_epoch
 
@@ -44,8 +46,6 @@ THRESHOLD_NOTE = (
 FOLDS_NOTE = (
     "verdicts come from a second flow with a cross-fitted threshold: an estimate over folds, no proof"
 )
-T = TypeVar("T")
-OnMap = Callable[[Sample, Heat, Prediction], None]
 
 
 @dataclass(frozen=True)
@@ -127,6 +127,10 @@ class Evaluation:
         }
 
 
+def _unseen(sample: Sample, heat: Heat, prediction: Prediction) -> None:
+    """See no map."""
+
+
 def evaluate(
     dataset: Dataset,
     settings: presets.Config,
@@ -136,7 +140,7 @@ def evaluate(
     device: str = "cpu",
     maps: bool = True,
     progress: Progress = silent,
-    on_map: OnMap = lambda sample, heat, prediction: None,
+    on_map: OnMap = _unseen,
     on_run: Callable[[Run], None] = lambda run: None,
 ) -> Evaluation:
     """Fit and judge once a seed; ``shots`` draws that many training images by each seed.
@@ -151,99 +155,89 @@ def evaluate(
     runs = []
     for seed in seeds:
         chosen = dataset if shots is None else dataset.shots(shots, seed)
-        on_first_map = on_map if seed == seeds[0] else None
-        runs.append(_run(chosen, settings, seed, weights, device, maps, progress, on_first_map))
+        uncalibrated = presets.resolve(settings, {"holdout": 0.0, "folds": 0})
+        detector = DifferNet(uncalibrated, seed, weights, device)
+        on_first_map = on_map if seed == seeds[0] else _unseen
+        runs.append(_run(detector, chosen, settings.decision, maps, progress, on_first_map))
         on_run(runs[-1])
     return Evaluation(dataset, settings, shots, tuple(runs))
 
 
 def _run(
+    detector: DifferNet,
     dataset: Dataset,
-    settings: presets.Config,
-    seed: int,
-    weights: str | None,
-    device: str,
+    decision: sections.Decision,
     maps: bool,
     progress: Progress,
-    on_map: OnMap | None,
+    on_map: OnMap,
 ) -> Run:
-    detector = DifferNet(presets.resolve(settings, {"holdout": 0.0, "folds": 0}), seed, weights, device)
-    test = dataset.test
-    bank, fit_seconds = _timed(lambda: _fit_whole(settings, detector, dataset, maps, progress))
-    (features, scores), score_seconds = _timed(lambda: _score(detector, test, progress))
-    judge = _calibrated(settings, detector, dataset, bank, progress)
-    view_scores = [(judge or detector).view_scores(part) for part in features]
-    verdicts = [(judge or detector).judge(row) for row in view_scores]
-    wanted = maps and any(sample.mask for sample in test)
-    seen = (lambda i, heat: on_map(test[i], heat, verdicts[i])) if on_map else None
-    pixel, map_seconds = _timed(
-        lambda: pixel_figures(detector.localize, test, progress, seen) if wanted else None
-    )
-    return run_of(
-        detector,
-        judge,
-        scores,
-        view_scores,
-        verdicts,
-        np.array([sample.is_defective for sample in test]),
-        fit_seconds,
-        score_seconds / len(test),
-        pixel,
-        map_seconds / len(test) if wanted else None,
-    )
-
-
-def run_of(
-    detector: DifferNet,
-    judge: DifferNet | None,
-    scores: npt.NDArray[np.float64],
-    view_scores: Sequence[ViewScores],
-    verdicts: Sequence[Prediction],
-    labels: npt.NDArray[np.bool_],
-    fit_seconds: float,
-    score_seconds_per_image: float,
-    pixel: PixelFigures | None = None,
-    map_seconds_per_image: float | None = None,
-) -> Run:
-    """Return the figures of one seed.
-
-    ``scores`` (N,) are those of ``detector``; ``judge``, the second flow, gave the ``verdicts``, from
-    ``view_scores`` of its own, if there is one.
-    """
+    """Fit ``detector`` to all training images and a second flow for the verdicts, and measure both."""
+    started = time.perf_counter()
+    bank = _fit_whole(detector, dataset, decision, maps, progress)
+    fit_seconds = time.perf_counter() - started
+    described = _Describing(detector)
+    whole = measure(described, dataset, progress=progress)
+    second = _second(detector, dataset, decision, bank, progress)
+    judging = _Judging(second or detector, described)
+    judged = measure(judging, dataset, maps, progress, on_map)
+    count = len(dataset.test)
     return Run(
         seed=detector.seed,
-        image_auroc=auroc(scores, labels),
-        recall_without_false_alarms=recall_without_false_alarms(scores, labels),
-        pixel_auroc=pixel and pixel.auroc,
-        pixel_aupro=pixel and pixel.aupro,
-        false_alarm_rate=_flagged(verdicts, ~labels),
-        recall=_flagged(verdicts, labels),
-        promised_false_alarm_rate=judge.promise.promised if judge and judge.promise else None,
+        image_auroc=whole.image_auroc,
+        recall_without_false_alarms=whole.recall_without_false_alarms,
+        pixel_auroc=judged.pixels and judged.pixels.auroc,
+        pixel_aupro=judged.pixels and judged.pixels.aupro,
+        false_alarm_rate=judged.false_alarm_rate,
+        recall=judged.recall,
+        promised_false_alarm_rate=second.promise.promised if second and second.promise else None,
         fit_seconds=fit_seconds,
-        score_seconds_per_image=score_seconds_per_image,
-        map_seconds_per_image=map_seconds_per_image,
-        early=None if judge is None else _early(judge, view_scores, verdicts, labels),
+        score_seconds_per_image=whole.score_seconds / count,
+        map_seconds_per_image=None if judged.map_seconds is None else judged.map_seconds / count,
+        early=_early(second, judging.rows, judged) if second else None,
         choice=detector.model.choice,
-        scores=scores,
-        is_defective=labels,
+        scores=whole.scores,
+        is_defective=whole.is_defective,
     )
 
 
-def _timed(work: Callable[[], T]) -> tuple[T, float]:
-    started = time.perf_counter()
-    result = work()
-    return result, time.perf_counter() - started
+class _Describing:
+    """A detector that keeps the features of the images it scores, for a second flow on the same backbone."""
+
+    def __init__(self, detector: DifferNet) -> None:
+        self.features: list[Tensor] = []
+        self._detector = detector
+        self.localize = detector.localize
+
+    def predict_iter(self, images: Sequence[Path]) -> Iterator[Prediction]:
+        detector = self._detector
+        for features in detector.describer.stream(images, detector.scoring_views):
+            self.features.append(features)
+            yield Prediction(float(detector.view_scores(features).mean()))
+
+
+class _Judging:
+    """The verdicts of a second flow on images that were described before, beside the heat maps of the first."""
+
+    def __init__(self, second: DifferNet, described: _Describing) -> None:
+        self.rows: list[ViewScores] = []
+        self._second = second
+        self._described = described
+        self.localize = described.localize
+
+    def predict_iter(self, images: Sequence[Path]) -> Iterator[Prediction]:
+        for _, features in zip(images, self._described.features, strict=True):
+            self.rows.append(self._second.view_scores(features))
+            yield self._second.judge(self.rows[-1])
 
 
 def _fit_whole(
-    settings: presets.Config, detector: DifferNet, dataset: Dataset, maps: bool, progress: Progress
+    detector: DifferNet, dataset: Dataset, decision: sections.Decision, maps: bool, progress: Progress
 ) -> Tensor | None:
     """Fit on all training images; return the bank of their features when views are cached."""
     if detector.config.views.fresh_views:
         _fit(detector, dataset, None, progress, scale_maps=maps)
         return None
     paths, groups = [sample.path for sample in dataset.train], dataset.groups
-    decision = settings.decision
     if len(set(groups or paths)) < 2:
         decision = replace(decision, holdout=0.0, folds=0)
     # those that are not chosen set the second flow's threshold
@@ -255,37 +249,20 @@ def _fit_whole(
     return bank
 
 
-def _score(
-    detector: DifferNet, samples: Sequence[Sample], progress: Progress
-) -> tuple[list[Tensor], npt.NDArray[np.float64]]:
-    """Return the features of every test image, kept for the second flow, and its score."""
-    features: list[Tensor] = []
-    scores = []
-    paths = [sample.path for sample in samples]
-    for described in detector.describer.stream(paths, detector.scoring_views):
-        features.append(described)
-        scores.append(detector.view_scores(described).mean())
-        progress("scoring test images", len(scores), len(samples))
-    return features, np.array(scores)
-
-
-def _early(
-    judge: DifferNet,
-    view_scores: Sequence[ViewScores],
-    verdicts: Sequence[Prediction],
-    labels: npt.NDArray[np.bool_],
-) -> EarlyFigures:
-    early = [judge.judge(row, early=True) for row in view_scores]
+def _early(second: DifferNet, rows: Sequence[ViewScores], judged: Measured) -> EarlyFigures:
+    early = [second.judge(row, early=True) for row in rows]
+    labels = judged.is_defective
     views = np.array([prediction.views for prediction in early])
-    changed = np.array([a.is_defective != b.is_defective for a, b in zip(early, verdicts, strict=True)])
+    pairs = zip(early, judged.predictions, strict=True)
+    changed = np.array([a.is_defective != b.is_defective for a, b in pairs])
     return EarlyFigures(
         views=float(views.mean()),
         views_good=float(views[~labels].mean()) if (~labels).any() else math.nan,
         changed=int(changed.sum()),
         missed=int((changed & labels).sum()),
-        error=judge.model.standard.early_stop.error,
+        error=second.model.standard.early_stop.error,
         image_auroc=auroc(np.array([prediction.score for prediction in early]), labels),
-        image_auroc_all_views=auroc(np.array([prediction.score for prediction in verdicts]), labels),
+        image_auroc_all_views=judged.image_auroc,
     )
 
 
@@ -308,27 +285,20 @@ def _fit(
         )
 
 
-def _calibrated(
-    settings: presets.Config,
+def _second(
     detector: DifferNet,
     dataset: Dataset,
+    decision: sections.Decision,
     bank: Tensor | None,
     progress: Progress,
 ) -> DifferNet | None:
     """Fit the second flow; nothing without cached views, or when no image can be held out."""
-    if bank is None or len(set(dataset.groups or dataset.train)) < 2 or not settings.decision.is_calibrated:
+    if bank is None or len(set(dataset.groups or dataset.train)) < 2 or not decision.is_calibrated:
         return None
-    judge = detector.sibling(holdout=settings.decision.holdout, folds=settings.decision.folds)
-    _fit(judge, dataset, bank, progress, scale_maps=False)
-    return judge
-
-
-def _flagged(verdicts: Sequence[Prediction], chosen: npt.NDArray[np.bool_]) -> float | None:
-    flags = [
-        v.is_defective for v, c in zip(verdicts, chosen, strict=True) if c and v.is_defective is not None
-    ]
-    return float(np.mean(flags)) if flags else None
+    second = detector.sibling(holdout=decision.holdout, folds=decision.folds)
+    _fit(second, dataset, bank, progress, scale_maps=False)
+    return second
 
 
 def _plain(value: Any) -> Any:
-    return None if isinstance(value, float) and math.isnan(value) else value
+    return metrics.known(value) if isinstance(value, float) else value

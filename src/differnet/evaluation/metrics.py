@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
+import math
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,9 +11,6 @@ import numpy.typing as npt
 from scipy import ndimage
 from sklearn.metrics import roc_auc_score
 
-from differnet.data.samples import Sample
-from differnet.data.stream import Progress
-from differnet.decision.verdict import Heat
 from differnet.errors import ConfigError, ShapeError
 
 Array = npt.NDArray[Any]
@@ -45,6 +42,11 @@ def recall_without_false_alarms(scores: Array, is_defective: Array) -> float:
     if labels.all() or not labels.any():
         return float("nan")
     return float(np.mean(scores[labels] > np.max(scores[~labels])))
+
+
+def known(value: float) -> float | None:
+    """Return the value, nothing for NaN: in JSON and in tables what is not known is absent."""
+    return None if math.isnan(value) else value
 
 
 def mean(values: Iterable[float | None]) -> float | None:
@@ -150,24 +152,3 @@ def _bins(heat: Array, mask: Array) -> npt.NDArray[np.int64]:
         raise ShapeError("a heat map must be finite and not negative")
     bins: npt.NDArray[np.int64] = (np.abs(values).view(np.uint32) >> _SHIFT).astype(np.int64)
     return bins
-
-
-def pixel_figures(
-    localize: Callable[[Path], Heat],
-    samples: Sequence[Sample],
-    progress: Progress,
-    on_heat: Callable[[int, Heat], None] | None,
-) -> PixelFigures:
-    """Measure heat maps over all images that are good or have a mask; ``on_heat`` sees each with its position."""
-    area, regions = PixelAuroc(), PixelAupro()
-    for index, sample in enumerate(samples):
-        if sample.is_defective and sample.mask is None:
-            continue
-        heat = localize(sample.path)
-        mask = sample.true_mask(heat.shape)
-        area.add(heat, mask)
-        regions.add(heat, mask)
-        if on_heat:
-            on_heat(index, heat)
-        progress("drawing heat maps", index + 1, len(samples))
-    return PixelFigures(area.value(), regions.value())

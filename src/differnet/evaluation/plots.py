@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,13 @@ from PIL import Image
 from sklearn.metrics import roc_curve
 
 from differnet.data.files import write_whole
-from differnet.data.images import Pixels
+from differnet.data.images import Pixels, load
+from differnet.data.samples import Sample
+from differnet.decision.verdict import Heat, Prediction
 from differnet.runtime.heatmap import overlay
 
 Array = npt.NDArray[Any]
+_A_DEFECT = 4  # panels of a gallery
 _GOOD, _DEFECTIVE = "#2a7f62", "#c0392b"
 
 
@@ -32,6 +35,26 @@ class Panel:
     mask: npt.NDArray[np.bool_] | None
     title: str
     is_right: bool | None = None
+
+
+class Gallery:
+    """Collects the first few heat maps of each kind of defect, with what ``title`` says of them.
+
+    ``panels``: by the kind of defect.
+    """
+
+    def __init__(self, title: Callable[[Sample, Prediction], str]) -> None:
+        self.panels: dict[str, list[Panel]] = {}
+        self._title = title
+
+    def on_map(self, sample: Sample, heat: Heat, prediction: Prediction) -> None:
+        """Keep a heat map where there are few of its kind."""
+        kind = self.panels.setdefault(sample.defect, [])
+        if len(kind) < _A_DEFECT:
+            mask = sample.true_mask(heat.shape) if sample.mask else None
+            said = prediction.is_defective
+            is_right = None if said is None else said == sample.is_defective
+            kind.append(Panel(load(sample.path), heat, mask, self._title(sample, prediction), is_right))
 
 
 def save_overlay(path: Path, pixels: Pixels, heat: Array) -> None:

@@ -13,40 +13,23 @@ import numpy as np
 
 from differnet.data.datasets import Dataset, Sample
 from differnet.data.files import write_whole
-from differnet.data.images import load
-from differnet.decision.verdict import Heat, Prediction
+from differnet.decision.verdict import Prediction
 from differnet.detector.model import versions
 from differnet.evaluation import plots
 from differnet.evaluation.evaluate import Evaluation
 from differnet.evaluation.metrics import mean, spread
 
-_A_DEFECT = 4
-
 
 class Files:
-    """Collects a gallery during an evaluation and writes all files at its end; without a folder, nothing."""
+    """Writes all files at the end of an evaluation; without a folder, nothing."""
 
     def __init__(self, directory: Path | None, dataset: Dataset, is_one_of_many: bool) -> None:
         below = directory / dataset.name if directory and is_one_of_many else directory
         self.directory = below
         self._panels: dict[str, list[plots.Panel]] = {}
 
-    def on_map(self, sample: Sample, heat: Heat, prediction: Prediction) -> None:
-        """Keep the first few images of each defect type for the gallery."""
-        panels = self._panels.setdefault(sample.defect, [])
-        if self.directory is None or len(panels) >= _A_DEFECT:
-            return
-        mask = sample.true_mask(heat.shape) if sample.mask else None
-        is_right = None if prediction.is_defective is None else prediction.is_defective == sample.is_defective
-        panels.append(plots.Panel(load(sample.path), heat, mask, panel_title(sample, prediction), is_right))
-
-    @property
-    def panels(self) -> dict[str, list[plots.Panel]]:
-        """What the gallery will show, by the kind of defect."""
-        return self._panels
-
     def take(self, panels: dict[str, list[plots.Panel]]) -> None:
-        """Show what was collected elsewhere."""
+        """Show what a gallery collected during the evaluation."""
         self._panels.update(panels)
 
     def finish(self, result: Evaluation) -> dict[str, Any]:

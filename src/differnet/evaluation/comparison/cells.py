@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
-import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-from differnet.data.files import check_target
-from differnet.errors import DifferNetWarning
+from differnet.evaluation.kept import Kept
 
-CELLS = "cells.jsonl"
 BUSY = 0.05  # of the machine's processors
 
 
@@ -24,6 +22,11 @@ class Cell:
     category: str
     seed: int
     shots: int | None
+
+    def key(self, depends: Mapping[str, str]) -> str:
+        """Return a digest of the cell and of all that what is measured depends on."""
+        text = json.dumps([asdict(self), dict(depends)], sort_keys=True)
+        return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,12 @@ class Result:
     depends: Mapping[str, str]
     note: str = ""
 
+    @classmethod
+    def revived(cls, values: dict[str, Any]) -> Result:
+        """Return the result that was kept as ``values``."""
+        parts = {"cell": Cell(**values["cell"]), "times": Times(**values["times"])}
+        return cls(**(values | parts))
+
 
 @dataclass(frozen=True)
 class Failure:
@@ -77,46 +86,6 @@ class Failure:
     details: str = ""
 
 
-class Kept:
-    """The cells that are finished, in a file of JSON lines in a folder; without a folder, none."""
-
-    def __init__(self, directory: Path | None) -> None:
-        self._path = None if directory is None else directory / CELLS
-        self._results: list[Result] = []
-        if self._path:
-            check_target(self._path)
-            if self._path.exists():
-                self._read(self._path)
-
-    def find(self, cell: Cell, depends: Mapping[str, str]) -> Result | None:
-        """Return what was measured last of a cell when all that it depends on was the same."""
-        for result in reversed(self._results):
-            if result.cell == cell and result.depends == depends:
-                return result
-        return None
-
-    def add(self, result: Result) -> None:
-        """Keep a finished cell, on disk before this returns."""
-        self._results.append(result)
-        if self._path:
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(asdict(result), allow_nan=False) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-
-    def _read(self, path: Path) -> None:
-        text = path.read_text(encoding="utf-8")
-        for number, line in enumerate(text.splitlines(), 1):
-            try:
-                values = json.loads(line)
-                parts = {"cell": Cell(**values["cell"]), "times": Times(**values["times"])}
-                self._results.append(Result(**(values | parts)))
-            except (ValueError, TypeError, KeyError) as error:
-                warnings.warn(
-                    f"{path}: line {number} is no finished cell ({error}); it is passed over and measured again",
-                    DifferNetWarning,
-                    stacklevel=2,
-                )
-        if text and not text.endswith("\n"):  # cut off while it was written
-            with path.open("a", encoding="utf-8") as file:
-                file.write("\n")
+def kept_in(directory: Path | None) -> Kept[Result]:
+    """Return the store of finished cells in a folder of results; without a folder, one that keeps nothing."""
+    return Kept(directory and directory / "cells", Result, Result.revived)

@@ -6,22 +6,23 @@ that is the same. A method that fails does not end the run.
 
 from __future__ import annotations
 
+import itertools
 import math
 import traceback
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
-import numpy as np
 import sklearn
 
 from differnet.config import presets
 from differnet.data.datasets import Dataset
 from differnet.data.samples import check_masks
 from differnet.data.stream import Progress, silent
+from differnet.decision.verdict import Heat, Prediction
 from differnet.detector.model import versions
 from differnet.errors import (
     ConfigError,
@@ -33,8 +34,10 @@ from differnet.errors import (
 )
 from differnet.evaluation.baselines.catalogue import create
 from differnet.evaluation.baselines.method import Localizer, Method, Remarking
-from differnet.evaluation.comparison.cells import Cell, Failure, Kept, Result, Times
-from differnet.evaluation.metrics import PixelFigures, auroc, pixel_figures
+from differnet.evaluation.comparison.cells import Cell, Failure, Result, Times, kept_in
+from differnet.evaluation.kept import Kept
+from differnet.evaluation.measure import measure
+from differnet.evaluation.metrics import known
 from differnet.evaluation.timing import Stopwatch, machine
 from differnet.features.backbone.weights import digest_of_weights
 
@@ -78,28 +81,26 @@ def compare(
     """
     _check(tables, names, seeds, shots)
     methods = {name: create(name, preset, weights) for name in dict.fromkeys(names)}
-    kept = Kept(directory)
-    digests = [digest_of(table, progress) for table in tables]
-    if any(isinstance(method, Localizer) for method in methods.values()):
-        for table in tables:
-            check_masks(table.test)
+    kept = kept_in(directory)
+    kept.check("cell")
+    digests = {table: digest_of(table, progress) for table in tables}
+    has_maps = any(isinstance(method, Localizer) for method in methods.values())
+    check_masks([sample for table in tables for sample in table.test] if has_maps else ())
     results: list[Result] = []
     failures: list[Failure] = []
-    for table, data in zip(tables, digests, strict=True):
-        for name, method in methods.items():
-            depends = {"data": data, "settings": repr(method)} | _surroundings(weights)
-            for seed in seeds:
-                cell = Cell(name, table.name, seed, shots)
-                told = _named(progress, f"{name}, seed {seed}: ")
-                work = _Work(table, cell, depends, partial(create, name, preset, weights), told)
-                try:
-                    result, how = _finish(work, kept, retime)
-                except Exception as error:  # whatever a method may raise, the others are to be measured
-                    failures.append(_failure(cell, error))
-                    on_failure(failures[-1])
-                else:
-                    results.append(result)
-                    on_result(result, how)
+    around = _surroundings(weights)
+    for table, (name, method), seed in itertools.product(tables, methods.items(), seeds):
+        depends = {"data": digests[table], "settings": repr(method)} | around
+        cell, make = Cell(name, table.name, seed, shots), partial(create, name, preset, weights)
+        work = _Work(table, cell, depends, make, _named(progress, f"{name}, seed {seed}: "))
+        try:
+            result, how = _finish(work, kept, retime)
+        except Exception as error:  # whatever a method may raise, the others are to be measured
+            failures.append(_failure(work.cell, error))
+            on_failure(failures[-1])
+        else:
+            results.append(result)
+            on_result(result, how)
     return Comparison(tuple(table.name for table in tables), tuple(methods), tuple(results), tuple(failures))
 
 
@@ -114,75 +115,80 @@ class _Work:
     progress: Progress
 
 
-def _finish(work: _Work, kept: Kept, retime: bool) -> tuple[Result, How]:
+def _finish(work: _Work, kept: Kept[Result], retime: bool) -> tuple[Result, How]:
     """Return the result of a cell, on disk if it is new."""
-    known = kept.find(work.cell, work.depends)
-    if known is not None and (not retime or known.times.can_stand(machine())):
-        return known, "kept"
-    if known is None:
-        result = measure(work.make(), work.table, work.cell, work.depends, work.progress)
-    else:
-        result = _timed_again(known, work)
-    kept.add(result)
-    return result, "measured" if known is None else "timed again"
+    key = work.cell.key(work.depends)
+    before = kept.find_whole(key[:16], key)
+    if before is not None and (not retime or before.times.can_stand(machine())):
+        return before, "kept"
+    result = _measured(work, maps=True) if before is None else _timed_again(before, work)
+    kept.add(key[:16], key, result)
+    return result, "measured" if before is None else "timed again"
 
 
-def _timed_again(known: Result, work: _Work) -> Result:
-    times, found = _time(work.make(), work.table, work.cell, work.progress)
-    if known.image_auroc is not None and abs((found or 0.0) - known.image_auroc) > _SAME_AUROC:
+def _timed_again(before: Result, work: _Work) -> Result:
+    again = _measured(work, maps=False)
+    if before.image_auroc is not None and abs((again.image_auroc or 0.0) - before.image_auroc) > _SAME_AUROC:
         warnings.warn(
-            f"{work.cell.method}, seed {work.cell.seed}: AUROC {found} when it was timed again, {known.image_auroc} "
-            f"before (by {known.times.machine}); the figure of before is kept",
+            f"{work.cell.method}, seed {work.cell.seed}: AUROC {again.image_auroc} when it was timed again, "
+            f"{before.image_auroc} before (by {before.times.machine}); the figure of before is kept",
             DifferNetWarning,
             stacklevel=4,
         )
-    return replace(known, times=times)
+    return replace(before, times=again.times)
 
 
-def measure(
-    method: Method, table: Dataset, cell: Cell, depends: Mapping[str, str], progress: Progress = silent
-) -> Result:
-    """Fit a method, score the test images one by one, and draw maps of those that are good or have a mask.
+class _Timed:
+    """A fitted method as what can be measured; when the last image is scored it notes what others took meanwhile.
 
-    Where maps fail the rest is kept, with the reason in the note. Raises :class:`NumericalError` for a score that is
-    not finite.
+    Raises :class:`NumericalError` for a score that is not finite.
     """
-    times, found = _time(method, table, cell, progress)
+
+    def __init__(self, method: Method, cell: Cell, watch: Stopwatch) -> None:
+        self.others: float | None = None
+        self._method = method
+        self._cell = cell
+        self._watch = watch
+
+    def predict_iter(self, images: Sequence[Path]) -> Iterator[Prediction]:
+        for path in images:
+            value = self._method.score(path)
+            if not math.isfinite(value):
+                raise NumericalError(
+                    f"{self._cell.method}, seed {self._cell.seed}: the score of {path} is {value}"
+                )
+            yield Prediction(value)
+        self.others = self._watch.others()
+
+    def localize(self, image: Path) -> Heat:
+        return cast(Localizer, self._method).localize(image)  # no others are asked
+
+
+def _measured(work: _Work, maps: bool) -> Result:
+    """Fit a new method, score the test images one by one, and draw maps where it has them.
+
+    Where maps fail the rest is kept, with the reason in the note.
+    """
+    method, table, cell = work.make(), work.table, work.cell
+    chosen = table if cell.shots is None else table.shots(cell.shots, cell.seed)
+    watch = Stopwatch()
+    method.fit([sample.path for sample in chosen.train], cell.seed, work.progress, chosen.groups)
+    fit_seconds, timed = watch.seconds, _Timed(method, cell, watch)
+    found = measure(timed, table, maps and isinstance(method, Localizer), work.progress, may_fail=True)
     remarks = [method.remark] if isinstance(method, Remarking) and method.remark else []
-    try:
-        pixels = _pixels(method, table, progress)
-    except Exception as error:  # whatever a method may raise, its scores are there
-        pixels = PixelFigures(math.nan, math.nan)
-        remarks.append(f"no figures of pixels: {in_a_line(error)}")
+    if found.map_failure:
+        remarks.append(f"no figures of pixels: {found.map_failure}")
+    milliseconds = 1000 * found.score_seconds / len(table.test)
     return Result(
         cell=cell,
-        image_auroc=found,
-        pixel_auroc=_known(pixels.auroc),
-        pixel_aupro=_known(pixels.aupro),
-        train_count=len(table.train) if cell.shots is None else cell.shots,
-        times=times,
-        depends=dict(depends),
+        image_auroc=known(found.image_auroc),
+        pixel_auroc=known(found.pixels.auroc) if found.pixels else None,
+        pixel_aupro=known(found.pixels.aupro) if found.pixels else None,
+        train_count=len(chosen.train),
+        times=Times(fit_seconds, milliseconds, timed.others, machine()),
+        depends=dict(work.depends),
         note="; ".join(remarks),
     )
-
-
-def _time(method: Method, table: Dataset, cell: Cell, progress: Progress) -> tuple[Times, float | None]:
-    """Fit and score; return how long that took, and the AUROC."""
-    chosen = table if cell.shots is None else table.shots(cell.shots, cell.seed)
-    paths, test = [sample.path for sample in chosen.train], table.test
-    watch = Stopwatch()
-    method.fit(paths, cell.seed, progress, chosen.groups)
-    fit_seconds = watch.seconds
-    scores = []
-    for sample in test:
-        scores.append(method.score(sample.path))
-        progress("scoring", len(scores), len(test))
-    milliseconds = 1000 * (watch.seconds - fit_seconds) / len(test)
-    times = Times(fit_seconds, milliseconds, watch.others(), machine())
-    for sample, value in zip(test, scores, strict=True):
-        if not math.isfinite(value):
-            raise NumericalError(f"{cell.method}, seed {cell.seed}: the score of {sample.path} is {value}")
-    return times, _known(auroc(np.array(scores), np.array([sample.is_defective for sample in test])))
 
 
 def digest_of(table: Dataset, progress: Progress = silent) -> str:
@@ -209,12 +215,6 @@ def _surroundings(weights: str | None) -> dict[str, str]:
     }
 
 
-def _pixels(method: Method, table: Dataset, progress: Progress) -> PixelFigures:
-    if not isinstance(method, Localizer) or not any(sample.mask for sample in table.test):
-        return PixelFigures(math.nan, math.nan)
-    return pixel_figures(method.localize, table.test, progress, None)
-
-
 def _failure(cell: Cell, error: Exception) -> Failure:
     is_known = isinstance(error, DifferNetError | OSError)
     return Failure(cell, in_a_line(error), "" if is_known else "".join(traceback.format_exception(error)))
@@ -222,7 +222,3 @@ def _failure(cell: Cell, error: Exception) -> Failure:
 
 def _named(progress: Progress, name: str) -> Progress:
     return lambda stage, done, total: progress(name + stage, done, total)
-
-
-def _known(value: float) -> float | None:
-    return None if math.isnan(value) else value

@@ -7,13 +7,13 @@ epochs is recorded beside, as what it is.
 
 from __future__ import annotations
 
-import json
 import math
 import time
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,17 +22,18 @@ from torch import Tensor
 
 from differnet.config import presets, sections
 from differnet.data.datasets import Dataset, Sample
-from differnet.data.files import check_target, write_whole
 from differnet.data.images import load
 from differnet.data.samples import check_masks
 from differnet.data.stream import Progress
-from differnet.decision.verdict import Heat
+from differnet.decision.verdict import Heat, Prediction, ViewScores
 from differnet.detector import fitting, prepare
 from differnet.detector.model import Model, versions
 from differnet.detector.scoring import scoring_views, view_scores
-from differnet.errors import DifferNetWarning, LayoutError, ModelFileError, in_a_line
+from differnet.errors import DifferNetWarning, LayoutError, in_a_line
 from differnet.evaluation import plots
-from differnet.evaluation.metrics import PixelFigures, auroc, pixel_figures, recall_without_false_alarms
+from differnet.evaluation.kept import Kept
+from differnet.evaluation.measure import Measured, measure
+from differnet.evaluation.metrics import PixelFigures, auroc, known, recall_without_false_alarms
 from differnet.evaluation.paper.plan import Plan, surroundings
 from differnet.evaluation.timing import machine
 from differnet.features.backbone import network
@@ -46,7 +47,6 @@ from differnet.flow.localize import map_of_image
 from differnet.flow.train import by_epoch
 
 _LOOKS = 24  # at most so many epochs are looked at on the test images, evenly spaced, the last one among them
-_PANELS = 4  # of each kind of defect
 
 
 @dataclass(frozen=True)
@@ -98,29 +98,14 @@ class Cell:
         """Share of the defective images above every good one."""
         return recall_without_false_alarms(self.scores, self.is_defective)
 
-    def to_json(self) -> bytes:
-        """Return the cell as it is kept."""
-        values = {name: value for name, value in asdict(self).items() if name != "picture"}
-        values["scores"] = self.scores.tolist()
-        values["by_views"] = {str(count): scores.tolist() for count, scores in self.by_views.items()}
-        return json.dumps(values, indent=1, allow_nan=False).encode()
-
     @classmethod
-    def from_json(cls, file: Path, picture: Path | None) -> Cell:
-        """Read what :meth:`to_json` gave; raises :class:`ModelFileError` for anything else."""
-        try:
-            values = json.loads(file.read_bytes())
-            values["scores"] = np.array(values["scores"], dtype=np.float64)
-            values["by_views"] = {int(count): np.array(s) for count, s in values["by_views"].items()}
-            values["looks"] = tuple((int(epoch), float(value)) for epoch, value in values["looks"])
-            values["defects"] = tuple(values["defects"])
-            if set(values) != {part.name for part in fields(cls)} - {"picture"}:
-                raise KeyError("other fields")
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ModelFileError(
-                f"{file}: not a finished cell of this version ({error}); remove it to have it computed again"
-            ) from error
-        return cls(**values, picture=picture)
+    def revived(cls, values: dict[str, Any]) -> Cell:
+        """Return the cell that was kept as ``values``."""
+        values["scores"] = np.array(values["scores"], dtype=np.float64)
+        values["by_views"] = {int(count): np.array(s) for count, s in values["by_views"].items()}
+        values["looks"] = tuple((int(epoch), float(value)) for epoch, value in values["looks"])
+        values["defects"] = tuple(values["defects"])
+        return cls(**values)
 
 
 OnCell = Callable[[Cell, bool], None]
@@ -152,6 +137,7 @@ class Lab:
         self._modules: dict[sections.Backbone, MultiScale] = {}
         self._weights = digest_of_weights(weights)
         self._contents: dict[Dataset, str] = {}
+        self._kept = Kept(folder, Cell, Cell.revived)
 
     def run(self, plan: Plan) -> Cell:
         """Return the cell of ``plan``, which is kept as soon as it is finished.
@@ -160,16 +146,16 @@ class Lab:
         :class:`OSError` where nothing can be written, both before anything is fitted.
         """
         check_kinds(plan.dataset)
-        file = self.folder / f"{self.key(plan)}.json"
-        picture = file.with_suffix(".png") if plan.maps else None
-        cell = self._kept(file, picture)
+        key = self.key(plan)
+        picture = self.folder / f"{key}.png" if plan.maps else None
+        cell = self._finished(key, picture)
         was_kept = cell is not None
         if cell is None:
             if plan.maps:
                 check_masks(plan.dataset.test)
-            check_target(file)
+            self._kept.check(key)
             cell = _compute(plan, self._module(plan.settings.backbone), self.device, self.progress, picture)
-            write_whole(file, cell.to_json())
+            self._kept.add(key, key, replace(cell, picture=None))
         self.on_cell(cell, was_kept)
         return cell
 
@@ -180,13 +166,11 @@ class Lab:
             self._contents[data] = data.digest(lambda done, n: self.progress(f"reading {data.name}", done, n))
         return plan.key(self._contents[data], surroundings(plan.settings, self._weights, self.device))
 
-    def _kept(self, file: Path, picture: Path | None) -> Cell | None:
+    def _finished(self, key: str, picture: Path | None) -> Cell | None:
         """Return a finished cell; one without its picture is not finished, unless it says why there is none."""
-        if not file.is_file():
-            return None
+        cell = self._kept.find(key, key)
         there = picture if picture and picture.is_file() else None
-        cell = Cell.from_json(file, there)
-        return cell if there == picture or cell.pixel_failure else None
+        return replace(cell, picture=there) if cell and (there == picture or cell.pixel_failure) else None
 
     def _module(self, settings: sections.Backbone) -> MultiScale:
         if settings not in self._modules:
@@ -215,48 +199,52 @@ class _Looks:
         self.seconds += time.perf_counter() - started
 
 
+@dataclass(frozen=True)
+class _Fitted:
+    """A fit, and the features of the test images, described before it; ``rows``: their scores (V,) of each view."""
+
+    model: Model
+    module: MultiScale
+    describer: Describer
+    device: str
+    features: Sequence[Tensor]
+    looks: _Looks
+    fit_seconds: float
+    describe_seconds: float
+    rows: list[ViewScores] = field(default_factory=list)
+
+    def predict_iter(self, images: Sequence[Path]) -> Iterator[Prediction]:
+        for _, part in zip(images, self.features, strict=True):
+            self.rows.append(view_scores(self.model.flow, self.model.reading, part, self.device))
+            yield Prediction(float(self.rows[-1].mean()))
+
+    def localize(self, image: Path) -> Heat:
+        model, numbers = self.model, self.describer.other_numbers
+        raw = map_of_image(load(image), self.module, model.flow, model.reading, model.settings, numbers)
+        return np.asarray(raw / np.float32(model.map_scale))
+
+
 def _compute(plan: Plan, module: MultiScale, device: str, progress: Progress, picture: Path | None) -> Cell:
     drawn = plan.dataset if plan.shots is None else plan.dataset.shots(plan.shots, plan.seed)
-    paths, tests = [sample.path for sample in drawn.train], drawn.test
-    asked = presets.resolve(plan.settings, {"holdout": 0.0, "folds": 0})
-    times = [time.perf_counter()]
-    ready = prepare.prepare(asked, module, paths, drawn.groups, plan.seed, device, progress)
-    shown = scoring_views(ready.settings.views, plan.seed)
-    times.append(time.perf_counter())
-    features = _describe(ready.describer, tests, shown, progress)
-    times.append(time.perf_counter())
-    read = settled_reading(ready.settings, module.channels)
-    looks = _Looks(features, np.array([s.is_defective for s in tests]), read, device)
-    fitter = fitting.Fitter(ready.settings, plan.seed, device, module, ready, shown, progress, looks)
-    model = fitter.fit(
-        fitting.Given(paths, drawn.groups),
-        fitting.Given([]),
-        None,
-        by_epoch(progress),
-        None,
-        scale_maps=plan.maps,
-    )
-    times.append(time.perf_counter())
-    rows = np.stack([view_scores(model.flow, read, part, device) for part in features])
-    times.append(time.perf_counter())
-    prepared, described, fitted, scored = np.diff(times)
-    pixel, failure = PixelFigures(math.nan, math.nan), ""
-    if picture is not None:
-        what = picture, model, module, ready.describer, tests, drawn.name, progress
-        pixel, failure = _unless_it_fails(lambda: _draw_maps(*what), pixel)
+    fit = _fit(plan, drawn, module, device, progress)
+    gallery = plots.Gallery(lambda sample, prediction: sample.defect)
+    found = measure(fit, drawn, plan.maps, progress, gallery.on_map, may_fail=True)
+    failure = _draw(gallery, found, picture, drawn.name) if picture else ""
+    pixels = PixelFigures(math.nan, math.nan) if failure or not found.pixels else found.pixels
+    rows, model = np.stack(fit.rows), fit.model
     return Cell(
         dataset=drawn.name,
         seed=plan.seed,
         shots=plan.shots,
-        n_train=len(paths),
-        defects=tuple(sample.defect for sample in tests),
-        scores=rows.mean(axis=1),
+        n_train=len(drawn.train),
+        defects=tuple(sample.defect for sample in drawn.test),
+        scores=found.scores,
         by_views={count: rows[:, :count].mean(axis=1) for count in plan.view_counts},
-        looks=tuple(looks.found),
-        pixel_auroc=_known(pixel.auroc),
-        pixel_aupro=_known(pixel.aupro),
-        fit_seconds=float(prepared + fitted - looks.seconds),
-        score_seconds_per_image=float((described + scored) / len(tests)),
+        looks=tuple(fit.looks.found),
+        pixel_auroc=known(pixels.auroc),
+        pixel_aupro=known(pixels.aupro),
+        fit_seconds=fit.fit_seconds,
+        score_seconds_per_image=(fit.describe_seconds + found.score_seconds) / len(drawn.test),
         choice=str(model.choice) if model.choice else None,
         backbone=f"{plan.settings.backbone.backbone}, weights: {model.backbone_origin}",
         precision=model.precision,
@@ -265,6 +253,33 @@ def _compute(plan: Plan, module: MultiScale, device: str, progress: Progress, pi
         pixel_failure=failure,
         picture=None if failure else picture,
     )
+
+
+def _fit(plan: Plan, drawn: Dataset, module: MultiScale, device: str, progress: Progress) -> _Fitted:
+    given = fitting.Given([sample.path for sample in drawn.train], drawn.groups)
+    asked = presets.resolve(plan.settings, {"holdout": 0.0, "folds": 0})
+    times = [time.perf_counter()]
+    ready = prepare.prepare(
+        asked, module, given.images, given.groups, seed=plan.seed, device=device, progress=progress
+    )
+    shown = scoring_views(ready.settings.views, plan.seed)
+    times.append(time.perf_counter())
+    features = _describe(ready.describer, drawn.test, shown, progress)
+    times.append(time.perf_counter())
+    labels = np.array([sample.is_defective for sample in drawn.test])
+    looks = _Looks(features, labels, settled_reading(ready.settings, module.channels), device)
+    fitter = fitting.Fitter(
+        ready.settings, plan.seed, device, module,
+        prepared=ready, scoring_views=shown, progress=progress, watch=looks,
+    )  # fmt: skip
+    nothing, on_epoch = fitting.Given([]), by_epoch(progress)
+    model = fitter.fit(given, nothing, None, on_epoch, None, scale_maps=plan.maps)
+    times.append(time.perf_counter())
+    prepared, described, fitted = np.diff(times).tolist()
+    return _Fitted(
+        model, module, ready.describer, device, features, looks,
+        fit_seconds=prepared + fitted - looks.seconds, describe_seconds=described,
+    )  # fmt: skip
 
 
 def _describe(
@@ -277,48 +292,18 @@ def _describe(
     return features
 
 
-def _draw_maps(
-    picture: Path,
-    model: Model,
-    module: MultiScale,
-    describer: Describer,
-    samples: Sequence[Sample],
-    name: str,
-    progress: Progress,
-) -> PixelFigures:
-    """Measure the heat maps of all test images that are good or have a mask, and draw the first few of each kind."""
-    panels: dict[str, list[plots.Panel]] = {}
-
-    def localize(path: Path) -> Heat:
-        numbers = describer.other_numbers
-        raw = map_of_image(load(path), module, model.flow, model.reading, model.settings, numbers)
-        return np.asarray(raw / np.float32(model.map_scale))
-
-    def keep(index: int, heat: Heat) -> None:
-        sample = samples[index]
-        kind = panels.setdefault(sample.defect, [])
-        if len(kind) < _PANELS:
-            mask = sample.true_mask(heat.shape) if sample.mask else None
-            kind.append(plots.Panel(load(sample.path), heat, mask, sample.defect))
-
-    found = pixel_figures(localize, samples, progress, keep)
-    drawn = [panel for kind in panels.values() for panel in kind]
-    plots.contact_sheet(picture, drawn, f"{name}: image, heat map, true mask")
-    return found
-
-
-def _unless_it_fails(work: Callable[[], PixelFigures], otherwise: PixelFigures) -> tuple[PixelFigures, str]:
-    """Return what ``work`` does and no reason, or why it failed: the scores of a fit are not lost with its maps."""
-    try:
-        return work(), ""
-    except Exception as error:
-        reason = in_a_line(error)
+def _draw(gallery: plots.Gallery, found: Measured, picture: Path, name: str) -> str:
+    """Draw the gallery, or return why there are no heat maps: the scores of a fit are not lost with them."""
+    reason = found.map_failure or ("" if found.pixels else "no test image has a mask")
+    if not reason:
+        try:
+            panels = [panel for kind in gallery.panels.values() for panel in kind]
+            plots.contact_sheet(picture, panels, f"{name}: image, heat map, true mask")
+        except Exception as error:
+            reason = in_a_line(error)
+    if reason:
         warnings.warn(f"heat maps could not be measured: {reason}", DifferNetWarning, stacklevel=2)
-        return otherwise, reason
-
-
-def _known(value: float) -> float | None:
-    return None if math.isnan(value) else value
+    return reason
 
 
 def _where(device: str) -> str:

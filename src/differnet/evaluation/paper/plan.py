@@ -11,6 +11,7 @@ from differnet import __version__
 from differnet.config import presets
 from differnet.data.datasets import Dataset
 from differnet.detector.model import versions
+from differnet.evaluation.kept import FORMAT
 from differnet.features.backbone import select
 
 
@@ -36,6 +37,7 @@ class Plan:
         :func:`surroundings`.
         """
         asked = (
+            FORMAT,
             self.dataset.name,
             self.settings.to_dict(),
             self.seed,
