@@ -6,6 +6,8 @@ the model, their scores from the graph, and of these the score, p-value and verd
 
 from __future__ import annotations
 
+import copy
+import math
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -20,14 +22,15 @@ from differnet.decision import verdict
 from differnet.decision.calibration import Standard, ViewScores
 from differnet.decision.drift import DriftMonitor
 from differnet.decision.early_stop import GROUP
-from differnet.decision.thresholds import Threshold
+from differnet.decision.thresholds import Threshold, check_count
 from differnet.decision.verdict import Heat, Prediction
-from differnet.errors import ConfigError, ModelFileError, NumericalError
+from differnet.errors import ConfigError, ModelFileError, NotFittedError, NumericalError
 from differnet.runtime import folder as folders
 from differnet.runtime.engines import Engine, open_graph
 from differnet.runtime.threads import limit as thread_limit
 
 _SAME_MACHINE = 0.02  # of the largest feature
+_ROUNDING = 1e-9  # of a rate that somebody typed
 Count = int | Literal["auto"] | None
 Numbers = npt.NDArray[np.float32]
 
@@ -74,6 +77,46 @@ class Inspector:
         """theta of eq. 6, or nothing when no good images were held out."""
         promise = self.promise
         return None if promise is None else promise.value
+
+    def smallest_rate(self, confidence: float | None = None) -> float | None:
+        """Return the smallest false-alarm rate that the calibration images can promise; nothing without any.
+
+        On average over calibration sets 1 / (n + 1), with a confidence c 1 - (1 - c)^(1 / n): the highest of n scores
+        is then the threshold (:mod:`differnet.decision.thresholds`).
+        """
+        n = len(self.standard.view_scores)
+        if n == 0:
+            return None
+        return 1 / (n + 1) if confidence is None else -math.expm1(math.log1p(-confidence) / n)
+
+    def with_rates(
+        self, rate: float, confidence: float | None = None, review_rate: float | None = None
+    ) -> Inspector:
+        """Return an inspector that shares the graphs and judges by other rates.
+
+        Raises :class:`NotFittedError` without calibration images, and :class:`ConfigError` for rates that these cannot
+        promise, or that do not fit each other.
+        """
+        standard, least = self.standard, self.smallest_rate(confidence)
+        if least is None:
+            raise NotFittedError(
+                "the model has no threshold, since no good images were held out: calibrate it first"
+            )
+        count, wanted = len(standard.view_scores), (rate, confidence, review_rate)
+        check_count(count, rate, confidence, standard.folds)
+        if review_rate is not None and not rate < review_rate < 1:
+            raise ConfigError(f"review_rate = {review_rate:.4g}: more than rate = {rate:.4g} was wanted")
+        is_new = wanted != (standard.rate, standard.confidence, standard.review_rate)
+        if rate < least * (1 - _ROUNDING) and is_new:
+            raise ConfigError(
+                f"rate = {rate:.4g}: {count} calibration images can promise {least:.4g} or more; give a higher rate, "
+                "or calibrate on more images"
+            )
+        other = copy.copy(self)
+        changed = replace(standard, rate=rate, confidence=confidence, review_rate=review_rate)
+        other.station = replace(self.station, standard=changed)
+        verdict.review_threshold(other.station)  # refuse at once
+        return other
 
     def predict(self, image: ImageLike, heat_map: bool = False, views: Count = None) -> Prediction:
         """Judge one image (a path, an array (H, W, 3) or a PIL image), with its heat map on request.

@@ -24,9 +24,7 @@ from PIL import Image
 
 from differnet import Inspector
 from differnet.errors import ConfigError
-from differnet.service.http import rates as rating
 from differnet.service.http import server
-from differnet.service.record.inspection import Rates
 from support.service_fixture import bad_part, good_part, png, rows, running, send
 from support.tiny import good_image
 
@@ -130,7 +128,7 @@ def test_rates_are_previewed_by_the_code_that_judges_applied_and_kept(fresh, tin
     assert usual["smallest_rate"] == pytest.approx(1 / (usual["calibration_images"] + 1))
     wanted = {"rate": 0.4, "confidence": None, "review_rate": 0.6}
     shown = client.post("/v1/models/tiny/rates/preview", json=wanted).json()
-    other = rating.with_rates(Inspector(tiny_station), Rates(0.4, None, 0.6))
+    other = Inspector(tiny_station).with_rates(0.4, None, 0.6)
     judged = [other.predict(np.asarray(Image.open(io.BytesIO(content)))) for content in contents]
     assert shown["threshold"] == other.threshold
     assert shown["before"] == {v: sum(row["verdict"] == v for row in before) for v in ("OK", "review", "NG")}

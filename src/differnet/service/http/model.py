@@ -1,20 +1,16 @@
-"""One model of the service: an inspector, the rates it judges by, and the monitor of its stream."""
+"""One model of the service: what comes over HTTP is judged and recorded, or it is said whose fault it is."""
 
 from __future__ import annotations
 
 import hashlib
-import json
-import threading
+import logging
+import traceback
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
-from differnet.data.pixels import Pixels
-from differnet.decision.drift import DriftMonitor
-from differnet.decision.light import measure
-from differnet.decision.verdict import Prediction
 from differnet.errors import (
     ConfigError,
     DifferNetError,
@@ -23,35 +19,32 @@ from differnet.errors import (
     ImageError,
     in_a_line,
 )
-from differnet.runtime.heatmap import heat_png
-from differnet.runtime.inspector import Inspector
+from differnet.runtime.inspector import Count, Inspector
 from differnet.service.http import rates as rating
+from differnet.service.http.telemetry import say
 from differnet.service.http.upload import TooManyPixelsError, read
-from differnet.service.record.images import Keep, is_kept
-from differnet.service.record.inspection import Inspection, Rates, new_id, with_prediction
+from differnet.service.record.images import Keep
+from differnet.service.record.inspection import Inspection, Rates, Received
 from differnet.service.record.store import Store
+from differnet.service.recorder import Judged, Keeping, Recorder, open_monitor
 
-Views = int | Literal["auto"] | None
 Fault = Literal["image", "pixels", "model"]
-_CALM = "after 0 images: no change"
 
 
 @dataclass(frozen=True)
 class Task:
-    """One image to judge: its bytes as they came, and what is known of it."""
+    """One image to judge: its bytes as they came, and what is known and asked of it."""
 
     content: bytes
-    source: str = "http"
     file_name: str | None = None
     source_key: str | None = None
     heat_map: bool = False
-    views: Views = None
-    id: str = ""
+    views: Count = None
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A recorded inspection, its map (PNG) where one was made, and whose fault it is when there is no verdict."""
+    """A recorded inspection, its map (PNG) where one was asked for, and whose fault it is when there is no verdict."""
 
     inspection: Inspection
     heat_map: bytes | None = None
@@ -62,27 +55,24 @@ class Outcome:
 class Served:
     """A model by its name; one object can be used by many threads.
 
-    ``rates``: applied before, in place of those of the folder. Raises what :class:`Inspector` and
-    :func:`differnet.service.http.rates.with_rates` raise.
+    ``keep``: of which inspections images are kept, and of flagged ones among them heat maps. Rates that were applied
+    before hold in place of those of the folder; raises what :meth:`Inspector.with_rates` raises.
     """
 
     def __init__(self, name: str, inspector: Inspector, store: Store, most_pixels: int, keep: Keep) -> None:
-        self.name, self.own, self.store = name, inspector, store
+        self.name, self.store, self._most_pixels = name, store, most_pixels
         self.digest = inspector.station.digest
-        self._most_pixels, self._keep = most_pixels, keep
-        self._lock = threading.Lock()
-        applied = store.setting(name)
-        self.applied = applied is not None
-        self.inspector = inspector if applied is None else rating.with_rates(inspector, applied)
-        self.is_alarm, self.drift_text = False, _CALM
-        self.monitor = self._monitor()
+        maps: Keep = "none" if keep == "none" or inspector.station.maps is None else "flagged"
+        self.monitor = open_monitor(inspector, store, name, self._tell)
+        self.recorder = Recorder(inspector, store, name, "http", Keeping(keep, maps), self.monitor)
+        self.recorder.follow()
 
     @property
-    def rates(self) -> Rates:
-        """What it judges by now."""
-        return rating.of(self.inspector.standard)
+    def inspector(self) -> Inspector:
+        """What judges by now."""
+        return self.recorder.inspector
 
-    def check(self, heat_map: bool, views: Views) -> None:
+    def check(self, heat_map: bool, views: Count) -> None:
         """Refuse what the folder has not, before an image is waited for: :class:`ConfigError` and others."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DifferNetWarning)
@@ -95,121 +85,38 @@ class Served:
         """
         if task.source_key is not None and self.store.seen(self.name, task.source_key):
             raise DuplicateError(f"{task.source_key}: recorded already for model {self.name}")
-        inspector = self.inspector  # by the same rates from beginning to end
-        name = task.file_name or "image"
-        try:
-            pixels = read(task.content, name, self._most_pixels)
-            found = inspector.predict(pixels, task.heat_map, task.views)
-        except TooManyPixelsError as error:
-            return self._failed(task, error, "pixels")
-        except ImageError as error:
-            return self._failed(task, error, "image")
-        except (DifferNetError, MemoryError) as error:
-            return self._failed(task, error, "model")
-        flagged = found.verdict in ("review", "NG")
-        kept = is_kept(self._keep, flagged)
-        heat = found.heat_map
-        if heat is None and kept and flagged and inspector.station.maps is not None:
-            heat = inspector.localize(pixels)
-        drawn = None if heat is None else heat_png(heat)
-        drift, changed = self._watch(found, pixels, task.views)
-        row = self._row(inspector, task, found, drift)
-        if kept:
-            row = self.store.keep(row, task.content, drawn)
-        return Outcome(self._add(row), drawn if task.heat_map else None, None, changed)
-
-    def apply(self, rates: Rates | None) -> None:
-        """Judge by other rates from now on, also after a restart; nothing: by those of the folder."""
-        other = self.own if rates is None else rating.with_rates(self.own, rates)
-        with self._lock:
-            if rates is None:
-                self.store.set_setting(self.name, None)
-            else:
-                self.store.set_setting(self.name, rates.rate, rates.confidence, rates.review_rate)
-            self.inspector, self.applied = other, rates is not None
+        judged = self._judge(task)
+        row = self.recorder.add(judged)
+        fault = None if judged.failure is None else _fault_of(judged.failure)
+        return Outcome(row, judged.drawn if task.heat_map else None, fault, judged.alarm_changed)
 
     def preview(self, rates: Rates | None, last: int = 1000) -> rating.Preview:
         """Say what other rates would have said of the last parts that this folder judged."""
-        other = self.own if rates is None else rating.with_rates(self.own, rates)
+        other = self.recorder.by(rates)
         return rating.preview(self.inspector, other, self.store.scores(self.name, last, self.digest))
 
-    def reset_monitor(self) -> None:
-        """Forget the stream so far, and with it an alarm."""
-        with self._lock:
-            if self.monitor is not None:
-                self.monitor.reset()
-            self.is_alarm, self.drift_text = False, _CALM
-        self.save_monitor()
-
-    def save_monitor(self) -> None:
-        """Write down what the monitor knows, so that a restart goes on with it."""
-        if self.monitor is None:
-            return
-        with self._lock:
-            state = {"monitor": self.monitor.to_json(), "alarm": self.is_alarm, "text": self.drift_text}
-        self.store.set_monitor(self.name, self.digest, json.dumps(state))
-
-    def _monitor(self) -> DriftMonitor | None:
+    def _judge(self, task: Task) -> Judged:
+        digest = hashlib.sha256(task.content).hexdigest()
+        received = Received(digest=digest, key=task.source_key, name=task.file_name, content=task.content)
         try:
-            fresh = self.own.drift_monitor()
-        except DifferNetError:  # the folder does not say how bright and sharp its calibration images were
-            return None
-        saved = self.store.monitor(self.name, self.digest)
-        if saved is None:
-            return fresh
-        state = json.loads(saved)
-        self.is_alarm, self.drift_text = bool(state["alarm"]), str(state["text"])
-        return DriftMonitor.from_json(state["monitor"])
+            pixels = read(task.content, task.file_name or "image", self._most_pixels)
+        except Exception as error:
+            unread = self.recorder.judge(replace(received, error=in_a_line(error)), task.views)
+            return replace(unread, failure=error)
+        return self.recorder.judge(replace(received, pixels=pixels), task.views, task.heat_map)
 
-    def _watch(self, found: Prediction, pixels: Pixels, views: Views) -> tuple[str | None, bool]:
-        """Return what the monitor says in alarm, and whether that is new; other views have scores of another kind."""
-        if self.monitor is None or views is not None:
-            return None, False
-        light = measure(pixels)
-        with self._lock:
-            before, state = self.is_alarm, self.monitor.update(found.score, *light)
-            self.is_alarm, self.drift_text = state.is_alarm, str(state)
-            return (self.drift_text if self.is_alarm else None), self.is_alarm != before
+    def _tell(self, event: str, text: str) -> None:
+        say(f"{event}: {text}", logging.WARNING, model=self.name)
 
-    def _failed(self, task: Task, error: Exception, fault: Fault) -> Outcome:
-        row = self._row(self.inspector, task, None, None, in_a_line(error))
-        if self._keep != "none" and fault == "model":
-            row = self.store.keep(row, task.content)
-        return Outcome(self._add(row), None, fault)
 
-    def _add(self, row: Inspection) -> Inspection:
-        try:
-            return self.store.add(row)
-        except DifferNetError:
-            self.store.kept.remove(row.image, row.heat_map)
-            raise
-
-    def _row(
-        self,
-        inspector: Inspector,
-        task: Task,
-        found: Prediction | None,
-        drift: str | None,
-        error: str | None = None,
-    ) -> Inspection:
-        used = rating.of(inspector.standard)
-        row = Inspection(
-            id=task.id or new_id(),
-            model=self.name,
-            model_digest=self.digest,
-            source=task.source,
-            source_key=task.source_key,
-            file_name=task.file_name,
-            image_digest=hashlib.sha256(task.content).hexdigest(),
-            verdict="error",
-            early=task.views == "auto",
-            rate=used.rate,
-            confidence=used.confidence,
-            review_rate=used.review_rate,
-            drift=drift,
-            error=error,
-        )
-        return row if found is None else with_prediction(row, found)
+def _fault_of(error: Exception) -> Fault:
+    """Return whose fault an error is; one that nobody thought of goes to the log as well."""
+    if isinstance(error, ImageError):
+        return "pixels" if isinstance(error, TooManyPixelsError) else "image"
+    if not isinstance(error, DifferNetError):
+        trace = "".join(traceback.format_exception(error))
+        say("an image could not be judged", logging.ERROR, exception=trace)
+    return "model"
 
 
 def open_models(

@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import replace
 
 from fastapi import HTTPException
 
@@ -16,7 +15,6 @@ from differnet.service.http.limits import Limits
 from differnet.service.http.model import Outcome, Served, Task
 from differnet.service.http.queue import Line
 from differnet.service.http.telemetry import Metrics, say
-from differnet.service.record.inspection import new_id
 from differnet.service.record.store import Store
 
 _TIDY = 60.0  # seconds between two looks at what is to be forgotten and saved
@@ -44,7 +42,6 @@ class Service:
 
     async def judge(self, model: Served, task: Task) -> Outcome:
         """Have an image judged and recorded in its turn; a key that is recorded already gives what was said then."""
-        task = replace(task, id=new_id())
         try:
             return await self.line.run(lambda: self._inspect(model, task), self.limits.timeout)
         except DuplicateError:
@@ -67,17 +64,19 @@ class Service:
 
     def tell_drift(self, model: Served) -> None:
         """Tell listeners, Prometheus and the log whether the stream of a model has changed."""
-        self.metrics.drift.labels(model.name).set(model.is_alarm)
-        data = {"model": model.name, "alarm": model.is_alarm, "text": model.drift_text}
+        if model.monitor is None:
+            return
+        self.metrics.drift.labels(model.name).set(model.monitor.is_alarm)
+        data = {"model": model.name, "alarm": model.monitor.is_alarm, "text": model.monitor.text}
         self.hub.tell("drift", model.name, data)
-        say("drift", 30 if model.is_alarm else 20, **data)
+        say("drift", 30 if model.monitor.is_alarm else 20, **data)
 
     @asynccontextmanager
     async def life(self) -> AsyncIterator[None]:
         """Run what runs beside the requests; at the end finish what was accepted, and save."""
         self.hub = Hub(self.store)
         for model in self.models.values():
-            self.metrics.drift.labels(model.name).set(model.is_alarm)
+            self.metrics.drift.labels(model.name).set(model.monitor is not None and model.monitor.is_alarm)
         tasks = [asyncio.create_task(work) for work in (self.hub.run(), self._tidy())]
         try:
             yield
@@ -112,6 +111,7 @@ class Service:
     def _save(self) -> None:
         for model in self.models.values():
             try:
-                model.save_monitor()
+                if model.monitor is not None:
+                    model.monitor.save()
             except StoreError as error:
                 say("the state of a drift monitor could not be saved", 40, error=str(error))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Literal
 
+from differnet.data.pixels import Pixels
 from differnet.decision.verdict import Prediction
 
 Judgement = Literal["OK", "review", "NG", "error"]
@@ -23,6 +24,24 @@ def new_id() -> str:
 def now() -> datetime:
     """Return the time in UTC."""
     return datetime.now(timezone.utc)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Received:
+    """One image as it came, or the reason why it cannot be judged.
+
+    ``digest``: SHA-256 of the bytes as they were received, of a frame that of its pixels. ``content``: those bytes;
+    nothing for a frame. Either ``pixels``, uint8 (H, W, 3), or ``error``. ``key``, ``name``, ``time``: see
+    ``source_key``, ``file_name`` and ``time`` of :class:`Inspection`.
+    """
+
+    digest: str
+    key: str | None = None
+    name: str | None = None
+    pixels: Pixels | None = None
+    content: bytes | None = None
+    error: str | None = None
+    time: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +85,11 @@ class Inspection:
     image: str | None = None
     heat_map: str | None = None
     kept_bytes: int = 0
+
+    @property
+    def is_flagged(self) -> bool:
+        """Whether a person should look at it: "review", "NG" and what could not be judged."""
+        return self.verdict in ("review", "NG", "error")
 
 
 @dataclass(frozen=True)

@@ -225,7 +225,15 @@ class Folder:
             return None
         if not self._is_as_it_was(stamp, waiting):
             return None
-        return Arrival(key, name, stamp.digest, pixels, content, error, stamp)
+        return Arrival(
+            key=key,
+            name=name,
+            digest=stamp.digest,
+            pixels=pixels,
+            content=content,
+            error=error,
+            stamp=stamp,
+        )
 
     def _read(self, path: str, file: Path) -> tuple[Stamp, bytes | None, str | None] | None:
         """Return the stamp of a file and its bytes, or why these cannot be had; nothing for a file that has gone."""

@@ -2,40 +2,24 @@
 
 from __future__ import annotations
 
-import io
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from threading import Event
-from typing import Any
 
-from PIL import Image
 from sqlalchemy import Connection
 
-from differnet.data.pixels import Pixels
-from differnet.decision.drift import DriftMonitor
-from differnet.decision.light import measure
-from differnet.decision.verdict import Prediction
-from differnet.errors import (
-    ConfigError,
-    DifferNetError,
-    DuplicateError,
-    ModelFileError,
-    StoreError,
-    in_a_line,
-)
-from differnet.runtime.heatmap import heat_png
+from differnet.errors import DifferNetError, DuplicateError, StoreError, in_a_line
 from differnet.runtime.inspector import Count, Inspector
-from differnet.service.http.rates import with_rates
-from differnet.service.record.images import Keep, is_kept
-from differnet.service.record.inspection import Inspection, now, with_prediction
+from differnet.service.record.images import Keep
+from differnet.service.record.inspection import Inspection
+from differnet.service.recorder import Judged, Keeping, Recorder, SavedMonitor, open_monitor
 from differnet.service.watch.memory import StoreMemory
 from differnet.service.watch.notify import Sender
 from differnet.service.watch.outbox import Outbox
 from differnet.service.watch.sources import Arrival, Input, Tell
 
-FLAGGED = ("review", "NG", "error")
 _PAUSES = (1.0, 2.0, 5.0, 10.0, 30.0)  # seconds between two attempts to write to the record
 _SAVE_EVERY = 5.0  # seconds between two states of the drift monitor that are saved
 _LOOK_EVERY = 2.0  # seconds between two looks at the rates that hold
@@ -73,16 +57,14 @@ class Watch:
         outbox: Outbox | None = None,
         senders: Sequence[Sender] = (),
     ) -> None:
-        self.inspector, self.memory, self.wishes, self.tell = inspector, memory, wishes, tell
+        self.memory, self.wishes, self.tell = memory, wishes, tell
         self.store, self.model = memory.store, memory.model
         self.outbox, self.senders = outbox, senders
         self.tally: Counter[str] = Counter()
         self.drift: str | None = None
-        if wishes.maps != "none" and inspector.station.maps is None:
-            raise ConfigError(f"{inspector.folder} has no heat maps: {inspector.station.no_maps}")
-        self._own = inspector
-        self._rates: Any = None
-        self._monitor = self._load_monitor() if wishes.drift else None
+        self._monitor = self._open_monitor(inspector) if wishes.drift else None
+        keeping = Keeping(wishes.images, wishes.maps)
+        self.recorder = Recorder(inspector, self.store, self.model, "watch", keeping, self._monitor)
         self._due = dict.fromkeys(("rates", "monitor", "forget"), 0.0)
 
     def run(self, source: Input, stop: Event, once: bool) -> Iterator[Inspection]:
@@ -102,8 +84,9 @@ class Watch:
         the image will be found again.
         """
         self._follow_rates()
-        row, image, heat_map = self._judge(arrival)
-        added = self._insist(lambda: self._add(row, arrival, image, heat_map), stop)
+        judged = self.recorder.judge(arrival, self.wishes.views)
+        self._tell_drift()
+        added = self._insist(lambda: self._add(judged, arrival), stop)
         if added is None:
             return None
         self.tally[added.verdict or "none"] += 1
@@ -113,20 +96,16 @@ class Watch:
         self._forget()
         return added
 
-    def _add(
-        self, row: Inspection, arrival: Arrival, image: bytes | None, heat_map: bytes | None
-    ) -> Inspection | None:
+    def _add(self, judged: Judged, arrival: Arrival) -> Inspection | None:
         def along(connection: Connection, added: Inspection) -> None:
             if arrival.stamp is not None:
                 self.memory.write(connection, [arrival.stamp])
             if self.outbox is not None:
                 self.outbox.put(connection, added)
 
-        kept = self.store.keep(row, image, heat_map)
         try:
-            return self.store.add(kept, along)
+            return self.recorder.add(judged, along)
         except DuplicateError:
-            self.store.kept.remove(kept.image, kept.heat_map)
             if arrival.stamp is not None:
                 self.memory.remember([arrival.stamp])
             return None
@@ -145,83 +124,26 @@ class Watch:
                     raise
                 attempt += 1
 
-    def _judge(self, arrival: Arrival) -> tuple[Inspection, bytes | None, bytes | None]:
-        """Return the row of an image, and of image and heat map what is to be kept."""
-        row = Inspection(
-            model=self.model,
-            model_digest=self.inspector.station.digest,
-            source="watch",
-            source_key=arrival.key,
-            file_name=arrival.name,
-            image_digest=arrival.digest,
-            time=arrival.time or now(),
-            verdict="error",
-            error=arrival.error,
-        )
-        heat = None
-        if arrival.pixels is not None:
-            try:
-                found = self.inspector.predict(arrival.pixels, self.wishes.maps == "all", self.wishes.views)
-                heat = found.heat_map
-                if self.wishes.maps == "flagged" and found.verdict in FLAGGED:
-                    heat = self.inspector.localize(arrival.pixels)
-                row = self._filled(row, found, arrival.pixels)
-            except Exception as error:  # one odd image must not end the watch, nor come again for ever
-                row, heat = replace(row, error=in_a_line(error)), None
-        wanted = is_kept(self.wishes.images, row.verdict in FLAGGED)
-        image = (arrival.content or _png(arrival.pixels)) if wanted else None
-        return row, image, None if heat is None else heat_png(heat)
-
-    def _filled(self, row: Inspection, found: Prediction, pixels: Pixels) -> Inspection:
-        standard = self.inspector.station.standard
-        return replace(
-            with_prediction(row, found),
-            rate=standard.rate,
-            confidence=standard.confidence,
-            review_rate=standard.review_rate,
-            early=self.wishes.views == "auto",
-            drift=self._see(found, pixels),
-        )
-
-    def _see(self, found: Prediction, pixels: Pixels) -> str | None:
-        """Show an image to the drift monitor; return what it says while it is in alarm."""
-        if self._monitor is None:
-            return None
-        state = self._monitor.update(found.score, *measure(pixels))
-        text = str(state) if state.is_alarm else None
-        if text and self.drift is None:
-            self.tell("drift", text)
-        self.drift = text
-        return text
-
-    def _load_monitor(self) -> DriftMonitor | None:
+    def _open_monitor(self, inspector: Inspector) -> SavedMonitor | None:
         if self.wishes.views is not None:
             self.tell(
                 "drift", "not watched: scores of other views than the calibration's would drift by themselves"
             )
             return None
-        try:
-            fresh = self.inspector.drift_monitor()
-        except ConfigError as error:
-            self.tell("drift", f"not watched: {error}")
-            return None
-        state = self.store.monitor(self._monitor_name, self.inspector.station.digest)
-        try:
-            known = None if state is None else DriftMonitor.from_json(state)
-        except ModelFileError as error:
-            self.tell("drift", f"begins anew: {error}")
-            known = None
-        return known if known is not None and known.origin == fresh.origin else fresh
+        return open_monitor(inspector, self.store, f"{self.model[:120]} watch {self.memory.watch}", self.tell)
 
-    @property
-    def _monitor_name(self) -> str:
-        return f"{self.model[:120]} watch {self.memory.watch}"
+    def _tell_drift(self) -> None:
+        """Tell of an alarm when it begins, and at the first image when it was there before the start."""
+        text = None if self._monitor is None else self._monitor.alarm
+        if text is not None and self.drift is None:
+            self.tell("drift", text)
+        self.drift = text
 
     def _save_monitor(self, always: bool = False) -> None:
         if self._monitor is None or not (self._is_due("monitor", _SAVE_EVERY) or always):
             return
         try:
-            self.store.set_monitor(self._monitor_name, self.inspector.station.digest, self._monitor.to_json())
+            self._monitor.save()
         except StoreError as error:
             self.tell("drift", f"its state is not saved: {error}")
 
@@ -230,21 +152,18 @@ class Watch:
         if not self._is_due("rates", _LOOK_EVERY):
             return
         try:
-            rates = self.store.setting(self.model)
+            changed = self.recorder.follow()
         except StoreError:
             return  # it is said when the row cannot be written
-        if rates == self._rates:
-            return
-        self._rates = rates
-        try:
-            self.inspector = self._own if rates is None else with_rates(self._own, rates)
         except DifferNetError as error:
             self.tell("rates", f"those that were applied do not fit this folder: {error}")
             return
-        self.tell(
-            "rates",
-            f"threshold {self.inspector.threshold} at a false-alarm rate of {self.inspector.standard.rate:g}",
-        )
+        if changed:
+            inspector = self.recorder.inspector
+            self.tell(
+                "rates",
+                f"threshold {inspector.threshold} at a false-alarm rate of {inspector.standard.rate:g}",
+            )
 
     def _forget(self) -> None:
         limits = self.wishes.max_age_days, self.wishes.max_bytes
@@ -259,11 +178,3 @@ class Watch:
         if due:
             self._due[what] = time.monotonic() + every
         return due
-
-
-def _png(pixels: Any) -> bytes | None:
-    if pixels is None:
-        return None
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "png", compress_level=3)
-    return buffer.getvalue()

@@ -19,13 +19,12 @@ import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from threading import Event
 from typing import Literal, Protocol
 
-from differnet.data.pixels import Pixels
 from differnet.errors import ConfigError, in_a_line
+from differnet.service.record.inspection import Received
 
 Kind = Literal["folder", "video", "camera"]
 Tell = Callable[[str, str], None]  # what happened ("reconnect", ...), and that in words
@@ -57,22 +56,11 @@ class Stamp:
         return self.inode, self.size, self.mtime_ns
 
 
-@dataclass(frozen=True)
-class Arrival:
-    """One image, or the reason why it cannot be judged.
+@dataclass(frozen=True, kw_only=True)
+class Arrival(Received):
+    """One image, or the reason why it cannot be judged; one of a folder with its ``stamp``."""
 
-    ``digest``: SHA-256 of the bytes as they were received, of a frame that of its pixels. ``content``: those bytes;
-    nothing for a frame. Either ``pixels``, uint8 (H, W, 3), or ``error``.
-    """
-
-    key: str
-    name: str
-    digest: str
-    pixels: Pixels | None = None
-    content: bytes | None = None
-    error: str | None = None
     stamp: Stamp | None = None
-    time: datetime | None = None
 
 
 class Memory(Protocol):

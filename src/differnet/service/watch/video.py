@@ -58,7 +58,7 @@ class Video:
         except ImageError as error:
             key = f"video {digest}#after {index}"
             if not self.memory.seen(key):
-                yield Arrival(key, name, digest, error=f"{self.path}: {error}")
+                yield Arrival(key=key, name=name, digest=digest, error=f"{self.path}: {error}")
         finally:
             self.left = 0
 
@@ -204,8 +204,10 @@ def _arrival(key: str, name: str, frame: Any, at: datetime | None = None) -> Arr
         check_size(frame.width, frame.height, name)
         pixels = _upright(frame)
     except (ImageError, ValueError) as error:
-        return Arrival(key, name, hashlib.sha256(b"").hexdigest(), error=said(error), time=at)
-    return Arrival(key, name, hashlib.sha256(pixels.tobytes()).hexdigest(), pixels, time=at)
+        digest = hashlib.sha256(b"").hexdigest()
+        return Arrival(key=key, name=name, digest=digest, error=said(error), time=at)
+    digest = hashlib.sha256(pixels.tobytes()).hexdigest()
+    return Arrival(key=key, name=name, digest=digest, pixels=pixels, time=at)
 
 
 def _upright(frame: Any) -> Pixels:

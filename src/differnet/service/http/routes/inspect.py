@@ -13,9 +13,10 @@ from fastapi import APIRouter, Header, HTTPException, Path, Query, Request
 from fastapi.responses import JSONResponse
 from starlette.datastructures import UploadFile
 
+from differnet.runtime.inspector import Count
 from differnet.service.http.guard import BodyError
 from differnet.service.http.limits import Limits
-from differnet.service.http.model import Outcome, Task, Views
+from differnet.service.http.model import Outcome, Task
 from differnet.service.http.schemas import Answer, Answers, ErrorBody, Failure, as_json, errors
 from differnet.service.http.service import Service
 from differnet.service.http.telemetry import request_id
@@ -103,7 +104,7 @@ def routes(service: Service) -> APIRouter:
         model.check(map, count)
         with service.line.place():
             content, file_name = await _one(request, service.limits)
-            task = Task(content, "http", file_name, idempotency_key, map, count)
+            task = Task(content, file_name, idempotency_key, map, count)
             return _answer(await service.judge(model, task))
 
     @router.post("/inspect-batch", response_model=Answers, openapi_extra=_MANY)
@@ -120,15 +121,13 @@ def routes(service: Service) -> APIRouter:
                     raise HTTPException(422, "no file in the field 'images'")
                 for part in images:
                     content = await _content(part, service.limits)
-                    found.append(
-                        await service.judge(model, Task(content, "http", part.filename, None, False, count))
-                    )
+                    found.append(await service.judge(model, Task(content, part.filename, views=count)))
         return {"inspections": [outcome.inspection for outcome in found]}
 
     return router
 
 
-def _views(text: str | None) -> Views:
+def _views(text: str | None) -> Count:
     if text is None:
         return None
     return "auto" if text == "auto" else int(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, HTTPException, Query
@@ -9,13 +10,13 @@ from fastapi.responses import StreamingResponse
 
 from differnet.decision import verdict
 from differnet.errors import NotFittedError
-from differnet.service.http import rates as rating
 from differnet.service.http.model import Served
 from differnet.service.http.rates import Preview
 from differnet.service.http.routes.inspect import Name
 from differnet.service.http.schemas import DriftBody, ErrorBody, ModelBody, RatesAnswer, RatesBody, errors
 from differnet.service.http.service import Service
 from differnet.service.http.telemetry import say
+from differnet.service.recorder import SavedMonitor, rates_of
 
 _NO_MODEL: dict[int | str, dict[str, Any]] = {404: {"model": ErrorBody, "description": "No such model."}}
 _NO_THRESHOLD: dict[int | str, dict[str, Any]] = {
@@ -36,6 +37,12 @@ def routes(service: Service) -> APIRouter:
         """List the models, and what they judge by now."""
         return [_describe(model) for model in service.models.values()]
 
+    _add_rates(router, service)
+    _add_streams(router, service)
+    return router
+
+
+def _add_rates(router: APIRouter, service: Service) -> None:
     @router.get("/v1/models/{name}/rates", response_model=RatesAnswer, responses=_NO_MODEL)
     def rates(name: Name) -> Any:
         """Return the rates that a model judges by."""
@@ -52,10 +59,12 @@ def routes(service: Service) -> APIRouter:
     def apply(name: Name, body: RatesBody) -> Any:
         """Judge by other rates from now on, also after a restart."""
         model = service.model(name)
-        _known(lambda: model.apply(body.rates()))
+        _known(lambda: model.recorder.apply(body.rates()))
         say("rates applied", model=name, **body.model_dump())
         return _rates(model)
 
+
+def _add_streams(router: APIRouter, service: Service) -> None:
     @router.post(
         "/v1/models/{name}/drift/reset", response_model=DriftBody, responses=_NO_MODEL | _NO_THRESHOLD
     )
@@ -64,9 +73,9 @@ def routes(service: Service) -> APIRouter:
         model = service.model(name)
         if model.monitor is None:
             raise HTTPException(409, f"the stream of {name} is not watched")
-        model.reset_monitor()
+        model.monitor.reset()
         service.tell_drift(model)
-        return {"alarm": model.is_alarm, "text": model.drift_text}
+        return _said(model.monitor)
 
     @router.get("/events", responses=_NO_MODEL | _STREAM, response_class=StreamingResponse)
     async def events(
@@ -81,39 +90,36 @@ def routes(service: Service) -> APIRouter:
         after = None if last_event_id is None else int(last_event_id)
         return StreamingResponse(service.hub.listen(model, after), media_type="text/event-stream")
 
-    return router
-
 
 def _describe(model: Served) -> dict[str, Any]:
-    inspector, used = model.inspector, model.rates
-    drift = None if model.monitor is None else {"alarm": model.is_alarm, "text": model.drift_text}
+    inspector = model.inspector
     return {
         "name": model.name,
         "digest": model.digest,
         "threshold": inspector.threshold,
         "review_threshold": verdict.review_threshold(inspector.station),
-        "rate": used.rate,
-        "confidence": used.confidence,
-        "review_rate": used.review_rate,
+        **asdict(rates_of(inspector.standard)),
         "views": len(inspector.station.views),
         "has_maps": inspector.station.maps is not None,
-        "drift": drift,
+        "drift": None if model.monitor is None else _said(model.monitor),
     }
 
 
+def _said(monitor: SavedMonitor) -> dict[str, Any]:
+    return {"alarm": monitor.is_alarm, "text": monitor.text}
+
+
 def _rates(model: Served) -> dict[str, Any]:
-    inspector, used = model.inspector, model.rates
-    promise = inspector.promise
+    inspector = model.inspector
+    used, promise = rates_of(inspector.standard), inspector.promise
     return {
-        "rate": used.rate,
-        "confidence": used.confidence,
-        "review_rate": used.review_rate,
+        **asdict(used),
         "threshold": None if promise is None else promise.value,
         "review_threshold": verdict.review_threshold(inspector.station),
         "promised": None if promise is None else promise.promised,
-        "smallest_rate": rating.smallest_rate(inspector.standard, used.confidence),
+        "smallest_rate": inspector.smallest_rate(used.confidence),
         "calibration_images": len(inspector.standard.view_scores),
-        "applied": model.applied,
+        "applied": model.recorder.applied is not None,
     }
 
 
