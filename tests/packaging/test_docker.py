@@ -13,14 +13,8 @@ import pytest
 from support.tiny import ROOT
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
-STATION = {
-    "imagecodecs",
-    "numpy",
-    "pillow",
-    "rich",
-    "tifffile",
-    "typer",
-}  # of the dependencies, what needs no torch
+# of the dependencies, what needs no torch
+STATION = {"imagecodecs", "numpy", "pillow", "rich", "tifffile", "tomli", "typer"}
 
 
 def table(name):

@@ -18,6 +18,7 @@ from differnet.cli.report import report
 from differnet.cli.reproduce import reproduce
 from differnet.cli.score import score
 from differnet.cli.serve import export_good, make_key, serve
+from differnet.cli.settings_file import environment
 from differnet.cli.watch import watch
 from differnet.runtime.memory import keep_large_tables_apart
 from differnet.runtime.threads import use as use_threads
@@ -77,4 +78,4 @@ for _command in (
     quantize,
     demo,
 ):
-    app.command()(_command)
+    app.command(context_settings=environment(_command.__name__))(_command)

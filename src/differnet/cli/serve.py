@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from differnet.cli.console import err, guarded, out
+from differnet.cli.settings_file import Settings
 
 Store = Annotated[
     str,
@@ -20,7 +21,10 @@ Images = Annotated[
     typer.Option("--images", help="Folder of kept images (default: beside the file of the record)."),
 ]
 Folders = Annotated[
-    list[Path] | None, typer.Argument(help="Folders that 'differnet export' wrote, one a model.")
+    list[Path] | None,
+    typer.Argument(
+        envvar="DIFFERNET_SERVE_FOLDERS", help="Folders that 'differnet export' wrote, one a model."
+    ),
 ]
 Names = Annotated[
     list[str] | None,
@@ -85,6 +89,7 @@ def serve(
     timeout: Timeout = 30,
     forget_rates: ForgetRates = None,
     log_level: LogLevel = "info",
+    settings: Settings = None,  # noqa: ARG001  its callback has read it
 ) -> None:
     """Serve models over HTTP, with a page for operators and a record of every inspection."""
     with guarded(), _with_extra():

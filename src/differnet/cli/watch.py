@@ -16,11 +16,16 @@ import typer
 
 from differnet.cli.console import err, guarded, out, printable
 from differnet.cli.options import count_of
+from differnet.cli.settings_file import Settings
 from differnet.errors import MissingExtraError
 
 _DRAIN = {True: 60.0, False: 5.0}  # seconds for what waits to be told, at the end: with --once, without
 Source = Annotated[
-    str, typer.Argument(help="Folder of images, video file, or camera (rtsp://, http://, /dev/video0).")
+    str,
+    typer.Argument(
+        envvar="DIFFERNET_WATCH_SOURCE",
+        help="Folder of images, video file, or camera (rtsp://, http://, /dev/video0).",
+    ),
 ]
 Model = Annotated[Path, typer.Option("--model", help="Folder of a station, from differnet export.")]
 Name = Annotated[str | None, typer.Option(help="Name of the model in the record (the folder unless given).")]
@@ -85,6 +90,7 @@ def watch(
     patience: Patience = 10.0,
     drift: Drift = True,
     json: Json = False,
+    settings: Settings = None,  # noqa: ARG001  its callback has read it
 ) -> None:
     """Judge each image that arrives in a folder, a video or from a camera, once; Ctrl-C finishes the one in hand.
 
