@@ -203,7 +203,7 @@ def _tiffs(root: Path) -> Iterator[Case]:
 
 
 def _deep(root: Path) -> Iterator[Case]:
-    """PNG with 16 bits a colour, which another decoder reads; on damage that one would end the process."""
+    """PNG with 16 bits a colour, which another decoder reads; that one lets some damage pass."""
     deep = COLOUR.astype(np.uint16) * 257
     grey_alpha = np.dstack([RAMP, np.full_like(RAMP, 255)]).astype(np.uint16) * 257
     grey = np.repeat(RAMP[..., None], 3, axis=2)
