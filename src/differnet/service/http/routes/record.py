@@ -49,12 +49,13 @@ _MISSING: dict[int | str, dict[str, Any]] = {
 def routes(service: Service) -> APIRouter:
     """Return the routes."""
     router = APIRouter(prefix="/v1", tags=["record"], responses=errors())
+    _add_pages(router, service)
     _add_lists(router, service)
     _add_single(router, service)
     return router
 
 
-def _add_lists(router: APIRouter, service: Service) -> None:
+def _add_pages(router: APIRouter, service: Service) -> None:
     @router.get("/inspections", response_model=Page)
     def inspections(
         model: Of = None,
@@ -66,9 +67,19 @@ def _add_lists(router: APIRouter, service: Service) -> None:
         limit: Annotated[int, Query(ge=1, le=999)] = 100,
     ) -> Any:
         """List inspections, the newest first."""
-        rows = service.store.list(model, verdict, operator, since, until, before_seq, limit + 1)
+        rows = service.store.list(
+            model=model,
+            verdict=verdict,
+            operator=operator,
+            since=since,
+            until=until,
+            before_seq=before_seq,
+            limit=limit + 1,
+        )
         return {"inspections": rows[:limit], "next": rows[limit - 1].seq if len(rows) > limit else None}
 
+
+def _add_lists(router: APIRouter, service: Service) -> None:
     @router.get("/models/{name}/counts", response_model=CountsBody, responses=_MISSING)
     def counts(
         name: Name,

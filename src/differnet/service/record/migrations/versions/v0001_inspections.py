@@ -15,6 +15,12 @@ _COUNTER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 def upgrade() -> None:
     """Make the tables."""
+    _make_inspections()
+    _make_settings()
+    _make_monitors()
+
+
+def _make_inspections() -> None:
     op.create_table(
         "inspections",
         sa.Column("seq", _COUNTER, primary_key=True, autoincrement=True),
@@ -50,6 +56,9 @@ def upgrade() -> None:
     op.create_index("ix_inspections_model_seq", "inspections", ["model", "seq"])
     op.create_index("ix_inspections_time", "inspections", ["time"])
     op.create_index("ix_inspections_source_key", "inspections", ["model", "source_key"], unique=True)
+
+
+def _make_settings() -> None:
     op.create_table(
         "settings",
         sa.Column("number", _COUNTER, primary_key=True, autoincrement=True),
@@ -61,6 +70,9 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index("ix_settings_model_number", "settings", ["model", "number"])
+
+
+def _make_monitors() -> None:
     op.create_table(
         "monitors",
         sa.Column("model", sa.String(200), primary_key=True),
