@@ -45,7 +45,9 @@ def test_it_goes_on_where_it_was_and_fits_again_what_changed(tmp_path, monkeypat
     first = [fit_many.fit(job) for job in jobs]
     assert [one.error for one in first] == [None, None]
     fits = []
-    monkeypatch.setattr(fit_many, "_fit", lambda job, data: fits.append(job.key) or fit_many.Outcome(job.key))
+    monkeypatch.setattr(
+        fit_many, "_fit", lambda job, data: fits.append(job.key) or fit_many.KeyOutcome(job.key)
+    )
     assert [fit_many.fit(job) for job in jobs] == first
     assert fits == []
     save(tmp_path / "images1" / "good0.png", good_image(77, 40))

@@ -61,13 +61,13 @@ class Job:
         return self.folder / f"{self.name}.safetensors"
 
     @property
-    def kept(self) -> Kept[Outcome]:
+    def kept(self) -> Kept[KeyOutcome]:
         """Where the figures are kept, beside it."""
-        return Kept(self.folder, Outcome)
+        return Kept(self.folder, KeyOutcome)
 
 
 @dataclass(frozen=True)
-class Outcome:
+class KeyOutcome:
     """What came of a key: a model and its figures, or the ``error``.
 
     ``image_auroc``, ``recall_without_false_alarms``: nothing where the test images are not of both kinds;
@@ -140,7 +140,7 @@ def safe_names(keys: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def fit(job: Job) -> Outcome:
+def fit(job: Job) -> KeyOutcome:
     """Fit, measure and write the detector of a key, unless that was done before; an error is its outcome."""
     try:
         data = Dataset(job.name, samples_of(job.table, job.table.parent, job.rows))
@@ -152,24 +152,24 @@ def fit(job: Job) -> Outcome:
         job.kept.add(job.name, depends, outcome)
         return outcome
     except Exception as error:  # whatever it was, it is of this key alone
-        return Outcome(job.key, error=in_a_line(error))
+        return KeyOutcome(job.key, error=in_a_line(error))
 
 
-def outcome_of(job: Job, result: Outcome | Exception) -> Outcome:
+def outcome_of(job: Job, result: KeyOutcome | Exception) -> KeyOutcome:
     """Return the outcome of a job whose worker was lost as often as it was started, too."""
-    return Outcome(job.key, error=in_a_line(result)) if isinstance(result, Exception) else result
+    return KeyOutcome(job.key, error=in_a_line(result)) if isinstance(result, Exception) else result
 
 
-def summary(outcomes: Iterable[Outcome]) -> list[Outcome]:
+def summary(outcomes: Iterable[KeyOutcome]) -> list[KeyOutcome]:
     """Return outcomes in the order of keys, as they are written."""
     return sorted(outcomes, key=lambda outcome: outcome.key)
 
 
-def write_summary(folder: Path, outcomes: Sequence[Outcome], settings: presets.Config) -> list[Path]:
+def write_summary(folder: Path, outcomes: Sequence[KeyOutcome], settings: presets.Config) -> list[Path]:
     """Write ``summary.csv`` and ``summary.json`` of all keys; returns both."""
     rows = [asdict(one) for one in outcomes]
     text = io.StringIO(newline="")
-    table = csv.DictWriter(text, [field.name for field in fields(Outcome)])
+    table = csv.DictWriter(text, [field.name for field in fields(KeyOutcome)])
     table.writeheader()
     table.writerows(rows)
     document = {
@@ -191,7 +191,7 @@ def _depends(job: Job, data: Dataset) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def _fit(job: Job, data: Dataset) -> Outcome:
+def _fit(job: Job, data: Dataset) -> KeyOutcome:
     if not data.train:
         raise LayoutError(f"{job.table}: no training image of key {job.key!r}")
     started = time.perf_counter()
@@ -204,7 +204,7 @@ def _fit(job: Job, data: Dataset) -> Outcome:
     found = measure(detector, data, job.maps)
     job.kept.file(job.name).unlink(missing_ok=True)  # it was of another model
     detector.save(job.model)
-    return Outcome(
+    return KeyOutcome(
         key=job.key,
         model=f"{job.folder.name}/{job.model.name}",
         n_train=len(data.train),

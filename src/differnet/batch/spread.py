@@ -22,7 +22,7 @@ from differnet.evaluation.evaluate import Evaluation, Run, evaluate
 from differnet.evaluation.paper import cells
 from differnet.evaluation.paper.cells import Cell, Lab
 from differnet.evaluation.paper.plan import Plan
-from differnet.evaluation.paper.report import Order, Report
+from differnet.evaluation.paper.report import Report, Study
 from differnet.evaluation.plots import Gallery, Panel
 from differnet.evaluation.results import panel_title
 
@@ -84,19 +84,19 @@ def _evaluated(
     return result, gallery.panels
 
 
-def made(crew: Crew, make: Callable[[Order], Report], order: Order, lab: Lab) -> Report:
+def made(crew: Crew, make: Callable[[Study], Report], study: Study, lab: Lab) -> Report:
     """Return the report of ``make``; a cluster first computes its cells, which are kept in the folder of ``lab``.
 
     Alone, cells are computed when their turn comes. A cell that could not be computed raises its error once the others
     are there.
     """
     if crew.ray is not None:
-        _compute(crew, make, order, lab)
-    return make(order)
+        _compute(crew, make, study, lab)
+    return make(study)
 
 
-def _compute(crew: Crew, make: Callable[[Order], Report], order: Order, lab: Lab) -> None:
-    jobs = [(lab.folder, lab.weights, lab.device, plan) for plan in plans_of(make, order)]
+def _compute(crew: Crew, make: Callable[[Study], Report], study: Study, lab: Lab) -> None:
+    jobs = [(lab.folder, lab.weights, lab.device, plan) for plan in plans_of(make, study)]
     errors = []
     for done, (_, result) in enumerate(crew.each(_one_cell, jobs), 1):
         if isinstance(result, Exception):
@@ -106,7 +106,7 @@ def _compute(crew: Crew, make: Callable[[Order], Report], order: Order, lab: Lab
         raise errors[0]
 
 
-def plans_of(make: Callable[[Order], Report], order: Order) -> list[Plan]:
+def plans_of(make: Callable[[Study], Report], study: Study) -> list[Plan]:
     """Return the plans of all cells that ``make`` asks for, each once, by having it make a report of nothing."""
     found: dict[Plan, None] = {}
 
@@ -114,7 +114,7 @@ def plans_of(make: Callable[[Order], Report], order: Order) -> list[Plan]:
         found[plan] = None
         return _blank(plan)
 
-    make(replace(order, run=note))
+    make(replace(study, run=note))
     return list(found)
 
 

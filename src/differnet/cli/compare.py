@@ -72,20 +72,20 @@ def compare(
 
 def _tell_result(result: Any, how: str) -> None:
     """Say on stderr how one cell went, or that it was there already."""
-    cell, times = result.cell, result.times
+    case, times = result.case, result.times
     figure = "none" if result.image_auroc is None else f"{result.image_auroc:.4f}"
     note = {"measured": "", "kept": ", measured before", "timed again": ", timed again"}[how]
     err.print(
-        f"{cell.category}, {cell.method}, seed {cell.seed}: AUROC {figure}, fit {times.fit_seconds:.1f} s, "
+        f"{case.category}, {case.method}, seed {case.seed}: AUROC {figure}, fit {times.fit_seconds:.1f} s, "
         f"score {times.score_milliseconds:.0f} ms an image{note}",
         markup=False,
     )
 
 
 def _tell_failure(failure: Any) -> None:
-    cell = failure.cell
+    case = failure.case
     err.print(
-        f"{cell.category}, {cell.method}, seed {cell.seed}: failed: {failure.reason}\n{failure.details}",
+        f"{case.category}, {case.method}, seed {case.seed}: failed: {failure.reason}\n{failure.details}",
         markup=False,
     )
 

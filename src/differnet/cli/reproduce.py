@@ -83,7 +83,7 @@ def reproduce(
         from differnet.data import datasets
         from differnet.data.square import with_mask_as_text
         from differnet.evaluation.paper import cells, files, targets
-        from differnet.evaluation.paper.report import Order
+        from differnet.evaluation.paper.report import Study
 
         pass  # REMOVED
 
@@ -99,8 +99,8 @@ def reproduce(
         counts = tuple(sorted(set(count or targets.COUNTS)))
         with bars() as progress, executor.manned(engine, address, device) as crew:
             lab = cells.Lab(directory / "cells", weights, device, progress, tell_cell)
-            order = Order(tuple(tables), resolved, range(seeds), shots, counts, lab.run)
-            report = spread.made(crew, chosen.make, order, lab)
+            study = Study(tuple(tables), resolved, range(seeds), shots, counts, lab.run)
+            report = spread.made(crew, chosen.make, study, lab)
         origin = files.Origin(_command(context), name, resolved)
         paths = files.write(directory, target, report, origin)
         if json:

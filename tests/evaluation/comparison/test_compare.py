@@ -147,9 +147,9 @@ def test_a_method_that_fails_does_not_lose_the_others(tables, tmp_path, monkeypa
     monkeypatch.setattr(catalogue, "METHODS", dict(catalogue.METHODS) | broken)
     told = []
     found = compare(tables, ["broken", "nan", "dsebm"], [0, 1], None, tmp_path, QUICK, on_failure=told.append)
-    assert [result.cell.method for result in found.results] == ["broken", "dsebm", "dsebm"]
+    assert [result.case.method for result in found.results] == ["broken", "dsebm", "dsebm"]
     assert tuple(told) == found.failures
-    assert [(f.cell.method, f.cell.seed) for f in told] == [("broken", 1), ("nan", 0), ("nan", 1)]
+    assert [(f.case.method, f.case.seed) for f in told] == [("broken", 1), ("nan", 0), ("nan", 1)]
     assert "in fit" in told[0].details
     assert told[1].details == ""
     rows = table.rows(found)

@@ -19,7 +19,7 @@ from differnet.evaluation.paper import cells, figures
 from differnet.evaluation.paper import plan as plans_module
 from differnet.evaluation.paper.cells import Lab
 from differnet.evaluation.paper.plan import Plan
-from differnet.evaluation.paper.report import Order
+from differnet.evaluation.paper.report import Study
 from differnet.features.backbone import select
 from support.tiny import SMALL, save
 
@@ -109,7 +109,7 @@ def test_maps_that_fail_do_not_lose_the_scores_of_a_fit(categories, tmp_path, mo
     again = lab.run(plan)
     assert told == [False, True]
     assert again.scores.tolist() == cell.scores.tolist()
-    order = Order((data,), plan.settings, (0,), None, (), lab.run)
+    order = Study((data,), plan.settings, (0,), None, (), lab.run)
     report = figures.fig8(order)
     assert report.table.rows[1][1:] == (None, None, None)
     assert "Heat maps could not be measured: RuntimeError: no room" in report.notes

@@ -16,7 +16,7 @@ from differnet.errors import LayoutError
 from differnet.evaluation.metrics import recall_without_false_alarms
 from differnet.evaluation.paper import figures, files, published, targets
 from differnet.evaluation.paper.cells import Cell
-from differnet.evaluation.paper.report import Order, Report, Table
+from differnet.evaluation.paper.report import Report, Study, Table
 from differnet.evaluation.paper.tables import ablated, btad_report, multimodal, table1, table2
 
 
@@ -51,7 +51,7 @@ def order_of(names, layout="", shots=None, split_file=None, seeds=(0,)):
         n_train = plan.shots or len(plan.dataset.train)
         return dataclasses.replace(made, shots=plan.shots, n_train=n_train, by_views=by_views)
 
-    return Order(tables, presets.DEFAULT, seeds, shots, (), run), plans
+    return Study(tables, presets.DEFAULT, seeds, shots, (), run), plans
 
 
 @pytest.mark.parametrize("name", [name for name, target in targets.TARGETS.items() if target.takes_shots])

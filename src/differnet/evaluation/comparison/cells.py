@@ -15,7 +15,7 @@ BUSY = 0.05  # of the machine's processors
 
 
 @dataclass(frozen=True)
-class Cell:
+class Case:
     """What is measured at a time. ``shots``: how many training images are drawn by the seed; all where nothing."""
 
     method: str
@@ -24,7 +24,7 @@ class Cell:
     shots: int | None
 
     def key(self, depends: Mapping[str, str]) -> str:
-        """Return a digest of the cell and of all that what is measured depends on."""
+        """Return a digest of the case and of all that what is measured depends on."""
         text = json.dumps([asdict(self), dict(depends)], sort_keys=True)
         return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
@@ -61,7 +61,7 @@ class Result:
     ``note``: what must be said of this cell.
     """
 
-    cell: Cell
+    case: Case
     image_auroc: float | None
     pixel_auroc: float | None
     pixel_aupro: float | None
@@ -73,7 +73,7 @@ class Result:
     @classmethod
     def revived(cls, values: dict[str, Any]) -> Result:
         """Return the result that was kept as ``values``."""
-        parts = {"cell": Cell(**values["cell"]), "times": Times(**values["times"])}
+        parts = {"case": Case(**values["case"]), "times": Times(**values["times"])}
         return cls(**(values | parts))
 
 
@@ -81,7 +81,7 @@ class Result:
 class Failure:
     """A cell that could not be measured: ``reason`` in a line, ``details`` where it is not an error made on purpose."""
 
-    cell: Cell
+    case: Case
     reason: str
     details: str = ""
 

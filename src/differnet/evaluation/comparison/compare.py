@@ -34,7 +34,7 @@ from differnet.errors import (
 )
 from differnet.evaluation.baselines.catalogue import create
 from differnet.evaluation.baselines.method import Localizer, Method, Remarking
-from differnet.evaluation.comparison.cells import Cell, Failure, Result, Times, kept_in
+from differnet.evaluation.comparison.cells import Case, Failure, Result, Times, kept_in
 from differnet.evaluation.kept import Kept
 from differnet.evaluation.measure import measure
 from differnet.evaluation.metrics import known
@@ -91,12 +91,12 @@ def compare(
     around = _surroundings(weights)
     for table, (name, method), seed in itertools.product(tables, methods.items(), seeds):
         depends = {"data": digests[table], "settings": repr(method)} | around
-        cell, make = Cell(name, table.name, seed, shots), partial(create, name, preset, weights)
-        work = _Work(table, cell, depends, make, _named(progress, f"{name}, seed {seed}: "))
+        case, make = Case(name, table.name, seed, shots), partial(create, name, preset, weights)
+        work = _Work(table, case, depends, make, _named(progress, f"{name}, seed {seed}: "))
         try:
             result, how = _finish(work, kept, retime)
         except Exception as error:  # whatever a method may raise, the others are to be measured
-            failures.append(_failure(work.cell, error))
+            failures.append(_failure(work.case, error))
             on_failure(failures[-1])
         else:
             results.append(result)
@@ -109,7 +109,7 @@ class _Work:
     """A cell and what measures it; each fit has a new method, so that nothing of another stays in memory."""
 
     table: Dataset
-    cell: Cell
+    case: Case
     depends: Mapping[str, str]
     make: Callable[[], Method]
     progress: Progress
@@ -117,7 +117,7 @@ class _Work:
 
 def _finish(work: _Work, kept: Kept[Result], retime: bool) -> tuple[Result, How]:
     """Return the result of a cell, on disk if it is new."""
-    key = work.cell.key(work.depends)
+    key = work.case.key(work.depends)
     before = kept.find_whole(key[:16], key)
     if before is not None and (not retime or before.times.can_stand(machine())):
         return before, "kept"
@@ -130,7 +130,7 @@ def _timed_again(before: Result, work: _Work) -> Result:
     again = _measured(work, maps=False)
     if before.image_auroc is not None and abs((again.image_auroc or 0.0) - before.image_auroc) > _SAME_AUROC:
         warnings.warn(
-            f"{work.cell.method}, seed {work.cell.seed}: AUROC {again.image_auroc} when it was timed again, "
+            f"{work.case.method}, seed {work.case.seed}: AUROC {again.image_auroc} when it was timed again, "
             f"{before.image_auroc} before (by {before.times.machine}); the figure of before is kept",
             DifferNetWarning,
             stacklevel=4,
@@ -144,10 +144,10 @@ class _Timed:
     Raises :class:`NumericalError` for a score that is not finite.
     """
 
-    def __init__(self, method: Method, cell: Cell, watch: Stopwatch) -> None:
+    def __init__(self, method: Method, case: Case, watch: Stopwatch) -> None:
         self.others: float | None = None
         self._method = method
-        self._cell = cell
+        self._case = case
         self._watch = watch
 
     def predict_iter(self, images: Sequence[Path]) -> Iterator[Prediction]:
@@ -155,7 +155,7 @@ class _Timed:
             value = self._method.score(path)
             if not math.isfinite(value):
                 raise NumericalError(
-                    f"{self._cell.method}, seed {self._cell.seed}: the score of {path} is {value}"
+                    f"{self._case.method}, seed {self._case.seed}: the score of {path} is {value}"
                 )
             yield Prediction(value)
         self.others = self._watch.others()
@@ -169,18 +169,18 @@ def _measured(work: _Work, maps: bool) -> Result:
 
     Where maps fail the rest is kept, with the reason in the note.
     """
-    method, table, cell = work.make(), work.table, work.cell
-    chosen = table if cell.shots is None else table.shots(cell.shots, cell.seed)
+    method, table, case = work.make(), work.table, work.case
+    chosen = table if case.shots is None else table.shots(case.shots, case.seed)
     watch = Stopwatch()
-    method.fit([sample.path for sample in chosen.train], cell.seed, work.progress, chosen.groups)
-    fit_seconds, timed = watch.seconds, _Timed(method, cell, watch)
+    method.fit([sample.path for sample in chosen.train], case.seed, work.progress, chosen.groups)
+    fit_seconds, timed = watch.seconds, _Timed(method, case, watch)
     found = measure(timed, table, maps and isinstance(method, Localizer), work.progress, may_fail=True)
     remarks = [method.remark] if isinstance(method, Remarking) and method.remark else []
     if found.map_failure:
         remarks.append(f"no figures of pixels: {found.map_failure}")
     milliseconds = 1000 * found.score_seconds / len(table.test)
     return Result(
-        cell=cell,
+        case=case,
         image_auroc=known(found.image_auroc),
         pixel_auroc=known(found.pixels.auroc) if found.pixels else None,
         pixel_aupro=known(found.pixels.aupro) if found.pixels else None,
@@ -215,9 +215,9 @@ def _surroundings(weights: str | None) -> dict[str, str]:
     }
 
 
-def _failure(cell: Cell, error: Exception) -> Failure:
+def _failure(case: Case, error: Exception) -> Failure:
     is_known = isinstance(error, DifferNetError | OSError)
-    return Failure(cell, in_a_line(error), "" if is_known else "".join(traceback.format_exception(error)))
+    return Failure(case, in_a_line(error), "" if is_known else "".join(traceback.format_exception(error)))
 
 
 def _named(progress: Progress, name: str) -> Progress:

@@ -75,9 +75,14 @@ def to_dict(found: Comparison) -> dict[str, Any]:
     """Return rows, cells and failures as JSON types."""
     return {
         "rows": [asdict(row) for row in rows(found)],
-        "cells": [asdict(result) for result in found.results],
-        "failures": [asdict(failure) for failure in found.failures],
+        "cells": [_values(result) for result in found.results],
+        "failures": [_values(failure) for failure in found.failures],
     }
+
+
+def _values(one: Result | Failure) -> dict[str, Any]:
+    values = asdict(one)
+    return {"cell": values.pop("case"), **values}
 
 
 def notes(found: Comparison) -> list[str]:
@@ -85,9 +90,9 @@ def notes(found: Comparison) -> list[str]:
     results = found.results
     if not results:
         return ["Nothing could be measured."]
-    seeds = sorted({result.cell.seed for result in results})
+    seeds = sorted({result.case.seed for result in results})
     counts = sorted({result.train_count for result in results})
-    shots = results[0].cell.shots
+    shots = results[0].case.shots
     drawn = "all training images" if shots is None else f"{shots} training images, drawn by each seed"
     between = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     machines = dict.fromkeys(result.times.machine for result in results)
@@ -102,8 +107,8 @@ def notes(found: Comparison) -> list[str]:
 
 
 def _row(category: str, method: str, found: Comparison) -> MethodFigures:
-    mine = [r for r in found.results if (r.cell.category, r.cell.method) == (category, method)]
-    failed = [f for f in found.failures if (f.cell.category, f.cell.method) == (category, method)]
+    mine = [r for r in found.results if (r.case.category, r.case.method) == (category, method)]
+    failed = [f for f in found.failures if (f.case.category, f.case.method) == (category, method)]
     times = [result.times for result in mine]
     image, image_spread = _statistics(result.image_auroc for result in mine)
     pixel, pixel_spread = _statistics(result.pixel_auroc for result in mine)
@@ -128,17 +133,17 @@ def _row(category: str, method: str, found: Comparison) -> MethodFigures:
 def _mean(method: str, table: Sequence[MethodFigures], found: Comparison) -> MethodFigures:
     """Average over categories, where there is a figure of each; spreads are those of the mean, from seed to seed."""
     mine = [row for row in table if row.method == method]
-    results = [result for result in found.results if result.cell.method == method]
+    results = [result for result in found.results if result.case.method == method]
     categories = len(found.categories)
     missing = sum(row.seeds == 0 for row in mine)
-    failed = [failure for failure in found.failures if failure.cell.method == method]
+    failed = [failure for failure in found.failures if failure.case.method == method]
     said = [*_remark(method), *_said(results), *_busy(results)]
     if missing:
         said.append(f"no mean: failed on {missing} of {categories}")
         return MethodFigures(MEAN, method, 0, note="; ".join(said))
     said += _failed(failed, len(results), "fits")
-    seeds = dict.fromkeys(result.cell.seed for result in results)
-    of_seed = [[result for result in results if result.cell.seed == seed] for seed in seeds]
+    seeds = dict.fromkeys(result.case.seed for result in results)
+    of_seed = [[result for result in results if result.case.seed == seed] for seed in seeds]
     whole = [some for some in of_seed if len(some) == categories]
     _, image_spread = _statistics(_of_all(result.image_auroc for result in some) for some in whole)
     _, pixel_spread = _statistics(_of_all(result.pixel_auroc for result in some) for some in whole)

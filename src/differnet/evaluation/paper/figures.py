@@ -18,8 +18,8 @@ from differnet.evaluation.paper.report import (
     OWN,
     PUBLISHED,
     SPREAD,
-    Order,
     Report,
+    Study,
     Table,
     Value,
     best,
@@ -29,11 +29,11 @@ from differnet.evaluation.paper.report import (
 _RATES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2)
 
 
-def fig5(order: Order) -> Report:
+def fig5(study: Study) -> Report:
     """Figure 5: the ROC curve."""
-    data = order.dataset
-    cells = order.cells(data, order.shots)
-    is_mtd = is_papers_tiles(data) and order.shots is None
+    data = study.dataset
+    cells = study.cells(data, study.shots)
+    is_mtd = is_papers_tiles(data) and study.shots is None
     rows: list[tuple[Value, ...]] = [
         ("AUROC", published.TABLE2_DIFFERNET if is_mtd else None, *own(cells), best(cells))
     ]
@@ -49,15 +49,15 @@ def fig5(order: Order) -> Report:
         Table(("", PUBLISHED, "own, %", SPREAD, BEST), tuple(rows)),
         tuple(cells),
         ((f"Published: {published.PAPER}, of magnetic tiles.",) if is_mtd else other_split(data))
-        + order.drawn,
+        + study.drawn,
         lambda path: plots.roc_picture(path, runs, data.name),
     )
 
 
-def fig6(order: Order) -> Report:
+def fig6(study: Study) -> Report:
     """Figure 6: the histogram of scores, of the first seed."""
-    data = order.dataset
-    (cell,) = order.cells(data, order.shots, seeds=order.seeds[:1])
+    data = study.dataset
+    (cell,) = study.cells(data, study.shots, seeds=study.seeds[:1])
     edges = plots.score_bins(cell.scores)
     logs, labels = plots.logarithms(cell.scores), cell.is_defective
     good, bad = (np.histogram(logs[labels == label], edges)[0] for label in (False, True))
@@ -73,17 +73,17 @@ def fig6(order: Order) -> Report:
             f"Of the histogram of {published.PAPER} no figures are at hand.",
             f"AUROC {100 * cell.auroc:.2f} %; {100 * cell.recall:.1f} % of the defective images score above every "
             "good one.",
-            *order.drawn,
+            *study.drawn,
         ),
         lambda path: plots.histogram_picture(path, cell.scores, labels, title),
     )
 
 
-def fig7(order: Order) -> Report:
+def fig7(study: Study) -> Report:
     """Figure 7: AUROC against the number of training images, a random subset for each seed."""
-    data = order.dataset
-    counts = [count for count in order.counts if count < len(data.train)]
-    found = [order.cells(data, count) for count in counts] + [order.cells(data)]
+    data = study.dataset
+    counts = [count for count in study.counts if count < len(data.train)]
+    found = [study.cells(data, count) for count in counts] + [study.cells(data)]
     rows = tuple((cells[0].n_train, *own(cells), best(cells)) for cells in found)
     points = [(cells[0].n_train, [cell.auroc for cell in cells]) for cells in found]
     return Report(
@@ -98,13 +98,13 @@ def fig7(order: Order) -> Report:
     )
 
 
-def fig8(order: Order) -> Report:
+def fig8(study: Study) -> Report:
     """Figure 8: heat maps beside true masks, with pixel AUROC and AUPRO."""
-    data = order.dataset
+    data = study.dataset
     masks = sum(sample.mask is not None for sample in data.test)
     if not masks:
         raise LayoutError(f"{data!r}: no masks of defects; figure 8 needs them")
-    cells = order.cells(data, order.shots, maps=True)
+    cells = study.cells(data, study.shots, maps=True)
     rows: list[tuple[Value, ...]] = [("AUROC of images", *own(cells), best(cells))]
     for name, values in (
         ("AUROC of pixels", [cell.pixel_auroc for cell in cells]),
@@ -123,7 +123,7 @@ def fig8(order: Order) -> Report:
             f"{masks} masks. The picture has the first images of every kind of defect, and the first good ones, of the "
             "first seed: none was picked.",
             *(f"Heat maps could not be measured: {reason}" for reason in failures),
-            *order.drawn,
+            *study.drawn,
         ),
         None if gallery is None else lambda path: _copy(gallery, path),
     )

@@ -43,7 +43,7 @@ class Report:
 
 
 @dataclass(frozen=True)
-class Order:
+class Study:
     """What is asked for: data, settings, seeds, few images, and how a cell is had.
 
     ``shots``: how many training images each seed draws, nothing for all of them (and for ``FEW`` where a table has
@@ -115,7 +115,7 @@ class Target:
     ``takes_shots``, ``takes_counts``: whether a number of training images, or several of them, can be asked for.
     """
 
-    make: Callable[[Order], Report]
+    make: Callable[[Study], Report]
     about: str
     preset: str = "default"
     settings: Mapping[str, Any] = field(default_factory=dict)

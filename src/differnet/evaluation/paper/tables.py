@@ -21,8 +21,8 @@ from differnet.evaluation.paper.report import (
     OWN,
     PUBLISHED,
     SPREAD,
-    Order,
     Report,
+    Study,
     Table,
     Value,
     best,
@@ -33,19 +33,19 @@ from differnet.evaluation.paper.report import (
 _TEST_VIEWS = (1, 4, 16, 64)
 
 
-def table1(order: Order) -> Report:
+def table1(study: Study) -> Report:
     """Table 1: every category, with all training images and with a few."""
-    few_name = f"{order.few} images: "
-    found = [(data, order.cells(data), order.cells(data, order.few)) for data in order.datasets]
+    few_name = f"{study.few} images: "
+    found = [(data, study.cells(data), study.cells(data, study.few)) for data in study.datasets]
     rows: list[tuple[Value, ...]] = []
     for data, all_images, few in found:
         rows.append((data.name, len(data.train), None, *own(all_images), best(all_images), None, *own(few)))
     if len(found) > 1:
         whole, few_means = over([cells for _, cells, _ in found]), over([cells for _, _, cells in found])
         by_test = mean(best(cells) for _, cells, _ in found)
-        is_known = is_mvtec(order.datasets)
+        is_known = is_mvtec(study.datasets)
         means = published.TABLE1_MEAN if is_known else None
-        few_mean = published.TABLE1_MEAN_16 if is_known and order.few == FEW else None
+        few_mean = published.TABLE1_MEAN_16 if is_known and study.few == FEW else None
         rows.append(("mean", None, means, *whole, by_test, few_mean, *few_means))
     few_columns = tuple(few_name + name for name in (PUBLISHED, OWN, SPREAD))
     columns = ("category", "training images", PUBLISHED, OWN, SPREAD, BEST, *few_columns)
@@ -59,10 +59,10 @@ def table1(order: Order) -> Report:
     return Report("Table 1: AUROC by category", Table(columns, tuple(rows)), cells, notes)
 
 
-def table2(order: Order) -> Report:
+def table2(study: Study) -> Report:
     """Table 2: magnetic tiles, beside other methods as published."""
-    data = order.dataset
-    whole, few = order.cells(data), order.cells(data, order.few)
+    data = study.dataset
+    whole, few = study.cells(data), study.cells(data, study.few)
     is_mtd = is_papers_tiles(data)
     rows: list[tuple[Value, ...]] = [
         (figure.method, figure.value, None, None, None, figure.source)
@@ -80,9 +80,9 @@ def table2(order: Order) -> Report:
     return Report(f"Table 2: {data.name}", Table(columns, tuple(rows)), cells, notes)
 
 
-def table3(order: Order) -> Report:
+def table3(study: Study) -> Report:
     """Table 3: what several scales, transformed training views and many test views bring."""
-    data, base = order.dataset, order.settings
+    data, base = study.dataset, study.settings
     limit = base.views.score_views
     counts = tuple(sorted({min(count, limit) for count in _TEST_VIEWS}))
     sizes = base.backbone.sizes
@@ -90,11 +90,11 @@ def table3(order: Order) -> Report:
     rows: list[tuple[Value, ...]] = []
     cells: list[Cell] = []
     for letter, chosen, turned in (("A", one, False), ("B", all_sizes, False), ("C", one, True)):
-        found = order.cells(data, order.shots, ablated(base, chosen, turned))
+        found = study.cells(data, study.shots, ablated(base, chosen, turned))
         cells += found
         views = limit if turned else 1
         rows.append((letter, _sizes(chosen), _yes(turned), views, *own(found), best(found)))
-    found = order.cells(data, order.shots, ablated(base, all_sizes, True), view_counts=counts)
+    found = study.cells(data, study.shots, ablated(base, all_sizes, True), view_counts=counts)
     cells += found
     for letter, count in zip("DEFG", counts, strict=False):
         values = [100 * auroc(cell.by_views[count], cell.is_defective) for cell in found]
@@ -108,54 +108,54 @@ def table3(order: Order) -> Report:
         "average over the whole image of all stages of the backbone, no noise. Transformed views are turned by any "
         "angle, with other brightness and contrast.",
         f"D to G are one fit for each seed, scored in the first views of {counts[-1]}.",
-        *order.drawn,
+        *study.drawn,
     )
     return Report(f"Table 3: ablation on {data.name}", Table(columns, tuple(rows)), tuple(cells), notes)
 
 
-def multimodal(order: Order) -> Report:
+def multimodal(study: Study) -> Report:
     """One model over all categories."""
-    if len(order.datasets) < 2:
+    if len(study.datasets) < 2:
         raise LayoutError("multimodal: several categories are wanted, found one")
-    for data in order.datasets:
+    for data in study.datasets:
         check_kinds(data)
-    cells = [order.run(Plan(_together(order, seed), order.settings, seed)) for seed in order.seeds]
+    cells = [study.run(Plan(_together(study, seed), study.settings, seed)) for seed in study.seeds]
     rows: list[tuple[Value, ...]] = []
     by_category, start = [], 0
-    for data in order.datasets:
+    for data in study.datasets:
         part = slice(start, start + len(data.test))
         start = part.stop
         values = [100 * auroc(cell.scores[part], cell.is_defective[part]) for cell in cells]
         by_category.append(values)
-        count = min(order.shots or len(data.train), len(data.train))
+        count = min(study.shots or len(data.train), len(data.train))
         rows.append((data.name, count, None, mean(values), spread(values), None))
     means = np.mean(by_category, axis=0).tolist()
-    known = published.MULTIMODAL_MEAN if is_mvtec(order.datasets) and order.shots is None else None
+    known = published.MULTIMODAL_MEAN if is_mvtec(study.datasets) and study.shots is None else None
     rows.append(("mean", cells[0].n_train, known, mean(means), spread(means), None))
     rows.append(("all test images as one", cells[0].n_train, None, *own(cells), best(cells)))
     columns = ("category", "training images", PUBLISHED, OWN, SPREAD, BEST)
-    notes = (f"Published: {published.PAPER}, MVTec AD, a flow of 12 blocks.", *order.drawn)
+    notes = (f"Published: {published.PAPER}, MVTec AD, a flow of 12 blocks.", *study.drawn)
     return Report("One model for all categories", Table(columns, tuple(rows)), tuple(cells), notes)
 
 
-def btad_report(order: Order) -> Report:
+def btad_report(study: Study) -> Report:
     """A student report's protocol on BTAD."""
-    found = [(data, order.cells(data, order.shots)) for data in order.datasets]
+    found = [(data, study.cells(data, study.shots)) for data in study.datasets]
     rows: list[tuple[Value, ...]] = []
     for data, own_cells in found:
-        is_btad = data.layout == "btad" and order.shots is None
+        is_btad = data.layout == "btad" and study.shots is None
         known = published.BTAD_REPORT.get(data.name) if is_btad else None
         rows.append((data.name, own_cells[0].n_train, known, *own(own_cells), best(own_cells)))
     if len(found) > 1:
         by_test = mean(best(cells) for _, cells in found)
         rows.append(("mean", None, None, *over([cells for _, cells in found]), by_test))
     columns = ("product", "training images", PUBLISHED, OWN, SPREAD, BEST)
-    images, training = order.settings.backbone, order.settings.training
+    images, training = study.settings.backbone, study.settings.training
     length = "" if training.length == 1 else f", their number times {training.length}"
     notes = (
         f"Published: {published.BTAD_SOURCE}. Here: {images.backbone}, {_sizes(images.sizes)} pixels, "
         f"{training.epochs} epochs{length}.",
-        *order.drawn,
+        *study.drawn,
     )
     cells = tuple(cell for _, cells in found for cell in cells)
     return Report("BTAD, protocol of a student report", Table(columns, tuple(rows)), cells, notes)
@@ -181,11 +181,11 @@ def ablated(base: presets.Config, sizes: tuple[int, ...], turned: bool) -> prese
     return presets.resolve(base, changes)
 
 
-def _together(order: Order, seed: int) -> Dataset:
+def _together(study: Study, seed: int) -> Dataset:
     """Return all categories as one data set, of each the images that ``seed`` draws where few are wanted."""
     parts = [
-        data.shots(order.shots, seed) if order.shots and order.shots < len(data.train) else data
-        for data in order.datasets
+        data.shots(study.shots, seed) if study.shots and study.shots < len(data.train) else data
+        for data in study.datasets
     ]
     return Dataset("all categories", tuple(sample for part in parts for sample in part.samples))
 
