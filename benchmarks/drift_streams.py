@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from differnet.decision.drift import Bet, DriftMonitor
+from differnet.decision.drift import DriftMonitor
+from differnet.decision.martingale import Bet
 from report import machine
 
 ALPHA, UNCHANGED = 0.01, 500

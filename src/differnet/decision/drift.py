@@ -12,11 +12,8 @@ them is dropped for each that comes, drawn evenly among all, the new one include
 is new, so given the values kept and all later images, each of the values was equally likely the last to come:
 the p-values stay independent and uniform.
 
-A martingale bets on the p-values: its capital starts at 1 and is multiplied by 1 + e (p - 1/2). It is spread over
-slopes e from -2 to 2, and at each step a share of it jumps between slopes, so that a change may come late (the
-Simple Jumper of Vovk et al., "Retrain or not retrain: conformal test martingales for change-point detection", COPA
-2021, averaged over jump rates; see also Volkhonskiy et al., "Inductive conformal martingales for change-point
-detection", COPA 2017). Without a change it ever reaches 1/a with a probability of at most a (Ville's inequality).
+On the p-values a martingale bets (:class:`differnet.decision.martingale.Bet`): without a change its capital ever
+reaches 1/a with a probability of at most a.
 
 **What it can tell.** That the images are no longer like those of the calibration; and, since brightness and
 sharpness know nothing of parts, whether the picture as a whole became darker, brighter, softer or sharper (light,
@@ -49,14 +46,12 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from differnet.decision.martingale import Bet, Direction
 from differnet.errors import ConfigError, ModelFileError, NumericalError
 
-Direction = Literal["higher", "lower"]
 Cause = Literal["light", "focus", "parts", "unclear"]
 Values = Sequence[float] | npt.NDArray[np.float64]
 
-_SLOPES = np.array([-2.0, -1.0, 0.0, 1.0, 2.0])  # negative ones win where values rise and p falls
-_JUMPS = np.array([[1e-2], [1e-3], [1e-4], [1e-5]])
 _NAMES = ("score", "brightness", "sharpness")
 _LITTLE = (
     0.5  # log10 of a capital that each number ever reaches without a change with a chance of at most 0.32
@@ -130,28 +125,6 @@ class DriftState:
         return f"after {self.images} images: {' and '.join(said) or 'no change'}{doubt}"
 
 
-class Bet:
-    """The martingale: log of its capital, and how that is spread over jump rates and slopes (J, E)."""
-
-    def __init__(self) -> None:
-        self.log = 0.0
-        self.shares = np.full((len(_JUMPS), len(_SLOPES)), 1 / (len(_JUMPS) * len(_SLOPES)))
-
-    def take(self, p: float) -> None:
-        """Move a share of the capital between slopes, then win or lose by a p-value."""
-        jumped = (1 - _JUMPS) * self.shares + _JUMPS * self.shares.mean(axis=1, keepdims=True)
-        earned = jumped * (1 + _SLOPES * (p - 0.5))
-        total = float(earned.sum())
-        self.shares = earned / total
-        self.log += math.log(total)
-
-    @property
-    def direction(self) -> Direction:
-        """Where the values must have gone for the capital to be where it is."""
-        rising, falling = self.shares[:, _SLOPES < 0].sum(), self.shares[:, _SLOPES > 0].sum()
-        return "higher" if rising > falling else "lower"
-
-
 class _Stream:
     """One number of the images: what is kept of it, and the bet on its p-values."""
 
@@ -192,11 +165,7 @@ class _Stream:
         """Undo :meth:`to_dict`; raises a built-in error for what it did not give."""
         stream = cls(_sorted("start", values["start"]))
         stream.kept, stream.alarm = _sorted("kept", values["kept"]), values["alarm"]
-        stream.bet.log, capital = float(values["log"]), np.array(values["shares"], dtype=np.float64)
-        stream.bet.shares = capital
-        usable = capital.shape == (len(_JUMPS), len(_SLOPES)) and bool(np.isfinite(capital).all())
-        if not usable or (capital < 0).any() or not capital.sum() > 0 or not math.isfinite(stream.bet.log):
-            raise ValueError(f"capital {capital.tolist()}")
+        stream.bet = Bet.from_state(float(values["log"]), values["shares"])
         if stream.alarm not in (*get_args(Direction), None):
             raise ValueError(f"alarm {stream.alarm!r}")
         return stream
