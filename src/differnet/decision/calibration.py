@@ -17,7 +17,7 @@ ViewScores = npt.NDArray[np.float64]
 Order = Literal["random", "even", "upright"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Standard:
     """The calibration of a detector, in whatever it runs.
 

@@ -100,13 +100,13 @@ class Model:
         """What scores are judged by."""
         decision = self.config.decision
         return Standard(
-            self.view_scores,
-            self.usual_views,
-            self.settings.views.order,
-            decision.rate,
-            decision.confidence,
-            decision.review_rate,
-            self.calibrated_on.folds if self.calibrated_on else 0,
+            view_scores=self.view_scores,
+            usual_views=self.usual_views,
+            order=self.settings.views.order,
+            rate=decision.rate,
+            confidence=decision.confidence,
+            review_rate=decision.review_rate,
+            folds=self.calibrated_on.folds if self.calibrated_on else 0,
         )
 
 

@@ -183,22 +183,7 @@ def _build(
         raise ValueError("heat maps without a graph, or a graph without settings")
     if "render" not in graphs and must_be_rendered(views, maps["angles"] if maps else ()):
         raise ValueError("views that turn, and no graph that renders them")
-    found = calibration["view_scores"]
-    table = _numbers(found, len(found[0])) if found else np.empty((0, 0))
-    standard = Standard(
-        table,
-        len(views),
-        decision["order"],
-        float(decision["rate"]),
-        _or_nothing(decision["confidence"]),
-        _or_nothing(decision["review_rate"]),
-        int(decision["folds"]),
-    )
-    for rate in (standard.rate, standard.review_rate):
-        if rate is not None:
-            images_needed(rate, standard.confidence)
-    if len(table):
-        check_count(len(table), standard.rate, standard.confidence, standard.folds)
+    standard = _standard(decision, calibration["view_scores"], len(views))
     return Station(
         engine=about["engine"],
         size=size,
@@ -210,11 +195,31 @@ def _build(
         probe=_numbers([calibration["probe"]], len(calibration["probe"])).astype(np.float32),
         maps=None if maps is None else _map_settings(maps),
         no_maps=str(about["no_maps"]),
-        drift=_drift(calibration["drift"], len(table)),
+        drift=_drift(calibration["drift"], len(standard.view_scores)),
         graphs=graphs,
         about=about,
         digest=digest,
     )
+
+
+def _standard(decision: Mapping[str, Any], view_scores: Any, usual_views: int) -> Standard:
+    """Return what is judged by; raises :class:`ValueError` where the scores are too few for the promise."""
+    table = _numbers(view_scores, len(view_scores[0])) if view_scores else np.empty((0, 0))
+    standard = Standard(
+        view_scores=table,
+        usual_views=usual_views,
+        order=decision["order"],
+        rate=float(decision["rate"]),
+        confidence=_or_nothing(decision["confidence"]),
+        review_rate=_or_nothing(decision["review_rate"]),
+        folds=int(decision["folds"]),
+    )
+    for rate in (standard.rate, standard.review_rate):
+        if rate is not None:
+            images_needed(rate, standard.confidence)
+    if len(table):
+        check_count(len(table), standard.rate, standard.confidence, standard.folds)
+    return standard
 
 
 def must_be_rendered(views: npt.NDArray[Any], angles: Sequence[float]) -> bool:
