@@ -76,8 +76,10 @@ def write(
             progress("judging and drawing", len(rows), len(samples))
         found = findings.find(detector.model, rows)
         order = sorted(range(len(rows)), key=lambda index: -rows[index].prediction.score)  # as shown
-        context = _context(detector, data, labelled, [rows[index] for index in order], found, maps)
-        context |= {"title": title or data.name}
+        context = _assets() | _of_model(detector)
+        context |= {"title": title or data.name, "labelled": labelled, "maps": maps, "found": found}
+        context["has_masks"] = any(sample.mask is not None for sample in samples)
+        context |= {"total": len(rows), "rows": [_row(rows[index]) for index in order]}
         chunks = _chunks(pictures, [starts[index] for index in order])
         with growing(target) as file:
             for part in _template().generate(context | {"chunks": chunks}):
@@ -199,15 +201,8 @@ def _outward(share: float, whole: Callable[[float], int]) -> float:
     return step / 10.0**digits / 100
 
 
-def _context(
-    detector: DifferNet,
-    data: Dataset,
-    labelled: bool,
-    rows: list[Judged],
-    found: Findings,
-    maps: bool,
-) -> dict[str, Any]:
-    model = detector.model
+def _assets() -> dict[str, Any]:
+    """Return what every page has: its styles and script with their hashes, the time and the version."""
     style, script = ((_FOLDER / name).read_text() for name in ("report.css", "report.js"))
     return {
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
@@ -216,11 +211,14 @@ def _context(
         "script": script,
         "style_hash": _hash(style),
         "script_hash": _hash(script),
-        "labelled": labelled,
-        "maps": maps,
-        "has_masks": any(sample.mask is not None for sample in data.test),
-        "found": found,
-        "total": len(rows),
+        "page": PAGE,
+    }
+
+
+def _of_model(detector: DifferNet) -> dict[str, Any]:
+    """Return what is said of the model, and what it promises."""
+    model = detector.model
+    return {
         "promise": detector.promise,
         "review": review_promise(model),
         "decision": model.config.decision,
@@ -228,8 +226,6 @@ def _context(
         "model": summarise(model),
         "choice": model.choice,
         "views": model.usual_views,
-        "page": PAGE,
-        "rows": [_row(one) for one in rows],
     }
 
 
