@@ -234,8 +234,8 @@ def begun(ray, model, folder, out, **changes):
     entries = inventory.entries_of([str(folder)])
     run = scoring.begin(ray, str(out), entries, {}, 8, False)
     parcel = ray.put(Parcel.of(model, "random"))
-    crew = scoring.crew_of(ray, "cpu", 2)
-    return run, scoring.Task(parcel, None, crew, TINY["sizes"][0], loaded.config.views, **changes)
+    actors = scoring.actors_of(ray, "cpu", 2)
+    return run, scoring.Task(parcel, None, actors, TINY["sizes"][0], loaded.config.views, **changes)
 
 
 def judging_processes():

@@ -1,6 +1,6 @@
-"""Ray, for more images or models than one machine has time for: nothing else of the package knows it.
+"""Scoring on a cluster, for more images than one machine has time for.
 
-Scoring is a stream of Ray Data: parts of the inventory -> decoding tasks, blocks of squares -> judging actors, which
+It is a stream of Ray Data: parts of the inventory -> decoding tasks, blocks of squares -> judging actors, which
 hold a detector each -> rows, which this process puts together and writes part by part. A worker or machine that is lost
 costs what it was at, which Ray has done again elsewhere; when this process is lost, ``--resume`` makes the parts that
 are missing. Only what is being worked on is in memory, whatever the number of images.
@@ -17,16 +17,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from differnet import __version__
-from differnet.batch.cluster import inventory, locations, parts
+from differnet.batch.cluster import inventory, locations, parts, session
 from differnet.batch.cluster.inventory import Entry
-from differnet.batch.cluster.session import _BLOCK_BYTES, _RETRIES, _context
-from differnet.batch.journal import Row
+from differnet.batch.journal import COLUMNS, Row
 from differnet.config.sections import Views
 from differnet.errors import ClusterError, ConfigError, NotFittedError
 from differnet.runtime import threads
 
 if TYPE_CHECKING:
-    from differnet.batch.cluster.parts import Counts
     from differnet.data.stream import Progress
 
 _WAVE = 2048  # parts that are handed to Ray at a time
@@ -34,10 +32,10 @@ _SHARE = 0.9  # of a core for a judging actor; the rest is for decoding
 
 
 @dataclass(frozen=True)
-class Crew:
-    """How work is spread: judging actors, and the threads, cores and GPUs that each has."""
+class Actors:
+    """The processes that judge: how many, and the threads, cores and GPUs that each has."""
 
-    actors: int
+    count: int
     threads: int
     device: str
 
@@ -49,27 +47,30 @@ class Crew:
 
 @dataclass(frozen=True)
 class Task:
-    """What an actor and a decoding task need to know; ``parcel``: a reference to a :class:`judging.Parcel`."""
+    """What an actor and a decoding task need to know.
+
+    ``parcel``: a reference to a :class:`differnet.batch.cluster.worker.Parcel`.
+    """
 
     parcel: Any
     views: Any
-    crew: Crew
+    actors: Actors
     side: int
     frame: Views
     version: str = __version__
 
 
-def crew_of(ray: Any, device: str, actors: int | None = None) -> Crew:
+def actors_of(ray: Any, device: str, wanted: int | None = None) -> Actors:
     """Return one actor a GPU, or one for so many cores as ``--threads`` says (1), or as many as are asked for."""
     alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     each = threads.limit() or 1
     if device.startswith("cuda"):
         count = int(sum(node.get("GPU", 0) for node in alive))
-        if not count and actors is None:
+        if not count and wanted is None:
             raise ConfigError(f"--device {device}: the cluster has no GPU; 'cpu' always works")
     else:
         count = int(sum(node.get("CPU", 0) // each for node in alive))
-    return Crew(max(1, actors or count), each, device)
+    return Actors(max(1, wanted or count), each, device)
 
 
 def begin(
@@ -78,7 +79,7 @@ def begin(
     """Begin or go on with a run, whose shards are looked into by tasks: see
     :func:`differnet.batch.cluster.parts.opened`.
     """
-    unpack = ray.remote(max_retries=_RETRIES, num_cpus=1)(inventory.unpacked)
+    unpack = ray.remote(max_retries=session.RETRIES, num_cpus=1)(inventory.unpacked)
 
     def over(shards: list[Entry]) -> Iterator[list[Entry]]:
         for start in range(0, len(shards), _WAVE):
@@ -92,7 +93,7 @@ def score(ray: Any, run: parts.Parts, task: Task, progress: Progress) -> None:
     missing = run.missing()
     done = run.images - sum(map(run.length, missing))
     progress("judging", done, run.images)
-    with _context(ray):
+    with session.data_context(ray):
         for start in range(0, len(missing), _WAVE):
             wave = missing[start : start + _WAVE]
             for part, rows in _whole(_blocks(ray, run, wave, task), run):
@@ -107,9 +108,9 @@ def score(ray: Any, run: parts.Parts, task: Task, progress: Progress) -> None:
 def _blocks(ray: Any, run: parts.Parts, wave: Sequence[int], task: Task) -> Iterator[Any]:
     """Yield tables of rows with part and position, in any order."""
     items = [{"part": part, "entries": _to_bytes(run.entries(part))} for part in wave]
-    crew = task.crew
+    actors = task.actors
     decoders = (
-        {"num_cpus": 1.0} if crew.gpus else {"num_cpus": 1 - _SHARE, "concurrency": max(1, crew.actors)}
+        {"num_cpus": 1.0} if actors.gpus else {"num_cpus": 1 - _SHARE, "concurrency": max(1, actors.count)}
     )
     return (  # type: ignore[no-any-return]
         ray.data.from_items(items, override_num_blocks=len(items))
@@ -118,9 +119,9 @@ def _blocks(ray: Any, run: parts.Parts, wave: Sequence[int], task: Task) -> Iter
             Judges,
             batch_size=None,
             fn_constructor_args=(task,),
-            concurrency=crew.actors,
-            num_cpus=_SHARE if crew.gpus else _SHARE * crew.threads,
-            num_gpus=crew.gpus,
+            concurrency=actors.count,
+            num_cpus=_SHARE if actors.gpus else _SHARE * actors.threads,
+            num_gpus=actors.gpus,
         )
         .iter_batches(batch_size=None, batch_format="pyarrow")
     )
@@ -131,7 +132,7 @@ def _decode(batch: dict[str, Any], side: int, frame: Views) -> Iterator[dict[str
     threads.use(1)
     from differnet.batch.cluster.loading import squares
 
-    together = max(1, _BLOCK_BYTES // (3 * side * side))
+    together = max(1, session.BLOCK_BYTES // (3 * side * side))
     for part, content in zip(batch["part"], batch["entries"], strict=True):
         some: list[Any] = []
         for position, taken in enumerate(squares(_from_bytes(content), side, frame)):
@@ -162,13 +163,13 @@ class Judges:
 
         from differnet.batch.cluster.worker import Judge
 
-        threads.use(task.crew.threads)
+        threads.use(task.actors.threads)
         if task.version != __version__:
             raise ConfigError(
                 f"differnet {__version__} on a worker and {task.version} here; install one everywhere"
             )
 
-        self._judge = Judge(ray.get(task.parcel).load(task.crew.device), task.views)
+        self._judge = Judge(ray.get(task.parcel).load(task.actors.device), task.views)
 
     def __call__(self, block: dict[str, Any]) -> Any:
         """Judge a block; return a ``pyarrow.Table`` of rows with part and position."""
@@ -184,8 +185,6 @@ class Judges:
 
 def _whole(blocks: Iterable[Any], run: parts.Parts) -> Iterator[tuple[int, list[Row]]]:
     """Put blocks of rows together to parts; a row that comes twice counts once."""
-    from differnet.batch.journal import COLUMNS
-
     begun: dict[int, dict[int, Row]] = {}
     for block in blocks:
         for row in block.to_pylist():
@@ -233,9 +232,8 @@ class Order:
 
 def score_on_ray(
     order: Order, bars: Callable[[], AbstractContextManager[Progress]]
-) -> tuple[Counts, float | None]:
+) -> tuple[parts.Counts, float | None]:
     """Judge all inputs into parts; return what came of it, and the threshold. ``bars`` show progress."""
-    from differnet.batch.cluster import inventory, session
     from differnet.batch.cluster.worker import Parcel
     from differnet.decision.verdict import threshold_for
     from differnet.detector import model_file
@@ -253,11 +251,11 @@ def score_on_ray(
     made_with = {"rows": 1, "version": __version__, "model": model.file_digest, "views": order.views}
     made_with["device"] = order.device
     with session.connected(order.address) as ray:
-        crew = crew_of(ray, order.device, order.actors)
+        actors = actors_of(ray, order.device, order.actors)
         entries = inventory.entries_of(order.inputs)
         run = begin(ray, order.folder, entries, made_with, order.part, order.resume)
         side = backbone.tiles * backbone.sizes[0]
-        task = Task(ray.put(parcel), order.views, crew, side, model.config.views)
+        task = Task(ray.put(parcel), order.views, actors, side, model.config.views)
         with bars() as progress:
             score(ray, run, task, progress)
     return run.counts(), theta

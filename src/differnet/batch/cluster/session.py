@@ -17,8 +17,8 @@ from differnet.runtime import threads
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 STORE_BYTES = 400 * 2**20  # of shared memory for blocks between processes, on a machine of its own
-_BLOCK_BYTES = 12 * 2**20
-_RETRIES = 3
+BLOCK_BYTES = 12 * 2**20  # of what one process hands to another
+RETRIES = 3  # of a task whose worker was lost
 _STARTS = 3
 _OURS = re.compile(r"differnet\.errors\.(\w+): (.*)")
 
@@ -75,7 +75,7 @@ def each(
     ray: Any, work: Callable[[Item], Result], items: Sequence[Item], cores: float = 1, gpus: float = 0
 ) -> Iterator[tuple[int, Result | Exception]]:
     """Yield the result of every item as it comes, by its position, or the error when a few tries came to nothing."""
-    remote = ray.remote(max_retries=_RETRIES, num_cpus=cores, num_gpus=gpus)(_on_worker)
+    remote = ray.remote(max_retries=RETRIES, num_cpus=cores, num_gpus=gpus)(_on_worker)
     shared = ray.put(work)
     waiting = {remote.remote(shared, max(1, int(cores)), item): index for index, item in enumerate(items)}
     while waiting:
@@ -93,11 +93,11 @@ def _on_worker(work: Callable[[Item], Result], cores: int, item: Item) -> Result
 
 
 @contextmanager
-def _context(ray: Any) -> Iterator[None]:
+def data_context(ray: Any) -> Iterator[None]:
     """Have Ray Data keep blocks small and say nothing; the settings are this process's and are put back."""
     context = ray.data.DataContext.get_current()
     wanted = {
-        "target_max_block_size": _BLOCK_BYTES,
+        "target_max_block_size": BLOCK_BYTES,
         "enable_progress_bars": False,
         "print_on_execution_start": False,
     }
