@@ -41,7 +41,7 @@ def test_every_key_has_a_model_and_one_that_fails_fails_no_other(tmp_path):
 def test_it_goes_on_where_it_was_and_fits_again_what_changed(tmp_path, monkeypatch):
     table, folder = write_table(tmp_path, ["a", "b"]), tmp_path / "out"
     settings = presets.resolve("default", SMALL)
-    jobs = fit_many.jobs_of(table, folder, settings, weights="random")
+    jobs = fit_many.jobs_of(table, folder, fit_many.Wanted(settings, weights="random"))
     first = [fit_many.fit(job) for job in jobs]
     assert [one.error for one in first] == [None, None]
     fits = []
@@ -61,7 +61,8 @@ def test_without_defects_there_is_no_auroc(tmp_path):
     table = write_table(tmp_path, ["a"])
     lines = [line for line in table.read_text().splitlines() if "defective" not in line]
     table.write_text("\n".join(lines) + "\n")
-    (job,) = fit_many.jobs_of(table, tmp_path / "out", presets.resolve("default", SMALL), weights="random")
+    wanted = fit_many.Wanted(presets.resolve("default", SMALL), weights="random")
+    (job,) = fit_many.jobs_of(table, tmp_path / "out", wanted)
     outcome = fit_many.fit(job)
     assert outcome.error is None
     assert outcome.image_auroc is None
@@ -72,10 +73,10 @@ def test_rows_without_a_key_and_tables_without_the_column_are_refused(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("key,path,split,label\n,a.png,train,good\n")
     with pytest.raises(LayoutError, match="no key"):
-        fit_many.jobs_of(path, tmp_path, presets.resolve("default", {}))
+        fit_many.jobs_of(path, tmp_path, fit_many.Wanted(presets.resolve("default", {})))
     path.write_text("path,split,label\na.png,train,good\n")
     with pytest.raises(LayoutError, match="no column key"):
-        fit_many.jobs_of(path, tmp_path, presets.resolve("default", {}))
+        fit_many.jobs_of(path, tmp_path, fit_many.Wanted(presets.resolve("default", {})))
 
 
 def test_names_are_safe_and_no_two_are_alike():

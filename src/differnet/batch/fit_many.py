@@ -38,22 +38,26 @@ _DEVICES = {"con", "prn", "aux", "nul", *(f"{name}{n}" for name in ("com", "lpt"
 
 
 @dataclass(frozen=True)
-class Job:
-    """One key: its rows of the table, and how its detector is fitted and where it is written (``name`` in ``folder``).
+class Wanted:
+    """How every detector is fitted and measured; ``maps``: whether by heat maps too, where there are masks."""
 
-    ``maps``: whether heat maps are measured where there are masks.
-    """
+    settings: presets.Config
+    seed: int = 0
+    weights: str | None = None
+    device: str = "cpu"
+    maps: bool = True
+
+
+@dataclass(frozen=True)
+class Job:
+    """One key: its rows of the table, how its detector is made, and where it is written (``name`` in ``folder``)."""
 
     key: str
     name: str
     table: Path
     rows: tuple[Row, ...]
     folder: Path
-    settings: presets.Config
-    seed: int = 0
-    weights: str | None = None
-    device: str = "cpu"
-    maps: bool = True
+    wanted: Wanted
 
     @property
     def model(self) -> Path:
@@ -90,15 +94,7 @@ class KeyOutcome:
     error: str | None = None
 
 
-def jobs_of(
-    table: Path,
-    folder: Path,
-    settings: presets.Config,
-    seed: int = 0,
-    weights: str | None = None,
-    device: str = "cpu",
-    maps: bool = True,
-) -> list[Job]:
+def jobs_of(table: Path, folder: Path, wanted: Wanted) -> list[Job]:
     """Read a table with the columns key, path, split and label, and return a job for every key, sorted.
 
     Raises :class:`LayoutError` for a table that cannot be read; what is wrong with the rows of one key is found when
@@ -111,13 +107,7 @@ def jobs_of(
         by_key.setdefault(row.pop("key"), []).append(row)
     keys = sorted(by_key)
     names = safe_names(keys)
-    return [
-        Job(
-            key=key, name=names[key], table=table, rows=tuple(by_key[key]), folder=folder / "models",
-            settings=settings, seed=seed, weights=weights, device=device, maps=maps,
-        )
-        for key in keys
-    ]  # fmt: skip
+    return [Job(key, names[key], table, tuple(by_key[key]), folder / "models", wanted) for key in keys]
 
 
 def safe_names(keys: Iterable[str]) -> dict[str, str]:
@@ -186,7 +176,9 @@ def write_summary(folder: Path, outcomes: Sequence[KeyOutcome], settings: preset
 
 
 def _depends(job: Job, data: Dataset) -> str:
-    asked = [job.settings.to_dict(), job.seed, job.device, job.maps, digest_of_weights(job.weights)]
+    wanted = job.wanted
+    asked = [wanted.settings.to_dict(), wanted.seed, wanted.device, wanted.maps]
+    asked.append(digest_of_weights(wanted.weights))
     text = json.dumps([data.digest(), asked, versions(), __version__, job.key], sort_keys=True)
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
@@ -194,14 +186,14 @@ def _depends(job: Job, data: Dataset) -> str:
 def _fit(job: Job, data: Dataset) -> KeyOutcome:
     if not data.train:
         raise LayoutError(f"{job.table}: no training image of key {job.key!r}")
-    started = time.perf_counter()
-    detector = DifferNet(job.settings, job.seed, job.weights, job.device)
+    started, wanted = time.perf_counter(), job.wanted
+    detector = DifferNet(wanted.settings, wanted.seed, wanted.weights, wanted.device)
     with warnings.catch_warnings():
         # how far thresholds can be trusted is in each model
         warnings.simplefilter("ignore", DifferNetWarning)
         detector.fit([sample.path for sample in data.train], groups=data.groups)
     seconds = time.perf_counter() - started
-    found = measure(detector, data, job.maps)
+    found = measure(detector, data, job.wanted.maps)
     job.kept.file(job.name).unlink(missing_ok=True)  # it was of another model
     detector.save(job.model)
     return KeyOutcome(

@@ -13,20 +13,14 @@ from differnet.cli.console import bars, err, guarded, out, print_json
 
 
 def evaluate(
-    data: Annotated[
-        Path, typer.Argument(help="Data set: a folder, a table (.csv, .parquet), or elpv for the package.")
-    ],
+    data: options.Labelled,
     layout: options.LayoutName = "auto",
     category: options.Category = None,
     split: options.Split = None,
     shots: options.Shots = None,
-    seeds: Annotated[
-        int | None, typer.Option(min=1, help="How many seeds: 0, 1, ...; if not given, 1, or 3 with --shots.")
-    ] = None,
+    seeds: options.Seeds = None,
     preset: options.Preset = "default",
-    directory: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Folder for figures, scores and pictures.")
-    ] = None,
+    directory: options.Figures = None,
     maps: options.Maps = True,
     settings: options.Set = None,
     weights: options.Weights = None,
@@ -39,12 +33,10 @@ def evaluate(
     options.check_engine(engine, address)
     with guarded():
         from differnet.batch import executor, spread
-        from differnet.config import presets
         from differnet.data import datasets
-        from differnet.data.square import with_mask_as_text
         from differnet.evaluation import results
 
-        resolved = presets.resolve(preset, with_mask_as_text(presets.parse_assignments(settings or [])))
+        resolved = options.settings_of(preset, settings)
         tables = datasets.read(data, options.check_layout(layout), category or (), split)
         count = seeds or (1 if shots is None else 3)
         asked = spread.Asked(resolved, range(count), shots, weights, device, maps)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
 from differnet.cli import options
 from differnet.cli.console import bars, err, guarded, out, print_json, printable
-from differnet.cli.model import _tell_review
+from differnet.cli.model import tell_review
 
 
 def fit(
-    good: Annotated[Path, typer.Argument(help="Folder of good images.")],
-    model: Annotated[Path, typer.Option("--out", "-o", help="Model file to write.")],
+    good: options.Good,
+    model: options.ModelTarget,
     preset: options.Preset = "default",
     seed: options.Seed = 0,
     rate: options.Rate = None,
@@ -23,15 +23,9 @@ def fit(
     group_pattern: options.GroupPattern = None,
     group_table: options.GroupTable = None,
     group_column: options.GroupColumn = "group",
-    folds: Annotated[
-        int | None, typer.Option(help="Few images: calibrate on all of them, by that many folds (5).")
-    ] = None,
-    ignore: Annotated[
-        Path | None, typer.Option(help="Mask image: what is white does not matter and is not looked at.")
-    ] = None,
-    checkpoint: Annotated[
-        Path | None, typer.Option(help="Folder to keep progress in; run again to go on after a stop.")
-    ] = None,
+    folds: options.Folds = None,
+    ignore: options.Ignore = None,
+    checkpoint: options.Checkpoint = None,
     settings: options.Set = None,
     weights: options.Weights = None,
     device: options.Device = "cpu",
@@ -46,14 +40,10 @@ def fit(
         from differnet.detector.detector import DifferNet
         from differnet.flow.train import by_epoch
 
-        asked: dict[str, Any] = {
-            "rate": rate,
-            "confidence": confidence,
-            "review_rate": review_rate,
-            "folds": folds,
-        }
-        asked |= {"ignore": ignore}
-        values = presets.parse_assignments(settings or []) | {k: v for k, v in asked.items() if v is not None}
+        asked: dict[str, Any] = {"rate": rate, "confidence": confidence, "review_rate": review_rate}
+        asked |= {"folds": folds, "ignore": ignore}
+        given = {name: value for name, value in asked.items() if value is not None}
+        values = presets.parse_assignments(settings or []) | given
         detector = DifferNet(preset, seed, weights, device, **values)
         check_target(model)
         paths = find_good(good)
@@ -70,11 +60,8 @@ def fit(
 
 
 def fit_many(
-    table: Annotated[
-        Path,
-        typer.Argument(help="Table (.csv, .parquet) with key, path, split, label and, where known, mask."),
-    ],
-    folder: Annotated[Path, typer.Option("--out", "-o", help="Folder for models and the summary.")],
+    table: options.Keys,
+    folder: options.ModelsFolder,
     preset: options.Preset = "default",
     seed: options.Seed = 0,
     maps: options.Maps = True,
@@ -92,14 +79,11 @@ def fit_many(
     options.check_engine(engine, address)
     with guarded():
         from differnet.batch import executor
-        from differnet.batch.fit_many import fit, jobs_of, outcome_of, summary, write_summary
-        from differnet.config import presets
+        from differnet.batch.fit_many import Wanted, fit, jobs_of, outcome_of, summary, write_summary
         from differnet.data.files import check_target
-        from differnet.data.square import with_mask_as_text
 
-        asked = with_mask_as_text(presets.parse_assignments(settings or []))
-        resolved = presets.resolve(preset, asked)
-        jobs = jobs_of(table.absolute(), folder.absolute(), resolved, seed, weights, device, maps)
+        wanted = Wanted(options.settings_of(preset, settings), seed, weights, device, maps)
+        jobs = jobs_of(table.absolute(), folder.absolute(), wanted)
         check_target(folder / "summary.json")
         found = []
         with bars() as progress, executor.manned(engine, address, device) as crew:
@@ -109,15 +93,13 @@ def fit_many(
                 _tell(outcome)
                 progress("fitting detectors", len(found), len(jobs))
         outcomes = summary(found)
-        paths = write_summary(folder, outcomes, resolved)
-        failed = [outcome for outcome in outcomes if outcome.error is not None]
+        page, _ = write_summary(folder, outcomes, wanted.settings)
+        failed = [outcome.key for outcome in outcomes if outcome.error is not None]
         if json:
-            print_json({"keys": len(outcomes), "failed": [one.key for one in failed], "out": str(folder)})
+            print_json({"keys": len(outcomes), "failed": failed, "out": str(folder)})
         else:
-            out.print(
-                f"{len(outcomes) - len(failed)} models, {len(failed)} failed.\nLook at {paths[0]}",
-                markup=False,
-            )
+            told = f"{len(outcomes) - len(failed)} models, {len(failed)} failed."
+            out.print(f"{told}\nLook at {page}", markup=False)
     if failed:
         raise typer.Exit(3)
 
@@ -149,5 +131,5 @@ def tell_fit(detector: Any, model: Path, json: bool) -> None:
     if promise:
         held = "" if promise.folds else "held-out "
         out.print(f"Threshold {promise.value:.4g} from {promise.count} {held}good images: {promise}.")
-        _tell_review(detector.model)
+        tell_review(detector.model)
     out.print(f"Model file: {model}\nNext: differnet score {model} IMAGES --maps maps", markup=False)

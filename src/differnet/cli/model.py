@@ -9,13 +9,13 @@ import typer
 
 from differnet.cli import options
 from differnet.cli.console import bars, err, guarded, out, print_json
-from differnet.cli.report import _tell_known
+from differnet.cli.report import tell_known
 
 
 def quantize(
     model: Annotated[Path, typer.Argument(help="Model file that was fitted in floats.")],
-    good: Annotated[Path, typer.Argument(help="Folder of good images that it was not fitted to.")],
-    target: Annotated[Path, typer.Option("--out", "-o", help="Model file to write.")],
+    good: options.OtherGood,
+    target: options.ModelTarget,
     weights: options.Weights = None,
     json: options.Json = False,
 ) -> None:
@@ -56,21 +56,16 @@ def info(
 
 def calibrate(
     model: options.Model,
-    good: Annotated[Path, typer.Argument(help="Folder of good images that it was not fitted to.")],
-    target: Annotated[Path, typer.Option("--out", "-o", help="Model file to write.")],
+    good: options.OtherGood,
+    target: options.ModelTarget,
     rate: options.Rate = None,
     confidence: options.Confidence = 0.95,
-    marginal: Annotated[
-        bool, typer.Option("--marginal", help="Promise the rate on average alone: fewer images will do.")
-    ] = False,
+    marginal: options.Marginal = False,
     review_rate: options.ReviewRate = None,
     group_pattern: options.GroupPattern = None,
     group_table: options.GroupTable = None,
     group_column: options.GroupColumn = "group",
-    defects: Annotated[
-        Path | None,
-        typer.Option(help="Folder of known defects, a subfolder a type: say how many would be found."),
-    ] = None,
+    defects: options.Defects = None,
     weights: options.Weights = None,
     device: options.Device = "cpu",
     json: options.Json = False,
@@ -94,7 +89,7 @@ def calibrate(
         detector, paths = DifferNet.load(model, weights, device), find_good(good)
         names = groups.of_paths(paths, group_pattern, group_table, group_column, good)
         with bars() as progress:
-            detector.calibrate(paths, rate, progress, None, sure, review_rate, names)
+            detector.calibrate(paths, rate, progress, confidence=sure, review_rate=review_rate, groups=names)
         detector.save(target)
         found: list[Any] = []
         try:
@@ -132,19 +127,10 @@ def _recalls(detector: Any, paths: list[Path], kinds: list[str], progress: Any) 
 
 def export(
     model: options.Model,
-    target: Annotated[Path, typer.Option("--to", help="Folder to write; it must not exist, or be empty.")],
-    form: Annotated[
-        str, typer.Option("--format", help="What runs it: onnx (ONNX Runtime) or openvino.")
-    ] = "onnx",
-    int8: Annotated[
-        bool, typer.Option("--int8", help="Take the 8-bit network that the model brings along (openvino).")
-    ] = False,
-    check: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder of images that the folder must judge as the model does; synthetic if none."
-        ),
-    ] = None,
+    target: options.StationTarget,
+    form: options.StationFormat = "onnx",
+    int8: options.Int8 = False,
+    check: options.Check = None,
     weights: options.Weights = None,
     json: options.Json = False,
 ) -> None:
@@ -180,15 +166,16 @@ def tell_calibration(detector: Any, model: Path, known: list[Any], json: bool) -
         print_json({"model": str(model), **summarise(detector.model), **found})
         return
     out.print(f"Threshold {promise.value:.4g} from {promise.count} good images: {promise}.")
-    _tell_review(detector.model)
+    tell_review(detector.model)
     out.print(
         f"Calibrated on {record.count} images of {record.groups} groups, {record.date}, {record.digest[:12]}."
     )
-    _tell_known(known)
+    tell_known(known)
     out.print(f"Model file: {model}", markup=False)
 
 
-def _tell_review(model: Any) -> None:
+def tell_review(model: Any) -> None:
+    """Say from which score on a person should look, where a model has a second threshold."""
     from differnet.decision.verdict import review_promise
 
     review = review_promise(model)

@@ -1,4 +1,4 @@
-"""Options that several commands share."""
+"""The options of the commands, each written once, and what is checked of them before any work."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 import typer
 
 if TYPE_CHECKING:
+    from differnet.config.presets import Config
     from differnet.data.datasets import Layout
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
@@ -80,6 +81,110 @@ Actors = Annotated[
     int | None, typer.Option(min=1, help="With --engine ray: judging processes (default: one a core or GPU).")
 ]
 Part = Annotated[int, typer.Option(min=1, max=1_000_000, help="With --engine ray: images in a file of rows.")]
+
+# what only some of them have
+Good = Annotated[Path, typer.Argument(help="Folder of good images.")]
+OtherGood = Annotated[Path, typer.Argument(help="Folder of good images that it was not fitted to.")]
+ModelTarget = Annotated[Path, typer.Option("--out", "-o", help="Model file to write.")]
+Folds = Annotated[
+    int | None, typer.Option(help="Few images: calibrate on all of them, by that many folds (5).")
+]
+Ignore = Annotated[
+    Path | None, typer.Option(help="Mask image: what is white does not matter and is not looked at.")
+]
+Checkpoint = Annotated[
+    Path | None, typer.Option(help="Folder to keep progress in; run again to go on after a stop.")
+]
+Marginal = Annotated[
+    bool, typer.Option("--marginal", help="Promise the rate on average alone: fewer images will do.")
+]
+Defects = Annotated[
+    Path | None,
+    typer.Option(help="Folder of known defects, a subfolder a type: say how many would be found."),
+]
+Keys = Annotated[
+    Path, typer.Argument(help="Table (.csv, .parquet) with key, path, split, label and, where known, mask.")
+]
+ModelsFolder = Annotated[Path, typer.Option("--out", "-o", help="Folder for models and the summary.")]
+Labelled = Annotated[
+    Path, typer.Argument(help="Data set: a folder, a table (.csv, .parquet), or elpv for the package.")
+]
+Seeds = Annotated[
+    int | None, typer.Option(min=1, help="How many seeds: 0, 1, ...; if not given, 1, or 3 with --shots.")
+]
+Figures = Annotated[Path | None, typer.Option("--out", "-o", help="Folder for figures, scores and pictures.")]
+Methods = Annotated[
+    str,
+    typer.Option(
+        help="Names with commas between: differnet, ocsvm, 1nn, mahalanobis, geotrans, ganomaly, dsebm, adgan, "
+        "padim, patchcore, cflow, fastflow (the last four need 'differnet[compare]')."
+    ),
+]
+ComparedShots = Annotated[
+    int | None, typer.Option(min=1, help="Train on this many images, drawn anew by each seed.")
+]
+ComparedSeeds = Annotated[int, typer.Option(min=1, help="How many seeds: 0, 1, ...")]
+ComparedFolder = Annotated[
+    Path | None, typer.Option("--out", "-o", help="Folder for the table; finished cells are kept there.")
+]
+Retime = Annotated[
+    bool, typer.Option("--retime", help="Take times again that were taken on a busy or another machine.")
+]
+TARGETS = "table1, table2, fig5, fig6, table3, fig7, fig8, multimodal or btad-report"
+Target = Annotated[str, typer.Argument(help=f"{TARGETS}.")]
+PaperData = Annotated[Path, typer.Argument(help="Data set: a folder or a table (.csv, .parquet).")]
+PaperFolder = Annotated[
+    Path,
+    typer.Option("--out", "-o", help="Folder for table, page and picture; finished cells are kept there."),
+]
+PaperSeeds = Annotated[int, typer.Option(min=1, help="How many seeds and random subsets: 0, 1, ...")]
+PaperShots = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Train on so many images, drawn by each seed; in table1 and table2 beside all of them (16).",
+    ),
+]
+PaperCounts = Annotated[
+    list[int] | None, typer.Option(min=1, help="Number of training images (fig7); repeatable.")
+]
+PaperPreset = Annotated[
+    str | None,
+    typer.Option(
+        help="Settings to start from; if not given, paper with --weights, else default (table3: turned)."
+    ),
+]
+MapsFolder = Annotated[Path | None, typer.Option(help="Folder for overlays (PNG) and raw maps (NPY).")]
+Views = Annotated[
+    str | None,
+    typer.Option(help="Views an image: a number, or auto to stop as soon as the verdict is certain."),
+]
+DriftFile = Annotated[
+    Path | None,
+    typer.Option(help="File of a drift monitor: made if missing, gone on from, and written back."),
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with a run to --out that was broken off.")]
+AllPages = Annotated[bool, typer.Option("--all-pages", help="Judge every page of a TIFF, not the first.")]
+FailOnDefect = Annotated[bool, typer.Option(help="Exit with 1 when an image was NG.")]
+StationTarget = Annotated[Path, typer.Option("--to", help="Folder to write; it must not exist, or be empty.")]
+StationFormat = Annotated[
+    str, typer.Option("--format", help="What runs it: onnx (ONNX Runtime) or openvino.")
+]
+Int8 = Annotated[
+    bool, typer.Option("--int8", help="Take the 8-bit network that the model brings along (openvino).")
+]
+Check = Annotated[
+    Path | None,
+    typer.Option(help="Folder of images that the folder must judge as the model does; synthetic if none."),
+]
+
+
+def settings_of(preset: str | Config, assignments: list[str] | None) -> Config:
+    """Return the settings of a preset with those of ``--set`` in their place."""
+    from differnet.config import presets
+    from differnet.data.square import with_mask_as_text
+
+    return presets.resolve(preset, with_mask_as_text(presets.parse_assignments(assignments or [])))
 
 
 def count_of(views: str | None) -> Any:

@@ -1,4 +1,4 @@
-"""The commands that decide and show: calibrate, report."""
+"""The command ``report``: one page of everything that was judged."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def report(
         table, labelled = datasets.read_to_judge(data, known, category or (), split)
         detector = DifferNet.load(model, weights, device)
         with bars() as progress:
-            found = pages.write(detector, table, labelled, target, maps, title, progress)
+            found = pages.write(detector, table, labelled, target, maps=maps, title=title, progress=progress)
         tell_report(found, target, json)
 
 
@@ -51,11 +51,11 @@ def tell_report(found: Any, page: Path, json: bool) -> None:
     out.print(", ".join(f"{count} {name}" for name, count in sorted(found.counts.items())))
     if alarms is not None:
         out.print(f"False alarms: {alarms.count} of {alarms.total} good images.")
-    _tell_known(found.known)
+    tell_known(found.known)
     out.print(f"Open {page}", markup=False)
 
 
-def _tell_known(known: Iterable[Any]) -> None:
+def tell_known(known: Iterable[Any]) -> None:
     """Say how many of each type of defect are found, and name those that are missed."""
     for one in known:
         out.print(f"Known defects, {one}.", markup=False)

@@ -5,116 +5,77 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
+from differnet.cli import options
 from differnet.cli.console import bars, err, guarded, out, print_json
-from differnet.cli.options import (
-    Address,
-    Category,
-    Device,
-    Engine,
-    Json,
-    LayoutName,
-    Set,
-    Split,
-    Weights,
-    check_engine,
-    check_layout,
-)
 
 if TYPE_CHECKING:
     from differnet.data.datasets import Dataset
-    from differnet.evaluation.paper.report import Target
-
-Few = Annotated[
-    int | None,
-    typer.Option(
-        min=1,
-        help="Train on so many images, drawn by each seed; in table1 and table2 beside all of them (16).",
-    ),
-]
-Counts = Annotated[
-    list[int] | None, typer.Option(min=1, help="Number of training images (fig7); repeatable.")
-]
-_TARGETS = "table1, table2, fig5, fig6, table3, fig7, fig8, multimodal or btad-report"
+    from differnet.evaluation.paper.files import Origin
+    from differnet.evaluation.paper.report import Report, Target
 
 
 def reproduce(
     context: typer.Context,
-    target: Annotated[str, typer.Argument(help=f"{_TARGETS}.")],
-    data: Annotated[Path, typer.Argument(help="Data set: a folder or a table (.csv, .parquet).")],
-    directory: Annotated[
-        Path,
-        typer.Option(
-            "--out", "-o", help="Folder for table, page and picture; finished cells are kept there."
-        ),
-    ] = Path("reproduction"),
-    layout: LayoutName = "auto",
-    category: Category = None,
-    split: Split = None,
-    seeds: Annotated[int, typer.Option(min=1, help="How many seeds and random subsets: 0, 1, ...")] = 3,
-    shots: Few = None,
-    count: Counts = None,
-    preset: Annotated[
-        str | None,
-        typer.Option(
-            help="Settings to start from; if not given, paper with --weights, else default (table3: turned)."
-        ),
-    ] = None,
-    settings: Set = None,
-    weights: Weights = None,
-    device: Device = "cpu",
-    engine: Engine = "local",
-    address: Address = None,
-    json: Json = False,
+    target: options.Target,
+    data: options.PaperData,
+    directory: options.PaperFolder = Path("reproduction"),
+    layout: options.LayoutName = "auto",
+    category: options.Category = None,
+    split: options.Split = None,
+    seeds: options.PaperSeeds = 3,
+    shots: options.PaperShots = None,
+    count: options.PaperCounts = None,
+    preset: options.PaperPreset = None,
+    settings: options.Set = None,
+    weights: options.Weights = None,
+    device: options.Device = "cpu",
+    engine: options.Engine = "local",
+    address: options.Address = None,
+    json: options.Json = False,
 ) -> None:
     """Make a table or figure of the paper: published figures beside own ones, by seed, of the last epoch.
 
     A run that was stopped goes on where it was: finished cells are not computed again.
     """
-    check_engine(engine, address)
+    options.check_engine(engine, address)
     with guarded():
         from differnet.batch import executor, spread
         from differnet.config import presets
         from differnet.data import datasets
-        from differnet.data.square import with_mask_as_text
         from differnet.evaluation.paper import cells, files, targets
         from differnet.evaluation.paper.report import Study
 
-        pass  # REMOVED
-
-        if target not in targets.TARGETS:
-            raise typer.BadParameter(f"{target!r} is not one of {_TARGETS}")
-        chosen = targets.TARGETS[target]
-        _check_numbers(target, chosen, shots, count)
+        chosen = _chosen(target, shots, count)
         name = preset or ("paper" if weights not in (None, "random") else chosen.preset)
-        asked = with_mask_as_text(presets.parse_assignments(settings or []))
-        resolved = presets.resolve(presets.resolve(name, chosen.settings), asked)
-        tables = datasets.read(data, check_layout(layout), category or (), split)
+        resolved = options.settings_of(presets.resolve(name, chosen.settings), settings)
+        tables = datasets.read(data, options.check_layout(layout), category or (), split)
         _check_before_fits(tables, directory / target)
         counts = tuple(sorted(set(count or targets.COUNTS)))
         with bars() as progress, executor.manned(engine, address, device) as crew:
             lab = cells.Lab(directory / "cells", weights, device, progress, tell_cell)
             study = Study(tuple(tables), resolved, range(seeds), shots, counts, lab.run)
             report = spread.made(crew, chosen.make, study, lab)
-        origin = files.Origin(_command(context), name, resolved)
-        paths = files.write(directory, target, report, origin)
-        if json:
-            print_json(files.to_dict(target, report, origin))
-        else:
-            tell_table(report, paths)
+        _finish(report, directory / target, files.Origin(_command(context), name, resolved), json)
 
 
-def _check_numbers(target: str, chosen: Target, shots: int | None, count: list[int] | None) -> None:
-    """Refuse numbers of images that a target would not look at."""
+def _chosen(target: str, shots: int | None, count: list[int] | None) -> Target:
+    """Return a target by its name; refuses numbers of images that it would not look at."""
+    from differnet.evaluation.paper.targets import TARGETS
+
+    if target not in TARGETS:
+        raise typer.BadParameter(f"{target!r} is not one of {options.TARGETS}")
+    chosen = TARGETS[target]
     if shots is not None and not chosen.takes_shots:
         raise typer.BadParameter(f"{target} draws the numbers of --count; --shots is not for it")
     if count and not chosen.takes_counts:
         raise typer.BadParameter(f"--count is for fig7, not for {target}; --shots draws fewer images")
+    return chosen
 
 
 def _check_before_fits(tables: Sequence[Dataset], target: Path) -> None:
@@ -127,6 +88,17 @@ def _check_before_fits(tables: Sequence[Dataset], target: Path) -> None:
         check_kinds(table)
     for suffix in (".csv", ".md", ".png"):
         check_target(target.with_name(target.name + suffix))
+
+
+def _finish(report: Report, target: Path, origin: Origin, json: bool) -> None:
+    """Write table, page and picture, and show the table."""
+    from differnet.evaluation.paper import files
+
+    paths = files.write(target.parent, target.name, report, origin)
+    if json:
+        print_json(files.to_dict(target.name, report, origin))
+    else:
+        tell_table(report, paths)
 
 
 def _command(context: typer.Context) -> str:

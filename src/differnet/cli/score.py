@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import typer
 
@@ -13,6 +14,7 @@ from differnet.cli.console import bars, err, guarded, out, print_json, print_jso
 if TYPE_CHECKING:
     from differnet.batch.cluster.parts import Counts
     from differnet.batch.cluster.scoring import Order
+    from differnet.batch.rows import OnError
 
 _START = "drift at the start"
 _COLOURED = {
@@ -23,27 +25,52 @@ _COLOURED = {
 }
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """What images are to be judged by which model, whatever the engine, and how it is told."""
+
+    model: str
+    inputs: list[str]
+    target: str | None
+    views: Any
+    weights: str | None
+    device: str
+    resume: bool
+    fail_on_defect: bool
+    json: bool
+
+    @property
+    def model_file(self) -> Path:
+        """The model, for this machine alone."""
+        return Path(self.model)
+
+    @property
+    def table(self) -> Path | None:
+        """Where this machine alone writes the rows."""
+        return Path(self.target) if self.target else None
+
+
+@dataclass(frozen=True)
+class _Local:
+    """What only this machine alone does: maps, a monitor of drift, a stop at bad images, every page of a TIFF."""
+
+    maps: Path | None
+    drift: Path | None
+    on_error: str
+    all_pages: bool
+
+
 def score(
     model: options.ModelPlace,
     inputs: options.Inputs,
     target: options.Rows = None,
-    maps: Annotated[Path | None, typer.Option(help="Folder for overlays (PNG) and raw maps (NPY).")] = None,
-    views: Annotated[
-        str | None,
-        typer.Option(help="Views an image: a number, or auto to stop as soon as the verdict is certain."),
-    ] = None,
-    drift: Annotated[
-        Path | None,
-        typer.Option(help="File of a drift monitor: made if missing, gone on from, and written back."),
-    ] = None,
+    maps: options.MapsFolder = None,
+    views: options.Views = None,
+    drift: options.DriftFile = None,
     on_error: options.OnError = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with a run to --out that was broken off.")
-    ] = False,
-    all_pages: Annotated[
-        bool, typer.Option("--all-pages", help="Judge every page of a TIFF, not the first.")
-    ] = False,
-    fail_on_defect: Annotated[bool, typer.Option(help="Exit with 1 when an image was NG.")] = False,
+    resume: options.Resume = False,
+    all_pages: options.AllPages = False,
+    fail_on_defect: options.FailOnDefect = False,
     engine: options.Engine = "local",
     address: options.Address = None,
     actors: options.Actors = None,
@@ -56,67 +83,77 @@ def score(
     options.check_engine(engine, address)
     if engine == "ray":
         _refuse(on_error=on_error == "fail", maps=maps, drift=drift, all_pages=all_pages)
-        where = inputs, target, options.count_of(views), weights, device, address, actors, part, resume
-        _score_on_ray(model, json, *where, fail_on_defect)
-        return
-    paths, table, count = [Path(place) for place in inputs], target and Path(target), options.count_of(views)
-    how = (maps, drift, on_error or "fail", resume, all_pages, fail_on_defect)
-    _score_here(Path(model), paths, table or None, count, weights, device, json, *how)
+    asked = _Asked(
+        model=model,
+        inputs=inputs,
+        target=target,
+        views=options.count_of(views),
+        weights=weights,
+        device=device,
+        resume=resume,
+        fail_on_defect=fail_on_defect,
+        json=json,
+    )
+    if engine == "ray":
+        _score_on_ray(asked, address, actors, part)
+    else:
+        _score_here(asked, _Local(maps, drift, on_error or "fail", all_pages))
 
 
-def _score_here(
-    model: Path,
-    paths: list[Path],
-    table: Path | None,
-    count: Any,
-    weights: str | None,
-    device: str,
-    json: bool,
-    maps: Path | None,
-    drift: Path | None,
-    on_error: str,
-    resume: bool,
-    all_pages: bool,
-    fail_on_defect: bool,
-) -> None:
+def _score_here(asked: _Asked, local: _Local) -> None:
     with guarded():
         from differnet.batch import rows
         from differnet.detector.detector import DifferNet
 
-        _check(on_error, resume, table)
-        rows.check_target(table)
-        detector = DifferNet.load(model, weights, device)
-        _check_gate(detector, model, fail_on_defect)
-        watch = _watch(detector, drift, count, _drift_at_start(table, resume))
-        extra = (rows.MAP_COLUMNS if maps else ()) + (rows.DRIFT_COLUMNS if watch else ())
-        found = rows.inputs(paths, on_error, all_pages)  # type: ignore[arg-type]
-        if maps:
-            rows.check_maps(maps, paths, found)
-        made_with = _made_with(detector, count, maps, on_error, device, watch)
-        with bars() as progress, rows.collecting(table, made_with, resume, extra) as judged:
+        on_error, paths = _known(local.on_error), [Path(place) for place in asked.inputs]
+        if asked.resume and asked.table is None:
+            raise typer.BadParameter("--resume goes on with a table: name it with --out")
+        rows.check_target(asked.table)
+        detector = DifferNet.load(asked.model_file, asked.weights, asked.device)
+        _check_gate(detector, asked)
+        watch = _watch(detector, local.drift, asked)
+        extra = (rows.MAP_COLUMNS if local.maps else ()) + (rows.DRIFT_COLUMNS if watch else ())
+        found = rows.inputs(paths, on_error, local.all_pages)
+        if local.maps:
+            rows.check_maps(local.maps, paths, found)
+        made_with = _made_with(detector, asked, local, watch)
+        with bars() as progress, rows.collecting(asked.table, made_with, asked.resume, extra) as judged:
             rows.check_done(judged, found)
             _see_again(judged, watch)
-            done, see = judged.count, watch and watch.see
-            for row in rows.judge_all(detector, found, maps, progress, count, on_error, done, see):  # type: ignore[arg-type]
+            for row in rows.judge_all(
+                detector,
+                found,
+                local.maps,
+                progress,
+                views=asked.views,
+                on_error=on_error,
+                done=judged.count,
+                see=watch and watch.see,
+            ):
                 judged.add(row)
             if watch:  # before the rows can be gone: they tell what it has seen
                 watch.save()
-        _tell(detector, model, count, judged, watch, json)
-    if judged.skipped:
+        _tell(detector, asked, judged, watch)
+    _end(asked, judged)
+
+
+def _end(asked: _Asked, counts: Any) -> None:
+    """Exit as what came of the images says."""
+    if counts.skipped:
         raise typer.Exit(3)
-    if fail_on_defect and judged.flagged:
+    if asked.fail_on_defect and counts.flagged:
         raise typer.Exit(1)
 
 
-def _tell(detector: Any, model: Path, count: Any, judged: Any, watch: Any, json: bool) -> None:
+def _tell(detector: Any, asked: _Asked, judged: Any, watch: Any) -> None:
     from differnet.decision.verdict import review_threshold, threshold_for
 
-    number = None if count == "auto" else count
+    number = None if asked.views == "auto" else asked.views
     promise, review = threshold_for(detector.model, number), review_threshold(detector.model, number)
     theta = None if promise is None else promise.value
-    if json:
+    if asked.json:
         head = {
-            "model": str(model),
+            "model": str(asked.model_file),
             "threshold": theta,
             "review_threshold": review,
             "skipped": judged.skipped,
@@ -129,29 +166,19 @@ def _tell(detector: Any, model: Path, count: Any, judged: Any, watch: Any, json:
         err.print(str(watch), markup=False)
 
 
-def _made_with(
-    detector: Any, count: Any, maps: Path | None, on_error: str, device: str, watch: Any
-) -> dict[str, Any]:
+def _made_with(detector: Any, asked: _Asked, local: _Local, watch: Any) -> dict[str, Any]:
     """Return what rows depend on besides the images: a run is resumed only with the same."""
     model = detector.model
-    options = {
+    found = {
         "model": model.file_digest,
         "runtime": detector.describer.runtime.name,
         "precision": detector.describer.runtime.precision,
-        "views": count,
-        "maps": maps and str(maps),
-        "on-error": on_error,
-        "device": device,
+        "views": asked.views,
+        "maps": local.maps and str(local.maps),
+        "on-error": local.on_error,
+        "device": asked.device,
     }
-    return options | ({"drift": str(watch.file), _START: watch.start} if watch else {})
-
-
-def _drift_at_start(table: Path | None, resume: bool) -> str | None:
-    """Return the state of the drift monitor when the run that is resumed began, if there is one."""
-    from differnet.batch.journal import head_of
-
-    start = head_of(table).get(_START) if table and resume else None
-    return start if isinstance(start, str) else None
+    return found | ({"drift": str(watch.file), _START: watch.start} if watch else {})
 
 
 def _see_again(judged: Any, watch: Any) -> None:
@@ -161,49 +188,64 @@ def _see_again(judged: Any, watch: Any) -> None:
             watch.see(row["score"], row["brightness"], row["sharpness"])
 
 
-def _check(on_error: str, resume: bool, table: Path | None) -> None:
+def _known(on_error: str) -> OnError:
     from differnet.batch.rows import OnError
 
-    if on_error not in get_args(OnError):
-        raise typer.BadParameter(f"--on-error {on_error}: fail or skip was wanted")
-    if resume and table is None:
-        raise typer.BadParameter("--resume goes on with a table: name it with --out")
+    for way in get_args(OnError):
+        if way == on_error:
+            found: OnError = way
+            return found
+    raise typer.BadParameter(f"--on-error {on_error}: fail or skip was wanted")
 
 
-def _check_gate(detector: Any, model: Path, fail_on_defect: bool) -> None:
+def _check_gate(detector: Any, asked: _Asked) -> None:
     from differnet.errors import NotFittedError
 
-    if fail_on_defect and detector.threshold is None:
-        raise NotFittedError(f"--fail-on-defect: {model} has no threshold (it was fitted with holdout=0)")
+    if asked.fail_on_defect and detector.threshold is None:
+        raise NotFittedError(
+            f"--fail-on-defect: {asked.model_file} has no threshold (it was fitted with holdout=0)"
+        )
 
 
-def _watch(detector: Any, file: Path | None, views: Any, start: str | None) -> Any:
-    """Return what ``--drift`` wants, refusing what it cannot watch."""
+def _watch(detector: Any, file: Path | None, asked: _Asked) -> Any:
+    """Return what ``--drift`` wants, as it was when the run that is resumed began; refuses what it cannot watch."""
     from differnet.batch.drift_file import Watch
+    from differnet.batch.journal import head_of
     from differnet.errors import ConfigError
 
-    if file is not None and views is not None:
-        raise ConfigError(f"--drift with --views {views}: scores of other views than the calibration's drift")
-    return None if file is None else Watch(detector, file, start=start)
+    if file is None:
+        return None
+    if asked.views is not None:
+        raise ConfigError(
+            f"--drift with --views {asked.views}: scores of other views than the calibration's drift"
+        )
+    start = head_of(asked.table).get(_START) if asked.table and asked.resume else None
+    return Watch(detector, file, start=start if isinstance(start, str) else None)
 
 
-def _score_on_ray(place: str, json: bool, *where: Any) -> None:
-    inputs, target, *rest = where
-    if target is None:
+def _score_on_ray(asked: _Asked, address: str | None, actors: int | None, part: int) -> None:
+    if asked.target is None:
         raise typer.BadParameter("--engine ray writes Parquet: name a folder or URI with --out")
     with guarded():
         from differnet.batch.cluster.locations import fetched
         from differnet.batch.cluster.scoring import Order, score_on_ray
 
-        pass  # REMOVED
-
-        order = Order(fetched(place), inputs, target, *rest)
+        order = Order(
+            model=fetched(asked.model),
+            inputs=asked.inputs,
+            folder=asked.target,
+            views=asked.views,
+            weights=asked.weights,
+            device=asked.device,
+            address=address,
+            actors=actors,
+            part=part,
+            resume=asked.resume,
+            fail_on_defect=asked.fail_on_defect,
+        )
         counts, theta = score_on_ray(order, bars)
-        tell_counts(order, counts, theta, json)
-    if counts.skipped:
-        raise typer.Exit(3)
-    if order.fail_on_defect and counts.flagged:
-        raise typer.Exit(1)
+        tell_counts(order, counts, theta, asked.json)
+    _end(asked, counts)
 
 
 def _refuse(**asked: Any) -> None:
