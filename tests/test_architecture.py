@@ -18,18 +18,24 @@ SOURCE = Path(differnet.__file__).parent
 MODULES = sorted(SOURCE.rglob("*.py"))
 AT_THE_LINE = ("data", "decision", "runtime")
 STATION = {"numpy", "PIL", "onnxruntime", "openvino"}  # what a station has installed
-SERVICE = {
-    "fastapi",
-    "starlette",
-    "uvicorn",
-    "pydantic",
-    "sqlalchemy",
-    "alembic",
-    "prometheus_client",
-    "zipstream",
+SERVICE = {"fastapi", "starlette", "uvicorn", "pydantic", "sqlalchemy", "alembic", "prometheus_client"}
+MOST_LINES = 330
+MOST_LINES_OF_A_FUNCTION = 45
+STILL_LONG = {  # files, and functions in them; only ever fewer
+    "detector/detector.py",
+    "evaluation/evaluate.py",
+    "cli/serve.py:serve",
+    "cli/watch.py:watch",
+    "detector/fitting.py:fit",
+    "detector/integers.py:to_integers",
+    "detector/model_file.py:_build",
+    "detector/prepare.py:prepare",
+    "evaluation/comparison/compare.py:compare",
+    "evaluation/paper/cells.py:_compute",
+    "flow/train.py:fit",
+    "service/http/routes/models.py:routes",
+    "service/record/migrations/versions/v0001_inspections.py:upgrade",
 }
-MOST_LINES = 350
-MOST_LINES_OF_A_FUNCTION = 60
 
 
 def name_of(path):
@@ -64,17 +70,24 @@ def test_packages_say_what_they_promise_and_import_nothing_of_it_by_themselves(p
     assert imports_at_the_top(path) == set()
 
 
+def too_long(path):
+    """Return the name of a module that is too long, and of the functions in it that are."""
+    text, name = path.read_text(), path.relative_to(SOURCE).as_posix()
+    found = {name} if text.count("\n") > MOST_LINES else set()
+    for node in ast.walk(ast.parse(text)):
+        is_function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        if is_function and node.end_lineno - node.lineno > MOST_LINES_OF_A_FUNCTION:
+            found.add(f"{name}:{node.name}")
+    return found
+
+
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_files_and_functions_stay_small(path):
-    text = path.read_text()
-    assert text.count("\n") <= MOST_LINES
-    long = [
-        node.name
-        for node in ast.walk(ast.parse(text))
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        and node.end_lineno - node.lineno > MOST_LINES_OF_A_FUNCTION
-    ]
-    assert long == []
+    assert too_long(path) <= STILL_LONG
+
+
+def test_what_became_short_is_no_longer_excused():
+    assert {one for path in MODULES for one in too_long(path)} >= STILL_LONG
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
