@@ -24,6 +24,15 @@ people expect. A message says what was found, what was wanted and what to do::
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import os
+import sys
+import warnings
+
+# Between two functions of the package there may be a decorator of the standard library.
+_OURS = (os.path.dirname(__file__) + os.sep, contextlib.__file__, functools.__file__)  # noqa: PTH120
+
 
 class DifferNetError(Exception):
     """Base of all errors that differnet raises on purpose."""
@@ -94,3 +103,11 @@ def in_a_line(error: Exception) -> str:
 
 class DifferNetWarning(UserWarning):
     """Something is weaker than it looks, for instance a threshold from too few good images."""
+
+
+def warn(message: str) -> None:
+    """Warn with :class:`DifferNetWarning`, at the line outside of the package that led here."""
+    frame, level = sys._getframe(1), 2  # level 2 is who called this function
+    while frame.f_code.co_filename.startswith(_OURS) and frame.f_back is not None:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, DifferNetWarning, stacklevel=level)

@@ -12,7 +12,6 @@ import os
 import shutil
 import tempfile
 import time
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,7 +19,7 @@ from typing import IO, Any
 
 from differnet.data.files import TakenError, open_locked
 from differnet.decision.verdict import PredictionRecord
-from differnet.errors import ConfigError, DifferNetWarning
+from differnet.errors import ConfigError, warn
 
 COLUMNS = ("path", *(name for name in PredictionRecord._fields if name != "review_threshold"), "error")
 Row = dict[str, Any]
@@ -126,7 +125,7 @@ def journal(table: Path, made_with: Mapping[str, Any], resume: bool) -> Iterator
     except BaseException:
         if rows.count:
             message = f"{rows.count} rows are kept in {path}; --resume goes on from there"
-            warnings.warn(message, DifferNetWarning, stacklevel=3)
+            warn(message)
         else:
             _remove(path, rows)
         rows.close()

@@ -5,7 +5,6 @@ All raise :class:`LayoutError` that shows the layout that was expected and what 
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,7 +12,7 @@ from pathlib import Path
 from differnet.data.images import find
 from differnet.data.samples import GOOD, Dataset, Sample, folder_name, listing, seeded_share
 from differnet.data.tables import Row, read_rows, samples_of
-from differnet.errors import DifferNetWarning, LayoutError, MissingExtraError
+from differnet.errors import LayoutError, MissingExtraError, warn
 
 _MVTEC = "train/good, test/<defect> and ground_truth/<defect>/*_mask.png"
 _MVTEC_AD2 = "train/good, validation/good, test_public/good, test_public/bad and test_public/ground_truth/bad"
@@ -224,11 +223,9 @@ def _warn_without_masks(category: Path, samples: Sequence[Sample], expected: str
     bare = {sample.defect for sample in samples if sample.is_defective}
     bare -= {sample.defect for sample in samples if sample.mask}
     if bare:
-        warnings.warn(
+        warn(
             f"{category}: no masks for {', '.join(sorted(bare))}; figures of pixels leave these images out. "
-            f"Expected {expected}; found {listing(category)}",
-            DifferNetWarning,
-            stacklevel=4,
+            f"Expected {expected}; found {listing(category)}"
         )
 
 

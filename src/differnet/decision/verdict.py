@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
@@ -14,7 +13,7 @@ from differnet.decision import early_stop, thresholds
 from differnet.decision.calibration import Judge
 from differnet.decision.calibration import ViewScores as ViewScores
 from differnet.decision.early_stop import GROUP
-from differnet.errors import ConfigError, DifferNetWarning, NotFittedError
+from differnet.errors import ConfigError, NotFittedError, warn
 
 Heat = npt.NDArray[np.float32]
 Verdict = Literal["OK", "review", "NG"]
@@ -144,7 +143,7 @@ def check_early(model: Judge) -> None:
         )
     else:
         return
-    warnings.warn(message, DifferNetWarning, stacklevel=3)
+    warn(message)
 
 
 def _needed_threshold(model: Judge) -> float:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -27,7 +26,7 @@ from differnet.decision.thresholds import check_count
 from differnet.detector.model import Model
 from differnet.detector.provenance import Sources, from_header
 from differnet.detector.tuning.choice import Choice
-from differnet.errors import DifferNetWarning, ModelFileError, NotFittedError
+from differnet.errors import ModelFileError, NotFittedError, warn
 from differnet.features.backbone.openvino_runtime import Graph
 from differnet.features.backbone.torch_runtime import Precision
 from differnet.flow import tensor_file
@@ -223,11 +222,9 @@ def from_1(
     Random views were drawn in another order then; a :class:`DifferNetWarning` says so where that matters.
     """
     if header["config"]["views"].get("score_rotations") == "random":
-        warnings.warn(
+        warn(
             "the model file has format 1, whose random views were others of the same kind: scores differ a little from "
-            "those its threshold was found with; calibrate it on good images",
-            DifferNetWarning,
-            stacklevel=2,
+            "those its threshold was found with; calibrate it on good images"
         )
     upgraded = dict(tensors)
     if "calibration" in upgraded:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -17,7 +16,7 @@ from differnet.detector import model as artifact
 from differnet.detector.model import Model
 from differnet.detector.provenance import CalibrationRecord, Sources, Way, check_unseen, record_of
 from differnet.detector.scoring import Scorer
-from differnet.errors import ConfigError, DifferNetWarning
+from differnet.errors import ConfigError, warn
 from differnet.features.describer import Describer
 from differnet.features.views import ViewSet
 
@@ -88,7 +87,7 @@ def check_way(model: Model, describer: Describer) -> None:
 
 
 def warn_when_weak(model: Model) -> None:
-    """Warn the caller's caller of thresholds that are missing or promise less than they seem to."""
+    """Warn of thresholds that are missing or promise less than they seem to."""
     record = model.calibrated_on
     promise, review = artifact.threshold(model), verdict.review_promise(model)
     warn_when_few(promise, None if record is None else record.groups)
@@ -100,7 +99,7 @@ def warn_when_weak(model: Model) -> None:
             f"{review.missing} more images would do"
         )
     for message in messages:
-        warnings.warn(message, DifferNetWarning, stacklevel=3)
+        warn(message)
 
 
 def _doubts(record: CalibrationRecord, fitted: Sources | None) -> list[str]:
@@ -137,7 +136,7 @@ def monitor_of(model: Model, alpha: float) -> DriftMonitor:
     :mod:`differnet.decision.drift`.
 
     Raises :class:`ConfigError` for a model file that does not say what it was calibrated on, and for cross-fitted
-    scores; warns the caller's caller where the images depend on each other.
+    scores; warns where the images depend on each other.
     """
     record = model.calibrated_on
     if record is None:
@@ -153,17 +152,15 @@ def monitor_of(model: Model, alpha: float) -> DriftMonitor:
         )
     independent = min(record.groups, record.count - record.copies)
     if independent < record.count:
-        warnings.warn(
+        warn(
             f"the {record.count} calibration images come to {independent} groups or different pictures, and the chance "
-            f"of at most {alpha:.2%} of a false alarm counts each as independent: false alarms may be likelier",
-            DifferNetWarning,
-            stacklevel=3,
+            f"of at most {alpha:.2%} of a false alarm counts each as independent: false alarms may be likelier"
         )
     return DriftMonitor(model.calibration(), record.brightness, record.sharpness, alpha, model.seed)
 
 
 def warn_when_few(threshold: Threshold | None, groups: int | None = None) -> None:
-    """Warn the caller's caller's caller when there is no threshold, or when it promises less than it seems to.
+    """Warn when there is no threshold, or when it promises less than it seems to.
 
     So it does where the images were too few for the wanted rate, and where they are of fewer ``groups`` (same part,
     same shoot) than images: both promises take each image for an independent draw.
@@ -174,7 +171,7 @@ def warn_when_few(threshold: Threshold | None, groups: int | None = None) -> Non
         grouped = groups is not None and groups < threshold.count
         messages = [*_too_few(threshold), *([_of_groups(threshold, groups or 0)] if grouped else [])]
     for message in messages:
-        warnings.warn(message, DifferNetWarning, stacklevel=4)
+        warn(message)
 
 
 def _too_few(threshold: Threshold) -> list[str]:

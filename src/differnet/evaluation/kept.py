@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Callable
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from differnet.data.files import check_target, write_whole
-from differnet.errors import DifferNetWarning, ModelFileError
+from differnet.errors import ModelFileError, warn
 
 FORMAT = 1  # to be raised when what is kept changes its form
 T = TypeVar("T")
@@ -67,7 +66,7 @@ class Kept(Generic[T]):
         try:
             return self.find(name, key)
         except ModelFileError as error:
-            warnings.warn(f"{error}; it is computed again now", DifferNetWarning, stacklevel=3)
+            warn(f"{error}; it is computed again now")
             return None
 
     def add(self, name: str, key: str, cell: T) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 
@@ -13,7 +12,7 @@ from differnet.config.settled import Settled, SettledViews
 from differnet.data.images import ImageLike, load
 from differnet.data.stream import Progress, look_ahead, name_of, silent
 from differnet.decision.early_stop import GROUP
-from differnet.errors import ConfigError, DifferNetWarning, NumericalError
+from differnet.errors import ConfigError, NumericalError, warn
 from differnet.features.backbone.network import MultiScale
 from differnet.features.backbone.openvino_runtime import Graph, run_graph
 from differnet.features.backbone.select import choose
@@ -95,11 +94,9 @@ class Describer:
         Raises :class:`NumericalError` when integers differ; warns of another runtime.
         """
         if wanted is None and runtime != self.runtime.name:
-            warnings.warn(
+            warn(
                 f"the model was fitted on features from {runtime} and scores with {self.runtime.name}: scores "
-                "differ in their last digits",
-                DifferNetWarning,
-                stacklevel=5,
+                "differ in their last digits"
             )
         apart = 0.0 if wanted is None else difference(self.probe(), wanted)
         if not apart <= _SAME_MACHINE:

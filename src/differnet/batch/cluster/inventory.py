@@ -17,14 +17,13 @@ import hashlib
 import io
 import os
 import tarfile
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from differnet.batch.cluster import locations
 from differnet.data.images import SUFFIXES, find
-from differnet.errors import DifferNetWarning, ImageError
+from differnet.errors import ImageError, warn
 
 SHARDS = (".tar", ".parquet")
 CONTENT_COLUMNS = ("image", "bytes", "content", "jpg", "jpeg", "png")
@@ -157,7 +156,7 @@ def _remote(place: str) -> list[Entry]:
     shards = [Entry(uri, uri, _kind(uri), size=n) for uri, n in files if _is_shard(PurePosixPath(uri))]
     if images and shards:
         message = f"{place}: {len(shards)} shards are left out, since there are images; name them to have them scored"
-        warnings.warn(message, DifferNetWarning, stacklevel=2)
+        warn(message)
     wanted = f"{place}: no image found; looked for {', '.join(sorted(SUFFIXES))} and {', '.join(SHARDS)}"
     return images or shards or [Entry(place, place, "none", reason=wanted)]
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 import math
 import traceback
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -24,14 +23,7 @@ from differnet.data.samples import check_masks
 from differnet.data.stream import Progress, silent
 from differnet.decision.verdict import Heat, Prediction
 from differnet.detector.model import versions
-from differnet.errors import (
-    ConfigError,
-    DifferNetError,
-    DifferNetWarning,
-    LayoutError,
-    NumericalError,
-    in_a_line,
-)
+from differnet.errors import ConfigError, DifferNetError, LayoutError, NumericalError, in_a_line, warn
 from differnet.evaluation.baselines.catalogue import create
 from differnet.evaluation.baselines.method import Localizer, Method, Remarking
 from differnet.evaluation.comparison.cells import Case, Failure, Result, Times, kept_in
@@ -129,11 +121,9 @@ def _finish(work: _Work, kept: Kept[Result], retime: bool) -> tuple[Result, How]
 def _timed_again(before: Result, work: _Work) -> Result:
     again = _measured(work, maps=False)
     if before.image_auroc is not None and abs((again.image_auroc or 0.0) - before.image_auroc) > _SAME_AUROC:
-        warnings.warn(
+        warn(
             f"{work.case.method}, seed {work.case.seed}: AUROC {again.image_auroc} when it was timed again, "
-            f"{before.image_auroc} before (by {before.times.machine}); the figure of before is kept",
-            DifferNetWarning,
-            stacklevel=4,
+            f"{before.image_auroc} before (by {before.times.machine}); the figure of before is kept"
         )
     return replace(before, times=again.times)
 

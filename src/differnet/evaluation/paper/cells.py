@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -29,7 +28,7 @@ from differnet.decision.verdict import Heat, Prediction, ViewScores
 from differnet.detector import fitting, prepare
 from differnet.detector.model import Model, versions
 from differnet.detector.scoring import scoring_views, view_scores
-from differnet.errors import DifferNetWarning, LayoutError, in_a_line
+from differnet.errors import LayoutError, in_a_line, warn
 from differnet.evaluation import plots
 from differnet.evaluation.kept import Kept
 from differnet.evaluation.measure import Measured, measure
@@ -302,7 +301,7 @@ def _draw(gallery: plots.Gallery, found: Measured, picture: Path, name: str) -> 
         except Exception as error:
             reason = in_a_line(error)
     if reason:
-        warnings.warn(f"heat maps could not be measured: {reason}", DifferNetWarning, stacklevel=2)
+        warn(f"heat maps could not be measured: {reason}")
     return reason
 
 
