@@ -32,6 +32,7 @@ from differnet.detector.tuning.choice import MOST_HELD
 from differnet.detector.tuning.evidence import Tables, judge
 from differnet.evaluation.metrics import auroc, recall_without_false_alarms
 from differnet.features.cache import describe_all
+from differnet.features.look import look_at
 from differnet.features.pooling import settled_reading
 from differnet.flow import gaussian, sources, train
 from differnet.flow.flow import Flow
@@ -112,7 +113,8 @@ def described(dataset: datasets.Dataset, work: Path) -> tuple[Tensor, Tensor, Te
         bank = describe_all(describer, paths, SEED, silent)
         test = torch.stack(list(describer.stream([s.path for s in dataset.test], detector.scoring_views)))
         held = hold_out(range(len(paths)), 0.2, SEED)[1][:MOST_HELD]
-        drawn = Tables(settings, describer, paths, held[:1], held, SEED, silent).evidence("none").tests
+        looks = look_at(paths, settings)
+        drawn = Tables(settings, describer, looks, held[:1], held, SEED, silent).evidence("none").tests
         for file, rows in zip(files, (bank, test, drawn), strict=True):
             np.save(file, rows.numpy())
     bank, test, drawn = (torch.from_numpy(np.load(file)) for file in files)

@@ -24,6 +24,7 @@ from differnet.data.stream import silent
 from differnet.detector.tuning import choice
 from differnet.evaluation import demo
 from differnet.evaluation.metrics import auroc
+from differnet.features.look import look_at
 from differnet.features.pooling import reading_of
 from differnet.flow import gaussian
 from report import machine
@@ -61,7 +62,8 @@ def rows_of(dataset: Dataset) -> tuple[list[tuple[str, float, float]], list[str]
         )
         asked, module = detector.config, detector.module
         settled = detector.sibling(read_stages="all", pooling="whole")
-        found_out, _ = choice.choose(asked, module.channels, settled.describer, train, groups, seed, silent)
+        looks, known = look_at(train, asked), (module.channels, settled.describer)
+        found_out, _ = choice.choose(asked, *known, looks, groups, seed=seed, progress=silent)
         bank = torch.cat(list(settled.describer.training_views(train, seed, 0)))
         tests = torch.cat(list(settled.describer.stream(test, settled.scoring_views)))
         chosen.append(f"{found_out.read_stages} {found_out.pooling}")

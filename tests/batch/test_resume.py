@@ -264,13 +264,13 @@ def test_rows_can_be_read_where_an_open_file_cannot_be_removed(tmp_path, monkeyp
 
 
 def test_two_fits_do_not_share_a_checkpoint(tmp_path):
-    from differnet.features.cache import locked
+    from differnet.features.checkpoint import opened
 
     with (
-        locked(tmp_path / "c"),
+        opened(tmp_path / "c", []),
         pytest.raises(ConfigError, match="another fit is using"),
-        locked(tmp_path / "c"),
+        opened(tmp_path / "c", []),
     ):
         pass
-    with locked(tmp_path / "c"):
+    with opened(tmp_path / "c", []):
         pass

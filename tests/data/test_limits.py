@@ -14,8 +14,8 @@ from PIL import Image
 
 from differnet.batch import rows
 from differnet.data import images, pixels
+from differnet.data.images import content_digest
 from differnet.errors import ImageError, ModelFileError
-from differnet.features.cache import content_digest
 from support import hostile
 from support.tiny import good_image
 

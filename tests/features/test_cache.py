@@ -12,7 +12,8 @@ import torch
 
 from differnet.data.stream import look_ahead, silent
 from differnet.errors import ImageError, ModelFileError
-from differnet.features.cache import describe_all, identity, kept_bank
+from differnet.features.cache import describe_all, kept_bank
+from differnet.features.checkpoint import Checkpoint
 from support.tiny import good_image
 
 IMAGES = [good_image(i) for i in range(5)]
@@ -40,12 +41,12 @@ def test_no_room_for_a_bank_is_said_before_any_work(describer, tmp_path, monkeyp
     with pytest.raises(OSError, match="no room for .* GB of features"):
         describe_all(describer, IMAGES, 0, silent, large=1)
     with pytest.raises(OSError, match=str(tmp_path)):
-        kept_bank(describer, IMAGES, 0, tmp_path, "k", silent)
+        kept_bank(describer, IMAGES, 0, Checkpoint(tmp_path, ""), "k", silent)
 
 
 def test_a_kept_bank_goes_on_where_it_stopped(describer, tmp_path, monkeypatch):
     monkeypatch.setattr("differnet.features.cache._OFTEN", 2)
-    key = identity(describer, IMAGES, 0)
+    key = "k"
     whole = describe_all(describer, IMAGES, 0, silent)
 
     def stop(stage, done, total):
@@ -53,12 +54,14 @@ def test_a_kept_bank_goes_on_where_it_stopped(describer, tmp_path, monkeypatch):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        kept_bank(describer, IMAGES, 0, tmp_path, key, stop)
+        kept_bank(describer, IMAGES, 0, Checkpoint(tmp_path, ""), key, stop)
     seen = []
-    bank = kept_bank(describer, IMAGES, 0, tmp_path, key, lambda stage, done, total: seen.append(done))
+    bank = kept_bank(
+        describer, IMAGES, 0, Checkpoint(tmp_path, ""), key, lambda stage, done, total: seen.append(done)
+    )
     assert seen == [5]  # four were kept when it stopped
     assert torch.equal(bank, whole)
-    again = kept_bank(describer, IMAGES, 0, tmp_path, key, lambda *a: seen.append("again"))
+    again = kept_bank(describer, IMAGES, 0, Checkpoint(tmp_path, ""), key, lambda *a: seen.append("again"))
     assert "again" not in seen
     assert torch.equal(again, whole)
 
@@ -72,26 +75,21 @@ def test_a_kept_bank_goes_on_where_it_stopped(describer, tmp_path, monkeypatch):
     ],
 )
 def test_a_foreign_or_damaged_bank_is_refused(describer, tmp_path, state, message):
-    key = identity(describer, IMAGES, 0)
-    kept_bank(describer, IMAGES, 0, tmp_path, key, silent)
+    key = "k"
+    kept_bank(describer, IMAGES, 0, Checkpoint(tmp_path, ""), key, silent)
     (tmp_path / "bank.json").write_text(state)
     with pytest.raises(ModelFileError, match=message):
-        kept_bank(describer, IMAGES, 0, tmp_path, key, silent)
+        kept_bank(describer, IMAGES, 0, Checkpoint(tmp_path, ""), key, silent)
 
 
 def test_a_bank_of_another_shape_is_refused(describer, tmp_path):
     (tmp_path / "bank.json").write_text(json.dumps({"key": "k", "images": 2}))
     np.save(tmp_path / "bank.npy", np.zeros((2, 2, 2), dtype=np.float32))
     with pytest.raises(ModelFileError, match=r"shape \(2, 2, 2\)"):
-        kept_bank(describer, IMAGES, 0, tmp_path, "k", silent)
+        kept_bank(describer, IMAGES, 0, Checkpoint(tmp_path, ""), "k", silent)
     (tmp_path / "bank.npy").write_bytes(b"no table")
-    with pytest.raises(ModelFileError, match="damaged checkpoint"):
-        kept_bank(describer, IMAGES, 0, tmp_path, "k", silent)
-
-
-def test_the_identity_tells_images_and_seeds_apart(describer):
-    keys = {identity(describer, images, seed) for images in (IMAGES, IMAGES[:4]) for seed in (0, 1)}
-    assert len(keys) == 4
+    with pytest.raises(ModelFileError, match="damaged"):
+        kept_bank(describer, IMAGES, 0, Checkpoint(tmp_path, ""), "k", silent)
 
 
 def test_looking_ahead_keeps_order_and_says_errors_in_turn():

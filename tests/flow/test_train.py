@@ -8,6 +8,7 @@ import torch
 
 from differnet.config.settled import SettledTraining
 from differnet.errors import ModelFileError, NumericalError
+from differnet.features.checkpoint import Checkpoint
 from differnet.flow import sources, train
 from differnet.flow.flow import Flow
 
@@ -63,7 +64,7 @@ def test_each_of_several_flows_learns_as_it_would_alone():
 
 def test_a_resumed_run_ends_with_the_same_numbers(tmp_path):
     whole, history = fit()
-    checkpoint = tmp_path / "run" / "flow.safetensors"
+    checkpoint = Checkpoint(tmp_path / "run", "")
 
     class Stop(Exception):
         pass
@@ -81,9 +82,9 @@ def test_a_resumed_run_ends_with_the_same_numbers(tmp_path):
 
 
 def test_a_checkpoint_of_another_run_is_refused(tmp_path):
-    checkpoint = tmp_path / "flow.safetensors"
+    checkpoint = Checkpoint(tmp_path, "")
     fit(checkpoint=checkpoint)
-    with pytest.raises(ModelFileError, match="another run"):
+    with pytest.raises(ModelFileError, match="other images or settings"):
         fit(SettledTraining(epochs=7, batch=64), checkpoint=checkpoint)
 
 

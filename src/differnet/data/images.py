@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
-from differnet.data.decoding import decode, opened
+from differnet.data.decoding import decode, file_digest, opened
 from differnet.data.pixels import MAX_PIXELS, Pixels, check_size, from_array, from_pil
 from differnet.data.tiff import page_count
 from differnet.errors import ImageError
@@ -116,6 +116,11 @@ def load(image: ImageLike | Page) -> Pixels:
     if isinstance(image, (str, os.PathLike)):
         return decode(Path(image))
     raise ImageError(f"{type(image).__name__}: a path, an array (H, W, 3) or a PIL image was wanted")
+
+
+def content_digest(image: str | os.PathLike[str]) -> bytes:
+    """Return the SHA-256 of an image file, another for each page; :class:`ImageError` for what is no regular file."""
+    return file_digest(Path(image), str(image.number).encode() if isinstance(image, Page) else b"")
 
 
 def resize_square(pixels: Pixels, size: int) -> Pixels:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from typing import Any, TypeAlias
 
@@ -15,6 +16,7 @@ Pixels: TypeAlias = npt.NDArray[np.uint8]
 
 MAX_PIXELS = 178_000_000  # just below where Pillow refuses by itself
 MAX_BYTES = 8 * MAX_PIXELS  # when decoded: as many pixels with 16 bits of each of four channels
+_SHORT = 16  # hexadecimal digits: enough that two images of one factory never share them
 _STRIP = 2**20  # numbers that are scaled at a time
 _BIT_DEPTHS = (8, 10, 12, 14, 16)
 _TURNED = {
@@ -26,6 +28,13 @@ _TURNED = {
     7: lambda array: array[::-1, ::-1].swapaxes(0, 1),
     8: lambda array: np.rot90(array),
 }
+
+
+def pixel_digest(pixels: Pixels) -> str:
+    """Return the short digest of decoded pixels (H, W, 3)."""
+    found = hashlib.sha256(repr(pixels.shape).encode())
+    found.update(pixels.tobytes())
+    return found.hexdigest()[:_SHORT]
 
 
 def check_size(width: int, height: int, name: str) -> None:

@@ -58,10 +58,15 @@ def ignored_part(text: str, side: int, box: Box) -> npt.NDArray[np.bool_]:
 
 def to_square(pixels: Pixels, side: int, framing: Framing) -> npt.NDArray[np.float32]:
     """Bring uint8 pixels (H, W, 3) to floats (3, side, side), values 0..255; what is ignored becomes grey."""
-    box = place(pixels.shape, side, framing)
-    square: npt.NDArray[np.float32] = _resize(pixels, side, box).transpose(2, 0, 1).astype(np.float32)
+    return covered(resized(pixels, side, framing), pixels.shape, framing)
+
+
+def covered(bare: Pixels, shape: tuple[int, ...], framing: Framing) -> npt.NDArray[np.float32]:
+    """Return what :func:`resized` made of a picture (H, W) as floats (3, side, side), what is ignored being grey."""
+    square: npt.NDArray[np.float32] = bare.transpose(2, 0, 1).astype(np.float32)
     if framing.ignore is not None:
-        square[:, ignored_part(framing.ignore, side, box)] = COVER
+        side = len(bare)
+        square[:, ignored_part(framing.ignore, side, place(shape, side, framing))] = COVER
     return square
 
 
@@ -84,8 +89,9 @@ def shown(heat: npt.NDArray[np.float32], shape: tuple[int, ...], framing: Framin
     return heat[top : top + height, left : left + width]
 
 
-def _resize(pixels: Pixels, side: int, box: Box) -> Pixels:
-    top, left, height, width = box
+def resized(pixels: Pixels, side: int, framing: Framing) -> Pixels:
+    """Bring pixels (H, W, 3) to a square in bytes (side, side, 3), nothing covered."""
+    top, left, height, width = place(pixels.shape, side, framing)
     if (height, width) == (side, side):
         return resize_square(pixels, side)
     square = np.zeros((side, side, 3), dtype=np.uint8)

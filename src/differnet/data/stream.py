@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
 
-from differnet.data.images import ImageLike
 from differnet.errors import NumericalError
 
 Progress = Callable[[str, int, int], None]
@@ -44,7 +43,7 @@ def look_ahead(work: Callable[[In], Out], items: Iterable[In]) -> Iterator[tuple
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def name_of(image: ImageLike) -> str:
+def name_of(image: object) -> str:
     """Return a path as text, or say that the image came without one."""
     return (
         str(image) if not hasattr(image, "shape") and not hasattr(image, "mode") else "an array or PIL image"
@@ -52,7 +51,7 @@ def name_of(image: ImageLike) -> str:
 
 
 @contextmanager
-def naming(image: ImageLike) -> Iterator[None]:
+def naming(image: object) -> Iterator[None]:
     """Have a :class:`NumericalError` of the block say which image it came from."""
     try:
         yield

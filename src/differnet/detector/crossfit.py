@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 from torch import Tensor
@@ -11,61 +10,43 @@ from torch import Tensor
 from differnet.data import groups
 from differnet.data.stream import name_of
 from differnet.decision.calibration import ViewScores
-from differnet.detector.fitting import Fitter, Given
+from differnet.detector.fitting import Fitter, Given, unheard
 from differnet.detector.model import Model
 from differnet.detector.provenance import record_of
 from differnet.detector.scoring import view_scores
-from differnet.features.cache import locked
-from differnet.flow import train
 
 
-def fit(
-    fitter: Fitter,
-    good: Given,
-    held: Given,
-    folder: Path | None,
-    on_epoch: train.OnEpoch,
-    bank: Tensor | None,
-    scale_maps: bool,
-) -> Model:
+def fit(fitter: Fitter, good: Given, held: Given, bank: Tensor | None) -> Model:
     """Fit to ``good`` images and calibrate on those ``held`` out, or, with ``folds``, on the good ones themselves.
 
     Each is then scored by a flow that was fitted to the other folds; images are described once. What to look at, how
     far to train and the ranges of 8-bit integers were found out from all of them.
     :func:`differnet.detector.fitting.split` refused what cannot be done.
     """
-    with locked(folder):
-        if not fitter.settings.decision.folds:
-            return fitter.fit(good, held, folder, on_epoch, bank, scale_maps)
-        return _cross_fit(fitter, good, folder, on_epoch, bank, scale_maps)
+    if not fitter.settings.decision.folds:
+        return fitter.fit(good, held, bank)
+    return _cross_fit(fitter, good, bank)
 
 
-def _cross_fit(
-    fitter: Fitter,
-    good: Given,
-    folder: Path | None,
-    on_epoch: train.OnEpoch,
-    bank: Tensor | None,
-    scale_maps: bool,
-) -> Model:
+def _cross_fit(fitter: Fitter, good: Given, bank: Tensor | None) -> Model:
     count = len(good.images)
     names = range(count) if good.groups is None else good.groups
     folds = groups.folds_of(names, fitter.settings.decision.folds, fitter.seed)
-    if bank is None and not fitter.settings.views.fresh_views:
-        bank = fitter.describe_training(good.images, folder, fitter.key_of(good.images, folder))
+    if bank is None:
+        bank = fitter.describe_training(good.images)
+    fitter.let_go(good.images, good.images)
     features = fitter.describe_held_out(good.images)
+    alone = replace(fitter, checkpoint=None, on_epoch=unheard)
     scores: dict[int, ViewScores] = {}
     for number, fold in enumerate(folds, 1):
         others = [index for index in range(count) if index not in set(fold)]
         rows = None if bank is None else bank[others]
-        flow, _ = fitter.train_flow(
-            [good.images[i] for i in others], [], None, lambda epoch, total: None, rows
-        )
+        flow, _ = alone.train_flow([good.images[i] for i in others], [], rows)
         for index in fold:
             name = name_of(good.images[index])
             scores[index] = view_scores(flow, fitter.read, features[index], fitter.device, name)
         fitter.progress("cross-fitting", number, len(folds))
-    model = fitter.fit(good, Given([]), folder, on_epoch, bank, scale_maps)
+    model = fitter.fit(good, Given([]), bank)
     record = record_of(good.images, good.groups, fitter.way, None, fitter.progress, len(folds))
     table = np.stack([scores[index] for index in range(count)])
     return replace(model, view_scores=table, calibrated_on=record)

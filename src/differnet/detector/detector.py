@@ -31,7 +31,9 @@ from differnet.detector.prepare import Fitted, Prepared
 from differnet.detector.scoring import Count, Images, Scorer, scoring_views
 from differnet.errors import ConfigError, NotFittedError, WeightsError
 from differnet.features.backbone import network, torch_runtime
+from differnet.features.checkpoint import opened
 from differnet.features.describer import Describer
+from differnet.features.look import look_at
 from differnet.features.views import ViewSet, count_views
 from differnet.flow import localize, train
 
@@ -169,24 +171,23 @@ class DifferNet:
         when they were described before. ``scale_maps=False`` saves the time of finding the scale of heat maps. Nothing
         changes when a fit fails: :class:`ImageError` for an unreadable image, :class:`ConfigError` for too few.
         """
-        items = gather(images)
+        items = look_at(gather(images), self.config)
         chosen, held = fitting.split(items, groups, self.config.decision, self.seed)
         fitted, kept = fitting.part(items, groups, chosen), fitting.part(items, groups, held)
-        folder = None if checkpoint is None else Path(checkpoint)
         before = self._prepared
         if bank is not None:
             known = before.settings.config if before else implied(self._asked)
             fitting.check_bank(
                 bank, len(items), known, bool(before) or preparing.is_ready(known, self.device)
             )
-        ready = before
-        if ready is None:
-            here = self.seed, self.device, progress, folder
-            ready = preparing.prepare(self._asked, self.module, fitted.images, fitted.groups, *here)
-        shown = scoring_views(ready.settings.views, self.seed)
-        fitter = fitting.Fitter(ready.settings, self.seed, self.device, self.module, ready, shown, progress)
         rows = bank if bank is None or not held else bank[chosen]
-        model = crossfit.fit(fitter, fitted, kept, folder, on_epoch, rows, scale_maps)
+        here = self.seed, self.device, progress
+        with opened(None if checkpoint is None else Path(checkpoint), fitted.images) as folder:
+            ready = before or preparing.prepare(
+                self._asked, self.module, fitted.images, fitted.groups, *here, checkpoint=folder
+            )
+            fitter = fitting.Fitter(ready, self.module, *here, on_epoch, folder, scale_maps)
+            model = crossfit.fit(fitter, fitted, kept, rows)
         self._become(Fitted(model, ready.describer, before))
         recalibrate.warn_when_weak(model)
         return self
@@ -267,7 +268,8 @@ class DifferNet:
         """
         asked = recalibrate.changes(rate, views, confidence, review_rate)
         scorer, shown = self._scorer, self._views(views)
-        model, promise = recalibrate.anew(self.model, asked, gather(good), groups, scorer, shown, progress)
+        given = fitting.Given(look_at(gather(good), self.config), groups)
+        model, promise = recalibrate.anew(self.model, asked, given, scorer, shown, progress)
         before = self._prepared
         self._asked = presets.resolve(self._asked, asked)
         self._become(Fitted(model, self.describer, before.with_changes(asked) if before else None))
@@ -287,8 +289,9 @@ class DifferNet:
         They give the ranges, pass the gate (:mod:`differnet.detector.integers`), and set the threshold anew. Returns
         the figures of the gate; raises :class:`QuantizationError` with them when it refuses, and nothing changes.
         """
+        looks = look_at(gather(good), self.config)
         model, describer, found = integers.to_integers(
-            self.model, self.module, self.describer, gather(good), self.device, progress
+            self.model, self.module, self.describer, looks, self.device, progress
         )
         self._asked = model.config
         self._become(Fitted(model, describer))

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,21 +13,21 @@ from torch import Tensor
 from differnet.config import presets, sections
 from differnet.config.settled import Settled
 from differnet.data.groups import folds_of, hold_out
-from differnet.data.images import ImageLike
-from differnet.data.images import load as load_image
 from differnet.data.stream import Progress, name_of, naming
 from differnet.decision import thresholds
 from differnet.detector import model
 from differnet.detector.model import Model
 from differnet.detector.prepare import Prepared
-from differnet.detector.provenance import Sources, Way, record_of, sources_of
-from differnet.detector.scoring import stack_scores, view_scores
+from differnet.detector.provenance import Way, record_of, sources_of
+from differnet.detector.scoring import scoring_views, stack_scores, view_scores
 from differnet.errors import ConfigError
 from differnet.features.backbone.network import MultiScale
-from differnet.features.cache import describe_all, identity, kept_bank
+from differnet.features.cache import describe_all, kept_bank
+from differnet.features.checkpoint import Checkpoint
 from differnet.features.describer import Describer
+from differnet.features.look import Look, Shown
 from differnet.features.pooling import Reading, settled_reading
-from differnet.features.tiles import shown, to_square
+from differnet.features.tiles import shown
 from differnet.features.views import ViewSet
 from differnet.flow import gaussian, localize, train
 from differnet.flow.flow import Flow
@@ -40,6 +39,10 @@ Watch = Callable[[Flow, int, int], None]
 _MAP_SCALE_IMAGES = 16
 
 
+def unheard(epoch: Epoch, total: int) -> None:
+    """Tell nobody."""
+
+
 def unwatched(flow: Flow, epoch: int, total: int) -> None:
     """Look at nothing."""
 
@@ -48,22 +51,32 @@ def unwatched(flow: Flow, epoch: int, total: int) -> None:
 class Given:
     """Good images, and which of them belong together (same part, same shoot), if that is known."""
 
-    images: Sequence[ImageLike]
+    images: Sequence[Look]
     groups: Sequence[Hashable] | None = None
 
 
 @dataclass(frozen=True)
 class Fitter:
-    """All that a fit depends on besides the images, and what ``watch``es the flow after every epoch of so many."""
+    """All that a fit depends on besides the images.
 
-    settings: Settled
+    ``watch`` looks at the flow after every epoch of so many. ``checkpoint``: where a broken-off fit goes on.
+    ``scale_maps``: whether the scale of heat maps is found.
+    """
+
+    prepared: Prepared
+    module: MultiScale
     seed: int
     device: str
-    module: MultiScale
-    prepared: Prepared
-    scoring_views: ViewSet
     progress: Progress
+    on_epoch: train.OnEpoch = unheard
+    checkpoint: Checkpoint | None = None
+    scale_maps: bool = True
     watch: Watch = unwatched
+
+    @property
+    def settings(self) -> Settled:
+        """The settings, which leave nothing open."""
+        return self.prepared.settings
 
     @property
     def describer(self) -> Describer:
@@ -71,33 +84,46 @@ class Fitter:
         return self.prepared.describer
 
     @cached_property
+    def scoring_views(self) -> ViewSet:
+        """The views that images are scored in."""
+        return scoring_views(self.settings.views, self.seed)
+
+    @cached_property
     def read(self) -> Reading:
         """How a row of features is read."""
         return settled_reading(self.settings, self.module.channels)
 
-    def fit(
-        self,
-        fitted: Given,
-        held: Given,
-        folder: Path | None,
-        on_epoch: train.OnEpoch,
-        bank: Tensor | None,
-        scale_maps: bool,
-    ) -> Model:
+    @property
+    def way(self) -> Way:
+        """How images are scored."""
+        runtime = self.describer.runtime
+        return Way(len(self.scoring_views), runtime.name, runtime.precision)
+
+    @property
+    def depends(self) -> tuple[object, ...]:
+        """What training features depend on besides the images."""
+        network = repr(self.module), self.settings.backbone.tiles
+        return self.describer.views, self.describer.identity, network, self.seed
+
+    def fit(self, fitted: Given, held: Given, bank: Tensor | None) -> Model:
         """Fit a flow to ``fitted`` and take the threshold and the scale of heat maps from ``held``.
 
-        ``folder``: where a broken-off fit goes on. ``bank``: the features (N, V, D) of ``fitted`` if at hand.
+        ``bank``: the features (N, V, D) of ``fitted`` if at hand. Every image is decoded at most once.
         """
-        features, sources = self.describe_held_out(held.images), self._sources(fitted)
+        good = held.images or fitted.images
+        self.let_go([*fitted.images, *held.images], good)
+        features = self.describe_held_out(held.images)
+        bank = self.describe_training(fitted.images) if bank is None else bank
+        sources = sources_of(fitted.images, fitted.groups, self.progress)
         record = (
             record_of(held.images, held.groups, self.way, sources, self.progress) if held.images else None
         )
-        flow, history = self.train_flow(fitted.images, features, folder, on_epoch, bank)
+        flow, history = self.train_flow(fitted.images, features, bank)
         scores = [
             view_scores(flow, self.read, part, self.device, name_of(image))
             for image, part in zip(held.images, features, strict=True)
         ]
-        return Model(
+        found = Model(
             config=self.settings.config,
             seed=self.seed,
             backbone_digest=self.module.digest,
@@ -106,17 +132,7 @@ class Fitter:
             runtime=self.describer.runtime.name,
             flow=flow,
             view_scores=stack_scores(scores),
-            map_scale=map_scale(
-                flow,
-                self.read,
-                self.module,
-                self.describer,
-                self.settings,
-                held.images or fitted.images,
-                self.progress,
-            )
-            if scale_maps
-            else 1.0,
+            map_scale=1.0,
             train_count=len(fitted.images),
             precision=self.describer.runtime.precision,
             graph=self.prepared.graph,
@@ -127,55 +143,49 @@ class Fitter:
             history=history,
             versions=model.versions(),
         )
+        if not self.scale_maps:
+            return found
+        return replace(found, map_scale=map_scale(found, self.module, self.describer, good, self.progress))
 
-    def _sources(self, fitted: Given) -> Sources:
-        return sources_of(fitted.images, fitted.groups, self.progress)
-
-    @property
-    def way(self) -> Way:
-        """How images are scored."""
-        runtime = self.describer.runtime
-        return Way(len(self.scoring_views), runtime.name, runtime.precision)
-
-    @property
-    def network(self) -> tuple[str, int]:
-        """What features depend on besides views and images."""
-        return repr(self.module), self.settings.backbone.tiles
+    def let_go(self, images: Sequence[Look], good: Sequence[Look]) -> None:
+        """Keep no square that is asked for once more at most: fresh views and the scale of maps need theirs longer."""
+        if self.settings.views.fresh_views:
+            return
+        for_maps = good[:_MAP_SCALE_IMAGES] if self.scale_maps else []
+        for image in images:
+            image.keep = image in for_maps
 
     def train_flow(
-        self,
-        images: Sequence[ImageLike],
-        held: Sequence[Tensor],
-        folder: Path | None,
-        on_epoch: train.OnEpoch,
-        bank: Tensor | None,
+        self, images: Sequence[Look], held: Sequence[Tensor], bank: Tensor | None
     ) -> tuple[Flow, tuple[Epoch, ...]]:
-        """Fit a new flow; ``held``: features (V, W) of images whose likelihood is noted on the way."""
-        key = self.key_of(images, folder)
-        flow = self._new_flow()
-        source = self._source(images, folder, key, bank)
+        """Fit a new flow to the ``bank``, or to fresh views of ``images`` where there is none.
+
+        ``held``: features (V, W) of images whose likelihood is noted on the way.
+        """
+        flow = Flow(self.read.features, seed=self.seed, **self.settings.flow.arguments).to(self.device)
+        source = self._source(images, bank)
         if flow.whitening is not None:
             flow.whitening.set(*gaussian.fit(source.sample(gaussian.MOST_ROWS), self.seed))
             give_back()
 
         def tell(epoch: Epoch, total: int) -> None:
             self.watch(flow, epoch.epoch + 1, total)
-            on_epoch(epoch, total)
+            self.on_epoch(epoch, total)
 
         history = train.fit(
             flow,
             source,
             self.settings.training,
-            self.read.rows(torch.cat(list(held))) if held else None,
-            folder / "flow.safetensors" if folder else None,
-            f"{key} {self.settings.reading}",
-            tell,
-            self.seed,
+            held_out=self.read.rows(torch.cat(list(held))) if held else None,
+            checkpoint=self.checkpoint,
+            identity=repr((self.depends, self.settings.reading)),
+            on_epoch=tell,
+            noise_seed=self.seed,
         )
         flow.eval().requires_grad_(False)
         return flow, tuple(history)
 
-    def describe_held_out(self, held: Sequence[ImageLike]) -> list[Tensor]:
+    def describe_held_out(self, held: Sequence[Look]) -> list[Tensor]:
         """Return the features (V, W) of each image in the scoring views."""
         features = []
         for described in self.describer.stream(held, self.scoring_views):
@@ -183,60 +193,53 @@ class Fitter:
             self.progress("describing held-out images", len(features), len(held))
         return features
 
-    def describe_training(self, images: Sequence[ImageLike], folder: Path | None, key: str) -> Tensor:
-        """Describe the training views of all images: (N, V, W); kept in ``folder``, if any, under ``key``."""
+    def describe_training(self, images: Sequence[Look]) -> Tensor | None:
+        """Describe the training views of all images: (N, V, W), kept in the checkpoint, if any.
+
+        Nothing where views are fresh: those are described while the flow is fitted.
+        """
+        if self.settings.views.fresh_views:
+            return None
         at_hand = self.prepared.described
-        bank = (
-            describe_all(self.describer, images, self.seed, self.progress, at_hand)
-            if folder is None
-            else kept_bank(self.describer, images, self.seed, folder, key, self.progress, at_hand)
-        )
-        at_hand.clear()  # the bank has them now
+        here = self.describer, images, self.seed
+        if self.checkpoint is None:
+            bank = describe_all(*here, self.progress, at_hand)
+        else:
+            key = self.checkpoint.key(self.depends)
+            bank = kept_bank(*here, self.checkpoint, key, progress=self.progress, at_hand=at_hand)
+        for index in at_hand:  # the bank has them now, and nobody asked for their squares
+            if not images[index].keep:
+                images[index].forget()
+        at_hand.clear()
         give_back()
         return bank
 
-    def key_of(self, images: Sequence[ImageLike], folder: Path | None) -> str:
-        """Return the digest of all that training features of ``images`` depend on; nothing is kept without a folder."""
-        return identity(self.describer, images, (self.network, self.seed)) if folder else ""
-
-    def _new_flow(self) -> Flow:
-        return Flow(self.read.features, seed=self.seed, **self.settings.flow.arguments).to(self.device)
-
-    def _source(
-        self, images: Sequence[ImageLike], folder: Path | None, key: str, bank: Tensor | None
-    ) -> Source:
+    def _source(self, images: Sequence[Look], bank: Tensor | None) -> Source:
         training = self.settings.training
-        if self.settings.views.fresh_views:
-            return FreshViews(self.describer, images, training, self.seed, self.progress, self.read.rows)
         if bank is None:
-            bank = self.describe_training(images, folder, key)
+            return FreshViews(self.describer, images, training, self.seed, self.progress, self.read.rows)
         return Bank(bank.flatten(0, 1), training.batch, self.seed, self.read.rows)
 
 
 def map_scale(
-    flow: Flow,
-    read: Reading,
-    module: MultiScale,
-    describer: Describer,
-    settings: Settled,
-    good: Sequence[ImageLike],
-    progress: Progress,
+    found: Model, module: MultiScale, describer: Describer, good: Sequence[Look], progress: Progress
 ) -> float:
     """Return the median peak of the maps of a few good images, which all maps are divided by."""
-    some = good[:_MAP_SCALE_IMAGES]
+    some, settings = good[:_MAP_SCALE_IMAGES], found.settings
     peaks = []
-    for index, item in enumerate(some, 1):
-        pixels = load_image(item)
-        square = to_square(pixels, describer.side, settings.views)
-        with naming(item):
-            heat = localize.heat_map(square, module, flow, read, settings, describer.other_numbers)
-        peaks.append(float(shown(heat, pixels.shape, settings.views).max()))
+    for index, image in enumerate(some, 1):
+        square = describer.square(image)
+        with naming(image):
+            heat = localize.heat_map(
+                square, module, found.flow, found.reading, settings, describer.other_numbers
+            )
+        peaks.append(float(shown(heat, image.seen.shape, settings.views).max()))
         progress("scaling heat maps", index, len(some))
     return max(float(np.median(peaks)), 1e-30)
 
 
 def split(
-    images: Sequence[ImageLike], groups: Sequence[Hashable] | None, decision: sections.Decision, seed: int
+    images: Sequence[Shown], groups: Sequence[Hashable] | None, decision: sections.Decision, seed: int
 ) -> tuple[list[int], list[int]]:
     """Return the positions of images to fit to and of those held out, whole groups together.
 
@@ -258,7 +261,7 @@ def split(
     return chosen, held
 
 
-def part(images: Sequence[ImageLike], groups: Sequence[Hashable] | None, chosen: Sequence[int]) -> Given:
+def part(images: Sequence[Look], groups: Sequence[Hashable] | None, chosen: Sequence[int]) -> Given:
     """Return some of the images, with their groups."""
     return Given([images[i] for i in chosen], None if groups is None else [groups[i] for i in chosen])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,10 +11,10 @@ import numpy.typing as npt
 import torch
 
 from differnet.config import presets
-from differnet.config.settled import settle
-from differnet.data.images import ImageLike
+from differnet.config.settled import Settled, settle
 from differnet.data.stream import Progress
 from differnet.decision import thresholds
+from differnet.decision.calibration import ViewScores
 from differnet.detector import model as artifact
 from differnet.detector.fitting import map_scale
 from differnet.detector.model import Model
@@ -26,6 +27,7 @@ from differnet.features.backbone import select
 from differnet.features.backbone.network import MultiScale
 from differnet.features.backbone.quantize import IMAGES
 from differnet.features.describer import Describer, describer_of_graph
+from differnet.features.look import Look
 from differnet.features.seeds import generator
 
 FEWEST = 20
@@ -37,7 +39,7 @@ def to_integers(
     model: Model,
     module: MultiScale,
     describer: Describer,
-    good: list[ImageLike],
+    good: Sequence[Look],
     device: str,
     progress: Progress,
 ) -> tuple[Model, Describer, Gate]:
@@ -47,12 +49,7 @@ def to_integers(
     gate looks at and what sets the threshold anew. Raises :class:`QuantizationError` when the gate refuses and
     :class:`ConfigError` for a model in integers and away from the CPU.
     """
-    if device != "cpu":
-        raise ConfigError(f"device = {device!r}: 8-bit integers run on the CPU; load it there")
-    if model.precision == "int8":
-        raise ConfigError("this detector computes in 8-bit integers already")
-    settings = settle(presets.resolve(model.config, {"precision": "int8", "runtime": "auto"}))
-    select.choose_precision(settings.backbone, "cpu")
+    settings = _settings_in_integers(model, device)
     order = torch.randperm(len(good), generator=generator(model.seed, "ranges or gate")).tolist()
     count = min(IMAGES, len(good) // 2)
     ranges, others = [good[index] for index in order[:count]], [good[index] for index in order[count:]]
@@ -67,24 +64,42 @@ def to_integers(
     floats = Scorer(model.flow, model.reading, describer, "cpu")
     before = floats.table(others, shown, progress)
     after = replace(floats, describer=small).table(others, shown, progress)
-    promise = artifact.threshold(model) or thresholds.choose_threshold(
-        before.mean(axis=1), decision.rate, decision.confidence
-    )
-    found = compare(before.mean(axis=1), after.mean(axis=1), promise.value, promise.promised)
-    if not found.is_passed:
-        raise QuantizationError(f"8-bit integers are refused: {found}; fit anew with precision = 'int8'")
+    found = _gate(model, before, after)
     changed = replace(
         model,
         config=settings.config,
         view_scores=after,
         calibrated_on=replace(record, way=way_of(small, len(shown))),
-        map_scale=map_scale(model.flow, model.reading, module, small, settings, others, progress),
         runtime="openvino",
         precision="int8",
         graph=graph,
         probe=small.probe(),
     )
-    return changed, small, found
+    scale = map_scale(changed, module, small, others, progress)
+    return replace(changed, map_scale=scale), small, found
+
+
+def _settings_in_integers(model: Model, device: str) -> Settled:
+    """Return the settings of a model with integers in the place of floats, if they can be had here."""
+    if device != "cpu":
+        raise ConfigError(f"device = {device!r}: 8-bit integers run on the CPU; load it there")
+    if model.precision == "int8":
+        raise ConfigError("this detector computes in 8-bit integers already")
+    settings = settle(presets.resolve(model.config, {"precision": "int8", "runtime": "auto"}))
+    select.choose_precision(settings.backbone, "cpu")
+    return settings
+
+
+def _gate(model: Model, before: ViewScores, after: ViewScores) -> Gate:
+    """Compare scores (M, V) in floats and integers; raises :class:`QuantizationError` when integers are refused."""
+    decision, scores = model.config.decision, before.mean(axis=1)
+    promise = artifact.threshold(model) or thresholds.choose_threshold(
+        scores, decision.rate, decision.confidence
+    )
+    found = compare(scores, after.mean(axis=1), promise.value, promise.promised)
+    if not found.is_passed:
+        raise QuantizationError(f"8-bit integers are refused: {found}; fit anew with precision = 'int8'")
+    return found
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,25 +11,27 @@ from torch import Tensor
 
 from differnet.config import presets
 from differnet.config.settled import Settled, implied, is_open, provisional, settle
-from differnet.data.images import ImageLike
-from differnet.data.images import load as load_image
 from differnet.data.stream import Progress
 from differnet.decision.early_stop import GROUP
 from differnet.detector.model import Model
 from differnet.detector.tuning.choice import Choice, choose, keep_choice, kept_choice
+from differnet.detector.tuning.evidence import Evidence
 from differnet.detector.tuning.length import with_length
-from differnet.errors import ConfigError, ModelFileError, NotFittedError
+from differnet.errors import ConfigError, NotFittedError
 from differnet.features.backbone import select
 from differnet.features.backbone.network import MultiScale
 from differnet.features.backbone.openvino_runtime import Graph
-from differnet.features.cache import digest_of
+from differnet.features.checkpoint import Checkpoint
 from differnet.features.describer import Describer, describer_of_graph, describer_of_module
+from differnet.features.look import Look, Shown, look_at
 from differnet.features.pooling import settled_reading
 from differnet.features.seeds import generator
-from differnet.features.tiles import cut, to_square
+from differnet.features.tiles import cut
 from differnet.features.views import random_views, render
 from differnet.flow import tensor_file
 from differnet.runtime.memory import give_back
+
+_GRAPH = "graph.safetensors"
 
 
 @dataclass(frozen=True)
@@ -63,50 +64,79 @@ class Fitted:
 def prepare(
     asked: presets.Config,
     module: MultiScale,
-    images: Sequence[ImageLike],
+    images: Sequence[Shown],
     groups: Sequence[Hashable] | None,
     seed: int,
     device: str,
     progress: Progress,
-    folder: Path | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Prepared:
     """Find out from good images what ``asked`` leaves open, and take the ranges of 8-bit integers from them.
 
-    ``folder``: where the choice is kept and taken from, and :func:`quantized` networks.
+    ``checkpoint``: where the choice is kept and taken from, and :func:`quantized` networks.
     """
     if not images or (groups is not None and len(groups) != len(images)):
         raise ConfigError(
             f"{len(images)} good images and {'no' if groups is None else len(groups)} groups to prepare by"
         )
     asked = implied(asked)
+    looks = look_at(images, asked)
     select.choose_precision(asked.backbone, device)  # refuse at once
     choice = describer = evidence = None
     if is_open(asked):
         integers = asked.backbone.precision in ("auto", "int8")
         floats = presets.resolve(asked, {"precision": "f32"}) if integers else asked
         describer = describer_of_module(module, provisional(floats), device)
-        file = folder / "choice.json" if folder else None
-        key = digest_of(images, (asked, repr(module), module.digest, groups, seed)) if file else ""
-        choice = kept_choice(file, key) if file else None
-        if choice is None:
-            choice, evidence = choose(asked, module.channels, describer, images, groups, seed, progress)
-            give_back()
-            settled = settle(asked, choice)
-            if evidence is not None and asked.training.length == "auto":
-                read = settled_reading(settled, module.channels)
-                choice = with_length(choice, evidence, settled, read, seed, progress)
-                give_back()
-            choice = replace(choice, length=settle(asked, choice).training.length)
-            if file:
-                keep_choice(file, key, choice)
-        describer = describer.with_views(settle(asked, choice).views)
+        search = Search(asked, module, describer, seed, progress)
+        choice, evidence = search.choice(looks, groups, checkpoint)
     settings = settle(asked, choice)
-    if select.choose_precision(settings.backbone, device) != "int8":
-        describer = describer or describer_of_module(module, settings, device)
-        at_hand = {} if evidence is None else evidence.for_bank()
-        return Prepared(settings, describer, None, choice, at_hand)
-    graph = quantized(module, images, settings, seed, progress, folder)
-    return Prepared(settings, describer_of_graph(graph, settings, device), graph, choice)
+    if select.choose_precision(settings.backbone, device) == "int8":
+        graph = quantized(module, looks, settings, seed, progress, checkpoint)
+        return Prepared(settings, describer_of_graph(graph, settings, device), graph, choice)
+    if describer is None:
+        describer = describer_of_module(module, settings, device)
+    at_hand = {} if evidence is None else evidence.for_bank()
+    return Prepared(settings, describer.with_views(settings.views), None, choice, at_hand)
+
+
+@dataclass(frozen=True)
+class Search:
+    """What is looked for, with what: the settings that leave something open, and how images are described meanwhile."""
+
+    asked: presets.Config
+    module: MultiScale
+    describer: Describer
+    seed: int
+    progress: Progress
+
+    def choice(
+        self, looks: Sequence[Look], groups: Sequence[Hashable] | None, checkpoint: Checkpoint | None
+    ) -> tuple[Choice, Evidence | None]:
+        """Return what the images say, and by what evidence; nothing of that where a broken-off fit had found it out."""
+        depends = self.asked, repr(self.module), self.module.digest, groups, self.seed
+        key = checkpoint.key(depends) if checkpoint else ""
+        kept = kept_choice(checkpoint, key) if checkpoint else None
+        if kept is not None:
+            return kept, None
+        found, evidence = self._found_out(looks, groups)
+        if checkpoint:
+            keep_choice(checkpoint, key, found)
+        return found, evidence
+
+    def _found_out(
+        self, looks: Sequence[Look], groups: Sequence[Hashable] | None
+    ) -> tuple[Choice, Evidence | None]:
+        channels = self.module.channels
+        found, evidence = choose(
+            self.asked, channels, self.describer, looks, groups, seed=self.seed, progress=self.progress
+        )
+        give_back()
+        settled = settle(self.asked, found)
+        if evidence is not None and self.asked.training.length == "auto":
+            read = settled_reading(settled, channels)
+            found = with_length(found, evidence, settled, read, self.seed, self.progress)
+            give_back()
+        return replace(found, length=settle(self.asked, found).training.length), evidence
 
 
 def describer_for(model: Model, module: Callable[[], MultiScale], device: str) -> Describer:
@@ -137,32 +167,28 @@ def is_ready(asked: presets.Config, device: str) -> bool:
 
 def quantized(
     module: MultiScale,
-    images: Sequence[ImageLike],
+    images: Sequence[Look],
     settings: Settled,
     seed: int,
     progress: Progress,
-    folder: Path | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Graph:
     """Return the backbone in 8-bit integers, with ranges from views of some of ``images``, of a tile of each.
 
-    With ``folder`` it is kept there and taken from there, so that a fit that goes on has the very same network.
+    With a ``checkpoint`` it is kept there and taken from there, so that a fit that goes on has the very same network.
     """
     from differnet.features.backbone.quantize import IMAGES, quantize
 
-    file = folder / "graph.safetensors" if folder else None
     views, tiles = settings.views, settings.backbone.tiles
-    key = digest_of(images, (repr(module), module.digest, views, tiles, seed)) if file else ""
-    if file and file.exists():
-        header, tensors = tensor_file.read_tensors(file)
-        if header.get("key") != key:
-            raise ModelFileError(
-                f"{folder}: a checkpoint of other images or settings; remove it to start anew"
-            )
-        return Graph.from_tensors(tensors)
+    key = checkpoint.key((repr(module), module.digest, views, tiles, seed)) if checkpoint else ""
+    if checkpoint and checkpoint.has(_GRAPH):
+        with checkpoint.reading(_GRAPH) as file:
+            header, tensors = tensor_file.read_tensors(file)
+            checkpoint.check(header.get("key"), key)
+            return Graph.from_tensors(tensors)
     order = torch.randperm(len(images), generator=generator(seed, "quantising"))[:IMAGES]
-    side = tiles * module.sizes[0]
     squares = [
-        cut(to_square(load_image(images[index]), side, views), tiles)[position % tiles**2].clone()
+        cut(torch.from_numpy(images[index].square(views)), tiles)[position % tiles**2].clone()
         for position, index in enumerate(order.tolist())
     ]
 
@@ -172,6 +198,8 @@ def quantized(
 
     count = len(squares)
     graph = quantize(module, group, count, lambda done: progress("measuring ranges for int8", done, count))
-    if file:
-        tensor_file.write_tensors(file, graph.to_tensors(), {"kind": "graph", "key": key})
+    if checkpoint:
+        tensor_file.write_tensors(
+            checkpoint.folder / _GRAPH, graph.to_tensors(), {"kind": "graph", "key": key}
+        )
     return graph

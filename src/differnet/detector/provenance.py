@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from differnet.data.images import ImageLike, Pixels, load
+from differnet.data.images import ImageLike
 from differnet.data.stream import Progress, silent
-from differnet.decision import light
 from differnet.errors import ConfigError
+from differnet.features.look import Shown, seen, source
 
 _SHORT = 16  # hexadecimal digits: enough that two images of one factory never share them
 
@@ -102,8 +102,18 @@ class CalibrationRecord:
         if not all(math.isfinite(value) for value in brightness + sharpness):
             raise ValueError("a record of calibration images with NaN or infinite numbers")
         scored = Way(int(way["views"]), str(way["runtime"]), str(way["precision"]))
-        date, digest, same = str(values["date"]), str(values["digest"]), bool(values["same_shoot"])
-        return cls(count, groups, date, digest, brightness, sharpness, scored, sources, same, folds)
+        return cls(
+            count=count,
+            groups=groups,
+            date=str(values["date"]),
+            digest=str(values["digest"]),
+            brightness=brightness,
+            sharpness=sharpness,
+            way=scored,
+            sources=sources,
+            same_shoot=bool(values["same_shoot"]),
+            folds=folds,
+        )
 
     @property
     def copies(self) -> int:
@@ -132,36 +142,27 @@ def from_header(found: Mapping[str, Any] | None, shape: tuple[int, ...]) -> Cali
 
 def short_digest(image: ImageLike) -> str:
     """Return the short digest by which a record knows an image: of its pixels, whatever it is read from."""
-    return pixel_digest(load(image))
-
-
-def pixel_digest(pixels: Pixels) -> str:
-    """Return the short digest of decoded pixels (H, W, 3)."""
-    found = hashlib.sha256(repr(pixels.shape).encode())
-    found.update(pixels.tobytes())
-    return found.hexdigest()[:_SHORT]
+    return seen(image).digest
 
 
 def sources_of(
-    images: Sequence[ImageLike], groups: Sequence[Hashable] | None = None, progress: Progress = silent
+    images: Sequence[Shown], groups: Sequence[Hashable] | None = None, progress: Progress = silent
 ) -> Sources:
-    """Decode images and note where they come from; :class:`ConfigError` when the groups do not go with them."""
+    """Note where images come from; :class:`ConfigError` when the groups do not go with them."""
     _check_groups(images, groups)
     digests = []
     for image in images:
-        digests.append(short_digest(image))
+        digests.append(seen(image).digest)
         progress("noting images", len(digests), len(images))
     return _sources(digests, images, groups)
 
 
-def _sources(
-    digests: Sequence[str], images: Sequence[ImageLike], groups: Sequence[Hashable] | None
-) -> Sources:
-    folders = {str(Path(image).resolve().parent) for image in images if isinstance(image, (str, os.PathLike))}
+def _sources(digests: Sequence[str], images: Sequence[Shown], groups: Sequence[Hashable] | None) -> Sources:
+    paths = [path for path in map(source, images) if isinstance(path, (str, os.PathLike))]
     return Sources(
         images=tuple(digests),
         groups=_hidden(_name(group) for group in (() if groups is None else groups)),
-        folders=_hidden(folders),
+        folders=_hidden({str(Path(path).resolve().parent) for path in paths}),
     )
 
 
@@ -171,34 +172,32 @@ def _name(group: Hashable) -> str:
 
 
 def record_of(
-    images: Sequence[ImageLike],
+    images: Sequence[Shown],
     groups: Sequence[Hashable] | None,
     way: Way,
     fitted_on: Sources | None,
     progress: Progress = silent,
     folds: int = 0,
 ) -> CalibrationRecord:
-    """Read the images once more and note what they are.
+    """Note what images are.
 
     Raises :class:`ConfigError` when the groups do not go with the images, and for no images.
     """
     if not images:
         raise ConfigError("no images were given; good images are needed to calibrate")
     _check_groups(images, groups)
-    measured, digests = [], []
+    noted = []
     for image in images:
-        pixels = load(image)
-        measured.append(light.measure(pixels))
-        digests.append(pixel_digest(pixels))
-        progress("noting calibration images", len(measured), len(images))
-    sources = _sources(digests, images, groups)
+        noted.append(seen(image))
+        progress("noting calibration images", len(noted), len(images))
+    sources = _sources([one.digest for one in noted], images, groups)
     return CalibrationRecord(
         count=len(images),
         groups=len(images if groups is None else set(groups)),
         date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         digest=hashlib.sha256("".join(sorted(sources.images)).encode()).hexdigest(),
-        brightness=tuple(one.brightness for one in measured),
-        sharpness=tuple(one.sharpness for one in measured),
+        brightness=tuple(one.light.brightness for one in noted),
+        sharpness=tuple(one.light.sharpness for one in noted),
         way=way,
         sources=sources,
         same_shoot=fitted_on is not None and not folds and sources.shares_shoot(fitted_on),
@@ -206,23 +205,25 @@ def record_of(
     )
 
 
-def check_unseen(images: Sequence[ImageLike], record: CalibrationRecord, fitted_on: Sources | None) -> None:
+def check_unseen(images: Sequence[Shown], record: CalibrationRecord, fitted_on: Sources | None) -> None:
     """Refuse good images to calibrate on that were fitted to: :class:`ConfigError` with how many, and one of them.
 
     ``record``: of these images. They are known by their pixels, so also as an array or in another file format that
     loses nothing.
     """
     known = set(fitted_on.images) if fitted_on else set()
-    seen = [image for image, digest in zip(images, record.sources.images, strict=True) if digest in known]
-    if seen:
-        first = f", such as {seen[0]}" if isinstance(seen[0], (str, os.PathLike)) else ""
+    fitted = [
+        source(image) for image, digest in zip(images, record.sources.images, strict=True) if digest in known
+    ]
+    if fitted:
+        first = f", such as {fitted[0]}" if isinstance(fitted[0], (str, os.PathLike)) else ""
         raise ConfigError(
-            f"{len(seen)} of {len(images)} images to calibrate on were fitted to{first}: a model scores what it was "
+            f"{len(fitted)} of {len(images)} images to calibrate on were fitted to{first}: a model scores what it was "
             "fitted to lower than new parts, so the threshold would be too low; give others"
         )
 
 
-def _check_groups(images: Sequence[ImageLike], groups: Sequence[Hashable] | None) -> None:
+def _check_groups(images: Sequence[Shown], groups: Sequence[Hashable] | None) -> None:
     if groups is not None and len(groups) != len(images):
         raise ConfigError(f"{len(groups)} groups for {len(images)} images; one each is needed")
 

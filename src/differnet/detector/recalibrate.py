@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from differnet.config import presets
-from differnet.data.images import ImageLike
 from differnet.data.stream import Progress
 from differnet.decision import thresholds, verdict
 from differnet.decision.drift import DriftMonitor
 from differnet.decision.thresholds import Threshold
 from differnet.detector import model as artifact
+from differnet.detector.fitting import Given
 from differnet.detector.model import Model
 from differnet.detector.provenance import CalibrationRecord, Sources, Way, check_unseen, record_of
 from differnet.detector.scoring import Scorer
@@ -41,19 +41,18 @@ def changes(
 def anew(
     model: Model,
     asked: Mapping[str, Any],
-    good: list[ImageLike],
-    groups: Sequence[Hashable] | None,
+    given: Given,
     scorer: Scorer,
     shown: ViewSet,
     progress: Progress,
 ) -> tuple[Model, Threshold]:
-    """Return ``model`` with the settings ``asked`` replaced and the scores of ``good`` images, and its threshold.
+    """Return ``model`` with the settings ``asked`` replaced and the scores of good images, and its threshold.
 
     It was not fitted to those; they are scored in the views ``shown``. Raises :class:`ConfigError` for no images, for
     groups that do not go with them, for images that were fitted to, and, before any is looked at, for fewer than the
     wanted confidence needs.
     """
-    settings = presets.resolve(model.config, asked)
+    settings, good, groups = presets.resolve(model.config, asked), given.images, given.groups
     decision = settings.decision
     if groups is not None and len(groups) != len(good):
         raise ConfigError(f"{len(groups)} groups for {len(good)} images; one each is needed")
@@ -61,6 +60,8 @@ def anew(
         thresholds.check_count(len(good), decision.rate, decision.confidence)
     record = record_of(good, groups, way_of(scorer.describer, len(shown)), model.fitted_on, progress)
     check_unseen(good, record, model.fitted_on)
+    for image in good:
+        image.keep = False  # it is scored now, and that is all
     scores = scorer.table(good, shown, progress)
     promise = thresholds.choose_threshold(scores.mean(axis=1), decision.rate, decision.confidence)
     return replace(model, view_scores=scores, config=settings, calibrated_on=record), promise

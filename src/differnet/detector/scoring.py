@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, TypeAlias
@@ -22,6 +22,7 @@ from differnet.detector.model import Model
 from differnet.errors import ConfigError, NumericalError
 from differnet.features.backbone.torch_runtime import one_torch_thread
 from differnet.features.describer import Describer
+from differnet.features.look import Shown
 from differnet.features.pooling import Reading
 from differnet.features.seeds import generator
 from differnet.features.tiles import to_square
@@ -83,13 +84,13 @@ class Scorer:
         for features in self.describer.stream(_noting(stream(images), names), shown):
             yield self.of_features(features, names.popleft())
 
-    def table(self, images: list[ImageLike], shown: ViewSet, progress: Progress) -> ViewScores:
+    def table(self, images: Sequence[Shown], shown: ViewSet, progress: Progress) -> ViewScores:
         """Return the scores (M, V) of held-out images; raises :class:`ConfigError` for none."""
         if not images:
             raise ConfigError("no images were given; good images are needed to calibrate")
         rows = []
-        for row in self.rows(images, shown):
-            rows.append(row)
+        for image, features in zip(images, self.describer.stream(images, shown), strict=True):
+            rows.append(self.of_features(features, name_of(image)))
             progress("scoring good images", len(rows), len(images))
         return stack_scores(rows)
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
@@ -17,22 +14,20 @@ import torch
 from torch import Tensor
 
 from differnet.data import files
-from differnet.data.decoding import file_digest
-from differnet.data.files import TakenError, open_locked
-from differnet.data.images import ImageLike, Page, load
 from differnet.data.stream import Progress
-from differnet.errors import ConfigError, ModelFileError
+from differnet.errors import ModelFileError
+from differnet.features.checkpoint import Checkpoint
 from differnet.features.describer import Describer
+from differnet.features.look import Shown
 
 LARGE = 512 * 2**20  # bytes; a larger bank lives in a file that the system pages in and out
 _ROWS, _STATE = "bank.npy", "bank.json"
-_LOCK = "lock"
 _OFTEN = 50  # images between two notes of how far a kept bank is
 
 
 def describe_all(
     describer: Describer,
-    images: Sequence[ImageLike],
+    images: Sequence[Shown],
     seed: int,
     progress: Progress,
     at_hand: Mapping[int, Tensor] = MappingProxyType({}),
@@ -49,75 +44,35 @@ def describe_all(
     return bank
 
 
-def identity(describer: Describer, images: Sequence[ImageLike], rest: object) -> str:
-    """Return a digest of all that training features depend on: images, views, backbone, and what else there is."""
-    return digest_of(images, (describer.views, describer.identity, rest))
-
-
-def digest_of(images: Sequence[ImageLike], rest: object) -> str:
-    """Return a digest of images and of the ``repr`` of what else matters."""
-    total = hashlib.sha256(repr(rest).encode())
-    for image in images:
-        total.update(content_digest(image))
-    return total.hexdigest()
-
-
-def content_digest(image: ImageLike) -> bytes:
-    """Return the SHA-256 of an image file, or of the pixels where there is no file.
-
-    Raises :class:`ImageError` for what is no regular file.
-    """
-    if not isinstance(image, (str, os.PathLike)):
-        return hashlib.sha256(load(image).tobytes()).digest()
-    return file_digest(Path(image), str(image.number).encode() if isinstance(image, Page) else b"")
-
-
-@contextmanager
-def locked(folder: Path | None) -> Iterator[None]:
-    """Keep a second fit off the ``folder`` of a checkpoint, if there is one; :class:`ConfigError` when one is at it."""
-    if folder is None:
-        yield
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        file = open_locked(folder / _LOCK, lambda path: path.open("ab"))
-    except TakenError as error:
-        raise ConfigError(f"{folder}: another fit is using this checkpoint; give another folder") from error
-    with file:
-        yield
-
-
 def kept_bank(
     describer: Describer,
-    images: Sequence[ImageLike],
+    images: Sequence[Shown],
     seed: int,
-    folder: Path,
+    checkpoint: Checkpoint,
     key: str,
     progress: Progress,
     at_hand: Mapping[int, Tensor] = MappingProxyType({}),
 ) -> Tensor:
-    """Take the bank (N, V, W) from ``folder`` if it has this ``key``, describing there what is missing.
+    """Take the bank (N, V, W) from a checkpoint if it has this ``key``, describing there what is missing.
 
-    Raises :class:`ModelFileError` when the folder holds the bank of other images or settings.
+    Raises :class:`ModelFileError` when it holds the bank of other images or settings.
     """
     shape = (len(images), describer.views.train_views, describer.width)
+    folder = checkpoint.folder
     folder.mkdir(parents=True, exist_ok=True)
-    done = _open_state(folder, key)
-    mode = "r+" if done else "w+"
-    try:
-        table = np.lib.format.open_memmap(folder / _ROWS, mode, np.float32, shape)
-        if not done:
-            with (folder / _ROWS).open("r+b") as file:
-                _reserve(file.fileno(), shape, folder)
-    except ValueError as error:
-        raise ModelFileError(f"{folder}: a damaged checkpoint ({error}); remove it to start anew") from error
+    done = _done(checkpoint, key)
+    with checkpoint.reading(_ROWS) as file:
+        table = np.lib.format.open_memmap(file, "r+" if done else "w+", np.float32, shape)
     if table.shape != shape:
         raise ModelFileError(f"{folder}: a bank of shape {table.shape}, {shape} was wanted; remove it")
+    if not done:
+        with (folder / _ROWS).open("r+b") as opened:
+            _reserve(opened.fileno(), shape, folder)
     for index, rows in enumerate(describer.training_views(images, seed, done, progress, at_hand), done):
         table[index] = rows.numpy()
         if (index + 1) % _OFTEN == 0 or index + 1 == len(images):
             table.flush()
-            _note(folder, key, index + 1)
+            _note(checkpoint, key, index + 1)
     return torch.from_numpy(table)
 
 
@@ -139,21 +94,16 @@ def _reserve(descriptor: int, shape: tuple[int, ...], place: object) -> None:
         ) from error
 
 
-def _open_state(folder: Path, key: str) -> int:
+def _done(checkpoint: Checkpoint, key: str) -> int:
     """Return how many images a kept bank has, 0 for none."""
-    file = folder / _STATE
-    if not file.exists():
-        _note(folder, key, 0)
+    if not checkpoint.has(_STATE):
+        _note(checkpoint, key, 0)
         return 0
-    try:
+    with checkpoint.reading(_STATE) as file:
         state = json.loads(file.read_bytes())
-        found, done = state["key"], int(state["images"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise ModelFileError(f"{file}: damaged ({error}); remove {folder} to start anew") from error
-    if found != key:
-        raise ModelFileError(f"{folder}: a checkpoint of other images or settings; remove it to start anew")
-    return done
+        checkpoint.check(state["key"], key)
+        return int(state["images"])
 
 
-def _note(folder: Path, key: str, images: int) -> None:
-    files.write_whole(folder / _STATE, json.dumps({"key": key, "images": images}).encode())
+def _note(checkpoint: Checkpoint, key: str, images: int) -> None:
+    files.write_whole(checkpoint.folder / _STATE, json.dumps({"key": key, "images": images}).encode())

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from differnet.config.settled import Settled, SettledViews
-from differnet.data.images import ImageLike, load
+from differnet.data.images import load
 from differnet.data.stream import Progress, look_ahead, name_of, silent
 from differnet.decision.early_stop import GROUP
 from differnet.errors import ConfigError, NumericalError, warn
@@ -17,6 +17,7 @@ from differnet.features.backbone.network import MultiScale
 from differnet.features.backbone.openvino_runtime import Graph, run_graph
 from differnet.features.backbone.select import choose
 from differnet.features.backbone.torch_runtime import Runtime, difference, probe
+from differnet.features.look import Look, Shown
 from differnet.features.seeds import generator
 from differnet.features.tiles import cut, to_square
 from differnet.features.views import ViewSet, random_views, render, sampling_grid
@@ -44,7 +45,9 @@ class Describer:
         self.side = tiles * size
         self.width = width
         self.digest = digest
-        self._grids: dict[int, tuple[ViewSet, dict[int, Tensor]]] = {}
+        self._grids: dict[
+            bytes, dict[int, Tensor]
+        ] = {}  # by the angles of all views, then by the first of a group
 
     @property
     def identity(self) -> tuple[object, ...]:
@@ -56,8 +59,10 @@ class Describer:
         """The runtime if its features are not those of the torch module up to rounding."""
         return self.runtime if self.runtime.precision in ("int8", "bf16") else None
 
-    def square(self, image: ImageLike) -> Tensor:
-        """Decode ``image`` and resize it to what views are rendered from: (3, side, side), values 0..255."""
+    def square(self, image: Shown) -> Tensor:
+        """Return what views are rendered from: (3, side, side), values 0..255; a :class:`Look` is decoded once."""
+        if isinstance(image, Look):
+            return torch.from_numpy(image.square(self.views))
         return to_square(load(image), self.side, self.views)
 
     def features(self, square: Tensor, views: ViewSet, name: str = "an image") -> Tensor:
@@ -112,17 +117,15 @@ class Describer:
     def keep_grids(self, views: ViewSet) -> None:
         """Compute the sampling grids of ``views`` once for all images that they will be used for."""
         size = 8 * self.size**2 * len(views)
-        if id(views) in self._grids or size > _GRID_BYTES:
+        key = _key(views)
+        if key in self._grids or size > _GRID_BYTES:
             return
         starts = range(0, len(views), GROUP)
         grids = {s: sampling_grid(views.part(s, s + GROUP).angles, self.size) for s in starts}
         others = self._grids if len(self._grids) < _GRID_SETS else {}
-        self._grids = {
-            **others,
-            id(views): (views, grids),
-        }  # which keeps the views, so that none gets their id
+        self._grids = {**others, key: grids}
 
-    def stream(self, images: Iterable[ImageLike], views: ViewSet) -> Iterator[Tensor]:
+    def stream(self, images: Iterable[Shown], views: ViewSet) -> Iterator[Tensor]:
         """Yield the features (V, W) of each image in the same views, in order, reading two images ahead."""
         self.keep_grids(views)
         for image, square in look_ahead(self.square, images):
@@ -130,7 +133,7 @@ class Describer:
 
     def training_views(
         self,
-        images: Sequence[ImageLike],
+        images: Sequence[Shown],
         seed: int,
         start: int,
         progress: Progress = silent,
@@ -157,8 +160,7 @@ class Describer:
         return self.features(square, views, name)
 
     def _render(self, square: Tensor, views: ViewSet, start: int) -> Tensor:
-        _, grids = self._grids.get(id(views), (views, {}))
-        grid = grids.get(start)
+        grid = self._grids.get(_key(views), {}).get(start)
         return render(square, views.part(start, start + GROUP), self.views.fill, grid)
 
 
@@ -179,6 +181,11 @@ def describer_of_module(module: MultiScale, settings: Settled, device: str) -> D
 def _describer(runtime: Runtime, settings: Settled, width: int, digest: str) -> Describer:
     size, tiles = settings.backbone.sizes[0], settings.backbone.tiles
     return Describer(runtime, settings.views, size, tiles, tiles**2 * width, digest)
+
+
+def _key(views: ViewSet) -> bytes:
+    """Return what the sampling grids of views depend on."""
+    return views.angles.numpy().tobytes()
 
 
 def _finite(features: Tensor, name: str) -> Tensor:

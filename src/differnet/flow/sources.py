@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from differnet.config.settled import SettledTraining
-from differnet.data.images import ImageLike
 from differnet.data.stream import Progress, name_of, silent
 from differnet.features.describer import Describer
+from differnet.features.look import Shown
 from differnet.features.seeds import generator
 from differnet.features.views import random_views
 
@@ -27,7 +27,7 @@ class FreshViews:
     def __init__(
         self,
         describer: Describer,
-        images: Sequence[ImageLike],
+        images: Sequence[Shown],
         settings: SettledTraining,
         seed: int,
         progress: Progress = silent,

@@ -6,20 +6,20 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from differnet.config.settled import SettledTraining
 from differnet.data.stream import Progress
-from differnet.errors import ModelFileError, NumericalError
+from differnet.errors import NumericalError
+from differnet.features.checkpoint import Checkpoint
 from differnet.features.seeds import generator
 from differnet.flow import score, tensor_file
 from differnet.flow.flow import Flow
 from differnet.flow.sources import Source
 
+_FILE = "flow.safetensors"
 _WARM_UP = 0.3
 _START_DIVISOR = 25.0
 _END_DIVISOR = 1e4
@@ -44,7 +44,7 @@ def fit(
     source: Source,
     settings: SettledTraining,
     held_out: Tensor | None = None,
-    checkpoint: Path | None = None,
+    checkpoint: Checkpoint | None = None,
     identity: str = "",
     on_epoch: OnEpoch = lambda epoch, total: None,
     noise_seed: int = 0,
@@ -52,7 +52,7 @@ def fit(
     """Fit ``flow`` in place and return one record an epoch; the last epoch is the result.
 
     The held-out loss is for the eye alone: it gets worse long before the AUROC does, so nothing stops on
-    it. ``checkpoint``: a file written after every epoch; when it exists, the run goes on from there and
+    it. ``checkpoint``: gets a file after every epoch; when it is there, the run goes on from it and
     ends with the same numbers as an uninterrupted one. ``identity`` names the data behind ``source``. Noise is
     drawn by ``noise_seed``. Raises
     :class:`NumericalError` when the loss is no longer finite, and :class:`ModelFileError` for a checkpoint
@@ -65,34 +65,52 @@ def fit(
         eps=settings.eps,
         weight_decay=settings.weight_decay,
     )
-    whole = count_epochs(settings, source.steps)
-    least = 1 if settings.length > 0 and whole > 0 else 0
-    epochs, total_steps = max(least, round(settings.length * whole)), whole * source.steps
-    run = {"training": asdict(settings), "flow": repr(flow), "data": identity}
-    history = _resume(checkpoint, flow, optimizer, run) if checkpoint else []
-    device = next(flow.parameters()).device
+    epochs = _epochs_to_run(settings, source.steps)
+    key = checkpoint.key((settings, repr(flow), identity)) if checkpoint else ""
+    history = _resume(checkpoint, key, flow, optimizer) if checkpoint else []
     for epoch in range(len(history), epochs):
         started = time.perf_counter()
-        step = epoch * source.steps
-        total = torch.zeros((), device=device)
-        for batch in source.batches(epoch):
-            rate = learning_rate(settings, step, total_steps)
-            draws = generator(noise_seed, "noise", step) if settings.noise else None
-            total += _step(flow, optimizer, batch.to(device), rate, settings.noise, draws)
-            step += 1
-        loss = float(total) / source.steps
-        if not math.isfinite(loss):
-            raise NumericalError(
-                f"the training loss became {loss} in epoch {epoch + 1}; lower learning_rate "
-                f"(now {settings.learning_rate:g}) or clamp"
-            )
+        loss = _pass(flow, optimizer, source, settings, epoch, noise_seed=noise_seed)
         unseen = _held_out_loss(flow, held_out)
         _check_finite(flow, unseen, epoch)
         history.append(Epoch(epoch, loss, unseen, time.perf_counter() - started))
         if checkpoint:
-            _save(checkpoint, flow, optimizer, history, run)
+            _save(checkpoint, key, flow, optimizer, history)
         on_epoch(history[-1], epochs)
     return history
+
+
+def _epochs_to_run(settings: SettledTraining, steps: int) -> int:
+    """Return the share of the schedule that is run, in epochs."""
+    whole = count_epochs(settings, steps)
+    least = 1 if settings.length > 0 and whole > 0 else 0
+    return max(least, round(settings.length * whole))
+
+
+def _pass(
+    flow: Flow,
+    optimizer: torch.optim.Optimizer,
+    source: Source,
+    settings: SettledTraining,
+    epoch: int,
+    *,
+    noise_seed: int,
+) -> float:
+    """Step through the batches of one epoch; returns their mean loss."""
+    device = next(flow.parameters()).device
+    total_steps = count_epochs(settings, source.steps) * source.steps
+    total = torch.zeros((), device=device)
+    for step, batch in enumerate(source.batches(epoch), epoch * source.steps):
+        rate = learning_rate(settings, step, total_steps)
+        draws = generator(noise_seed, "noise", step) if settings.noise else None
+        total += _step(flow, optimizer, batch.to(device), rate, settings.noise, draws)
+    loss = float(total) / source.steps
+    if not math.isfinite(loss):
+        raise NumericalError(
+            f"the training loss became {loss} in epoch {epoch + 1}; lower learning_rate "
+            f"(now {settings.learning_rate:g}) or clamp"
+        )
+    return loss
 
 
 def count_epochs(settings: SettledTraining, steps: int) -> int:
@@ -163,23 +181,22 @@ def _held_out_loss(flow: Flow, held_out: Tensor | None) -> float | None:
 
 
 def _save(
-    path: Path, flow: Flow, optimizer: torch.optim.Adam, history: list[Epoch], run: dict[str, Any]
+    checkpoint: Checkpoint, key: str, flow: Flow, optimizer: torch.optim.Adam, history: list[Epoch]
 ) -> None:
     tensors = {f"flow.{name}": value for name, value in flow.state_dict().items()}
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"adam.{index}.{name}": value for name, value in state.items()}
-    header = {"kind": "checkpoint", "history": [asdict(epoch) for epoch in history], "run": run}
-    tensor_file.write_tensors(path, tensors, header)
+    header = {"kind": "checkpoint", "key": key, "history": [asdict(epoch) for epoch in history]}
+    tensor_file.write_tensors(checkpoint.folder / _FILE, tensors, header)
 
 
-def _resume(path: Path, flow: Flow, optimizer: torch.optim.Adam, run: dict[str, Any]) -> list[Epoch]:
-    if not path.exists():
+def _resume(checkpoint: Checkpoint, key: str, flow: Flow, optimizer: torch.optim.Optimizer) -> list[Epoch]:
+    if not checkpoint.has(_FILE):
         return []
-    header, tensors = tensor_file.read_tensors(path)
-    if header.get("kind") != "checkpoint" or _plain(header.get("run")) != _plain(run):
-        raise ModelFileError(
-            f"{path}: a checkpoint of another run or other settings; remove it to start anew"
-        )
+    with checkpoint.reading(_FILE) as file:
+        header, tensors = tensor_file.read_tensors(file)
+        checkpoint.check(header.get("key"), key)
+        history = [Epoch(**epoch) for epoch in header["history"]]
     flow.load_state_dict(
         {name.removeprefix("flow."): value for name, value in tensors.items() if name.startswith("flow.")}
     )
@@ -189,14 +206,7 @@ def _resume(path: Path, flow: Flow, optimizer: torch.optim.Adam, run: dict[str, 
         if kind == "adam":
             whole["state"].setdefault(int(index), {})[".".join(rest)] = value
     optimizer.load_state_dict(whole)
-    return [Epoch(**epoch) for epoch in header["history"]]
-
-
-def _plain(value: Any) -> Any:
-    """Make tuples lists, as JSON does."""
-    if isinstance(value, dict):
-        return {key: _plain(inner) for key, inner in value.items()}
-    return [_plain(inner) for inner in value] if isinstance(value, (list, tuple)) else value
+    return history
 
 
 def by_epoch(progress: Progress) -> OnEpoch:

@@ -16,6 +16,7 @@ from differnet.data.stream import silent
 from differnet.detector.model import summarise
 from differnet.detector.tuning import choice
 from differnet.errors import ConfigError, DifferNetWarning, ModelFileError, NotFittedError
+from differnet.features.checkpoint import Checkpoint
 from differnet.flow import tensor_file
 from support.tiny import TINY
 
@@ -198,7 +199,7 @@ def test_the_checkpoint_of_another_reading_is_refused(tmp_path):
         DifferNet("default", weights="random", **settings | {"pooling": "largest"}).fit(
             images, checkpoint=tmp_path
         )
-        with pytest.raises(ModelFileError, match="another run or other settings"):
+        with pytest.raises(ModelFileError, match="other images or settings"):
             DifferNet("default", weights="random", **settings | {"pooling": "average"}).fit(
                 images, checkpoint=tmp_path
             )
@@ -297,8 +298,8 @@ def test_cutting_into_tiles_leaves_enough_images_to_find_out_the_rotation(tiles,
 
 
 def test_a_foreign_checkpoint_is_not_called_damaged(tmp_path):
-    file = tmp_path / "choice.json"
-    choice.keep_choice(file, "one", choice.Choice("none", (5,), "whole", {}, (), 20, 8))
+    checkpoint = Checkpoint(tmp_path, "")
+    choice.keep_choice(checkpoint, "one", choice.Choice("none", (5,), "whole", {}, (), 20, 8))
     with pytest.raises(ModelFileError, match="other images or settings") as raised:
-        choice.kept_choice(file, "another")
+        choice.kept_choice(checkpoint, "another")
     assert "damaged" not in str(raised.value)

@@ -13,7 +13,6 @@ import dataclasses
 import json
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,14 +22,15 @@ from differnet.config import presets
 from differnet.config.settled import Pooling
 from differnet.data import files
 from differnet.data.groups import hold_out
-from differnet.data.images import ImageLike
 from differnet.data.stream import Progress
 from differnet.detector.tuning.evidence import Evidence, Tables, judge
-from differnet.errors import ModelFileError
+from differnet.features.checkpoint import Checkpoint
 from differnet.features.describer import Describer
+from differnet.features.look import Look
 from differnet.features.pooling import Reading, reading_of
 from differnet.flow import gaussian
 
+_FILE = "choice.json"
 FEWEST = 35  # images; with fewer nothing is tried out
 MOST = 700
 MOST_TO_TURN = 200  # where the way to read is not open
@@ -81,11 +81,16 @@ class Choice:
         """Undo :meth:`to_dict`, also after JSON."""
         candidates = tuple(_candidate(one) for one in values["candidates"])
         told = {str(name): float(value) for name, value in values["told_apart"].items()}
-        stages, counts = tuple(values["read_stages"]), (int(values["images"]), int(values["held"]))
-        trained = tuple((float(share), float(score)) for share, score in values.get("trained", ()))
-        length = float(values.get("length", 1.0))
         return cls(
-            str(values["rotation"]), stages, values["pooling"], told, candidates, *counts, length, trained
+            rotation=str(values["rotation"]),
+            read_stages=tuple(values["read_stages"]),
+            pooling=values["pooling"],
+            told_apart=told,
+            candidates=candidates,
+            images=int(values["images"]),
+            held=int(values["held"]),
+            length=float(values.get("length", 1.0)),
+            trained=tuple((float(share), float(score)) for share, score in values.get("trained", ())),
         )
 
     def __str__(self) -> str:
@@ -120,32 +125,27 @@ def _candidate(values: Mapping[str, Any]) -> Candidate:
     return Candidate(tuple(values["read_stages"]), values["pooling"], None if score is None else float(score))
 
 
-def keep_choice(file: Path, key: str, found: Choice) -> None:
-    """Write what was found out beside a checkpoint; ``key``: a digest of all that it depends on."""
-    files.write_whole(file, json.dumps({"key": key, "choice": found.to_dict()}).encode())
+def keep_choice(checkpoint: Checkpoint, key: str, found: Choice) -> None:
+    """Write what was found out into a checkpoint; ``key``: a digest of all that it depends on."""
+    content = {"key": key, "choice": found.to_dict()}
+    files.write_whole(checkpoint.folder / _FILE, json.dumps(content).encode())
 
 
-def kept_choice(file: Path, key: str) -> Choice | None:
+def kept_choice(checkpoint: Checkpoint, key: str) -> Choice | None:
     """Return what a broken-off fit found out, or nothing; raises :class:`ModelFileError` for that of another fit."""
-    if not file.exists():
+    if not checkpoint.has(_FILE):
         return None
-    try:
+    with checkpoint.reading(_FILE) as file:
         kept = json.loads(file.read_bytes())
-        belongs_to, found = kept["key"], Choice.from_dict(kept["choice"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelFileError(f"{file}: damaged ({error}); remove {file.parent} to start anew") from error
-    if belongs_to != key:
-        raise ModelFileError(
-            f"{file.parent}: a checkpoint of other images or settings; remove it to start anew"
-        )
-    return found
+        checkpoint.check(kept["key"], key)
+        return Choice.from_dict(kept["choice"])
 
 
 def choose(
     settings: presets.Config,
     channels: tuple[int, ...],
     describer: Describer,
-    images: Sequence[ImageLike],
+    images: Sequence[Look],
     groups: Sequence[Hashable] | None,
     seed: int,
     progress: Progress,
@@ -170,10 +170,10 @@ def choose(
         settings,
         describer,
         images,
-        [order[i] for i in fitted],
-        [order[i] for i in held],
-        seed,
-        progress,
+        fitted=[order[i] for i in fitted],
+        held=[order[i] for i in held],
+        seed=seed,
+        progress=progress,
     )
     rotation = settings.views.rotation
     told: dict[str, float] = {}
@@ -184,7 +184,9 @@ def choose(
     evidence = tables.evidence(rotation) if is_judged else tables.upright() if rotation == "none" else None
     candidates = _ranked(readings, evidence, seed)
     best = candidates[0]
-    found = Choice(rotation, best.read_stages, best.pooling, told, candidates, len(order), len(held))
+    found = Choice(
+        rotation, best.read_stages, best.pooling, told, candidates, images=len(order), held=len(held)
+    )
     return found, evidence
 
 
@@ -240,4 +242,13 @@ def _without_evidence(settings: presets.Config, count: int) -> Choice:
     asked = settings.training.length
     found = 0.0 if settings.flow.start == "gaussian" else 1.0
     length = found if isinstance(asked, str) else asked
-    return Choice(rotation, stages, _poolings(settings, rotation, "largest")[0], {}, (), count, 0, length)
+    return Choice(
+        rotation,
+        stages,
+        _poolings(settings, rotation, "largest")[0],
+        {},
+        (),
+        images=count,
+        held=0,
+        length=length,
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -15,15 +15,16 @@ from torch import Tensor
 
 from differnet.config import presets
 from differnet.config.settled import UPRIGHT_VIEWS, Rotation, SettledViews, provisional
-from differnet.data.images import ImageLike, Pixels, load
+from differnet.data.images import Pixels
 from differnet.data.square import place
 from differnet.data.stream import Progress, look_ahead, name_of
 from differnet.decision.early_stop import GROUP
 from differnet.detector.tuning import synthetic
 from differnet.features.describer import Describer
+from differnet.features.look import Look
 from differnet.features.pooling import Reading
 from differnet.features.seeds import generator
-from differnet.features.tiles import cover, to_square
+from differnet.features.tiles import cover
 from differnet.features.views import random_views
 from differnet.flow import gaussian
 
@@ -86,7 +87,7 @@ class Tables:
 
     settings: presets.Config
     describer: Describer
-    images: Sequence[ImageLike]
+    images: Sequence[Look]
     fitted: list[int]
     held: list[int]
     seed: int
@@ -183,13 +184,10 @@ class Tables:
     @cached_property
     def _held_out(self) -> list[tuple[Tensor, tuple[int, ...]]]:
         """Squares (3, side, side) of the held-out images in bytes, nothing covered, and the shapes of the images."""
-        bare = replace(self.settings.views, ignore=None)
-
-        def decode(image: ImageLike) -> tuple[Tensor, tuple[int, ...]]:
-            pixels = load(image)
-            return to_square(pixels, self.describer.side, bare).byte(), pixels.shape
-
-        return [pair for _, pair in look_ahead(decode, [self.images[position] for position in self.held])]
+        squares = look_ahead(Look.bare, [self.images[position] for position in self.held])
+        return [
+            (torch.from_numpy(bare.transpose(2, 0, 1).copy("K")), one.seen.shape) for one, bare in squares
+        ]
 
     def _views(self, rotation: Rotation) -> SettledViews:
         return provisional(self.settings, rotation).views

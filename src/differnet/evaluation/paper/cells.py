@@ -39,6 +39,7 @@ from differnet.features.backbone import network
 from differnet.features.backbone.network import MultiScale
 from differnet.features.backbone.weights import digest_of_weights
 from differnet.features.describer import Describer
+from differnet.features.look import look_at
 from differnet.features.pooling import Reading, settled_reading
 from differnet.features.views import ViewSet
 from differnet.flow.flow import Flow
@@ -255,7 +256,8 @@ def _compute(plan: Plan, module: MultiScale, device: str, progress: Progress, pi
 
 
 def _fit(plan: Plan, drawn: Dataset, module: MultiScale, device: str, progress: Progress) -> _Fitted:
-    given = fitting.Given([sample.path for sample in drawn.train], drawn.groups)
+    images = look_at([sample.path for sample in drawn.train], plan.settings)
+    given = fitting.Given(images, drawn.groups)
     asked = presets.resolve(plan.settings, {"holdout": 0.0, "folds": 0})
     times = [time.perf_counter()]
     ready = prepare.prepare(
@@ -267,12 +269,9 @@ def _fit(plan: Plan, drawn: Dataset, module: MultiScale, device: str, progress: 
     times.append(time.perf_counter())
     labels = np.array([sample.is_defective for sample in drawn.test])
     looks = _Looks(features, labels, settled_reading(ready.settings, module.channels), device)
-    fitter = fitting.Fitter(
-        ready.settings, plan.seed, device, module,
-        prepared=ready, scoring_views=shown, progress=progress, watch=looks,
-    )  # fmt: skip
-    nothing, on_epoch = fitting.Given([]), by_epoch(progress)
-    model = fitter.fit(given, nothing, None, on_epoch, None, scale_maps=plan.maps)
+    here = ready, module, plan.seed, device, progress
+    fitter = fitting.Fitter(*here, on_epoch=by_epoch(progress), scale_maps=plan.maps, watch=looks)
+    model = fitter.fit(given, fitting.Given([]), None)
     times.append(time.perf_counter())
     prepared, described, fitted = np.diff(times).tolist()
     return _Fitted(

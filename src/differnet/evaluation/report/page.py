@@ -30,12 +30,12 @@ from differnet import __version__
 from differnet.data.datasets import Dataset, Sample
 from differnet.data.files import check_target, growing
 from differnet.data.images import Pixels, load
+from differnet.data.pixels import pixel_digest
 from differnet.data.stream import Progress, silent
 from differnet.decision.light import measure
 from differnet.decision.verdict import Heat, Prediction, review_promise
 from differnet.detector.detector import DifferNet
 from differnet.detector.model import summarise
-from differnet.detector.provenance import pixel_digest
 from differnet.evaluation.report import findings
 from differnet.evaluation.report.findings import Findings, Judged
 from differnet.runtime.heatmap import strength_of

@@ -1,0 +1,173 @@
+"""One look at an image: it is decoded once, and what is kept of it is small, whatever it is needed for later."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import threading
+import weakref
+from collections.abc import Sequence
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from differnet.config import presets
+from differnet.data import square as squares
+from differnet.data.images import ImageLike, Pixels, content_digest, load
+from differnet.data.pixels import pixel_digest
+from differnet.data.square import Framing
+from differnet.data.stream import name_of
+from differnet.decision import light
+from differnet.decision.light import Light
+from differnet.errors import warn
+
+IN_MEMORY = 64 * 2**20  # bytes of squares; more of them lie in a temporary file
+MOST = 16 * 2**30  # and more than these are not kept: their images are decoded whenever they are needed
+
+
+class Seen(NamedTuple):
+    """What is noted of a decoded picture: the digest of its pixels, its light, and its shape (H, W, 3)."""
+
+    digest: str
+    light: Light
+    shape: tuple[int, ...]
+
+    @classmethod
+    def of(cls, pixels: Pixels) -> Seen:
+        """Measure a decoded picture."""
+        return cls(pixel_digest(pixels), light.measure(pixels), pixels.shape)
+
+
+class Room:
+    """Where squares (side, side, 3) in bytes are kept: in memory, then in a file (in ``TMPDIR``) without a name."""
+
+    def __init__(self, side: int, in_memory: int = IN_MEMORY, most: int = MOST) -> None:
+        self.side = side
+        self._size = 3 * side**2
+        self._most = most
+        self._file = tempfile.SpooledTemporaryFile(in_memory, prefix="differnet-squares-")  # noqa: SIM115
+        weakref.finalize(self, self._file.close)
+        self._count = 0
+        self._free: list[int] = []
+        self._turn = threading.Lock()
+
+    def put(self, square: Pixels) -> int | None:
+        """Keep a square and return its place; nothing where there is no room, which is warned of for a full disk."""
+        with self._turn:
+            if (self._count + 1 - bool(self._free)) * self._size > self._most:
+                return None
+            place = self._free.pop() if self._free else self._count
+            try:
+                self._file.seek(place * self._size)
+                self._file.write(square.tobytes())
+                self._file.flush()
+            except OSError as error:
+                self._most = 0
+                warn(
+                    f"{tempfile.gettempdir()}: no room for {self._size * (place + 1) / 1e6:.0f} MB of decoded images "
+                    f"({error.strerror}); they are decoded again where they are needed again, which takes longer"
+                )
+                return None
+            self._count = max(self._count, place + 1)
+            return place
+
+    def get(self, place: int) -> Pixels | None:
+        """Return the square that was put there; nothing when it was lost on a full disk."""
+        with self._turn:
+            try:
+                self._file.seek(place * self._size)
+                found = self._file.read(self._size)
+            except OSError:
+                return None
+        whole = len(found) == self._size
+        return np.frombuffer(found, np.uint8).reshape(self.side, self.side, 3) if whole else None
+
+    def drop(self, place: int) -> None:
+        """Let another square have that place."""
+        with self._turn:
+            self._free.append(place)
+
+
+class Look:
+    """An image of a fit, decoded when the first thing is asked of it and then no more.
+
+    ``keep``: whether its square will be asked for again. Raises :class:`ImageError` for what cannot be read.
+    """
+
+    def __init__(self, image: ImageLike, room: Room, framing: Framing) -> None:
+        self.image = image
+        self.keep = True
+        self._room = room
+        self._framing = framing
+        self._seen: Seen | None = None
+        self._place: int | None = None
+        self._content = b""
+
+    def __str__(self) -> str:
+        return name_of(self.image)
+
+    @property
+    def seen(self) -> Seen:
+        """What is noted of the picture."""
+        return self._seen or self._decode()[1]
+
+    @property
+    def content(self) -> bytes:
+        """A digest of the image file, or of the pixels where there is no file."""
+        if not self._content:
+            if isinstance(self.image, (str, os.PathLike)):
+                self._content = content_digest(self.image)
+            else:
+                self._content = self.seen.digest.encode()
+        return self._content
+
+    def bare(self) -> Pixels:
+        """Return the square (side, side, 3) in bytes, nothing covered."""
+        found = None if self._place is None else self._room.get(self._place)
+        if found is None:
+            found, _ = self._decode()
+        if not self.keep:
+            self.forget()
+        return found
+
+    def square(self, framing: Framing) -> npt.NDArray[np.float32]:
+        """Return what views are rendered from (3, side, side), values 0..255; what is ignored is grey."""
+        return squares.covered(self.bare(), self.seen.shape, framing)
+
+    def forget(self) -> None:
+        """Give up the square."""
+        self.keep = False
+        if self._place is not None:
+            self._room.drop(self._place)
+            self._place = None
+
+    def _decode(self) -> tuple[Pixels, Seen]:
+        pixels = load(self.image)
+        bare = squares.resized(pixels, self._room.side, self._framing)
+        self._seen = found = self._seen or Seen.of(pixels)
+        if self.keep:
+            self._place = self._room.put(bare)
+        return bare, found
+
+
+Shown: TypeAlias = ImageLike | Look
+
+
+def look_at(images: Sequence[Shown], settings: presets.Config) -> list[Look]:
+    """Return a look at each image for settings of this size, tiling and frame; looks stay as they are."""
+    known = [one for one in images if isinstance(one, Look)]
+    if len(known) == len(images):
+        return known
+    room = Room(settings.backbone.tiles * settings.backbone.sizes[0])
+    return [one if isinstance(one, Look) else Look(one, room, settings.views) for one in images]
+
+
+def seen(image: Shown) -> Seen:
+    """Return what is noted of an image, decoding it if that was not done."""
+    return image.seen if isinstance(image, Look) else Seen.of(load(image))
+
+
+def source(image: Shown) -> ImageLike:
+    """Return the image itself."""
+    return image.image if isinstance(image, Look) else image

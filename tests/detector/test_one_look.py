@@ -1,0 +1,184 @@
+"""A fit, and whatever else needs good images, decodes each of them exactly once and hashes each file once."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from differnet import DifferNet
+from differnet.data import images as decoder
+from differnet.errors import DifferNetWarning
+from differnet.features import look
+from support.tiny import TINY, good_image, save
+
+OPEN = TINY | {
+    "rotation": "auto",
+    "score_rotations": "auto",
+    "train_views": "auto",
+    "stages": [1, 2],
+    "grid": 2,
+    "read_stages": "auto",
+    "pooling": "auto",
+    "start": "gaussian",
+    "noise": "auto",
+    "length": "auto",
+    "epochs": 1,
+}
+FRESH = TINY | {"fresh_views": True, "train_views": 2, "epochs": 2}
+
+
+def upright(index):
+    """A part that always lies the same way: bright above, dark below, and an off-centre bar."""
+    image = np.full((64, 48), 60.0)
+    image[:32] = 180
+    image[10:50, 8:14] = 240
+    grey = np.clip(image + np.random.default_rng(index).normal(0, 6, image.shape), 0, 255).astype(np.uint8)
+    return np.repeat(grey[..., None], 3, axis=2)
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory):
+    """Forty-eight parts that lie one way, and as many that lie any way, as files."""
+    found = {}
+    for name, draw in (("upright", upright), ("turned", good_image)):
+        folder = tmp_path_factory.mktemp(name)
+        for index in range(48):
+            save(folder / f"{index:02}.png", draw(index))
+        found[name] = sorted(folder.iterdir())
+    return found
+
+
+@pytest.fixture
+def decoded(monkeypatch):
+    """How often each file was decoded."""
+    return counted(monkeypatch, "decode")
+
+
+def counted(monkeypatch, name):
+    count, work = Counter(), getattr(decoder, name)
+
+    def counting(path, *rest):
+        count[path] += 1
+        return work(path, *rest)
+
+    monkeypatch.setattr(decoder, name, counting)
+    return count
+
+
+def fit(images, settings, **options):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DifferNetWarning)
+        return DifferNet("default", 1, "random", **settings).fit(images, **options)
+
+
+@pytest.mark.parametrize(
+    ("lie", "settings"),
+    [
+        ("upright", OPEN),
+        ("turned", OPEN | {"rotation": "full"}),
+        ("upright", OPEN | {"folds": 4, "rate": 0.1}),
+        ("upright", OPEN | {"tiles": 2, "sizes": [32]}),
+        ("upright", OPEN | {"holdout": 0, "frame": "pad"}),
+        ("turned", TINY | {"epochs": 1}),
+        ("turned", FRESH),
+        ("turned", FRESH | {"folds": 3, "rate": 0.1}),
+    ],
+    ids=["default", "turned", "folds", "tiles", "no holdout", "settled", "fresh", "fresh folds"],
+)
+def test_a_fit_decodes_every_image_once(parts, decoded, lie, settings):
+    fit(parts[lie], settings)
+    assert decoded == dict.fromkeys(parts[lie], 1)
+
+
+def test_so_does_one_in_integers(parts, decoded):
+    pytest.importorskip("nncf")
+    pytest.importorskip("openvino")
+    assert fit(parts["upright"], OPEN | {"precision": "int8", "rotation": "full"}).model.precision == "int8"
+    assert decoded == dict.fromkeys(parts["upright"], 1)
+
+
+@pytest.mark.parametrize("precision", ["f32", "int8"])
+def test_with_a_checkpoint_each_file_is_hashed_once_as_well(parts, decoded, monkeypatch, tmp_path, precision):
+    if precision == "int8":
+        pytest.importorskip("nncf")
+    hashed, seen = counted(monkeypatch, "file_digest"), []
+    settings = OPEN | {"precision": precision, "holdout": 0}
+    whole = fit(parts["upright"], settings, checkpoint=tmp_path)
+    assert hashed == decoded == dict.fromkeys(parts["upright"], 1)
+    again = fit(
+        parts["upright"],
+        settings,
+        checkpoint=tmp_path,
+        progress=lambda stage, done, total: seen.append(stage),
+    )
+    assert hashed == decoded == dict.fromkeys(parts["upright"], 2)
+    assert not {"looking at good images", "describing training images"} & set(seen)
+    assert again.score(parts["turned"][:2]).tolist() == whole.score(parts["turned"][:2]).tolist()
+
+
+def test_arrays_are_looked_at_once_with_a_checkpoint(monkeypatch, tmp_path):
+    count, work = Counter(), decoder.from_array
+
+    def counting(array, name):
+        count[id(array)] += 1
+        return work(array, name)
+
+    monkeypatch.setattr(decoder, "from_array", counting)
+    images = [upright(index) for index in range(40)]
+    fit(images, OPEN, checkpoint=tmp_path)
+    assert count == {id(image): 1 for image in images}
+
+
+def test_calibrating_decodes_every_image_once(parts, decoded):
+    detector = fit(parts["turned"], TINY | {"epochs": 1})
+    decoded.clear()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DifferNetWarning)
+        detector.calibrate(parts["upright"], rate=0.1)
+    assert decoded == dict.fromkeys(parts["upright"], 1)
+
+
+def test_changing_to_integers_decodes_every_image_once(parts, decoded, monkeypatch):
+    pytest.importorskip("nncf")
+    from differnet.detector.integers import Gate
+
+    monkeypatch.setattr(Gate, "is_passed", True)  # the tiny backbone is none for integers
+    detector = fit(parts["turned"], TINY | {"epochs": 1})
+    decoded.clear()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DifferNetWarning)
+        detector.quantize(parts["upright"])
+    assert decoded == dict.fromkeys(parts["upright"], 1)
+
+
+@pytest.mark.parametrize("bound", [{"in_memory": 1}, {"most": 0}, {"most": 100_000}])
+def test_where_squares_are_kept_changes_no_number(parts, decoded, monkeypatch, bound):
+    """In memory, in a file, or not at all: then images are decoded again, and all else is the same."""
+    settings = OPEN | {"rotation": "full", "folds": 3, "rate": 0.1}
+    wanted = fit(parts["turned"], settings)
+    decoded.clear()
+    room = look.Room
+    monkeypatch.setattr(look, "Room", lambda side: room(side, **bound))
+    found = fit(parts["turned"], settings)
+    np.testing.assert_array_equal(found.model.view_scores, wanted.model.view_scores)
+    assert found.model.map_scale == wanted.model.map_scale
+    assert found.model.fitted_on == wanted.model.fitted_on
+    assert (decoded.total() > 48) == ("most" in bound)
+
+
+def test_the_square_is_let_go_when_it_was_needed_for_the_last_time(parts, monkeypatch):
+    """A fit that describes each image once has few squares at a time, however many images there are."""
+    rooms, room = [], look.Room
+
+    def made(side):
+        rooms.append(room(side))
+        return rooms[-1]
+
+    monkeypatch.setattr(look, "Room", made)
+    fit(parts["turned"], TINY | {"epochs": 1}, scale_maps=False)
+    assert rooms[0]._count == 0
+    fit(parts["turned"], TINY | {"epochs": 1, "folds": 3, "rate": 0.1}, scale_maps=False)
+    assert len(rooms[1]._free) == rooms[1]._count == 48
