@@ -39,6 +39,7 @@ _TYPES = {
     ".gif": "image/gif",
     ".webp": "image/webp",
 }
+_UNKNOWN = "application/octet-stream"  # of what is no picture, and was kept as it was received
 _PICTURE: dict[str, Any] = {"type": "string", "format": "binary"}
 _STEP = 2**16
 _MISSING: dict[int | str, dict[str, Any]] = {
@@ -116,7 +117,9 @@ def _add_single(router: APIRouter, service: Service) -> None:
         return _row(service, id)
 
     @router.get(
-        "/inspections/{id}/image", response_class=Response, responses=_MISSING | _pictures(*_TYPES.values())
+        "/inspections/{id}/image",
+        response_class=Response,
+        responses=_MISSING | _pictures(*_TYPES.values(), _UNKNOWN),
     )
     def image(id: Id) -> Response:
         """Return the image as it was received."""
@@ -152,7 +155,7 @@ def _file(service: Service, name: str | None) -> Response:
         content = None
     if path is None or content is None:
         raise HTTPException(404, "it was not kept")
-    return Response(content, media_type=_TYPES.get(path.suffix, "application/octet-stream"))
+    return Response(content, media_type=_TYPES.get(path.suffix, _UNKNOWN))
 
 
 def _pictures(*kinds: str) -> dict[int | str, dict[str, Any]]:
