@@ -186,7 +186,9 @@ class DifferNet:
             ready = before or preparing.prepare(
                 self._asked, self.module, fitted.images, fitted.groups, *here, checkpoint=folder
             )
-            fitter = fitting.Fitter(ready, self.module, *here, on_epoch, folder, scale_maps)
+            fitter = fitting.Fitter(
+                ready, self.module, *here, on_epoch=on_epoch, checkpoint=folder, scale_maps=scale_maps
+            )
             model = crossfit.fit(fitter, fitted, kept, rows)
         self._become(Fitted(model, ready.describer, before))
         recalibrate.warn_when_weak(model)

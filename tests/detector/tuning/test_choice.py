@@ -144,9 +144,9 @@ def test_groups_are_held_out_together(monkeypatch):
     seen = []
     right = choice.Tables
 
-    def watch(settings, describer, images, fitted, held, *rest):
+    def watch(settings, describer, images, fitted, held, **rest):
         seen.append(({i // 3 for i in fitted}, {i // 3 for i in held}))
-        return right(settings, describer, images, fitted, held, *rest)
+        return right(settings, describer, images, fitted, held, **rest)
 
     monkeypatch.setattr(choice, "Tables", watch)
     assert prepared(images, [i // 3 for i in range(36)])._prepared.choice.candidates

@@ -166,15 +166,8 @@ def choose(
     held = held[:MOST_HELD]
     if len(held) < FEWEST_HELD:
         return _without_evidence(settings, len(order)), None
-    tables = Tables(
-        settings,
-        describer,
-        images,
-        fitted=[order[i] for i in fitted],
-        held=[order[i] for i in held],
-        seed=seed,
-        progress=progress,
-    )
+    parts = [order[i] for i in fitted], [order[i] for i in held]
+    tables = Tables(settings, describer, images, *parts, seed=seed, progress=progress)
     rotation = settings.views.rotation
     told: dict[str, float] = {}
     if rotation == "auto":
