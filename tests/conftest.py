@@ -2,11 +2,44 @@
 
 from __future__ import annotations
 
+import gc
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from support.tiny import TINY, defective_image, good_image, save
+
+# Files that share what takes seconds to make: each group goes to one worker, the longest first.
+GROUPS = {
+    "stations": ("runtime", "detector/test_export.py", "service/watch"),
+    "integers": ("detector/test_integers.py", "features/backbone"),
+}
+
+
+def group_of(path):
+    """Return the group of a file, by itself where it is in none."""
+    name = (
+        str(path.relative_to(Path(__file__).parent))
+        if path.is_relative_to(Path(__file__).parent)
+        else str(path)
+    )
+    return next((group for group, starts in GROUPS.items() if name.startswith(starts)), name)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    groups = {item.path: group_of(item.path) for item in items}
+    order = {name: number for number, name in enumerate(GROUPS)}
+    items.sort(key=lambda item: order.get(groups[item.path], len(order)))
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(groups[item.path]))
+
+
+def pytest_collection_finish():
+    """What is imported by now stays: each fit collects garbage, and need not look at it again."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -20,7 +53,7 @@ def detector(good_images):
     from differnet import DifferNet
 
     with pytest.warns(UserWarning, match="too few to promise"):
-        return DifferNet("default", seed=1, weights="random", **TINY).fit(good_images)
+        return DifferNet("default", seed=1, weights="random", **TINY | {"runtime": "auto"}).fit(good_images)
 
 
 @pytest.fixture(scope="session")
@@ -96,6 +129,16 @@ def turning(turned, tmp_path_factory):
     from support.stations import exported
 
     return exported(turned, tmp_path_factory.mktemp("stations") / "turning", "openvino")
+
+
+@pytest.fixture(scope="session")
+def upright_onnx(upright, tmp_path_factory):
+    """The folder of upright views in ONNX, and what was found when it was written."""
+    from differnet.detector import export
+    from support.stations import pictures
+
+    place = tmp_path_factory.mktemp("stations") / "stripes"
+    return place, export.export(upright, place, "onnx", images=pictures())
 
 
 @pytest.fixture(scope="session")

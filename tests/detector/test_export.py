@@ -28,13 +28,13 @@ from support.stations import TURNED, UPRIGHT, agree, fit, pictures
 from support.tiny import good_image
 
 
-def test_onnx_judges_as_the_detector(upright, tmp_path):
-    found = export.export(upright, tmp_path / "onnx", "onnx", images=pictures())
+def test_onnx_judges_as_the_detector(upright, upright_onnx):
+    place, found = upright_onnx
     assert (found.images, found.synthetic, found.verdicts) == (4, False, 0)
-    inspector = Inspector(tmp_path / "onnx", threads=1)
+    inspector = Inspector(place, threads=1)
     assert {type(one) for one in inspector._engines.values()} == {OnnxEngine}
     agree(inspector.predict(pictures()[1]), upright.predict(pictures()[1]))
-    assert sorted(path.name for path in (tmp_path / "onnx").iterdir()) == [
+    assert sorted(path.name for path in place.iterdir()) == [
         "calibration.json",
         "manifest.json",
         "map.onnx",
@@ -59,7 +59,7 @@ def test_tiles_and_frames_and_masks_come_along(good_images, tmp_path):
 )
 def test_every_kind_of_calibration_comes_along(good_images, settings, tmp_path):
     """None at all, cross-fitted scores, and a promise with a confidence."""
-    detector = fit(good_images, **{**TURNED, "review_rate": 0.6, **settings})
+    detector = fit(good_images, **{**TURNED, "flows": 1, "sizes": [32], "review_rate": 0.6, **settings})
     export.export(detector, tmp_path / "station", "openvino", images=[good_image(1)])
     inspector = Inspector(tmp_path / "station")
     assert inspector.promise == detector.promise
@@ -165,7 +165,8 @@ def test_integers_come_along(good_images, tmp_path):
     """With the maps of the network in floats at the features in integers, as the detector's."""
     settings = TURNED | {
         "backbone": "efficientnet_lite0",
-        "stages": [3],
+        "stages": [1],
+        "sizes": [32],
         "precision": "int8",
         "runtime": "auto",
     }

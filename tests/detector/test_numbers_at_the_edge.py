@@ -19,6 +19,7 @@ from differnet.flow.flow import Flow
 from support.tiny import TINY, good_image
 
 OPEN = TINY | {
+    "sizes": [32],
     "epochs": 2, "rotation": "auto", "score_rotations": "auto", "train_views": "auto", "start": "gaussian", "grid": 2,
     "stages": [1, 2], "read_stages": "auto", "pooling": "auto", "length": "auto", "noise": "auto",
 }  # fmt: skip

@@ -62,7 +62,7 @@ def test_places_become_the_score_of_a_view():
         largest.rows(torch.zeros(2, 4))
 
 
-@pytest.mark.parametrize("name", ["openvino", "onnxruntime"])
+@pytest.mark.parametrize("name", ["openvino", pytest.param("onnxruntime", marks=pytest.mark.long)])
 def test_every_runtime_gives_every_place(module, views, name):
     runtime = select.choose(
         module, presets.resolve(presets.Config(backbone=SETTINGS), {"runtime": name}).backbone

@@ -88,7 +88,13 @@ def test_a_picture_in_pieces_is_each_piece_by_itself(rotation, tmp_path):
     assert differnet.load(tmp_path / "m.safetensors").predict(bad) == detector.predict(bad)
 
 
-OPEN = {"rotation": "auto", "score_rotations": "auto", "start": "gaussian", "length": "auto"}
+OPEN = {
+    "rotation": "auto",
+    "score_rotations": "auto",
+    "start": "gaussian",
+    "length": "auto",
+    "epochs": 2,
+}
 
 
 def speckles(index, shape=(64, 64), middle=128):
@@ -96,7 +102,7 @@ def speckles(index, shape=(64, 64), middle=128):
     return grey.repeat(3, axis=2)
 
 
-@pytest.mark.parametrize("tiles", [2, 3])
+@pytest.mark.parametrize("tiles", [2, pytest.param(3, marks=pytest.mark.long)])
 def test_how_parts_lie_is_told_from_all_pieces(tiles):
     bright_above = [speckles(i, middle=80) for i in range(50)]
     for image in bright_above:

@@ -55,11 +55,13 @@ def test_a_band_for_review_has_all_three_answers(upright, fixed):
 
 
 @pytest.mark.parametrize("form", ["onnx", "openvino"])
-def test_many_threads_get_the_same_answers(turned, form, tmp_path):
+def test_many_threads_get_the_same_answers(turned, turning, form, tmp_path):
+    place = turning
     if form == "onnx":
         pytest.importorskip("onnxscript")
-    export.export(turned, tmp_path / "station", form, images=[good_image(1)])
-    inspector, images = Inspector(tmp_path / "station"), [good_image(i) for i in range(40, 60)]
+        place = tmp_path / "station"
+        export.export(turned, place, form, images=[good_image(1)])
+    inspector, images = Inspector(place), [good_image(i) for i in range(40, 60)]
     wanted = [inspector.predict(image, heat_map=True) for image in images]
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda image: inspector.predict(image, heat_map=True), images))

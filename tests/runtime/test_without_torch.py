@@ -14,13 +14,11 @@ from PIL import Image
 
 import differnet
 from differnet import Inspector
-from differnet.detector import export
 from differnet.errors import (
     MissingExtraError,
 )
 from differnet.runtime import engines
 from support.stations import pictures
-from support.tiny import good_image
 
 ABSENT = (
     "torch",
@@ -80,13 +78,12 @@ def environment(tmp_path_factory):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="links files into an environment")
 @pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
-def test_it_runs_in_an_environment_without_torch(upright, fixed, environment, engine, tmp_path):
+def test_it_runs_in_an_environment_without_torch(upright, fixed, environment, engine, tmp_path, request):
     """In one that has NumPy, Pillow and the engine alone, by the names that the documentation gives."""
     pytest.importorskip(engine)
     place = fixed
     if engine == "onnxruntime":
-        place = tmp_path / "onnx"
-        export.export(upright, place, "onnx", images=[good_image(1)])
+        place, _ = request.getfixturevalue("upright_onnx")
     Image.fromarray(pictures()[1]).save(tmp_path / "part.png")
     code = (
         "import importlib.util as u, sys\n"

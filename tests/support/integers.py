@@ -7,8 +7,13 @@ import warnings
 from differnet import DifferNet, DifferNetWarning
 from support.tiny import TINY
 
-# The tiny random backbone is no network to quantise; the smallest real one is.
-SMALL = TINY | {"backbone": "efficientnet_lite0", "stages": [3], "precision": "int8", "epochs": 12}
+SMALL = TINY | {
+    "backbone": "efficientnet_lite0",
+    "stages": [3],
+    "precision": "int8",
+    "runtime": "auto",
+    "epochs": 12,
+}
 
 
 def quiet_fit(images, **settings):

@@ -28,7 +28,6 @@ SETTINGS = TINY | {
     "blocks": 2,
     "rate": 0.2,
     "review_rate": 0.4,
-    "runtime": "torch",
 }
 READY = 60  # seconds
 IMAGE_BYTES, PIXELS = 200_000, 100_000  # the most that a service of the tests takes

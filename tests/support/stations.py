@@ -11,7 +11,7 @@ from differnet import DifferNet, DifferNetWarning
 from differnet.detector import export
 from support.tiny import TINY, defective_image, good_image
 
-SMALL = TINY | {"epochs": 2, "hidden": 8, "blocks": 2, "runtime": "torch"}
+SMALL = TINY | {"epochs": 2, "hidden": 8, "blocks": 2}
 UPRIGHT = SMALL | {
     "rotation": "none",
     "score_rotations": "even",

@@ -25,6 +25,7 @@ TINY = {
     "length": 1.0,
     "sizes": [64, 32],
     "precision": "f32",
+    "runtime": "torch",  # converting it for another takes longer than a tiny fit
     "hidden": 32,
     "depth": 1,
     "blocks": 3,
@@ -46,7 +47,6 @@ SMALL = TINY | {
     "score_views": 4,
     "blocks": 2,
     "map_views": 1,
-    "runtime": "torch",
 }
 
 # SMALL as options of a command.

@@ -21,10 +21,8 @@ pytest.importorskip("watchfiles", reason='pip install "differnet[watch]"')
 from differnet.service.watch.folder import Folder
 from differnet.service.watch.loop import Watch, Wishes
 from differnet.service.watch.memory import StoreMemory
-from support import service_fixture
 from support.tiny import good_image, save
 
-SETTINGS = service_fixture.SETTINGS | {"sizes": [32]}
 KEY = "a key that nobody knows"
 LIMIT = 180
 

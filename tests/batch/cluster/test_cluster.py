@@ -126,12 +126,14 @@ def test_a_worker_that_is_killed_loses_no_row(ray, model, folder, wanted, tmp_pa
     assert rows_in(tmp_path / "rows") == wanted
 
 
+@pytest.mark.long
 def test_a_model_that_cannot_be_loaded_there_says_why(ray, model, folder, tmp_path):
     run, task = begun(ray, model, folder, tmp_path / "rows", version="0.0.0")
     with pytest.raises(ConfigError, match=r"on a worker and 0\.0\.0 here"), session.connected():
         scoring.score(ray, run, task, lambda *_: None)
 
 
+@pytest.mark.long
 def test_fits_of_many_keys_are_those_of_the_local_engine(ray, tmp_path):
     table = write_table(tmp_path, ["a", "b", "poisoned"], "poisoned")
     figures = {}

@@ -29,6 +29,7 @@ OPEN = TINY | {
     "pooling": "auto",
     "start": "gaussian",
     "noise": 0.5,
+    "sizes": [32],
     "epochs": 2,
     "length": "auto",
 }

@@ -138,6 +138,8 @@ def test_images_described_for_the_choice_are_not_described_again(monkeypatch):
         "score_rotations": "even",
         "train_views": 4,
         "start": "gaussian",
+        "sizes": [32],
+        "epochs": 4,
     }
     detector = DifferNet("default", weights="random", **open_settings | {"length": "auto", "holdout": 0.0})
     known = detector.prepare(images)

@@ -31,7 +31,7 @@ from differnet.evaluation.timing import Stopwatch
 from support.tiny import TINY, good_image
 
 RUN = CliRunner()
-QUICK = presets.resolve("default", TINY)
+QUICK = presets.resolve("default", TINY | {"epochs": 8})
 NAMES = ["differnet", "mahalanobis", "1nn", "ocsvm", "dsebm"]
 
 

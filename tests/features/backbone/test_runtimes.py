@@ -14,6 +14,7 @@ from differnet.features.backbone import network, quantize, select, torch_runtime
 from differnet.features.backbone.openvino_runtime import Graph, OpenVinoRuntime, convert, has_bf16, run_graph
 
 SETTINGS = sections.Backbone(sizes=(96, 48))
+ONE_SIZE = sections.Backbone(sizes=(48,))
 
 
 @pytest.fixture(scope="module")
@@ -22,13 +23,18 @@ def lite0():
 
 
 @pytest.fixture(scope="module")
-def graph(lite0):
-    return quantize.quantize(lite0, lambda index: torch_runtime.probe(96), 2, lambda done: None)
+def small():
+    return network.build(ONE_SIZE)
 
 
-def groups(count):
+@pytest.fixture(scope="module")
+def graph(small):
+    return quantize.quantize(small, lambda index: torch_runtime.probe(48), 2, lambda done: None)
+
+
+def groups(count, side=96):
     """Views in groups of at most GROUP; the last is smaller."""
-    views = torch.rand(count, 3, 96, 96, generator=torch.Generator().manual_seed(1)) * 255
+    views = torch.rand(count, 3, side, side, generator=torch.Generator().manual_seed(1)) * 255
     return list(views.split(early_stop.GROUP))
 
 
@@ -113,21 +119,21 @@ def test_int8_without_nncf_is_explained(monkeypatch):
         select.choose_precision(sections.Backbone(precision="int8"), "cpu")
 
 
-def test_integers_point_where_floats_do(lite0, graph):
-    wanted = torch_runtime.TorchRuntime(lite0).features(groups(6))
+def test_integers_point_where_floats_do(small, graph):
+    wanted = torch_runtime.TorchRuntime(small).features(groups(6, 48))
     found = run_graph(graph)
     assert found.precision == "int8"
-    features = found.features(groups(6))
+    features = found.features(groups(6, 48))
     assert 1e-4 < torch_runtime.difference(features, wanted) < 0.5
     assert quantize.alignment(features, wanted) > 0.9
 
 
-def test_a_graph_is_bytes_that_give_the_same_features_again(graph):
+def test_a_graph_is_bytes_that_give_the_same_features_again(small, graph):
     again = Graph(bytes(graph.xml), bytes(graph.constants))
     assert again.digest == graph.digest
-    assert Graph(graph.xml, graph.constants[:-1] + b"\0").digest != graph.digest
-    assert torch.equal(run_graph(again).features(groups(5)), run_graph(graph).features(groups(5)))
-    assert len(graph.constants) < 0.5 * sum(4 * p.numel() for p in network.build(SETTINGS).parameters())
+    assert Graph(graph.xml, graph.constants[:-1] + bytes([graph.constants[-1] ^ 1])).digest != graph.digest
+    assert torch.equal(run_graph(again).features(groups(5, 48)), run_graph(graph).features(groups(5, 48)))
+    assert len(graph.constants) < 0.5 * sum(4 * p.numel() for p in small.parameters())
 
 
 def test_a_graph_that_is_none_is_refused(graph):
@@ -135,10 +141,11 @@ def test_a_graph_that_is_none_is_refused(graph):
         run_graph(Graph(b"<net/>", b""))
 
 
-def test_integers_that_point_elsewhere_are_refused(lite0, monkeypatch):
+def test_integers_that_point_elsewhere_are_refused(monkeypatch):
+    module = network.build(sections.Backbone(sizes=(48,), stages=(1,)))
     monkeypatch.setattr(quantize, "alignment", lambda found, wanted: 0.5)
     with pytest.raises(QuantizationError, match=r"cosine 0.500.*precision = 'f32'"):
-        quantize.quantize(lite0, lambda index: torch_runtime.probe(96), 1, lambda done: None)
+        quantize.quantize(module, lambda index: torch_runtime.probe(48), 1, lambda done: None)
 
 
 def test_nothing_is_reported_over_the_network(graph):

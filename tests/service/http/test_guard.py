@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import socket
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -111,11 +112,13 @@ def test_beyond_the_queue_is_429_and_nothing_is_lost(fresh):
 
 def test_what_is_late_says_whether_it_will_be_recorded(fresh):
     client, service = fresh(workers=1, timeout=3)
-    service.line._pool.submit(time.sleep, 5)
+    free = threading.Event()
+    service.line._pool.submit(free.wait, 30)
     answer = send(client, good_part())
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
     assert "not begun, and is not recorded" in answer.json()["detail"]
-    time.sleep(3)
+    free.set()
+    service.line._pool.submit(int).result(30)  # behind all that was sent before
     assert rows(client) == []
     assert send(client, good_part()).status_code == 200
 

@@ -182,6 +182,13 @@ def listen(address, found, ready=None, **options):
                 event[name] = value
 
 
+def until(what):
+    end = time.monotonic() + 20
+    while not what():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.02)
+
+
 def test_listeners_hear_what_happens_and_are_let_go(tiny_station, tmp_path):
     heard, replayed, ready = [], [], threading.Event()
     with running(tiny_station, tmp_path) as address, httpx.Client(base_url=str(address)) as client:
@@ -191,14 +198,14 @@ def test_listeners_hear_what_happens_and_are_let_go(tiny_station, tmp_path):
         assert ready.wait(10)
         time.sleep(0.3)
         late = send(client, bad_part()).json()
-        time.sleep(1)
+        until(lambda: "inspection" in [one["event"] for one in heard])
         client.put(f"/v1/inspections/{late['id']}/operator", json={"verdict": "defective"})
         client.post("/v1/models/tiny/drift/reset")
         again = threading.Thread(
             target=listen, args=(address, replayed), kwargs={"headers": {"Last-Event-ID": "0"}}
         )
         again.start()
-        time.sleep(2)
+        until(lambda: len(replayed) >= 2 and {"operator", "drift"} <= {one["event"] for one in heard})
     thread.join(10)
     again.join(10)
     assert not thread.is_alive()

@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
-
 import pytest
 
-from support.tiny import good_image
 
-
-@pytest.fixture(scope="session")
-def station(good_images, tmp_path_factory):
+@pytest.fixture
+def station(upright_onnx):
     """The folder of a tiny model in ONNX."""
-    from differnet import DifferNet, DifferNetWarning
-    from differnet.detector import export
-    from support.watching import SETTINGS
-
-    place = tmp_path_factory.mktemp("stations") / "stripes"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DifferNetWarning)
-        detector = DifferNet("default", seed=1, weights="random", **SETTINGS).fit(good_images)
-    export.export(detector, place, "onnx", images=[good_image(500)])
-    return place
+    return upright_onnx[0]
 
 
 @pytest.fixture

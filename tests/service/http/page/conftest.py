@@ -35,8 +35,8 @@ def pictures(tmp_path_factory):
     return found
 
 
-@pytest.fixture(scope="module")
-def service(station, tmp_path_factory, browser):
+@pytest.fixture(scope="session")
+def service(station, tmp_path_factory):
     from support.page import serving
 
     with serving(station, tmp_path_factory.mktemp("service")) as found:
@@ -98,7 +98,7 @@ def visit(browser, serve):
     assert others == set()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def many(service, pictures):
     """More inspections than two pages of the list have."""
     return [service.inspect(path) for path in (pictures["good"] + pictures["defective"]) * 2]

@@ -41,13 +41,14 @@ def test_axe_can_find_something_wrong(service, visit):
     assert "label" in [rule for rule, _ in offences(tab)]
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_lost_line_is_for_everyone_too(service, visit, many, scheme):
-    tab = visit(service, color_scheme=scheme, expects=[0])
+def test_a_lost_line_is_for_everyone_too(service, visit, many):
+    tabs = {scheme: visit(service, color_scheme=scheme, expects=[0]) for scheme in ("light", "dark")}
     with service.silent():
-        tab.locator("#lost").wait_for(timeout=15 * SECOND)
-        assert offences(tab) == []
-    tab.locator("#lost").wait_for(state="hidden", timeout=20 * SECOND)
+        for scheme, tab in tabs.items():
+            tab.locator("#lost").wait_for(timeout=15 * SECOND)
+            assert offences(tab) == [], scheme
+    for tab in tabs.values():
+        tab.locator("#lost").wait_for(state="hidden", timeout=20 * SECOND)
 
 
 @pytest.mark.parametrize("width", [320, 390, 820, 1280, 1920])
