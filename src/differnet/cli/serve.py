@@ -92,16 +92,12 @@ def serve(
     settings: Settings = None,  # noqa: ARG001  its callback has read it
 ) -> None:
     """Serve models over HTTP, with a page for operators and a record of every inspection."""
+    _check_one_of("--keep-images", keep_images, ("none", "flagged", "all"))
+    _check_one_of("--log-level", log_level, ("debug", "info", "warning", "error"))
     with guarded(), _with_extra():
-        from differnet.service.http import guard as api_keys
-        from differnet.service.http import server
-        from differnet.service.http.limits import Limits
+        from differnet.service.http import guard, limits, server
 
-        if keep_images not in ("none", "flagged", "all"):
-            raise typer.BadParameter(f"--keep-images {keep_images}: none, flagged or all was wanted")
-        if log_level not in ("debug", "info", "warning", "error"):
-            raise typer.BadParameter(f"--log-level {log_level}: debug, info, warning or error was wanted")
-        limits = Limits(
+        bounds = limits.Limits(
             queue=queue,
             workers=workers,
             image_bytes=max_image_bytes,
@@ -111,14 +107,19 @@ def serve(
             keep=keep_images,  # type: ignore[arg-type]
             max_age_days=max_age_days,
             max_bytes=max_bytes,
-            keys={} if keys is None else api_keys.read(keys),
+            keys={} if keys is None else guard.read(keys),
         )
         found = server.named(folders or [], name or [])
-        server.check_exposure(host, limits, without_keys)
+        server.check_exposure(host, bounds, without_keys)
         opened = server.bind(host, port)
-        service = server.build(found, store, images, host, limits, forget_rates or [])
+        service = server.build(found, store, images, host, bounds, forget_rates or [])
         err.print(f"Serving {', '.join(found)} at {server.address(opened)} (Ctrl-C stops)", markup=False)
         server.run(service, opened, log_level)
+
+
+def _check_one_of(option: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise typer.BadParameter(f"{option} {value}: {', '.join(known[:-1])} or {known[-1]} was wanted")
 
 
 def make_key(

@@ -96,30 +96,19 @@ def watch(
 
     After --once, exits with 3 when images could not be judged or messages are still to be delivered.
     """
+    kept = _which("--maps", maps), _which("--keep-images", keep_images)
     with guarded(), Telling(json) as telling:
-        from differnet.service.watch.sources import kind_of
-
+        input_of = _Input(source, label or _place(source), telling, every, settle, patience).opened
         parts = _parts()
-        kind_of(source)  # refuse at once
-        wishes = parts.Wishes(
-            count_of(views),
-            _which("--maps", maps),
-            _which("--keep-images", keep_images),
-            drift,
-            max_age_days,
-            max_bytes,
-        )
-        place = label or _place(source)
+        wishes = parts.Wishes(count_of(views), *kept, drift, max_age_days, max_bytes)
         inspector, record = parts.Inspector(model), parts.Store.open(store, images)
-        memory = parts.StoreMemory(record, name or model.resolve().name, place)
-        found = _input(source, place, memory, telling, every, settle, patience, only_new)
+        memory = parts.StoreMemory(record, name or model.resolve().name, label or _place(source))
+        found = input_of(memory, only_new)
         destinations = _destinations(webhook, webhook_key, mqtt, memory.watch)
-        outbox = parts.Outbox(record, memory.watch, [one.name for one in destinations])
-        senders = [parts.Sender(outbox, one, telling.tell) for one in destinations]
+        outbox, senders = _outgoing(parts, record, memory.watch, destinations, telling)
         work = parts.Watch(inspector, memory, wishes, telling.tell, outbox, senders)
         with _until_signal() as stop, _sending(senders, outbox, resend, once, telling) as left:
-            for row in work.run(found, stop, once):
-                telling.row(row, found.left, work.drift)
+            telling.rows(work, found, stop, once)
         telling.end(work.tally, left)
         record.close()
     if once and (work.tally["error"] or any(left.values())):
@@ -156,28 +145,42 @@ def _place(source: str) -> str:
     return without_password(source) if "://" in source else str(Path(source).resolve())
 
 
-def _input(
-    source: str,
-    label: str,
-    memory: Any,
-    telling: Telling,
-    every: int,
-    settle: float,
-    patience: float,
-    only_new: bool,
-) -> Any:
-    from differnet.service.watch.folder import Folder
-    from differnet.service.watch.sources import kind_of
-    from differnet.service.watch.video import Camera, Video
+class _Input:
+    """Where images come from, and how: a source that is none is refused when this is made."""
 
-    kind = kind_of(source)
-    if only_new and kind != "folder":
-        raise typer.BadParameter("--only-new is for folders")
-    if kind == "camera":
-        return Camera(source, label, telling.tell, every)
-    if kind == "video":
-        return Video(Path(source), memory, telling.tell, every)
-    return Folder(Path(source), label, memory, telling.tell, settle, patience, only_new)
+    def __init__(
+        self, source: str, label: str, telling: Telling, every: int, settle: float, patience: float
+    ) -> None:
+        from differnet.service.watch.sources import kind_of
+
+        self.kind = kind_of(source)
+        self.source, self.label, self.telling = source, label, telling
+        self.every, self.settle, self.patience = every, settle, patience
+
+    def opened(self, memory: Any, only_new: bool) -> Any:
+        """Open it for a watch with that ``memory``."""
+        from differnet.service.watch.folder import Folder
+        from differnet.service.watch.video import Camera, Video
+
+        tell = self.telling.tell
+        if only_new and self.kind != "folder":
+            raise typer.BadParameter("--only-new is for folders")
+        if self.kind == "camera":
+            return Camera(self.source, self.label, tell, self.every)
+        if self.kind == "video":
+            return Video(Path(self.source), memory, tell, self.every)
+        return Folder(
+            Path(self.source), self.label, memory, tell,
+            settle=self.settle, patience=self.patience, only_new=only_new,
+        )  # fmt: skip
+
+
+def _outgoing(
+    parts: Any, record: Any, watch: str, destinations: list[Any], telling: Telling
+) -> tuple[Any, list[Any]]:
+    """Return the outbox of a watch, and what sends from it to each of the destinations."""
+    outbox = parts.Outbox(record, watch, [one.name for one in destinations])
+    return outbox, [parts.Sender(outbox, one, telling.tell) for one in destinations]
 
 
 def _destinations(webhook: str | None, key: Path | None, mqtt: str | None, watch: str) -> list[Any]:
@@ -251,6 +254,11 @@ class Telling:
     def __exit__(self, *_: object) -> None:
         if self._status is not None:
             self._status.stop()
+
+    def rows(self, work: Any, found: Any, stop: threading.Event, once: bool) -> None:
+        """Let a watch work, and tell of each inspection that it recorded."""
+        for row in work.run(found, stop, once):
+            self.row(row, found.left, work.drift)
 
     def row(self, row: Any, left: int | None, drift: str | None) -> None:
         """Tell of an inspection that was recorded."""
