@@ -26,9 +26,9 @@ $(VENV)/.serve: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --editable '.[demo,serve]'
 	touch $@
 
-# Two at a time, each computing in one thread: more would wait for each other. tests/conftest.py groups them.
+# Two at a time, each computing in one thread: more would wait for each other.
 test: install browser
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder -m "not long" --durations=30
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not long" --durations=30
 
 # What takes minutes and seldom breaks: clusters, twenty kills in a row, each runtime times each option.
 test-long: install browser

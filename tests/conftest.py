@@ -3,38 +3,12 @@
 from __future__ import annotations
 
 import gc
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from support.tiny import TINY, defective_image, good_image, save
-
-# Files that share what takes seconds to make: each group goes to one worker, the longest first.
-GROUPS = {
-    "stations": ("runtime", "detector/test_export.py", "service/watch"),
-    "integers": ("detector/test_integers.py", "features/backbone"),
-}
-
-
-def group_of(path):
-    """Return the group of a file, by itself where it is in none."""
-    name = (
-        str(path.relative_to(Path(__file__).parent))
-        if path.is_relative_to(Path(__file__).parent)
-        else str(path)
-    )
-    return next((group for group, starts in GROUPS.items() if name.startswith(starts)), name)
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    groups = {item.path: group_of(item.path) for item in items}
-    order = {name: number for number, name in enumerate(GROUPS)}
-    items.sort(key=lambda item: order.get(groups[item.path], len(order)))
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(groups[item.path]))
 
 
 def pytest_collection_finish():
