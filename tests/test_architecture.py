@@ -21,21 +21,6 @@ STATION = {"numpy", "PIL", "onnxruntime", "openvino"}  # what a station has inst
 SERVICE = {"fastapi", "starlette", "uvicorn", "pydantic", "sqlalchemy", "alembic", "prometheus_client"}
 MOST_LINES = 330
 MOST_LINES_OF_A_FUNCTION = 45
-STILL_LONG = {  # files, and functions in them; only ever fewer
-    "detector/detector.py",
-    "evaluation/evaluate.py",
-    "cli/serve.py:serve",
-    "cli/watch.py:watch",
-    "detector/fitting.py:fit",
-    "detector/integers.py:to_integers",
-    "detector/model_file.py:_build",
-    "detector/prepare.py:prepare",
-    "evaluation/comparison/compare.py:compare",
-    "evaluation/paper/cells.py:_compute",
-    "flow/train.py:fit",
-    "service/http/routes/models.py:routes",
-    "service/record/migrations/versions/v0001_inspections.py:upgrade",
-}
 
 
 def name_of(path):
@@ -83,11 +68,7 @@ def too_long(path):
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_files_and_functions_stay_small(path):
-    assert too_long(path) <= STILL_LONG
-
-
-def test_what_became_short_is_no_longer_excused():
-    assert {one for path in MODULES for one in too_long(path)} >= STILL_LONG
+    assert too_long(path) == set()
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)

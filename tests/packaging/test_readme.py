@@ -11,7 +11,7 @@ from PIL import Image
 from differnet import DifferNetWarning
 from differnet.cli.app import app
 from differnet.config import presets
-from differnet.detector import detector
+from differnet.features.backbone import network
 from support.tiny import ROOT, TINY, defective_image, good_image
 
 README = (ROOT / "README.md").read_text()
@@ -25,10 +25,8 @@ def test_the_python_example_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     tiny = presets.resolve("default", TINY | {"holdout": 0.3, "rate": 0.2})
     monkeypatch.setattr(presets, "PRESETS", {"default": tiny})
-    build = detector.network.build
-    monkeypatch.setattr(
-        detector.network, "build", lambda settings, source: build(settings, source or "random")
-    )
+    build = network.build
+    monkeypatch.setattr(network, "build", lambda settings, source: build(settings, source or "random"))
     (example,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DifferNetWarning)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from differnet.config import presets
-from differnet.config.settled import Settled, implied, is_open, settle
-from differnet.data import square
+from differnet.config.settled import implied, is_open, settle
 from differnet.data.images import ImageLike, Pixels, gather
 from differnet.data.images import load as load_image
 from differnet.data.stream import Progress, name_of, silent
@@ -26,22 +23,19 @@ from differnet.decision.verdict import Heat, Prediction
 from differnet.detector import crossfit, fitting, integers, model_file, recalibrate
 from differnet.detector import model as artifact
 from differnet.detector import prepare as preparing
-from differnet.detector.model import Model
-from differnet.detector.prepare import Fitted, Prepared
-from differnet.detector.scoring import Count, Images, Scorer, scoring_views
-from differnet.errors import ConfigError, NotFittedError, WeightsError
-from differnet.features.backbone import network, torch_runtime
+from differnet.detector.prepare import Fitted
+from differnet.detector.scoring import Count, Images, Scorer
+from differnet.detector.state import DetectorState
+from differnet.errors import WeightsError
 from differnet.features.checkpoint import opened
-from differnet.features.describer import Describer
 from differnet.features.look import look_at
-from differnet.features.views import ViewSet, count_views
+from differnet.features.views import count_views
 from differnet.flow import localize, train
 
-_ONE_AT_A_TIME = threading.RLock()
 _FOUND_OUT = {"rotation", "read_stages", "pooling", "length", "start"}
 
 
-class DifferNet:
+class DifferNet(DetectorState):
     """A defect detector that learns from good images alone.
 
     ``preset``: a name in :data:`differnet.config.presets.PRESETS` or a :class:`~differnet.config.presets.Config`; any
@@ -49,23 +43,6 @@ class DifferNet:
     nothing matters. ``seed`` fixes permutations, weights, batches and all views; ``weights``: a file of them, or
     ``"random"``.
     """
-
-    def __init__(
-        self,
-        preset: str | presets.Config = "default",
-        seed: int = 0,
-        weights: str | os.PathLike[str] | None = None,
-        device: str = "cpu",
-        **settings: Any,
-    ) -> None:
-        self._asked = presets.resolve(preset, square.with_mask_as_text(settings))
-        if seed < 0:
-            raise ConfigError(f"seed = {seed}: a whole number from 0 was wanted")
-        self.seed = seed
-        self.device = torch_runtime.check_device(device)
-        self._weights = None if weights is None else os.fspath(weights)
-        self._state: Prepared | Fitted | None = None
-        self._shown: dict[Count, ViewSet] = {}
 
     def __repr__(self) -> str:
         c = self.config
@@ -79,54 +56,6 @@ class DifferNet:
             f"DifferNet({c.backbone.backbone} at {'/'.join(map(str, c.backbone.sizes))}, "
             f"{c.flow}, {views} views; {state})"
         )
-
-    @property
-    def config(self) -> presets.Config:
-        """What was asked for, with what was found out, as far as it is, in the place of what is open."""
-        if isinstance(self._state, Fitted):
-            return self._state.model.config
-        return implied(self._asked) if self._state is None else self._state.settings.config
-
-    @property
-    def settings(self) -> Settled:
-        """The settings, nothing open; raises :class:`NotFittedError` while something is to be found out."""
-        return self.model.settings if isinstance(self._state, Fitted) else settle(self.config)
-
-    @property
-    def model(self) -> Model:
-        """The fitted part; raises :class:`NotFittedError` before ``fit`` or ``load``."""
-        if not isinstance(self._state, Fitted):
-            raise NotFittedError(
-                "this detector has learned nothing yet: call fit(images) or differnet.load(path)"
-            )
-        return self._state.model
-
-    @cached_property
-    def module(self) -> network.MultiScale:
-        """The frozen backbone as a torch module, where heat maps come from.
-
-        Raises :class:`WeightsError` when its weights are not those that the model was fitted with.
-        """
-        if isinstance(self._state, Fitted):
-            return artifact.backbone_of(self._state.model, self._weights).to(self.device)
-        return network.build(self.config.backbone, self._weights).to(self.device)
-
-    @property
-    def describer(self) -> Describer:
-        """From images to features, in the runtime and precision of the configuration or of the model."""
-        with _ONE_AT_A_TIME:  # a network is traced by one thread alone
-            if self._state is None:
-                self._state = preparing.without_images(self._asked, lambda: self.module, self.device)
-            known = self._state.describer
-            if known is None:
-                known = preparing.describer_for(self.model, lambda: self.module, self.device)
-                self._state = Fitted(self.model, known, self._prepared)
-            return known
-
-    @property
-    def scoring_views(self) -> ViewSet:
-        """The views every image is scored in; they come from the configuration and the seed alone."""
-        return self._views(None)
 
     @property
     def threshold(self) -> float | None:
@@ -343,33 +272,9 @@ class DifferNet:
             raise WeightsError(f"{path}: {error}") from error
         return detector
 
-    def _become(self, state: Prepared | Fitted) -> None:
-        """Go on with another state; the scoring views hang on its settings."""
-        self._state, self._shown = state, {}
-
-    @property
-    def _prepared(self) -> Prepared | None:
-        """What images told before a fit, or nothing where a fit finds that out by itself."""
-        return self._state.prepared if isinstance(self._state, Fitted) else self._state
-
-    def _known(self) -> Prepared | None:
-        """What another fit on the same backbone can start from."""
-        if isinstance(self._state, Fitted):
-            model = self._state.model
-            return Prepared(model.settings, self.describer, model.graph, model.choice)
-        if self._state is None and preparing.is_ready(self._asked, self.device):
-            return preparing.without_images(self._asked, lambda: self.module, self.device)
-        return self._state
-
     @property
     def _scorer(self) -> Scorer:
         return Scorer(self.model.flow, self.model.reading, self.describer, self.device)
-
-    def _views(self, count: Count) -> ViewSet:
-        """Return the first ``count`` scoring views, the same object each time: their grids are kept by it."""
-        if count not in self._shown:
-            self._shown[count] = scoring_views(self.settings.views, self.seed, count)  # type: ignore[arg-type]
-        return self._shown[count]
 
     def _heat_map(self, pixels: Pixels) -> Heat:
         model, numbers = self.model, self.describer.other_numbers
