@@ -93,7 +93,7 @@ def test_a_run_with_a_drift_monitor_goes_on_to_the_same_state(model, folder, tmp
     from differnet.batch import drift_file
 
     where, number = STEPS[step]
-    where = (drift_file.Watch, "save") if where[0] == "watch" else where
+    where = (drift_file.DriftFile, "save") if where[0] == "watch" else where
     whole, part = tmp_path / "whole", tmp_path / "part"
     for place in (whole, part):
         place.mkdir()

@@ -11,7 +11,7 @@ from differnet.detector.detector import DifferNet
 from differnet.errors import ConfigError, ModelFileError
 
 
-class Watch:
+class DriftFile:
     """Takes the three numbers of each image, and writes the state ``file`` when told to.
 
     A file that is there is gone on from, or ``start``, which it held when a run that is resumed began; raises

@@ -21,7 +21,7 @@ from differnet import __version__
 from differnet.config import presets
 from differnet.data.datasets import Dataset
 from differnet.data.files import write_whole
-from differnet.data.tables import Row, read_rows, samples_of
+from differnet.data.tables import TableRow, read_rows, samples_of
 from differnet.detector.detector import DifferNet
 from differnet.detector.model import versions
 from differnet.errors import DifferNetWarning, LayoutError, in_a_line
@@ -55,7 +55,7 @@ class Job:
     key: str
     name: str
     table: Path
-    rows: tuple[Row, ...]
+    rows: tuple[TableRow, ...]
     folder: Path
     wanted: Wanted
 
@@ -100,7 +100,7 @@ def jobs_of(table: Path, folder: Path, wanted: Wanted) -> list[Job]:
     Raises :class:`LayoutError` for a table that cannot be read; what is wrong with the rows of one key is found when
     that is fitted.
     """
-    by_key: dict[str, list[Row]] = {}
+    by_key: dict[str, list[TableRow]] = {}
     for row in read_rows(table, _NEEDED, _OPTIONAL):
         if not row["key"]:
             raise LayoutError(f"{table}: the row of {row['path']!r} has no key")

@@ -13,7 +13,7 @@ from differnet.cli.console import bars, err, guarded, out, print_json, print_jso
 
 if TYPE_CHECKING:
     from differnet.batch.cluster.parts import Counts
-    from differnet.batch.cluster.scoring import Order
+    from differnet.batch.cluster.scoring import ScoringOrder
     from differnet.batch.rows import OnError
 
 _START = "drift at the start"
@@ -209,7 +209,7 @@ def _check_gate(detector: Any, asked: _Asked) -> None:
 
 def _watch(detector: Any, file: Path | None, asked: _Asked) -> Any:
     """Return what ``--drift`` wants, as it was when the run that is resumed began; refuses what it cannot watch."""
-    from differnet.batch.drift_file import Watch
+    from differnet.batch.drift_file import DriftFile
     from differnet.batch.journal import head_of
     from differnet.errors import ConfigError
 
@@ -220,7 +220,7 @@ def _watch(detector: Any, file: Path | None, asked: _Asked) -> Any:
             f"--drift with --views {asked.views}: scores of other views than the calibration's drift"
         )
     start = head_of(asked.table).get(_START) if asked.table and asked.resume else None
-    return Watch(detector, file, start=start if isinstance(start, str) else None)
+    return DriftFile(detector, file, start=start if isinstance(start, str) else None)
 
 
 def _score_on_ray(asked: _Asked, address: str | None, actors: int | None, part: int) -> None:
@@ -228,9 +228,9 @@ def _score_on_ray(asked: _Asked, address: str | None, actors: int | None, part: 
         raise typer.BadParameter("--engine ray writes Parquet: name a folder or URI with --out")
     with guarded():
         from differnet.batch.cluster.locations import fetched
-        from differnet.batch.cluster.scoring import Order, score_on_ray
+        from differnet.batch.cluster.scoring import ScoringOrder, score_on_ray
 
-        order = Order(
+        order = ScoringOrder(
             model=fetched(asked.model),
             inputs=asked.inputs,
             folder=asked.target,
@@ -255,7 +255,7 @@ def _refuse(**asked: Any) -> None:
             raise typer.BadParameter(f"--{name.replace('_', '-')} is not for --engine ray")
 
 
-def tell_counts(order: Order, counts: Counts, theta: float | None, json: bool) -> None:
+def tell_counts(order: ScoringOrder, counts: Counts, theta: float | None, json: bool) -> None:
     """Say how many images were judged and where their rows are."""
     if json:
         document = {

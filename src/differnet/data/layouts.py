@@ -11,7 +11,7 @@ from pathlib import Path
 
 from differnet.data.images import find
 from differnet.data.samples import GOOD, Dataset, Sample, folder_name, listing, seeded_share
-from differnet.data.tables import Row, read_rows, samples_of
+from differnet.data.tables import TableRow, read_rows, samples_of
 from differnet.errors import LayoutError, MissingExtraError, warn
 
 _MVTEC = "train/good, test/<defect> and ground_truth/<defect>/*_mask.png"
@@ -99,7 +99,7 @@ def read_visa(root: Path, categories: Sequence[str] = ()) -> list[Dataset]:
         raise LayoutError(
             f"{root}: expected split_csv/1cls.csv with the columns {', '.join(_VISA)}; found {listing(root)}"
         )
-    rows: dict[str, list[Row]] = {}
+    rows: dict[str, list[TableRow]] = {}
     for row in read_rows(table, _VISA):
         if row["object"] in ("", ".", "..") or set(row["object"]) & {"/", "\\"}:
             raise LayoutError(

@@ -21,7 +21,7 @@ _IS_DEFECTIVE = {"good": False, "normal": False, "0": False, "defective": True, 
 _MOST_ROWS = 1_000_000
 _LOOKS_LIKE = 0.6  # the likeness of names from which on a foreign column is taken for a slip
 
-Row = dict[str, str]
+TableRow = dict[str, str]
 
 
 def read_table(path: Path) -> Dataset:
@@ -43,7 +43,7 @@ def read_table(path: Path) -> Dataset:
     return Dataset(path.stem, samples_of(path, path.parent, read_rows(path, _NEEDED, _OPTIONAL)))
 
 
-def read_rows(path: Path, needed: Sequence[str], optional: Sequence[str] = ()) -> list[Row]:
+def read_rows(path: Path, needed: Sequence[str], optional: Sequence[str] = ()) -> list[TableRow]:
     """Read the columns of a CSV or Parquet file as texts, one dict a row; nothing is an empty text.
 
     Raises :class:`LayoutError` for a column that is needed and missing, and for one whose name is nearly that of
@@ -71,7 +71,9 @@ def read_rows(path: Path, needed: Sequence[str], optional: Sequence[str] = ()) -
     return [{name: row.get(name, "") for name in wanted} for row in rows]
 
 
-def samples_of(table: Path, root: Path, rows: Sequence[Row], mask_level: int = 128) -> tuple[Sample, ...]:
+def samples_of(
+    table: Path, root: Path, rows: Sequence[TableRow], mask_level: int = 128
+) -> tuple[Sample, ...]:
     """Turn rows (path, split, label and so on) into samples, whose files lie below ``root``, and check them.
 
     ``table`` is what errors name; ``mask_level``: see :class:`~differnet.data.samples.Sample`.
@@ -90,7 +92,7 @@ def samples_of(table: Path, root: Path, rows: Sequence[Row], mask_level: int = 1
     return samples
 
 
-def _sample(table: Path, root: Path, row: Row, mask_level: int) -> Sample:
+def _sample(table: Path, root: Path, row: TableRow, mask_level: int) -> Sample:
     where = f"{table}, row of {row['path']!r}"
     split, label = row["split"].lower(), row["label"].lower()
     if not row["path"]:
@@ -115,7 +117,7 @@ def _sample(table: Path, root: Path, row: Row, mask_level: int) -> Sample:
     )
 
 
-def _csv(path: Path) -> tuple[list[str], list[Row]]:
+def _csv(path: Path) -> tuple[list[str], list[TableRow]]:
     """Return the names of all columns, and the rows with all of them."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -131,7 +133,7 @@ def _csv(path: Path) -> tuple[list[str], list[Row]]:
     return names, [dict(zip(names, line, strict=True)) for line in lines[1:]]
 
 
-def _parquet(path: Path, wanted: Sequence[str]) -> tuple[list[str], list[Row]]:
+def _parquet(path: Path, wanted: Sequence[str]) -> tuple[list[str], list[TableRow]]:
     """Return the names of all columns, and the rows with those that are wanted."""
     try:
         from pyarrow import ArrowException, parquet

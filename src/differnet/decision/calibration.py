@@ -81,7 +81,7 @@ class Standard:
         return early_stop(self.view_scores, GROUP)
 
 
-class Judge(Protocol):
+class Calibrated(Protocol):
     """Anything that has a standard: a model file, or the folder of an inspection station."""
 
     @property

@@ -68,7 +68,7 @@ _SAID = {
 
 
 @dataclass(frozen=True)
-class Evidence:
+class DriftEvidence:
     """What speaks for a change of one number.
 
     ``p_value``: of the last image, small where it is high among those before. ``strength``: log10 of the capital of the
@@ -86,9 +86,9 @@ class DriftState:
     """What the monitor says after ``images`` images since the reset; nothing for a number that is not watched."""
 
     images: int
-    score: Evidence
-    brightness: Evidence | None = None
-    sharpness: Evidence | None = None
+    score: DriftEvidence
+    brightness: DriftEvidence | None = None
+    sharpness: DriftEvidence | None = None
 
     @property
     def strength(self) -> float:
@@ -137,7 +137,7 @@ class _Stream:
         self.kept, self.bet = list(self.start), Bet()
         self.alarm: Direction | None = None
 
-    def take(self, value: float, limit: int, bound: float, draws: np.random.Generator) -> Evidence:
+    def take(self, value: float, limit: int, bound: float, draws: np.random.Generator) -> DriftEvidence:
         """Rank ``value``, keep it, bet; ``bound``: the logarithm of the capital that is an alarm."""
         first, last = bisect.bisect_left(self.kept, value), bisect.bisect_right(self.kept, value)
         equal, above = last - first + 1, len(self.kept) - last
@@ -148,7 +148,7 @@ class _Stream:
         self.bet.take(p)
         if self.alarm is None and self.bet.log >= bound:
             self.alarm = self.bet.direction
-        return Evidence(p, self.bet.log / math.log(10), self.alarm)
+        return DriftEvidence(p, self.bet.log / math.log(10), self.alarm)
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON types."""

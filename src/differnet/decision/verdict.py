@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from differnet.decision import early_stop, thresholds
-from differnet.decision.calibration import Judge
+from differnet.decision.calibration import Calibrated
 from differnet.decision.calibration import ViewScores as ViewScores
 from differnet.decision.early_stop import GROUP
 from differnet.errors import ConfigError, NotFittedError, warn
@@ -81,7 +81,7 @@ class Prediction:
         return PredictionRecord(*(getattr(self, name) for name in PredictionRecord._fields))
 
 
-def after_all(model: Judge, scores: ViewScores) -> Prediction:
+def after_all(model: Calibrated, scores: ViewScores) -> Prediction:
     """Judge the scores (k,) of exactly k views by the held-out images in as many.
 
     Raises :class:`ConfigError` when those were not scored in k views.
@@ -95,7 +95,7 @@ def after_all(model: Judge, scores: ViewScores) -> Prediction:
     return Prediction(mean, promise.value, mean >= promise.value, p, len(scores), limit)
 
 
-def as_soon_as_certain(model: Judge, groups: Iterable[ViewScores]) -> Prediction:
+def as_soon_as_certain(model: Calibrated, groups: Iterable[ViewScores]) -> Prediction:
     """Take the view scores of one image group by group, in the order of the scoring views, until it is certain.
 
     With a review threshold a good part is looked at until it is certain on which side of that it lies, too: the bounds
@@ -115,18 +115,18 @@ def as_soon_as_certain(model: Judge, groups: Iterable[ViewScores]) -> Prediction
     raise ConfigError(f"{len(scores)} views of {model.standard.usual_views} were given")
 
 
-def _is_certain(model: Judge, scores: ViewScores, limit: float) -> bool:
+def _is_certain(model: Calibrated, scores: ViewScores, limit: float) -> bool:
     return model.standard.early_stop.verdict(scores, limit) is not None
 
 
-def judge(model: Judge, scores: ViewScores, early: bool) -> Prediction:
+def judge(model: Calibrated, scores: ViewScores, early: bool) -> Prediction:
     """Judge the scores (V,) of all views; ``early`` as ``views="auto"`` would, from as few of them as it takes."""
     if not early:
         return after_all(model, scores)
     return as_soon_as_certain(model, np.split(scores, range(GROUP, len(scores), GROUP)))
 
 
-def check_early(model: Judge) -> None:
+def check_early(model: Calibrated) -> None:
     """Refuse ``views="auto"`` where nothing says what certain means; warn where that is a weak promise."""
     _needed_threshold(model)
     rule = model.standard.early_stop
@@ -146,7 +146,7 @@ def check_early(model: Judge) -> None:
     warn(message)
 
 
-def _needed_threshold(model: Judge) -> float:
+def _needed_threshold(model: Calibrated) -> float:
     promise = threshold_for(model)
     if promise is None:
         raise NotFittedError(
@@ -155,13 +155,13 @@ def _needed_threshold(model: Judge) -> float:
     return promise.value
 
 
-def review_threshold(model: Judge, views: int | None = None) -> float | None:
+def review_threshold(model: Calibrated, views: int | None = None) -> float | None:
     """Return the value of :func:`review_promise`."""
     promise = review_promise(model, views)
     return None if promise is None else promise.value
 
 
-def review_promise(model: Judge, views: int | None = None) -> thresholds.Threshold | None:
+def review_promise(model: Calibrated, views: int | None = None) -> thresholds.Threshold | None:
     """Return the threshold from which a person should look, for the mean of ``views`` views; never above theta.
 
     Its promise is of the share of good parts that are not "OK". Nothing without a ``review_rate`` or held-out images.
@@ -171,7 +171,7 @@ def review_promise(model: Judge, views: int | None = None) -> thresholds.Thresho
 
 
 def threshold_for(
-    model: Judge, views: int | None = None, rate: float | None = None
+    model: Calibrated, views: int | None = None, rate: float | None = None
 ) -> thresholds.Threshold | None:
     """Return theta for the mean of ``views`` scoring views, or of the usual number, at ``rate`` or the usual one.
 

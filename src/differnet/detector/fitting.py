@@ -26,7 +26,7 @@ from differnet.features.cache import describe_all, kept_bank
 from differnet.features.checkpoint import Checkpoint
 from differnet.features.describer import Describer
 from differnet.features.look import Look, Shown
-from differnet.features.pooling import Reading, settled_reading
+from differnet.features.pooling import RowReading, settled_reading
 from differnet.features.tiles import shown
 from differnet.features.views import ViewSet
 from differnet.flow import gaussian, localize, train
@@ -89,7 +89,7 @@ class Fitter:
         return scoring_views(self.settings.views, self.seed)
 
     @cached_property
-    def read(self) -> Reading:
+    def read(self) -> RowReading:
         """How a row of features is read."""
         return settled_reading(self.settings, self.module.channels)
 

@@ -15,7 +15,7 @@ from differnet.errors import ConfigError
 from differnet.features.backbone.network import MultiScale
 from differnet.features.backbone.onnx_runtime import to_onnx
 from differnet.features.backbone.openvino_runtime import Graph, stacked, to_openvino
-from differnet.features.pooling import Reading
+from differnet.features.pooling import RowReading
 from differnet.features.views import sample, sampling_grid, shade, turn_back
 from differnet.flow import localize
 from differnet.flow.flow import Flow
@@ -56,7 +56,7 @@ class Head(nn.Module):
 
     columns: Tensor
 
-    def __init__(self, flow: Flow, read: Reading) -> None:
+    def __init__(self, flow: Flow, read: RowReading) -> None:
         super().__init__()
         self.norm = LatentNorm(flow)
         self.read = read.of_tile
@@ -67,14 +67,14 @@ class Head(nn.Module):
         return self.read.of_view(self.norm(self.rows(features)))
 
     def rows(self, features: Tensor) -> Tensor:
-        """Take what is mapped (B * P, D) from rows (B, W), as :meth:`differnet.features.pooling.Reading.rows`."""
+        """Take what is mapped (B * P, D) from rows (B, W), as :meth:`differnet.features.pooling.RowReading.rows`."""
         return features[:, self.columns].flatten(0, 1)
 
 
 class Scoring(nn.Module):
     """Views of one tile (B, 3, S, S) to the score of each (B,) and to its features (B, W)."""
 
-    def __init__(self, module: MultiScale, flow: Flow, read: Reading) -> None:
+    def __init__(self, module: MultiScale, flow: Flow, read: RowReading) -> None:
         super().__init__()
         self.module = module
         self.head = Head(flow, read)
@@ -97,7 +97,7 @@ class HeatMapping(nn.Module):
     kernel: Tensor
     grid: Tensor
 
-    def __init__(self, module: MultiScale, flow: Flow, read: Reading, blur: float, angles: Tensor) -> None:
+    def __init__(self, module: MultiScale, flow: Flow, read: RowReading, blur: float, angles: Tensor) -> None:
         super().__init__()
         if flow.whitening is None:
             raise ConfigError("heat maps without a gradient need a flow that starts as a Gaussian")

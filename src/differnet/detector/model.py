@@ -24,7 +24,7 @@ from differnet.features.backbone import network
 from differnet.features.backbone.network import MultiScale
 from differnet.features.backbone.openvino_runtime import Graph
 from differnet.features.backbone.torch_runtime import Precision
-from differnet.features.pooling import Reading, settled_reading
+from differnet.features.pooling import RowReading, settled_reading
 from differnet.features.views import count_views
 from differnet.flow.flow import Flow, parameter_count
 from differnet.flow.train import Epoch
@@ -86,7 +86,7 @@ class Model:
         return settle(self.config)
 
     @cached_property
-    def reading(self) -> Reading:
+    def reading(self) -> RowReading:
         """How a row of features is read."""
         return settled_reading(self.settings, self.channels)
 

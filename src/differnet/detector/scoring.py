@@ -23,7 +23,7 @@ from differnet.errors import ConfigError, NumericalError
 from differnet.features.backbone.torch_runtime import one_torch_thread
 from differnet.features.describer import Describer
 from differnet.features.look import Shown
-from differnet.features.pooling import Reading
+from differnet.features.pooling import RowReading
 from differnet.features.seeds import generator
 from differnet.features.tiles import to_square
 from differnet.features.views import ViewSet, even_views, random_views
@@ -50,7 +50,7 @@ def scoring_views(settings: SettledViews, seed: int, count: int | None = None) -
 
 @torch.inference_mode()
 def view_scores(
-    flow: Flow, read: Reading, features: Tensor, device: str, name: str = "an image"
+    flow: Flow, read: RowReading, features: Tensor, device: str, name: str = "an image"
 ) -> ViewScores:
     """Return the score of every view (V,) from features (V, W): its latent norm, eq. 5 before the mean.
 
@@ -74,7 +74,7 @@ class Scorer:
     """Scores images with a flow, in given views."""
 
     flow: Flow
-    read: Reading
+    read: RowReading
     describer: Describer
     device: str
 

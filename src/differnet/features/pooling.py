@@ -19,7 +19,7 @@ from differnet.errors import ConfigError, ShapeError
 
 
 @dataclass(frozen=True, eq=False)
-class Reading:
+class RowReading:
     """What the flow maps of a row of features, and how norms become the score of a view.
 
     ``columns``: (T * P, D), the columns of each place that is mapped, tile after tile. ``pooling``: ``"largest"`` takes
@@ -43,10 +43,10 @@ class Reading:
         return torch.equal(self.columns[0], torch.arange(self.width))
 
     @cached_property
-    def of_tile(self) -> Reading:
+    def of_tile(self) -> RowReading:
         """How the part of a row is read that stands for one tile."""
         places = len(self.columns) // self.tiles
-        return Reading(self.columns[:places], self.pooling, self.width // self.tiles)
+        return RowReading(self.columns[:places], self.pooling, self.width // self.tiles)
 
     def rows(self, features: Tensor) -> Tensor:
         """Take what is mapped from rows (B, W): (B * T * P, D); raises :class:`ShapeError` for another width."""
@@ -76,7 +76,7 @@ def reading(
     stages: tuple[int, ...],
     pooling: Pooling,
     tiles: int = 1,
-) -> Reading:
+) -> RowReading:
     """Find the columns of some stages in a row.
 
     ``channels``: of every stage in the row; ``sizes``: how many there are; ``stages``: positions in ``channels``;
@@ -99,12 +99,12 @@ def reading(
     count = 1 if grid == 1 else 1 + grid * grid
     chosen = torch.arange(1) if pooling == "whole" else torch.arange(1, count)
     starts = (torch.arange(tiles)[:, None] * count + chosen).flatten()
-    return Reading(starts[:, None] * place + columns, pooling, tiles * count * place, tiles)
+    return RowReading(starts[:, None] * place + columns, pooling, tiles * count * place, tiles)
 
 
 def reading_of(
     settings: presets.Config | Settled, channels: tuple[int, ...], stages: tuple[int, ...], pooling: Pooling
-) -> Reading:
+) -> RowReading:
     """Return how rows of the backbone of ``settings`` are read; raises :class:`ConfigError` for unknown stages."""
     known = settings.backbone.stages
     if len(known) != len(channels):
@@ -117,7 +117,7 @@ def reading_of(
     return reading(channels, sizes, grid, positions, pooling, tiles**2)
 
 
-def settled_reading(settings: Settled, channels: tuple[int, ...]) -> Reading:
+def settled_reading(settings: Settled, channels: tuple[int, ...]) -> RowReading:
     """Return how rows are read by settings that leave nothing open."""
     read = settings.reading
     return reading_of(settings, channels, read.read_stages, read.pooling)

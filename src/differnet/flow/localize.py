@@ -21,7 +21,7 @@ from differnet.data.images import Pixels
 from differnet.errors import ConfigError, NumericalError
 from differnet.features.backbone.network import MultiScale, averages
 from differnet.features.backbone.torch_runtime import GROUP, Runtime, in_turn
-from differnet.features.pooling import Reading
+from differnet.features.pooling import RowReading
 from differnet.features.tiles import cut, to_picture, to_square
 from differnet.features.views import even_views, render, turn_back
 from differnet.flow import score
@@ -32,7 +32,7 @@ def map_of_image(
     pixels: Pixels,
     module: MultiScale,
     flow: Flow,
-    read: Reading,
+    read: RowReading,
     settings: Settled,
     runtime: Runtime | None = None,
 ) -> npt.NDArray[np.float32]:
@@ -52,7 +52,7 @@ def heat_map(
     image: Tensor,
     module: MultiScale,
     flow: Flow,
-    read: Reading,
+    read: RowReading,
     settings: Settled,
     runtime: Runtime | None = None,
 ) -> Tensor:
@@ -75,7 +75,7 @@ def _map_of_tile(
     image: Tensor,
     module: MultiScale,
     flow: Flow,
-    read: Reading,
+    read: RowReading,
     settings: Settled,
     runtime: Runtime | None,
 ) -> Tensor:
@@ -98,7 +98,7 @@ def gradient_maps(
     views: Tensor,
     module: MultiScale,
     flow: Flow,
-    read: Reading,
+    read: RowReading,
     blur: float,
     features: Tensor | None = None,
 ) -> Tensor:
@@ -123,7 +123,7 @@ def contribution_maps(
     views: Tensor,
     module: MultiScale,
     flow: Flow,
-    read: Reading,
+    read: RowReading,
     blur: float,
     features: Tensor | None = None,
 ) -> Tensor:

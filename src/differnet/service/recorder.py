@@ -40,7 +40,7 @@ class Keeping:
 
 
 @dataclass(frozen=True)
-class Judged:
+class JudgedRow:
     """A row that is not recorded yet.
 
     ``image``, ``heat_map``: what of them is to be kept beside it. ``drawn``: the heat map (PNG) where one was made.
@@ -184,7 +184,7 @@ class Recorder:
             self.inspector = self.by(self.applied)
             return True
 
-    def judge(self, received: Received, views: Count = None, heat_map: bool = False) -> Judged:
+    def judge(self, received: Received, views: Count = None, heat_map: bool = False) -> JudgedRow:
         """Return the row of an image, and of image and map what is to be kept; what cannot be judged has the reason.
 
         ``views``, ``heat_map``: as in :meth:`Inspector.predict`. With ``views`` drift is not watched: other views have
@@ -193,7 +193,7 @@ class Recorder:
         inspector = self.inspector  # by the same rates from beginning to end
         blank, pixels = self._blank(inspector, received, views == "auto"), received.pixels
         if pixels is None:
-            return Judged(blank, self._image(blank, received))
+            return JudgedRow(blank, self._image(blank, received))
         drift, changed = None, False
         try:
             found = inspector.predict(pixels, heat_map or self.keeping.maps == "all", views)
@@ -204,12 +204,12 @@ class Recorder:
                 drift, changed = self.monitor.take(found.score, pixels)
         except Exception as error:  # one odd image must not end a stream, nor come again for ever
             row = replace(blank, error=in_a_line(error))
-            return Judged(row, self._image(row, received), failure=error)
+            return JudgedRow(row, self._image(row, received), failure=error)
         image = self._image(row, received)
         kept = drawn if wanted or image is not None else None
-        return Judged(replace(row, drift=drift), image, kept, drawn, changed)
+        return JudgedRow(replace(row, drift=drift), image, kept, drawn, changed)
 
-    def add(self, judged: Judged, along: Along | None = None) -> Inspection:
+    def add(self, judged: JudgedRow, along: Along | None = None) -> Inspection:
         """Record what was said, with the files that are kept; it is on disk when this returns.
 
         ``along``: see :meth:`Store.add`. Raises :class:`DuplicateError` and :class:`StoreError`; no file is left then.

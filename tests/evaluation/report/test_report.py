@@ -22,7 +22,7 @@ from differnet.decision.light import Light
 from differnet.decision.verdict import Prediction
 from differnet.errors import LayoutError
 from differnet.evaluation.report import page as report
-from differnet.evaluation.report.findings import Judged, _chance_of_outside, find
+from differnet.evaluation.report.findings import ReportedImage, _chance_of_outside, find
 from support.browsers import chromium, found_module
 from support.tiny import defective_image, good_image
 
@@ -229,8 +229,8 @@ def test_a_model_without_a_threshold_still_has_a_page(labelled, good_images, tmp
 
 def test_light_beyond_chance_is_said(banded):
     record, said = banded.model.calibrated_on, Prediction(1.0, 100.0, False, 0.5, 1)
-    calm = [Judged(f"{i}", None, said, Light(np.median(record.brightness), 1.0)) for i in range(9)]
-    dark = [Judged(f"{i}", None, said, Light(1.0, np.median(record.sharpness))) for i in range(9)]
+    calm = [ReportedImage(f"{i}", None, said, Light(np.median(record.brightness), 1.0)) for i in range(9)]
+    dark = [ReportedImage(f"{i}", None, said, Light(1.0, np.median(record.sharpness))) for i in range(9)]
     assert any("9 of 9 images are darker than all 30" in text for text in find(banded.model, dark).outside)
     assert not any("darker" in text for text in find(banded.model, calm).outside)
 

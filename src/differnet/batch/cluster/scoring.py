@@ -46,7 +46,7 @@ class Actors:
 
 
 @dataclass(frozen=True)
-class Task:
+class JudgingTask:
     """What an actor and a decoding task need to know.
 
     ``parcel``: a reference to a :class:`differnet.batch.cluster.worker.Parcel`.
@@ -88,7 +88,7 @@ def begin(
     return parts.opened(folder, entries, made_with, size, resume, over)
 
 
-def score(ray: Any, run: parts.Parts, task: Task, progress: Progress) -> None:
+def score(ray: Any, run: parts.Parts, task: JudgingTask, progress: Progress) -> None:
     """Make the parts of ``run`` that are missing; raises :class:`ClusterError` when some still are."""
     missing = run.missing()
     done = run.images - sum(map(run.length, missing))
@@ -105,7 +105,7 @@ def score(ray: Any, run: parts.Parts, task: Task, progress: Progress) -> None:
         raise ClusterError(f"{run.folder}: {len(left)} of {len(run)} parts are missing; --resume makes them")
 
 
-def _blocks(ray: Any, run: parts.Parts, wave: Sequence[int], task: Task) -> Iterator[Any]:
+def _blocks(ray: Any, run: parts.Parts, wave: Sequence[int], task: JudgingTask) -> Iterator[Any]:
     """Yield tables of rows with part and position, in any order."""
     items = [{"part": part, "entries": _to_bytes(run.entries(part))} for part in wave]
     actors = task.actors
@@ -158,7 +158,7 @@ def _block(some: Sequence[Any], side: int) -> dict[str, Any]:
 class Judges:
     """An actor: loads the detector once, and turns blocks of squares into rows."""
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: JudgingTask) -> None:
         import ray
 
         from differnet.batch.cluster.worker import Judge
@@ -211,7 +211,7 @@ def _from_bytes(content: bytes) -> list[Entry]:
 
 
 @dataclass(frozen=True)
-class Order:
+class ScoringOrder:
     """What is asked for: ``address`` of a cluster, ``actors`` that judge, images in a ``part``.
 
     ``fail_on_defect``: a model without a threshold is refused.
@@ -231,7 +231,7 @@ class Order:
 
 
 def score_on_ray(
-    order: Order, bars: Callable[[], AbstractContextManager[Progress]]
+    order: ScoringOrder, bars: Callable[[], AbstractContextManager[Progress]]
 ) -> tuple[parts.Counts, float | None]:
     """Judge all inputs into parts; return what came of it, and the threshold. ``bars`` show progress."""
     from differnet.batch.cluster.worker import Parcel
@@ -255,7 +255,7 @@ def score_on_ray(
         entries = inventory.entries_of(order.inputs)
         run = begin(ray, order.folder, entries, made_with, order.part, order.resume)
         side = backbone.tiles * backbone.sizes[0]
-        task = Task(ray.put(parcel), order.views, actors, side, model.config.views)
+        task = JudgingTask(ray.put(parcel), order.views, actors, side, model.config.views)
         with bars() as progress:
             score(ray, run, task, progress)
     return run.counts(), theta

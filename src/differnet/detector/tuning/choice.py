@@ -27,7 +27,7 @@ from differnet.detector.tuning.evidence import Evidence, Tables, judge
 from differnet.features.checkpoint import Checkpoint
 from differnet.features.describer import Describer
 from differnet.features.look import Look
-from differnet.features.pooling import Reading, reading_of
+from differnet.features.pooling import RowReading, reading_of
 from differnet.flow import gaussian
 
 _FILE = "choice.json"
@@ -184,7 +184,7 @@ def choose(
 
 
 def _ranked(
-    readings: list[tuple[tuple[int, ...], Reading]], evidence: Evidence | None, seed: int
+    readings: list[tuple[tuple[int, ...], RowReading]], evidence: Evidence | None, seed: int
 ) -> tuple[Candidate, ...]:
     """Judge ways to read by a Gaussian of each and the drawn defects; best first."""
     if len(readings) == 1 or evidence is None:
@@ -214,7 +214,7 @@ def _poolings(settings: presets.Config, rotation: str, first: Pooling = "whole")
 
 def _readings(
     settings: presets.Config, channels: tuple[int, ...], poolings: tuple[Pooling, ...]
-) -> list[tuple[tuple[int, ...], Reading]]:
+) -> list[tuple[tuple[int, ...], RowReading]]:
     """List the ways to read: all stages, and all runs of at least two neighbouring ones, by each pooling."""
     known, wanted = settings.backbone.stages, settings.reading.read_stages
     runs = [known]

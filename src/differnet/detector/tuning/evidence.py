@@ -22,7 +22,7 @@ from differnet.decision.early_stop import GROUP
 from differnet.detector.tuning import synthetic
 from differnet.features.describer import Describer
 from differnet.features.look import Look
-from differnet.features.pooling import Reading
+from differnet.features.pooling import RowReading
 from differnet.features.seeds import generator
 from differnet.features.tiles import cover
 from differnet.features.views import random_views
@@ -93,7 +93,7 @@ class Tables:
     seed: int
     progress: Progress
 
-    def told_apart(self, read: Reading) -> tuple[dict[str, float], bool]:
+    def told_apart(self, read: RowReading) -> tuple[dict[str, float], bool]:
         """Return the AUROC between held-out images and their copies, by how these were turned, and what that says.
 
         Copies are told when one kind has an AUROC of at least 0.65 and its score is higher than that of its image more

@@ -17,7 +17,7 @@ from differnet.config.settled import Settled
 from differnet.data.stream import Progress
 from differnet.detector.tuning.choice import Choice
 from differnet.detector.tuning.evidence import Evidence, wins
-from differnet.features.pooling import Reading
+from differnet.features.pooling import RowReading
 from differnet.flow import gaussian, score, sources, train
 from differnet.flow.flow import Flow
 
@@ -26,7 +26,7 @@ _CHANCE = 0.05  # of training on although it gains nothing
 
 
 def with_length(
-    found: Choice, evidence: Evidence, settings: Settled, read: Reading, seed: int, progress: Progress
+    found: Choice, evidence: Evidence, settings: Settled, read: RowReading, seed: int, progress: Progress
 ) -> Choice:
     """Train a flow on the rows of ``evidence`` by the whole schedule and note when it was judged best.
 

@@ -27,7 +27,7 @@ from differnet.config import presets
 from differnet.data.stream import Progress, silent
 from differnet.detector.detector import DifferNet
 from differnet.evaluation.baselines.method import check_count, fitted
-from differnet.features.pooling import Reading, settled_reading
+from differnet.features.pooling import RowReading, settled_reading
 from differnet.flow import gaussian
 
 Table = npt.NDArray[np.float64]
@@ -38,7 +38,7 @@ _REDUCTION = f", {_REDUCED_WIDTH} principal components, standardised"
 
 class _Fitted(NamedTuple):
     detector: DifferNet
-    read: Reading
+    read: RowReading
     distance: Distance
 
 

@@ -33,7 +33,7 @@ from differnet.evaluation.baselines.peers import (
 _REFERENCE_IMAGES = 32
 
 
-class Judged(NamedTuple):
+class PeerJudgement(NamedTuple):
     """A score () and a map (1, 1, 256, 256), named as anomalib names them."""
 
     pred_score: Tensor
@@ -127,14 +127,14 @@ class Cflow(Peer):
         some = [maps[:_REFERENCE_IMAGES].float() for maps in bank]
         self._tops = [float(found.max()) for found in self._of_maps(model, some)]
 
-    def _judge(self, image: Tensor) -> Judged:
+    def _judge(self, image: Tensor) -> PeerJudgement:
         model = fitted(self._model, self)
         total = torch.zeros(1, 1, SIZE, SIZE)
         found = self._of_maps(model, model.encoder.feature_extractor(image))
         for likelihoods, top in zip(found, self._tops, strict=True):
             unlikely = 1 - (likelihoods - top).clamp(max=0).exp()
             total += F.interpolate(unlikely[:, None], (SIZE, SIZE), mode="bilinear", align_corners=True)
-        return Judged(total.max(), total)
+        return PeerJudgement(total.max(), total)
 
     @torch.no_grad()
     def _of_maps(self, model: Any, stages: Sequence[Tensor]) -> list[Tensor]:

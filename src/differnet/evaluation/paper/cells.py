@@ -40,7 +40,7 @@ from differnet.features.backbone.network import MultiScale
 from differnet.features.backbone.weights import digest_of_weights
 from differnet.features.describer import Describer
 from differnet.features.look import look_at
-from differnet.features.pooling import Reading, settled_reading
+from differnet.features.pooling import RowReading, settled_reading
 from differnet.features.views import ViewSet
 from differnet.flow.flow import Flow
 from differnet.flow.localize import map_of_image
@@ -182,7 +182,7 @@ class _Looks:
     """Watches a flow while it is trained: the AUROC on the test images after some epochs, and the time this takes."""
 
     def __init__(
-        self, features: Sequence[Tensor], labels: npt.NDArray[np.bool_], read: Reading, device: str
+        self, features: Sequence[Tensor], labels: npt.NDArray[np.bool_], read: RowReading, device: str
     ) -> None:
         self.features = features
         self.labels = labels

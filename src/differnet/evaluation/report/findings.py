@@ -24,7 +24,7 @@ _RARE = 0.01
 
 
 @dataclass(frozen=True)
-class Judged:
+class ReportedImage:
     """One image of the report. ``defect``: its label, "good" or a type of defect, nothing where it is not known.
 
     ``seen``: whether the model was fitted to it or calibrated on it, so that it says nothing of new parts.
@@ -83,7 +83,7 @@ class Findings:
     outside: tuple[str, ...]
 
 
-def find(model: Model, rows: Sequence[Judged]) -> Findings:
+def find(model: Model, rows: Sequence[ReportedImage]) -> Findings:
     """Judge the judgements: of images that the model has not seen where labels count, of all of them else."""
     new = [row for row in rows if not row.seen]
     good = [row for row in new if row.defect == "good"]
@@ -117,12 +117,16 @@ def find(model: Model, rows: Sequence[Judged]) -> Findings:
     )
 
 
-def _share(rows: Sequence[Judged], verdict: str) -> Share | None:
+def _share(rows: Sequence[ReportedImage], verdict: str) -> Share | None:
     return Share(sum(row.prediction.verdict == verdict for row in rows), len(rows)) if rows else None
 
 
 def _histogram(
-    model: Model, new: Sequence[Judged], good: Sequence[Judged], bad: Sequence[Judged], theta: float | None
+    model: Model,
+    new: Sequence[ReportedImage],
+    good: Sequence[ReportedImage],
+    bad: Sequence[ReportedImage],
+    theta: float | None,
 ) -> charts.Histogram:
     unknown = [row for row in new if row.defect is None]
     groups: list[tuple[str, str, Any]] = []
@@ -138,7 +142,9 @@ def _histogram(
     return charts.histogram(groups or [("", "unknown", np.ones(1))], theta, review_threshold(model))
 
 
-def _at_rate(model: Model, rate: float, good: Sequence[Judged], bad: Sequence[Judged]) -> AtRate:
+def _at_rate(
+    model: Model, rate: float, good: Sequence[ReportedImage], bad: Sequence[ReportedImage]
+) -> AtRate:
     """Return what the threshold of ``rate`` would do; the calibration images that are there may be too few for it."""
     decision = model.config.decision
     needed = images_needed(rate, decision.confidence)
@@ -155,7 +161,7 @@ def _at_rate(model: Model, rate: float, good: Sequence[Judged], bad: Sequence[Ju
     return AtRate(rate, value, shares[0], shares[1])
 
 
-def _outside(model: Model, rows: Sequence[Judged]) -> tuple[str, ...]:
+def _outside(model: Model, rows: Sequence[ReportedImage]) -> tuple[str, ...]:
     """Say how many images are darker, brighter, softer or sharper than all calibration images, beyond chance.
 
     Images of one group count as one, as if they were copies: fewer alarms than chance would allow.

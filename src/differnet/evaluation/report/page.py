@@ -37,7 +37,7 @@ from differnet.decision.verdict import Heat, Prediction, review_promise
 from differnet.detector.detector import DifferNet
 from differnet.detector.model import summarise
 from differnet.evaluation.report import findings
-from differnet.evaluation.report.findings import Findings, Judged
+from differnet.evaluation.report.findings import Findings, ReportedImage
 from differnet.runtime.heatmap import strength_of
 
 PAGE = 50  # rows of the table that are shown together; so many pictures are read at a time
@@ -62,7 +62,7 @@ def write(
     check_target(target)
     samples = data.test
     seen = _seen(detector)
-    rows: list[Judged] = []
+    rows: list[ReportedImage] = []
     names, starts = _names([sample.path for sample in samples]), [0]
     with tempfile.TemporaryFile(prefix="differnet-report-") as pictures:
         side = next(side for most, side in _SIDES if len(samples) <= most)
@@ -107,8 +107,10 @@ def _names(paths: list[Path]) -> list[str]:
     return [path.relative_to(root).as_posix() for path in whole]
 
 
-def _judged(name: str, defect: str | None, prediction: Prediction, pixels: Pixels, seen: bool) -> Judged:
-    return Judged(name, defect, replace(prediction, heat_map=None), measure(pixels), seen)
+def _judged(
+    name: str, defect: str | None, prediction: Prediction, pixels: Pixels, seen: bool
+) -> ReportedImage:
+    return ReportedImage(name, defect, replace(prediction, heat_map=None), measure(pixels), seen)
 
 
 def _pictures(sample: Sample, pixels: Pixels, heat: Heat | None, side: int) -> list[str]:
@@ -229,7 +231,7 @@ def _of_model(detector: DifferNet) -> dict[str, Any]:
     }
 
 
-def _row(judged: Judged) -> list[Any]:
+def _row(judged: ReportedImage) -> list[Any]:
     said = judged.prediction
     figures = said.verdict, said.score, said.percent, said.p_value
     return [judged.name, judged.defect, *figures, int(judged.seen)]

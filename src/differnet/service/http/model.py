@@ -26,7 +26,7 @@ from differnet.service.http.upload import TooManyPixelsError, read
 from differnet.service.record.images import Keep
 from differnet.service.record.inspection import Inspection, Rates, Received
 from differnet.service.record.store import Store
-from differnet.service.recorder import Judged, Keeping, Recorder, open_monitor
+from differnet.service.recorder import JudgedRow, Keeping, Recorder, open_monitor
 
 Fault = Literal["image", "pixels", "model"]
 
@@ -95,7 +95,7 @@ class Served:
         other = self.recorder.by(rates)
         return rating.preview(self.inspector, other, self.store.scores(self.name, last, self.digest))
 
-    def _judge(self, task: Task) -> Judged:
+    def _judge(self, task: Task) -> JudgedRow:
         digest = hashlib.sha256(task.content).hexdigest()
         received = Received(digest=digest, key=task.source_key, name=task.file_name, content=task.content)
         try:

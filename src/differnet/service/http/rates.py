@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from differnet.decision import verdict
-from differnet.decision.calibration import Judge
+from differnet.decision.calibration import Calibrated
 from differnet.errors import NotFittedError
 from differnet.runtime.inspector import Inspector
 from differnet.service.record.inspection import Inspection
@@ -50,7 +50,7 @@ class Preview:
     changed: list[Change] = field(default_factory=list)
 
 
-def rejudge(model: Judge, row: Inspection) -> verdict.Prediction:
+def rejudge(model: Calibrated, row: Inspection) -> verdict.Prediction:
     """Judge the score of a part anew; raises :class:`ConfigError` when the thresholds of its views are not known."""
     views = None if row.early else row.views
     theta = verdict.threshold_for(model, views)

@@ -27,7 +27,7 @@ _KINDS = (
 Keep = Literal["none", "flagged", "all"]
 
 
-class Kept:
+class KeptImages:
     """The files below ``folder``."""
 
     def __init__(self, folder: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, delete, func, select, update
 
 from differnet.service.record.database import reading, writing
-from differnet.service.record.images import Kept
+from differnet.service.record.images import KeptImages
 from differnet.service.record.inspection import now
 from differnet.service.record.tables import inspections
 
@@ -32,7 +32,7 @@ class Retained:
     bytes_left: int = 0
 
 
-def retain(engine: Engine, kept: Kept, max_age_days: float | None, max_bytes: int | None) -> Retained:
+def retain(engine: Engine, kept: KeptImages, max_age_days: float | None, max_bytes: int | None) -> Retained:
     """Remove inspections older than ``max_age_days``, then files until ``max_bytes`` are left, then stray files."""
     old = 0 if max_age_days is None else _forget_old(engine, kept, max_age_days)
     files = 0 if max_bytes is None else _forget_files(engine, kept, max_bytes)
@@ -46,7 +46,7 @@ def kept_bytes(engine: Engine) -> int:
         return int(connection.execute(select(func.sum(inspections.c.kept_bytes))).scalar() or 0)
 
 
-def _forget_old(engine: Engine, kept: Kept, days: float) -> int:
+def _forget_old(engine: Engine, kept: KeptImages, days: float) -> int:
     limit, count = now() - timedelta(days=days), 0
     columns = inspections.c
     query = select(columns.seq, columns.image, columns.heat_map).where(columns.time < limit)
@@ -61,7 +61,7 @@ def _forget_old(engine: Engine, kept: Kept, days: float) -> int:
             return count
 
 
-def _forget_files(engine: Engine, kept: Kept, most: int) -> int:
+def _forget_files(engine: Engine, kept: KeptImages, most: int) -> int:
     columns, count = inspections.c, 0
     query = select(columns.seq, columns.image, columns.heat_map, columns.kept_bytes)
     query = query.where(columns.kept_bytes > 0).order_by(columns.operator.is_not(None), columns.seq)
@@ -85,7 +85,7 @@ def _in_step(connection: Connection, rows: Sequence[Any], statement: Any) -> Non
         connection.execute(statement.where(inspections.c.seq.in_([row.seq for row in rows])))
 
 
-def _remove_stray(engine: Engine, kept: Kept) -> int:
+def _remove_stray(engine: Engine, kept: KeptImages) -> int:
     columns, count = inspections.c, 0
     names = list(kept.old_files())
     for start in range(0, len(names), _STEP):

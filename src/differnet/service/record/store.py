@@ -29,7 +29,7 @@ from sqlalchemy import (
 
 from differnet.errors import ConfigError, DuplicateError, StoreError
 from differnet.service.record import database
-from differnet.service.record.images import Kept
+from differnet.service.record.images import KeptImages
 from differnet.service.record.inspection import JUDGEMENTS, Inspection, Judgement, Operator, Rates, now
 from differnet.service.record.retention import Retained, retain
 from differnet.service.record.tables import MICROSECONDS, inspections, monitors, settings
@@ -53,7 +53,7 @@ class Store:
 
     def __init__(self, engine: Engine, folder: Path) -> None:
         self.engine = engine
-        self.kept = Kept(folder)
+        self.kept = KeptImages(folder)
         self._turn = threading.Lock()  # SQLite lets writers wait by polling, which starves some of them
 
     @classmethod

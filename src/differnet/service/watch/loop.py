@@ -14,7 +14,7 @@ from differnet.errors import DifferNetError, DuplicateError, StoreError, in_a_li
 from differnet.runtime.inspector import Count, Inspector
 from differnet.service.record.images import Keep
 from differnet.service.record.inspection import Inspection
-from differnet.service.recorder import Judged, Keeping, Recorder, SavedMonitor, open_monitor
+from differnet.service.recorder import JudgedRow, Keeping, Recorder, SavedMonitor, open_monitor
 from differnet.service.watch.memory import StoreMemory
 from differnet.service.watch.notify import Sender
 from differnet.service.watch.outbox import Outbox
@@ -96,7 +96,7 @@ class Watch:
         self._forget()
         return added
 
-    def _add(self, judged: Judged, arrival: Arrival) -> Inspection | None:
+    def _add(self, judged: JudgedRow, arrival: Arrival) -> Inspection | None:
         def along(connection: Connection, added: Inspection) -> None:
             if arrival.stamp is not None:
                 self.memory.write(connection, [arrival.stamp])
