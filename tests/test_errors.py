@@ -25,13 +25,15 @@ def test_a_warning_names_the_line_of_the_caller():
     assert said[0].category is DifferNetWarning
 
 
-def test_it_does_so_through_layers_and_decorators(monkeypatch):
+def test_it_does_so_through_layers_and_decorators():
     from differnet import DifferNet
+    from differnet.detector.prepare import Fitted
 
     fitted = DifferNet("default", 1, "random", **SMALL | {"holdout": 0.5, "rate": 0.4})
     fitted.fit([good_image(i) for i in range(12)], scale_maps=False)
-    del fitted.describer  # made anew when it is asked for, behind functools.cached_property
-    monkeypatch.setattr(fitted, "_model", replace(fitted.model, runtime="another"))
+    fitted._state = Fitted(
+        replace(fitted.model, runtime="another")
+    )  # what describes is made when it is asked for
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         wanted = inspect.currentframe().f_lineno + 1

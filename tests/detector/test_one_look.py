@@ -96,7 +96,12 @@ def test_a_fit_decodes_every_image_once(parts, decoded, lie, settings):
 def test_so_does_one_in_integers(parts, decoded):
     pytest.importorskip("nncf")
     pytest.importorskip("openvino")
-    assert fit(parts["upright"], OPEN | {"precision": "int8", "rotation": "full"}).model.precision == "int8"
+    assert (
+        fit(
+            parts["upright"], OPEN | {"runtime": "auto", "precision": "int8", "rotation": "full"}
+        ).model.precision
+        == "int8"
+    )
     assert decoded == dict.fromkeys(parts["upright"], 1)
 
 
@@ -105,7 +110,7 @@ def test_with_a_checkpoint_each_file_is_hashed_once_as_well(parts, decoded, monk
     if precision == "int8":
         pytest.importorskip("nncf")
     hashed, seen = counted(monkeypatch, "file_digest"), []
-    settings = OPEN | {"precision": precision, "holdout": 0}
+    settings = OPEN | {"runtime": "auto", "precision": precision, "holdout": 0}
     whole = fit(parts["upright"], settings, checkpoint=tmp_path)
     assert hashed == decoded == dict.fromkeys(parts["upright"], 1)
     again = fit(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
 from dataclasses import asdict, replace
 
@@ -239,6 +240,7 @@ def test_a_state_of_other_calibration_images_begins_anew_either_way(
 ):
     other = DriftMonitor([1.0, 2.0], [0.1, 0.2], [0.1, 0.2])
     other.update(1.5, 0.1, 0.1)
+    caplog.set_level(logging.INFO, "differnet.service")  # whatever other tests have set
     memory, told = StoreMemory(store, "watch", "line"), []
     for name in ("http", f"watch watch {memory.watch}"):
         store.set_monitor(name, inspector.station.digest, other.to_json())

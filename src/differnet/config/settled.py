@@ -154,7 +154,8 @@ def settle(asked: Config, found: FoundOut | None = None) -> Settled:
     known = implied(asked if found is None else _with_found(asked, found))
     if is_open(known):
         raise NotFittedError(
-            "rotation, read_stages, pooling or length are found out from good images: call prepare(images) or fit"
+            "whether views turn, what is read of the features, or how far to train is found out from good images: call "
+            "prepare(images) or fit"
         )
     reads, stages = known.reading, known.backbone.stages
     read_stages = stages if isinstance(reads.read_stages, str) else reads.read_stages

@@ -16,7 +16,7 @@ from differnet.data.stream import silent
 from differnet.detector.tuning import length
 from differnet.detector.tuning.choice import Choice
 from differnet.detector.tuning.evidence import Evidence, judge, wins
-from differnet.errors import ConfigError, DifferNetWarning
+from differnet.errors import DifferNetWarning
 from differnet.evaluation.metrics import auroc
 from differnet.features.cache import describe_all
 from differnet.features.pooling import reading
@@ -53,7 +53,7 @@ def evidence(count, good, drawn):
 
 
 def judged(tests):
-    return length.with_length(FOUND, tests, SETTINGS, READ, 0, silent)
+    return length.with_length(FOUND, tests, provisional(SETTINGS), READ, 0, silent)
 
 
 def test_training_goes_on_where_it_tells_more():
@@ -124,8 +124,8 @@ def test_a_length_is_a_share_of_the_same_schedule():
     assert len(seen) == 6 + 3
     for name, value in half.items():
         assert torch.equal(value, seen[2][name])
-    with pytest.raises(ConfigError, match="length is open"):
-        fit(replace(settings, length="auto"))
+    with pytest.raises(ValueError, match="a valid number"):  # no words in what is settled
+        replace(settings, length="auto")
     seen.clear()
     fit(replace(settings, length=0.01))
     assert len(seen) == 1  # a little is not nothing

@@ -10,6 +10,7 @@ import pytest
 
 import differnet
 from differnet import DifferNet, DifferNetWarning
+from differnet.detector.prepare import Fitted
 from differnet.errors import ConfigError, ModelFileError, NotFittedError, NumericalError
 from differnet.evaluation.metrics import auroc
 from differnet.flow import tensor_file
@@ -61,7 +62,7 @@ def test_a_machine_that_computes_otherwise_is_noticed(file):
 def test_integers_stay_on_the_cpu(integers):
     elsewhere = copy.copy(integers)
     elsewhere.device = "cuda"
-    elsewhere.__dict__.pop("describer")
+    elsewhere._state = Fitted(integers.model)  # as it was loaded
     with pytest.raises(ConfigError, match="run on the CPU"):
         elsewhere.score([good_image(0)])
 
