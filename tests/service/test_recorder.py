@@ -236,11 +236,12 @@ def test_a_damaged_state_begins_anew_which_is_said(inspector, store, state):
 
 
 def test_a_state_of_other_calibration_images_begins_anew_either_way(
-    inspector, store, tmp_path, caplog, pictures
+    inspector, store, tmp_path, caplog, pictures, monkeypatch
 ):
     other = DriftMonitor([1.0, 2.0], [0.1, 0.2], [0.1, 0.2])
     other.update(1.5, 0.1, 0.1)
     caplog.set_level(logging.INFO, "differnet.service")  # whatever other tests have set
+    monkeypatch.setattr(logging.getLogger("differnet.service"), "propagate", True)
     memory, told = StoreMemory(store, "watch", "line"), []
     for name in ("http", f"watch watch {memory.watch}"):
         store.set_monitor(name, inspector.station.digest, other.to_json())
