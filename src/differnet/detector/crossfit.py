@@ -10,10 +10,11 @@ from torch import Tensor
 from differnet.data import groups
 from differnet.data.stream import name_of
 from differnet.decision.calibration import ViewScores
-from differnet.detector.fitting import Fitter, Given, unheard
+from differnet.detector.fitting import Fitter, unheard
 from differnet.detector.model import Model
 from differnet.detector.provenance import record_of
 from differnet.detector.scoring import view_scores
+from differnet.features.look import Given
 
 
 def fit(fitter: Fitter, good: Given, held: Given, bank: Tensor | None) -> Model:

@@ -28,7 +28,7 @@ from differnet.detector.scoring import Count, Images, Scorer
 from differnet.detector.state import DetectorState
 from differnet.errors import WeightsError
 from differnet.features.checkpoint import opened
-from differnet.features.look import look_at
+from differnet.features.look import Given, look_at
 from differnet.features.views import count_views
 from differnet.flow import localize, train
 
@@ -75,8 +75,8 @@ class DifferNet(DetectorState):
 
         ``fit`` does so by itself; this is for describing images before, or for many fits on one backbone.
         """
-        asked, items = self._asked, gather(images)
-        ready = preparing.prepare(asked, self.module, items, groups, self.seed, self.device, progress)
+        given = Given(look_at(gather(images), self.config), groups)
+        ready = preparing.prepare(self._asked, self.module, given, self.seed, self.device, progress)
         ready = replace(ready, described={})  # a fit may be on others
         self._become(replace(self._state, prepared=ready) if isinstance(self._state, Fitted) else ready)
         return self
@@ -112,9 +112,7 @@ class DifferNet(DetectorState):
         rows = bank if bank is None or not held else bank[chosen]
         here = self.seed, self.device, progress
         with opened(None if checkpoint is None else Path(checkpoint), fitted.images) as folder:
-            ready = before or preparing.prepare(
-                self._asked, self.module, fitted.images, fitted.groups, *here, checkpoint=folder
-            )
+            ready = before or preparing.prepare(self._asked, self.module, fitted, *here, checkpoint=folder)
             fitter = fitting.Fitter(
                 ready, self.module, *here, on_epoch=on_epoch, checkpoint=folder, scale_maps=scale_maps
             )
@@ -199,7 +197,7 @@ class DifferNet(DetectorState):
         """
         asked = recalibrate.changes(rate, views, confidence, review_rate)
         scorer, shown = self._scorer, self._views(views)
-        given = fitting.Given(look_at(gather(good), self.config), groups)
+        given = Given(look_at(gather(good), self.config), groups)
         model, promise = recalibrate.anew(self.model, asked, given, scorer, shown, progress)
         before = self._prepared
         self._asked = presets.resolve(self._asked, asked)

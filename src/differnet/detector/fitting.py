@@ -25,7 +25,7 @@ from differnet.features.backbone.network import MultiScale
 from differnet.features.cache import describe_all, kept_bank
 from differnet.features.checkpoint import Checkpoint
 from differnet.features.describer import Describer
-from differnet.features.look import Look, Shown
+from differnet.features.look import Given, Look, Shown
 from differnet.features.pooling import RowReading, settled_reading
 from differnet.features.tiles import shown
 from differnet.features.views import ViewSet
@@ -45,14 +45,6 @@ def unheard(epoch: Epoch, total: int) -> None:
 
 def unwatched(flow: Flow, epoch: int, total: int) -> None:
     """Look at nothing."""
-
-
-@dataclass(frozen=True)
-class Given:
-    """Good images, and which of them belong together (same part, same shoot), if that is known."""
-
-    images: Sequence[Look]
-    groups: Sequence[Hashable] | None = None
 
 
 @dataclass(frozen=True)

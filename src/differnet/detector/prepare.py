@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -23,7 +23,7 @@ from differnet.features.backbone.network import MultiScale
 from differnet.features.backbone.openvino_runtime import Graph
 from differnet.features.checkpoint import Checkpoint
 from differnet.features.describer import Describer, describer_of_graph, describer_of_module
-from differnet.features.look import Look, Shown, look_at
+from differnet.features.look import Given, Look
 from differnet.features.pooling import settled_reading
 from differnet.features.seeds import generator
 from differnet.features.tiles import cut
@@ -64,23 +64,22 @@ class Fitted:
 def prepare(
     asked: presets.Config,
     module: MultiScale,
-    images: Sequence[Shown],
-    groups: Sequence[Hashable] | None,
+    good: Given,
     seed: int,
     device: str,
     progress: Progress,
     checkpoint: Checkpoint | None = None,
 ) -> Prepared:
-    """Find out from good images what ``asked`` leaves open, and take the ranges of 8-bit integers from them.
+    """Find out from ``good`` images what ``asked`` leaves open, and take the ranges of 8-bit integers from them.
 
     ``checkpoint``: where the choice is kept and taken from, and :func:`quantized` networks.
     """
-    if not images or (groups is not None and len(groups) != len(images)):
+    count, groups = len(good.images), good.groups
+    if not count or (groups is not None and len(groups) != count):
         raise ConfigError(
-            f"{len(images)} good images and {'no' if groups is None else len(groups)} groups to prepare by"
+            f"{count} good images and {'no' if groups is None else len(groups)} groups to prepare by"
         )
     asked = implied(asked)
-    looks = look_at(images, asked)
     select.choose_precision(asked.backbone, device)  # refuse at once
     choice = describer = evidence = None
     if is_open(asked):
@@ -88,10 +87,10 @@ def prepare(
         floats = presets.resolve(asked, {"precision": "f32"}) if integers else asked
         describer = describer_of_module(module, provisional(floats), device)
         search = Search(asked, module, describer, seed, progress)
-        choice, evidence = search.choice(looks, groups, checkpoint)
+        choice, evidence = search.choice(good, checkpoint)
     settings = settle(asked, choice)
     if select.choose_precision(settings.backbone, device) == "int8":
-        graph = quantized(module, looks, settings, seed, progress, checkpoint)
+        graph = quantized(module, good.images, settings, seed, progress, checkpoint)
         return Prepared(settings, describer_of_graph(graph, settings, device), graph, choice)
     if describer is None:
         describer = describer_of_module(module, settings, device)
@@ -109,26 +108,28 @@ class Search:
     seed: int
     progress: Progress
 
-    def choice(
-        self, looks: Sequence[Look], groups: Sequence[Hashable] | None, checkpoint: Checkpoint | None
-    ) -> tuple[Choice, Evidence | None]:
+    def choice(self, good: Given, checkpoint: Checkpoint | None) -> tuple[Choice, Evidence | None]:
         """Return what the images say, and by what evidence; nothing of that where a broken-off fit had found it out."""
-        depends = self.asked, repr(self.module), self.module.digest, groups, self.seed
+        depends = self.asked, repr(self.module), self.module.digest, good.groups, self.seed
         key = checkpoint.key(depends) if checkpoint else ""
         kept = kept_choice(checkpoint, key) if checkpoint else None
         if kept is not None:
             return kept, None
-        found, evidence = self._found_out(looks, groups)
+        found, evidence = self._found_out(good)
         if checkpoint:
             keep_choice(checkpoint, key, found)
         return found, evidence
 
-    def _found_out(
-        self, looks: Sequence[Look], groups: Sequence[Hashable] | None
-    ) -> tuple[Choice, Evidence | None]:
+    def _found_out(self, good: Given) -> tuple[Choice, Evidence | None]:
         channels = self.module.channels
         found, evidence = choose(
-            self.asked, channels, self.describer, looks, groups, seed=self.seed, progress=self.progress
+            self.asked,
+            channels,
+            self.describer,
+            good.images,
+            good.groups,
+            seed=self.seed,
+            progress=self.progress,
         )
         give_back()
         settled = settle(self.asked, found)

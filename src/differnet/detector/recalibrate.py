@@ -12,12 +12,12 @@ from differnet.decision import thresholds, verdict
 from differnet.decision.drift import DriftMonitor
 from differnet.decision.thresholds import Threshold
 from differnet.detector import model as artifact
-from differnet.detector.fitting import Given
 from differnet.detector.model import Model
 from differnet.detector.provenance import CalibrationRecord, Sources, Way, check_unseen, record_of
 from differnet.detector.scoring import Scorer
 from differnet.errors import ConfigError, warn
 from differnet.features.describer import Describer
+from differnet.features.look import Given
 from differnet.features.views import ViewSet
 
 

@@ -20,7 +20,7 @@ from differnet.features.backbone import network, torch_runtime
 from differnet.features.describer import Describer
 from differnet.features.views import ViewSet
 
-_ONE_AT_A_TIME = threading.RLock()
+_TRACING = threading.RLock()
 
 
 class DetectorState:
@@ -77,7 +77,7 @@ class DetectorState:
     @property
     def describer(self) -> Describer:
         """From images to features, in the runtime and precision of the configuration or of the model."""
-        with _ONE_AT_A_TIME:  # a network is traced by one thread alone
+        with _TRACING:  # a network is traced by one thread alone
             if self._state is None:
                 self._state = preparing.without_images(self._asked, lambda: self.module, self.device)
             known = self._state.describer
@@ -110,7 +110,7 @@ class DetectorState:
         return self._state
 
     def _views(self, count: Count) -> ViewSet:
-        """Return the first ``count`` scoring views, the same object each time: their grids are kept by it."""
+        """Return the first ``count`` scoring views."""
         if count not in self._shown:
             self._shown[count] = scoring_views(self.settings.views, self.seed, count)  # type: ignore[arg-type]
         return self._shown[count]

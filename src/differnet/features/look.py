@@ -6,7 +6,8 @@ import os
 import tempfile
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -171,3 +172,11 @@ def seen(image: Shown) -> Seen:
 def source(image: Shown) -> ImageLike:
     """Return the image itself."""
     return image.image if isinstance(image, Look) else image
+
+
+@dataclass(frozen=True)
+class Given:
+    """Good images, and which of them belong together (same part, same shoot), if that is known."""
+
+    images: Sequence[Look]
+    groups: Sequence[Hashable] | None = None

@@ -39,7 +39,7 @@ from differnet.features.backbone import network
 from differnet.features.backbone.network import MultiScale
 from differnet.features.backbone.weights import digest_of_weights
 from differnet.features.describer import Describer
-from differnet.features.look import look_at
+from differnet.features.look import Given, look_at
 from differnet.features.pooling import RowReading, settled_reading
 from differnet.features.views import ViewSet
 from differnet.flow.flow import Flow
@@ -257,12 +257,10 @@ def _compute(plan: Plan, module: MultiScale, device: str, progress: Progress, pi
 
 def _fit(plan: Plan, drawn: Dataset, module: MultiScale, device: str, progress: Progress) -> _Fitted:
     images = look_at([sample.path for sample in drawn.train], plan.settings)
-    given = fitting.Given(images, drawn.groups)
+    given = Given(images, drawn.groups)
     asked = presets.resolve(plan.settings, {"holdout": 0.0, "folds": 0})
     times = [time.perf_counter()]
-    ready = prepare.prepare(
-        asked, module, given.images, given.groups, seed=plan.seed, device=device, progress=progress
-    )
+    ready = prepare.prepare(asked, module, given, plan.seed, device, progress)
     shown = scoring_views(ready.settings.views, plan.seed)
     times.append(time.perf_counter())
     features = _describe(ready.describer, drawn.test, shown, progress)
@@ -271,7 +269,7 @@ def _fit(plan: Plan, drawn: Dataset, module: MultiScale, device: str, progress: 
     looks = _Looks(features, labels, settled_reading(ready.settings, module.channels), device)
     here = ready, module, plan.seed, device, progress
     fitter = fitting.Fitter(*here, on_epoch=by_epoch(progress), scale_maps=plan.maps, watch=looks)
-    model = fitter.fit(given, fitting.Given([]), None)
+    model = fitter.fit(given, Given([]), None)
     times.append(time.perf_counter())
     prepared, described, fitted = np.diff(times).tolist()
     return _Fitted(
