@@ -70,6 +70,17 @@ def test_a_file_has_the_options_of_both_commands(tmp_path):
     assert (watched["views"], watched["drift"], watched["max_bytes"]) == ("auto", False, 1000)
 
 
+def test_a_file_of_an_editor_that_marks_its_beginning_is_read(tmp_path):
+    path = tmp_path / "options.toml"
+    path.write_bytes(b"\xef\xbb\xbf[serve]\nport = 9000\n")
+    assert given(serve, "--settings", path)["port"] == 9000
+
+
+def test_help_names_the_tables():
+    shown = RUN.invoke(app_module.app, ["serve", "--help"], env={"COLUMNS": "200"}).output
+    assert "under [serve] or [watch]" in shown
+
+
 def test_the_command_line_goes_before_the_environment_and_that_before_the_file(tmp_path):
     path = written(tmp_path, "[serve]\nport = 1\nqueue = 1\nworkers = 1\n")
     env = {"DIFFERNET_SERVE_PORT": "2", "DIFFERNET_SERVE_QUEUE": "2", "DIFFERNET_SERVE_SETTINGS": path}
@@ -93,10 +104,18 @@ def test_the_environment_has_arguments_lists_and_flags():
         ("[server]\nport = 1\n", "unknown name 'server'; did you mean 'serve'?"),
         ("port = 1\n", "unknown name 'port'; there are: serve, watch"),
         ("serve = 1\n", "serve is no table"),
-        ("[serve]\nport = [1]\n", "port = [1]: a text, a number, true or false was wanted"),
-        ("[serve]\nallow-host = 'x'\n", "allow-host = 'x': a list was wanted"),
+        ("[serve]\nport = true\n", "port = True: a whole number was wanted"),
+        ("[serve]\nport = 8000.7\n", "port = 8000.7: a whole number was wanted"),
+        ("[serve]\nmax-bytes = true\n", "max-bytes = True: a whole number was wanted"),
+        ("[serve]\nmax-age-days = true\n", "max-age-days = True: a number was wanted"),
+        ("[serve]\nhost = 1\n", "host = 1: a text was wanted"),
+        ("[serve]\nwithout-keys = 1\n", "without-keys = 1: true or false was wanted"),
+        ("[serve]\nallow-host = [['a']]\n", "a list, of a text each, was wanted"),
+        ("[serve]\nfolders = [1]\n", "a list, of a text each, was wanted"),
+        ("[serve]\nport = [1]\n", "port = [1]: a whole number was wanted"),
+        ("[serve]\nallow-host = 'x'\n", "allow-host = 'x': a list, of a text each, was wanted"),
         ("[serve]\nport = 70000\n", "Invalid value for '--port'"),
-        ("[serve]\nport = 2020-01-01\n", "a text, a number, true or false was wanted"),
+        ("[serve]\nport = 2020-01-01\n", "a whole number was wanted"),
         ("[serve\n", "line.toml"),
         ("[serve]\nsettings = 'other.toml'\n", "unknown name 'settings'"),
     ],

@@ -95,7 +95,7 @@ def serve(
     _check_one_of("--keep-images", keep_images, ("none", "flagged", "all"))
     _check_one_of("--log-level", log_level, ("debug", "info", "warning", "error"))
     with guarded(), _with_extra():
-        from differnet.service.http import guard, limits, server
+        from differnet.service.http import limits, server
 
         bounds = limits.Limits(
             queue=queue,
@@ -107,7 +107,7 @@ def serve(
             keep=keep_images,  # type: ignore[arg-type]
             max_age_days=max_age_days,
             max_bytes=max_bytes,
-            keys={} if keys is None else guard.read(keys),
+            keys=_read(keys),
         )
         found = server.named(folders or [], name or [])
         server.check_exposure(host, bounds, without_keys)
@@ -115,6 +115,13 @@ def serve(
         service = server.build(found, store, images, host, bounds, forget_rates or [])
         err.print(f"Serving {', '.join(found)} at {server.address(opened)} (Ctrl-C stops)", markup=False)
         server.run(service, opened, log_level)
+
+
+def _read(keys: Path | None) -> dict[str, str]:
+    """Return whose keys the file has, by their digests; without a file nobody's."""
+    from differnet.service.http.keys import read
+
+    return {} if keys is None else read(keys)
 
 
 def _check_one_of(option: str, value: str, known: tuple[str, ...]) -> None:
@@ -127,9 +134,9 @@ def make_key(
 ) -> None:
     """Make an API key: the line for the file of --keys on stdout, the key itself once on stderr."""
     with guarded():
-        from differnet.service.http import guard
+        from differnet.service.http import keys
 
-        key, digest = guard.make()
+        key, digest = keys.make()
         err.print(f"Key (shown this once): {key}", markup=False)
         out.print(f"{digest} {owner}", markup=False)
 

@@ -7,9 +7,11 @@ The option ``--max-bytes`` of ``watch`` is ``$DIFFERNET_WATCH_MAX_BYTES`` or, in
 from __future__ import annotations
 
 import difflib
+import inspect
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from types import NoneType
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
 
@@ -19,6 +21,11 @@ else:
     import tomli as tomllib
 
 _TABLES = ("serve", "watch")
+_KINDS: dict[Any, tuple[tuple[type, ...], str]] = {
+    int: ((int,), "a whole number"),
+    float: ((int, float), "a number"),
+    bool: ((bool,), "true or false"),
+}
 
 
 def environment(command: str) -> dict[str, Any]:
@@ -31,7 +38,7 @@ def _take(ctx: typer.Context, path: Path | None) -> Path | None:
     if path is None:
         return None
     try:
-        document = tomllib.loads(path.read_text("utf-8"))
+        document = tomllib.loads(path.read_text("utf-8-sig"))
     except (OSError, ValueError) as error:
         raise typer.BadParameter(f"{path}: {error}") from error
     for table in document:
@@ -41,14 +48,25 @@ def _take(ctx: typer.Context, path: Path | None) -> Path | None:
     values = document.get(ctx.command.name or "", {})
     if not isinstance(values, dict):
         raise typer.BadParameter(f"{path}: {ctx.command.name} is no table; [{ctx.command.name}] begins one")
+    hints = get_type_hints(inspect.unwrap(ctx.command.callback)) if ctx.command.callback else {}
     for name, value in values.items():
         _check_known(path, name, tuple(known))
-        takes_many = known[name].nargs != 1 or getattr(known[name], "multiple", False)
-        if isinstance(value, list) != takes_many or not isinstance(value, str | int | float | list):
-            wanted = "a list" if takes_many else "a text, a number, true or false"
-            raise typer.BadParameter(f"{path}: {name} = {value!r}: {wanted} was wanted")
+        _check_kind(path, name, value, hints[known[name].name or ""])
     ctx.default_map = {known[name].name or "": value for name, value in values.items()}
     return path
+
+
+def _check_kind(path: Path, name: str, value: Any, hint: Any) -> None:
+    """Refuse a value of another kind than the option takes: true is no number, and 2.9 is no count."""
+    of_option = [one for one in (get_args(hint) or (hint,)) if one is not NoneType]
+    takes_many = get_origin(of_option[0]) is list
+    kind = get_args(of_option[0])[0] if takes_many else of_option[0]
+    fitting, said = _KINDS.get(kind, ((str,), "a text"))
+    found = value if takes_many and isinstance(value, list) else [value]
+    fits = all(isinstance(one, fitting) and isinstance(one, bool) == (kind is bool) for one in found)
+    if not fits or isinstance(value, list) != takes_many:
+        wanted = f"a list, of {said} each," if takes_many else said
+        raise typer.BadParameter(f"{path}: {name} = {value!r}: {wanted} was wanted")
 
 
 def _check_known(path: Path, name: str, known: tuple[str, ...]) -> None:
@@ -61,6 +79,6 @@ def _check_known(path: Path, name: str, known: tuple[str, ...]) -> None:
 Settings = Annotated[
     Path | None,
     typer.Option(
-        "--settings", is_eager=True, callback=_take, help="TOML file of options, under [serve] or [watch]."
+        "--settings", is_eager=True, callback=_take, help=r"TOML file of options, under \[serve] or \[watch]."
     ),
 ]

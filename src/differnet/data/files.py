@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, with the standard library alone, and files that one process has."""
+"""Files that appear whole or not at all, and files that one process has."""
 
 from __future__ import annotations
 

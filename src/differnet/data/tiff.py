@@ -99,7 +99,8 @@ def _decode_deep(file: BinaryIO, name: str, page: int) -> Pixels:
             raise ImageError(f"{name}: shape {found.shape}; (H, W), (H, W, 3) or (H, W, 4) was wanted")
         check_bytes(int(found.size) * found.dtype.itemsize, name)
         if int(found.compression) not in _PLAIN:  # a picture within the picture, with a size of its own
-            raise ImageError(f"{name}: compressed in a way that is not read; LZW, deflate or none was wanted")
+            known = "none, LZW, deflate, PackBits, LZMA or Zstandard"
+            raise ImageError(f"{name}: compressed in a way that is not read; {known} was wanted")
         wanted = int(np.prod(found.chunked))
         _check_segments(file, found.dataoffsets, found.databytecounts, wanted, name)
         orientation = found.tags.get(274)

@@ -71,12 +71,17 @@ def overlay(pixels: Pixels, heat: Array) -> Pixels:
     return mixed
 
 
-def heat_png(heat: npt.NDArray[np.float32]) -> bytes:
-    """Draw a heat map (H, W) as PNG with alpha, to lay over its image: nothing below 1, full at 3."""
+def layer(heat: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+    """Return a heat map (H, W) as colours with alpha (H, W, 4) to lay over its image: clear below 1, full at 3."""
     strength = strength_of(heat)
     drawn = np.empty((*heat.shape, 4), dtype=np.uint8)
     drawn[..., :3] = np.rint(_colour_of(strength))
     drawn[..., 3] = np.rint(255 * _alpha_of(strength))
+    return drawn
+
+
+def heat_png(heat: npt.NDArray[np.float32]) -> bytes:
+    """Draw a heat map (H, W) as PNG with alpha, to lay over its image."""
     buffer = io.BytesIO()
-    Image.fromarray(drawn, "RGBA").save(buffer, format="PNG", compress_level=3)
+    Image.fromarray(layer(heat), "RGBA").save(buffer, format="PNG", compress_level=3)
     return buffer.getvalue()

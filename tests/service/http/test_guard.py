@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import socket
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +20,7 @@ import httpx
 from PIL import Image
 
 from differnet.errors import ConfigError
-from differnet.service.http import guard as api_keys
+from differnet.service.http import keys as api_keys
 from differnet.service.http import server
 from differnet.service.http.limits import Limits
 from support.service_fixture import IMAGE_BYTES, good_part, rows, running, send
@@ -225,3 +228,14 @@ def test_addresses_that_let_others_in_want_keys():
         ("10.0.0.3", Limits(keys={"0" * 64: "k"}), False),
     ):
         server.check_exposure(host, limits, insisted)
+
+
+def test_a_key_is_made_where_no_service_is_installed():
+    blocked = (
+        "import sys; sys.modules['starlette'] = sys.modules['fastapi'] = sys.modules['prometheus_client'] = None\n"
+        "from differnet.cli.app import main; sys.argv = ['differnet', 'make-key', 'camera 3']; main()"
+    )
+    made = subprocess.run([sys.executable, "-c", blocked], capture_output=True, text=True, check=False)
+    assert made.returncode == 0, made.stderr
+    key = made.stderr.split()[-1]
+    assert made.stdout == f"{hashlib.sha256(key.encode()).hexdigest()} camera 3\n"

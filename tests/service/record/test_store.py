@@ -238,6 +238,15 @@ def test_good_images_are_those_that_were_confirmed_each_once(store):
     assert list(store.good_images("bolts")) == []
 
 
+def test_what_could_not_be_judged_is_no_good_image(store):
+    row = kept(store, 1, verdict="error", error="no image")
+    store.confirm(row.id, "good")
+    assert list(store.good_images("tiles")) == []
+    without_threshold = kept(store, 2, verdict=None)
+    store.confirm(without_threshold.id, "good")
+    assert [path.stem for _, path in store.good_images("tiles")] == [without_threshold.id]
+
+
 def test_files_lie_inside_of_the_folder(store):
     for name in ("../secret", "/etc/passwd"):
         with pytest.raises(StoreError, match="outside"):

@@ -23,7 +23,6 @@ from typing import IO, Any
 import jinja2
 import numpy as np
 import numpy.typing as npt
-from matplotlib import colormaps
 from PIL import Image
 
 from differnet import __version__
@@ -38,7 +37,7 @@ from differnet.detector.detector import DifferNet
 from differnet.detector.model import summarise
 from differnet.evaluation.report import findings
 from differnet.evaluation.report.findings import Findings, ReportedImage
-from differnet.runtime.heatmap import strength_of
+from differnet.runtime import heatmap
 
 PAGE = 50  # rows of the table that are shown together; so many pictures are read at a time
 _SIDES = ((400, 256), (1500, 176), (10**9, 128))  # up to so many images, thumbnails of that many pixels
@@ -135,12 +134,8 @@ def _heat_layer(heat: npt.NDArray[Any], size: tuple[int, int]) -> str:
     small = np.asarray(
         Image.fromarray(heat.astype(np.float32)).resize(size, Image.Resampling.BOX), np.float32
     )
-    strength = strength_of(small)
-    if not strength.any():
-        return ""
-    colour = np.rint(colormaps["inferno"](0.25 + 0.7 * strength) * 255).astype(np.uint8)
-    colour[..., 3] = np.rint(255 * 0.75 * np.sqrt(strength))
-    return _address(Image.fromarray(colour, "RGBA"), "webp", quality=60)
+    drawn = heatmap.layer(small)
+    return _address(Image.fromarray(drawn, "RGBA"), "webp", quality=60) if drawn[..., 3].any() else ""
 
 
 def _fitted(width: int, height: int, side: int) -> tuple[int, int]:

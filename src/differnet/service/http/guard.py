@@ -7,21 +7,17 @@ service on the local network through the browser of somebody who looks at it.
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import hmac
 import logging
 import re
-import secrets
 import time
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from differnet.errors import ConfigError
+from differnet.service.http import keys
 from differnet.service.http.limits import Limits
 from differnet.service.http.telemetry import Metrics, request_id, say
 from differnet.service.record.inspection import new_id
@@ -37,7 +33,6 @@ _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; sandbox",
     "Cache-Control": "no-store",
 }
-_LINE = re.compile(r"(?P<digest>[0-9a-fA-F]{64})(?:\s+(?P<name>\S.*))?")
 
 
 class BodyError(Exception):
@@ -104,7 +99,7 @@ class Guard:
             return None, None
         scheme, _, rest = headers.get("authorization", "").partition(" ")
         key = rest.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
-        who = owner(self.limits.keys, key)
+        who = keys.owner(self.limits.keys, key)
         if who is None:
             return error(
                 401, "an API key is needed (Authorization: Bearer KEY)", {"WWW-Authenticate": "Bearer"}
@@ -176,43 +171,3 @@ def log_error(scope: Scope) -> None:
     logging.getLogger("differnet.service").exception(
         "unexpected error", extra={"data": {"method": scope["method"], "path": scope["path"]}}
     )
-
-
-def read(path: Path) -> dict[str, str]:
-    """Read a file of keys: a line each, the SHA-256 of the key in hexadecimal digits and a name; ``#`` begins a note.
-
-    Returns names by digests. Raises :class:`ConfigError` for anything else, for no key at all, and for a file that
-    others may write to.
-    """
-    text = path.read_text(encoding="utf-8")
-    if path.stat().st_mode & 0o022:
-        raise ConfigError(f"{path}: others may write to it, and so let themselves in; chmod 600 {path}")
-    found: dict[str, str] = {}
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip() or line.lstrip().startswith("#"):
-            continue
-        match = _LINE.fullmatch(line.strip())
-        if match is None:
-            raise ConfigError(
-                f"{path}:{number}: a SHA-256 in 64 hexadecimal digits and a name were wanted, as "
-                "'differnet make-key NAME' prints them; the key itself must not stand here"
-            )
-        found[match["digest"].lower()] = match["name"] or f"key {number}"
-    if not found:
-        raise ConfigError(f"{path}: has no key; 'differnet make-key NAME' makes one")
-    return found
-
-
-def make() -> tuple[str, str]:
-    """Return a new key of 256 random bits, and its SHA-256."""
-    key = secrets.token_urlsafe(32)
-    return key, hashlib.sha256(key.encode()).hexdigest()
-
-
-def owner(known: Mapping[str, str], key: str) -> str | None:
-    """Return whose key it is; every digest is compared, each in constant time."""
-    digest, found = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest(), None
-    for one, name in known.items():
-        if hmac.compare_digest(one, digest):
-            found = name
-    return found

@@ -227,10 +227,13 @@ class Store:
         return self._rows(query.order_by(inspections.c.seq.desc()).limit(last))
 
     def good_images(self, model: str) -> Iterator[tuple[str, Path]]:
-        """Yield a name and the file of each kept image that an operator confirmed as good, each picture once."""
-        query = select(inspections).where(
-            inspections.c.model == model, inspections.c.operator == "good", inspections.c.image.is_not(None)
-        )
+        """Yield a name and the file of each kept image that an operator confirmed as good, each picture once.
+
+        What could not be judged is kept as well, and may be no picture at all: it is left out.
+        """
+        could_be_judged = inspections.c.verdict.is_(None) | (inspections.c.verdict != "error")
+        is_good = (inspections.c.operator == "good") & inspections.c.image.is_not(None)
+        query = select(inspections).where(inspections.c.model == model, is_good, could_be_judged)
         known = set()
         for row in self._rows(query.order_by(inspections.c.seq)):
             path = self.kept.path(row.image or "")
