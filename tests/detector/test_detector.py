@@ -179,6 +179,14 @@ def test_a_broken_off_fit_goes_on(good_images, tmp_path):
         fit(good_images[8:16], checkpoint=tmp_path)
 
 
+def test_fresh_views_take_no_bank(good_images):
+    settings = {"fresh_views": True, "train_views": 2, "batch": 8, "holdout": 0, "runtime": "torch"}
+    alone = fit(good_images[:8], settings=settings)
+    rows = torch.zeros(8, 2, alone.describer.width)  # of other images, as it were
+    beside = fit(good_images[:8], settings=settings, bank=rows)
+    assert [epoch.loss for epoch in beside.model.history] == [epoch.loss for epoch in alone.model.history]
+
+
 def test_fresh_views_train_through_the_same_loop(good_images):
     seen = []
     detector = fit(

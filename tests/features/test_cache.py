@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import threading
 
 import numpy as np
@@ -88,6 +89,16 @@ def test_a_bank_of_another_shape_is_refused(describer, tmp_path):
     with pytest.raises(ModelFileError, match=r"shape \(2, 2, 2\)"):
         kept_bank(describer, IMAGES, 0, Checkpoint(tmp_path, ""), "k", silent)
     (tmp_path / "bank.npy").write_bytes(b"no table")
+    with pytest.raises(ModelFileError, match="damaged"):
+        kept_bank(describer, IMAGES, 0, Checkpoint(tmp_path, ""), "k", silent)
+
+
+def test_a_bank_that_was_cut_off_or_is_gone_is_refused(describer, tmp_path):
+    kept_bank(describer, IMAGES, 0, Checkpoint(tmp_path, ""), "k", silent)
+    os.truncate(tmp_path / "bank.npy", 400)
+    with pytest.raises(ModelFileError, match="damaged"):
+        kept_bank(describer, IMAGES, 0, Checkpoint(tmp_path, ""), "k", silent)
+    (tmp_path / "bank.npy").unlink()
     with pytest.raises(ModelFileError, match="damaged"):
         kept_bank(describer, IMAGES, 0, Checkpoint(tmp_path, ""), "k", silent)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -84,3 +85,30 @@ def test_a_square_is_gone_after_it_was_asked_for_the_last_time(monkeypatch):
     assert len(count) == 1
     one.bare()
     assert len(count) == 2
+
+
+def test_without_a_temporary_folder_squares_are_not_kept_and_that_is_said(monkeypatch):
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: ["/nonexistent"])
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    room = Room(SIDE, in_memory=1)
+    with pytest.warns(DifferNetWarning, match="no usable temporary folder"):
+        assert room.put(SQUARES[0]) is None
+    assert room.put(SQUARES[1]) is None  # said once
+
+
+def test_several_threads_get_the_right_squares():
+    images = [good_image(index, 16) for index in range(6)]
+    looks = look_at(images, presets.resolve("default", {"sizes": [16]}))
+    wanted = [one.bare().copy() for one in looks]
+    wrong = []
+
+    def read(turn):
+        for number in range(300):
+            index = (turn + number) % len(looks)
+            looks[index].keep = bool(number % 3)
+            if not np.array_equal(looks[index].bare(), wanted[index]):
+                wrong.append(index)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(read, range(4)))
+    assert wrong == []

@@ -181,7 +181,6 @@ def implied(asked: Config) -> Config:
     """Replace what follows from whether views turn, where that is known; the rest stays as it is.
 
     ``score_rotations``, ``train_views``, ``blocks``, ``hidden`` and the ``length`` ``"quick"`` follow the rotation.
-    Several flows that are not trained would be the same, so there is one.
     """
     views, flow = asked.views, asked.flow
     changes: dict[str, Any] = {}
@@ -213,6 +212,7 @@ def provisional(asked: Config, rotation: Rotation | None = None) -> Settled:
 
 
 def _with_found(asked: Config, found: FoundOut) -> Config:
+    """Put what was found out in the place of what is open; several flows that it leaves untrained become one."""
     changes: dict[str, Any] = {}
     if asked.training.length == "auto":
         changes["length"] = found.length

@@ -103,7 +103,7 @@ class Fitter:
         ``bank``: the features (N, V, D) of ``fitted`` if at hand. Every image is decoded at most once.
         """
         good = held.images or fitted.images
-        self.let_go([*fitted.images, *held.images], good)
+        self.mark_kept([*fitted.images, *held.images], good)
         features = self.describe_held_out(held.images)
         bank = self.describe_training(fitted.images) if bank is None else bank
         sources = sources_of(fitted.images, fitted.groups, self.progress)
@@ -139,8 +139,8 @@ class Fitter:
             return found
         return replace(found, map_scale=map_scale(found, self.module, self.describer, good, self.progress))
 
-    def let_go(self, images: Sequence[Look], good: Sequence[Look]) -> None:
-        """Keep no square that is asked for once more at most: fresh views and the scale of maps need theirs longer."""
+    def mark_kept(self, images: Sequence[Look], good: Sequence[Look]) -> None:
+        """Note which squares are asked for more than once from now on: by fresh views, and for the scale of maps."""
         if self.settings.views.fresh_views:
             return
         for_maps = good[:_MAP_SCALE_IMAGES] if self.scale_maps else []
@@ -208,7 +208,7 @@ class Fitter:
 
     def _source(self, images: Sequence[Look], bank: Tensor | None) -> Source:
         training = self.settings.training
-        if bank is None:
+        if bank is None or self.settings.views.fresh_views:
             return FreshViews(self.describer, images, training, self.seed, self.progress, self.read.rows)
         return Bank(bank.flatten(0, 1), training.batch, self.seed, self.read.rows)
 

@@ -62,6 +62,8 @@ def kept_bank(
     folder.mkdir(parents=True, exist_ok=True)
     done = _done(checkpoint, key)
     with checkpoint.reading(_ROWS) as file:
+        if done:  # a file that was cut off would be filled up with zeros
+            np.load(file, mmap_mode="r")
         table = np.lib.format.open_memmap(file, "r+" if done else "w+", np.float32, shape)
     if table.shape != shape:
         raise ModelFileError(f"{folder}: a bank of shape {table.shape}, {shape} was wanted; remove it")

@@ -48,7 +48,14 @@ class Checkpoint:
             yield file
         except ModelFileError:
             raise
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            FileNotFoundError,
+            IsADirectoryError,
+        ) as error:
             raise ModelFileError(f"{file}: damaged ({error}); remove {self.folder} to start anew") from error
 
 

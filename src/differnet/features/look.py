@@ -66,7 +66,7 @@ class Room:
             except OSError as error:
                 self._most = 0
                 warn(
-                    f"{tempfile.gettempdir()}: no room for {self._size * (place + 1) / 1e6:.0f} MB of decoded images "
+                    f"{_temporary_folder()}: no room for {self._size * (place + 1) / 1e6:.0f} MB of decoded images "
                     f"({error.strerror}); they are decoded again where they are needed again, which takes longer"
                 )
                 return None
@@ -90,6 +90,14 @@ class Room:
             self._free.append(place)
 
 
+def _temporary_folder() -> str:
+    """Return where temporary files lie, also where there is no such place."""
+    try:
+        return tempfile.gettempdir()
+    except OSError:
+        return "no usable temporary folder (TMPDIR)"
+
+
 class Look:
     """An image of a fit, decoded when the first thing is asked of it and then no more.
 
@@ -104,6 +112,7 @@ class Look:
         self._seen: Seen | None = None
         self._place: int | None = None
         self._content = b""
+        self._turn = threading.RLock()
 
     def __str__(self) -> str:
         return name_of(self.image)
@@ -125,12 +134,13 @@ class Look:
 
     def bare(self) -> Pixels:
         """Return the square (side, side, 3) in bytes, nothing covered."""
-        found = None if self._place is None else self._room.get(self._place)
-        if found is None:
-            found, _ = self._decode()
-        if not self.keep:
-            self.forget()
-        return found
+        with self._turn:
+            found = None if self._place is None else self._room.get(self._place)
+            if found is None:
+                found, _ = self._decode()
+            if not self.keep:
+                self.forget()
+            return found
 
     def square(self, framing: Framing) -> npt.NDArray[np.float32]:
         """Return what views are rendered from (3, side, side), values 0..255; what is ignored is grey."""
@@ -138,18 +148,20 @@ class Look:
 
     def forget(self) -> None:
         """Give up the square."""
-        self.keep = False
-        if self._place is not None:
-            self._room.drop(self._place)
-            self._place = None
+        with self._turn:
+            self.keep = False
+            if self._place is not None:
+                self._room.drop(self._place)
+                self._place = None
 
     def _decode(self) -> tuple[Pixels, Seen]:
-        pixels = load(self.image)
-        bare = squares.resized(pixels, self._room.side, self._framing)
-        self._seen = found = self._seen or Seen.of(pixels)
-        if self.keep:
-            self._place = self._room.put(bare)
-        return bare, found
+        with self._turn:
+            pixels = load(self.image)
+            bare = squares.resized(pixels, self._room.side, self._framing)
+            self._seen = found = self._seen or Seen.of(pixels)
+            if self.keep:
+                self._place = self._room.put(bare)
+            return bare, found
 
 
 Shown: TypeAlias = ImageLike | Look
