@@ -29,6 +29,7 @@ from typing import Any
 
 import numpy as np
 
+import differnet
 from differnet import DifferNet
 from differnet.config import presets
 from differnet.data import datasets
@@ -74,7 +75,7 @@ def data_set(name: str, data: Path, split: Path, work: Path) -> Dataset:
 
 def depends_on(dataset: Dataset, method: str) -> dict[str, str]:
     """Say what a figure depends on besides seed and shots, the sources of the package and of this file included."""
-    sources = [Path(__file__), *sorted(Path(datasets.__file__).parent.rglob("*.py"))]
+    sources = [Path(__file__), *sorted(Path(differnet.__file__).parent.rglob("*.py"))]
     code = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
     settings = PAPERS_READING if method in ("Mahalanobis", "1-NN") else presets.resolve("default")
     chosen = hashlib.sha256(repr(settings).encode()).hexdigest()[:16]
