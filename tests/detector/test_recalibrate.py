@@ -15,10 +15,12 @@ from typer.testing import CliRunner
 
 import differnet
 from differnet.cli.app import app
+from differnet.data.images import load
+from differnet.data.pixels import pixel_digest
 from differnet.decision.light import measure
 from differnet.decision.thresholds import choose_threshold
 from differnet.detector import model
-from differnet.detector.provenance import CalibrationRecord, Way, record_of, short_digest
+from differnet.detector.provenance import CalibrationRecord, Way, record_of
 from differnet.errors import ConfigError, DifferNetError, DifferNetWarning, ModelFileError
 from differnet.flow import tensor_file
 from support.tiny import TINY, defective_image, fit, good_image
@@ -236,6 +238,11 @@ def test_what_cannot_be_calibrated_leaves_no_file(file, folder, tmp_path):
 def test_nothing_to_calibrate_on(again):
     with pytest.raises(DifferNetError, match="no images were given"):
         again.calibrate([], rate=0.1, confidence=None)
+
+
+def short_digest(image):
+    """Return the digest by which a record knows an image: of its pixels, whatever it is read from."""
+    return pixel_digest(load(image))
 
 
 def test_images_that_were_fitted_to_are_refused(again, good_images):

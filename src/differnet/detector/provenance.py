@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from differnet.data.images import ImageLike
 from differnet.data.stream import Progress, silent
 from differnet.errors import ConfigError
 from differnet.features.look import Shown, seen, source
@@ -138,11 +137,6 @@ def from_header(found: Mapping[str, Any] | None, shape: tuple[int, ...]) -> Cali
             f"{record.way.views}"
         )
     return record
-
-
-def short_digest(image: ImageLike) -> str:
-    """Return the short digest by which a record knows an image: of its pixels, whatever it is read from."""
-    return seen(image).digest
 
 
 def sources_of(
