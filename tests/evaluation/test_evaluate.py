@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import warnings
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from sklearn.metrics import roc_auc_score
 
 from differnet import DifferNet, DifferNetWarning
 from differnet.config import presets
+from differnet.data import images
 from differnet.data.datasets import Dataset, read
 from differnet.data.stream import silent
 from differnet.detector import fitting
@@ -226,3 +228,15 @@ def test_what_cannot_be_measured_is_refused_before_a_fit(data, tmp_path):
     assert evaluate(wrong, QUICK, weights="random", maps=False).runs[0].pixel_auroc is None
     with pytest.raises(LayoutError, match="15 shots asked of 14 training images"):
         evaluate(data, QUICK, shots=15, weights="random", maps=False)
+
+
+def test_each_training_image_is_decoded_once_for_both_flows(data, monkeypatch):
+    count, decode = Counter(), images.decode
+
+    def counting(path, *rest):
+        count[path] += 1
+        return decode(path, *rest)
+
+    monkeypatch.setattr(images, "decode", counting)
+    evaluate(data, QUICK, (0,), weights="random", maps=False)
+    assert {count[sample.path] for sample in data.train} == {1}

@@ -28,7 +28,7 @@ from differnet.detector.scoring import Count, Images, Scorer
 from differnet.detector.state import DetectorState
 from differnet.errors import WeightsError
 from differnet.features.checkpoint import opened
-from differnet.features.look import Given, look_at
+from differnet.features.look import Given, Good, looks_of
 from differnet.features.views import count_views
 from differnet.flow import localize, train
 
@@ -69,13 +69,13 @@ class DifferNet(DetectorState):
         return artifact.threshold(self.model)
 
     def prepare(
-        self, images: Images, progress: Progress = silent, groups: Sequence[Hashable] | None = None
+        self, images: Good, progress: Progress = silent, groups: Sequence[Hashable] | None = None
     ) -> DifferNet:
         """Find out from good images what the settings leave open, and make ready to describe.
 
         ``fit`` does so by itself; this is for describing images before, or for many fits on one backbone.
         """
-        given = Given(look_at(gather(images), self.config), groups)
+        given = Given(looks_of(images, self.config), groups)
         ready = preparing.prepare(self._asked, self.module, given, self.seed, self.device, progress)
         ready = replace(ready, described={})  # a fit may be on others
         self._become(replace(self._state, prepared=ready) if isinstance(self._state, Fitted) else ready)
@@ -83,7 +83,7 @@ class DifferNet(DetectorState):
 
     def fit(
         self,
-        images: Images,
+        images: Good,
         groups: Sequence[Hashable] | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
         progress: Progress = silent,
@@ -100,7 +100,7 @@ class DifferNet(DetectorState):
         when they were described before. ``scale_maps=False`` saves the time of finding the scale of heat maps. Nothing
         changes when a fit fails: :class:`ImageError` for an unreadable image, :class:`ConfigError` for too few.
         """
-        items = look_at(gather(images), self.config)
+        items = looks_of(images, self.config)
         chosen, held = fitting.split(items, groups, self.config.decision, self.seed)
         fitted, kept = fitting.part(items, groups, chosen), fitting.part(items, groups, held)
         before = self._prepared
@@ -180,7 +180,7 @@ class DifferNet(DetectorState):
 
     def calibrate(
         self,
-        good: Images,
+        good: Good,
         rate: float | None = None,
         progress: Progress = silent,
         views: int | None = None,
@@ -197,7 +197,7 @@ class DifferNet(DetectorState):
         """
         asked = recalibrate.changes(rate, views, confidence, review_rate)
         scorer, shown = self._scorer, self._views(views)
-        given = Given(look_at(gather(good), self.config), groups)
+        given = Given(looks_of(good, self.config), groups)
         model, promise = recalibrate.anew(self.model, asked, given, scorer, shown, progress)
         before = self._prepared
         self._asked = presets.resolve(self._asked, asked)
@@ -212,13 +212,13 @@ class DifferNet(DetectorState):
         recalibrate.check_way(self.model, self.describer)
         return recalibrate.monitor_of(self.model, alpha)
 
-    def quantize(self, good: Images, progress: Progress = silent) -> integers.Gate:
+    def quantize(self, good: Good, progress: Progress = silent) -> integers.Gate:
         """Change a detector fitted in floats to 8-bit integers, if good images that were not fitted to allow it.
 
         They give the ranges, pass the gate (:mod:`differnet.detector.integers`), and set the threshold anew. Returns
         the figures of the gate; raises :class:`QuantizationError` with them when it refuses, and nothing changes.
         """
-        looks = look_at(gather(good), self.config)
+        looks = looks_of(good, self.config)
         model, describer, found = integers.to_integers(
             self.model, self.module, self.describer, looks, self.device, progress
         )

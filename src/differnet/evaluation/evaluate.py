@@ -34,6 +34,7 @@ from differnet.evaluation import metrics
 from differnet.evaluation.measure import Measured, OnMap, measure
 from differnet.evaluation.metrics import auroc
 from differnet.features.cache import describe_all
+from differnet.features.look import Look, look_at
 from differnet.flow.train import by_epoch
 
 NO_THRESHOLD_NOTE = (
@@ -173,11 +174,12 @@ def _run(
 ) -> Run:
     """Fit ``detector`` to all training images and a second flow for the verdicts, and measure both."""
     started = time.perf_counter()
-    bank = _fit_whole(detector, dataset, decision, maps, progress)
+    train = look_at([sample.path for sample in dataset.train], detector.config)  # for both flows
+    bank = _fit_whole(detector, dataset, train, decision, maps, progress)
     fit_seconds = time.perf_counter() - started
     described = _Describing(detector)
     whole = measure(described, dataset, progress=progress)
-    second = _second(detector, dataset, decision, bank, progress)
+    second = _second(detector, dataset, train, decision, bank, progress)
     judging = _Judging(second or detector, described)
     judged = measure(judging, dataset, maps, progress, on_map)
     count = len(dataset.test)
@@ -231,21 +233,26 @@ class _Judging:
 
 
 def _fit_whole(
-    detector: DifferNet, dataset: Dataset, decision: sections.Decision, maps: bool, progress: Progress
+    detector: DifferNet,
+    dataset: Dataset,
+    train: Sequence[Look],
+    decision: sections.Decision,
+    maps: bool,
+    progress: Progress,
 ) -> Tensor | None:
     """Fit on all training images; return the bank of their features when views are cached."""
     if detector.config.views.fresh_views:
-        _fit(detector, dataset, None, progress, scale_maps=maps)
+        _fit(detector, dataset, train, None, progress, scale_maps=maps)
         return None
-    paths, groups = [sample.path for sample in dataset.train], dataset.groups
-    if len(set(groups or paths)) < 2:
+    groups = dataset.groups
+    if len(set(groups or [str(sample.path) for sample in dataset.train])) < 2:
         decision = replace(decision, holdout=0.0, folds=0)
     # those that are not chosen set the second flow's threshold
-    chosen, _ = fitting.split(paths, groups, decision, detector.seed)
+    chosen, _ = fitting.split(train, groups, decision, detector.seed)
     of_chosen = groups and [groups[index] for index in chosen]
-    detector.prepare([paths[index] for index in chosen], progress, of_chosen)
-    bank = describe_all(detector.describer, paths, detector.seed, progress)
-    _fit(detector, dataset, bank, progress, scale_maps=maps)
+    detector.prepare([train[index] for index in chosen], progress, of_chosen)
+    bank = describe_all(detector.describer, train, detector.seed, progress)
+    _fit(detector, dataset, train, bank, progress, scale_maps=maps)
     return bank
 
 
@@ -271,12 +278,17 @@ def _early_dict(figures: EarlyFigures) -> dict[str, Any]:
 
 
 def _fit(
-    detector: DifferNet, dataset: Dataset, bank: Tensor | None, progress: Progress, scale_maps: bool
+    detector: DifferNet,
+    dataset: Dataset,
+    train: Sequence[Look],
+    bank: Tensor | None,
+    progress: Progress,
+    scale_maps: bool,
 ) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DifferNetWarning)  # how far a threshold can be trusted is reported
         detector.fit(
-            [sample.path for sample in dataset.train],
+            train,
             groups=dataset.groups,
             progress=progress,
             on_epoch=by_epoch(progress),
@@ -288,6 +300,7 @@ def _fit(
 def _second(
     detector: DifferNet,
     dataset: Dataset,
+    train: Sequence[Look],
     decision: sections.Decision,
     bank: Tensor | None,
     progress: Progress,
@@ -296,7 +309,7 @@ def _second(
     if bank is None or len(set(dataset.groups or dataset.train)) < 2 or not decision.is_calibrated:
         return None
     second = detector.sibling(holdout=decision.holdout, folds=decision.folds)
-    _fit(second, dataset, bank, progress, scale_maps=False)
+    _fit(second, dataset, train, bank, progress, scale_maps=False)
     return second
 
 

@@ -6,7 +6,7 @@ import os
 import tempfile
 import threading
 import weakref
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from differnet.config import presets
 from differnet.data import square as squares
-from differnet.data.images import ImageLike, Pixels, content_digest, load
+from differnet.data.images import ImageLike, Pixels, content_digest, gather, load
 from differnet.data.pixels import pixel_digest
 from differnet.data.square import Framing
 from differnet.data.stream import name_of
@@ -165,6 +165,7 @@ class Look:
 
 
 Shown: TypeAlias = ImageLike | Look
+Good: TypeAlias = ImageLike | Iterable[ImageLike] | Sequence[Look]
 
 
 def look_at(images: Sequence[Shown], settings: presets.Config) -> list[Look]:
@@ -174,6 +175,11 @@ def look_at(images: Sequence[Shown], settings: presets.Config) -> list[Look]:
         return known
     room = Room(settings.backbone.tiles * settings.backbone.sizes[0])
     return [one if isinstance(one, Look) else Look(one, room, settings.views) for one in images]
+
+
+def looks_of(images: Good, settings: presets.Config) -> list[Look]:
+    """Return a look at each image of a folder, a path, an array, a PIL image, or a sequence of these or of looks."""
+    return look_at(gather(images), settings)  # type: ignore[arg-type]  # looks pass through
 
 
 def seen(image: Shown) -> Seen:
