@@ -10,7 +10,6 @@ from __future__ import annotations
 import io
 import json
 import threading
-from collections.abc import Callable
 from dataclasses import astuple, dataclass, replace
 
 from PIL import Image
@@ -24,10 +23,9 @@ from differnet.errors import ConfigError, DifferNetError, ModelFileError, Numeri
 from differnet.runtime.heatmap import heat_png
 from differnet.runtime.inspector import Count, Inspector
 from differnet.service.record.images import Keep, is_kept
-from differnet.service.record.inspection import Inspection, Rates, Received, now, with_prediction
+from differnet.service.record.inspection import Inspection, Rates, Received, Tell, now, with_prediction
 from differnet.service.record.store import Along, Store
 
-Tell = Callable[[str, str], None]  # what it is about ("drift", ...), and that in words
 _CALM = "after 0 images: no change"
 
 

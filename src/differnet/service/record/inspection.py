@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Literal
@@ -12,6 +13,7 @@ from differnet.decision.verdict import Prediction
 
 Judgement = Literal["OK", "review", "NG", "error"]
 Operator = Literal["good", "defective"]
+Tell = Callable[[str, str], None]  # what it is about ("drift", "reconnect", ...), and that in words
 JUDGEMENTS: tuple[Judgement, ...] = ("OK", "review", "NG", "error")
 OPERATORS: tuple[Operator, ...] = ("good", "defective")
 

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from differnet.errors import MissingExtraError
-from differnet.service.watch.sources import Tell
+from differnet.service.record.inspection import Tell
 
 _GROUP = 100  # milliseconds for which changes are gathered
 _AGAIN = 30.0  # seconds until the system is asked again after it refused

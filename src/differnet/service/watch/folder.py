@@ -26,8 +26,9 @@ from threading import Event
 from differnet.data.decoding import decode_content, opened
 from differnet.data.images import SUFFIXES
 from differnet.errors import ImageError
+from differnet.service.record.inspection import Tell
 from differnet.service.watch.file_events import Hints, is_closed
-from differnet.service.watch.sources import Arrival, Memory, Stamp, Tell, key_of, writable
+from differnet.service.watch.sources import Arrival, Memory, Stamp, key_of, writable
 
 _MOST_BYTES = 2**30
 _RESCAN = 30.0  # seconds, or longer where listing takes long

@@ -13,12 +13,12 @@ from sqlalchemy import Connection
 from differnet.errors import DifferNetError, DuplicateError, StoreError, in_a_line
 from differnet.runtime.inspector import Count, Inspector
 from differnet.service.record.images import Keep
-from differnet.service.record.inspection import Inspection
+from differnet.service.record.inspection import Inspection, Tell
 from differnet.service.recorder import JudgedRow, Keeping, Recorder, SavedMonitor, open_monitor
 from differnet.service.watch.memory import StoreMemory
 from differnet.service.watch.notify import Sender
 from differnet.service.watch.outbox import Outbox
-from differnet.service.watch.sources import Arrival, Input, Tell
+from differnet.service.watch.sources import Arrival, Input
 
 _PAUSES = (1.0, 2.0, 5.0, 10.0, 30.0)  # seconds between two attempts to write to the record
 _SAVE_EVERY = 5.0  # seconds between two states of the drift monitor that are saved

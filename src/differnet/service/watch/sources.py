@@ -17,7 +17,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
@@ -27,7 +27,6 @@ from differnet.errors import ConfigError, in_a_line
 from differnet.service.record.inspection import Received
 
 Kind = Literal["folder", "video", "camera"]
-Tell = Callable[[str, str], None]  # what happened ("reconnect", ...), and that in words
 _URL = re.compile(r"(rtsps?|https?|rtmps?|udp|tcp)://", re.IGNORECASE)
 _PASSWORD = re.compile(r"(?<=//)[^/]*@")  # up to the last @: a password may have one
 _LONGEST = 600  # characters of a name in a key; a digest takes the place of longer ones
