@@ -41,7 +41,7 @@ CHOSE = 80
 
 def ways(detector: DifferNet) -> Iterator[tuple[str, Draw]]:
     """Yield every way to draw a map with a detector that starts as a Gaussian, and its name."""
-    module, flow, read = detector.module, detector.model.flow, detector.model.reading
+    module, flow, read = detector.module, detector.model.fusion
     for blur in (4, 12):
         yield (
             f"gradient to the pixels (eq. 7), blur {blur}",
@@ -167,7 +167,7 @@ def draw_demo(out: Path) -> None:
                 for gradient in ("pixels", "features"):
                     settings = settle(differnet.resolve(fitted.config, {"gradient": gradient}))
                     raw = [
-                        map_of_image(load(path), module, model.flow, model.reading, settings)
+                        map_of_image(load(path), module, model.fusion, settings)
                         for path in (*held[::3], sample.path)
                     ]
                     scale = np.median([one.max() for one in raw[:-1]])

@@ -172,7 +172,5 @@ def test_maps_are_rendered_in_groups(detector, monkeypatch):
     import dataclasses
 
     settings = dataclasses.replace(other, maps=dataclasses.replace(other.maps, map_views=9))
-    localize.map_of_image(
-        good_image(0), detector.module, detector.model.flow, detector.model.reading, settings
-    )
+    localize.map_of_image(good_image(0), detector.module, detector.model.fusion, settings)
     assert seen == [4, 4, 1]

@@ -128,14 +128,12 @@ def test_maps_without_a_gradient_are_the_detectors(name, request):
     model, settings = detector.model, detector.settings
     turned = even_views(settings.maps.map_views, settings.views)
     square = tiles.to_square(pictures()[1], 64)
-    mapping = HeatMapping(detector.module, model.flow, model.reading, settings.maps.blur, turned.angles)
+    mapping = HeatMapping(detector.module, model.fusion, settings.maps.blur, turned.angles)
     views = render(square, turned, settings.views.fill)
-    wanted = localize.heat_map(square, detector.module, model.flow, model.reading, settings)
+    wanted = localize.heat_map(square, detector.module, model.fusion, settings)
     torch.testing.assert_close(mapping(views), wanted, rtol=1e-3, atol=1e-3 * float(wanted.max()))
     exact = detector.module(views) * 1.01
-    other = localize.contribution_maps(
-        views, detector.module, model.flow, model.reading, settings.maps.blur, exact
-    )
+    other = localize.contribution_maps(views, detector.module, model.fusion, settings.maps.blur, exact)
     if len(turned) == 1:
         torch.testing.assert_close(mapping(views, exact), other[0], rtol=1e-3, atol=1e-3 * float(other.max()))
 
@@ -150,12 +148,12 @@ def test_images_that_set_the_threshold_are_ties(upright, good_images, tmp_path):
 def test_a_head_is_put_on_a_network(upright):
     """As with the 8-bit network of a model, here with one in floats."""
     model, views = upright.model, torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 255
-    head = Head(model.flow, model.reading)
-    rows = {"features": torch.zeros(4, head.read.width)}
+    head = Head(model.fusion)
+    rows = {"features": torch.zeros(4, head.width)}
     below = Graph.of(convert(upright.module))
     graph = Graph.of(stacked(below, to_openvino(head, rows, ("norms",), tuple(rows))))
     found = OpenVinoEngine(graph.xml, graph.constants).run({"views": views.numpy()})
-    norms, features = Scoring(upright.module, model.flow, model.reading)(views)
+    norms, features = Scoring(upright.module, model.fusion)(views)
     np.testing.assert_allclose(found["norms"], norms, rtol=1e-4)
     np.testing.assert_allclose(found["features"], features, atol=1e-4 * float(features.max()))
 

@@ -73,10 +73,14 @@ class Config:
             raise ValueError(f"read_stages = {chosen}: some of the stages {known.stages} were wanted")
         if isinstance(chosen, tuple) and list(chosen) != sorted(set(chosen)):
             raise ValueError(f"read_stages must be different and in order, not {chosen}")
-        if read.pooling in ("largest", "average") and known.grid == 1:
+        if read.pooling in ("largest", "average", "combined") and known.grid == 1:
             raise ValueError(f"pooling = {read.pooling!r} needs a grid of 2 or more")
         if self.training.noise not in (0, "auto") and self.flow.start != "gaussian":
             raise ValueError("noise needs start = 'gaussian'")
+        if read.pooling == "combined" and (self.flow.start != "gaussian" or self.views.fresh_views):
+            raise ValueError("pooling = 'combined' needs start = 'gaussian' and fresh_views = False")
+        if read.pooling == "combined" and not self.views.plain_first:
+            raise ValueError("pooling = 'combined' needs plain_first = True: parts are looked at upright")
         if self.maps.gradient == "features" and self.flow.start != "gaussian":
             raise ValueError("gradient = 'features' needs start = 'gaussian'")
 
@@ -99,20 +103,20 @@ PAPER = Config(
     backbone=Backbone(backbone="alexnet", stages=(0,), precision="f32"),
 )
 DEFAULT = Config(
-    views=Views(rotation="auto", train_views="auto", score_rotations="auto"),
-    backbone=Backbone(sizes=(224, 112), stages=(3, 4, 5), grid=2),
-    reading=Reading(read_stages="auto", pooling="auto"),
+    views=Views("auto", plain_first=True, train_views="auto", score_views=8, score_rotations="auto"),
+    backbone=Backbone(sizes=(448, 224), stages=(3, 4, 5), grid=7),
+    reading=Reading(pooling="combined"),
     flow=Flow(blocks="auto", hidden="auto", start="gaussian"),
-    training=Training(
-        10, 100, batch=192, learning_rate=1e-3, schedule="one-cycle", eps=1e-6, noise="auto", length="auto"
-    ),
+    training=Training(1, 1000, batch=128, learning_rate=2e-3, schedule="one-cycle", eps=1e-6, noise="auto"),
 )
 FAST = dataclasses.replace(
     DEFAULT,
     views=Views("auto", train_views="few", score_views=8, score_rotations="auto"),
     backbone=Backbone(sizes=(224, 112), stages=(3, 4, 5)),
     reading=Reading(),
-    training=dataclasses.replace(DEFAULT.training, length="quick"),
+    training=Training(
+        10, 100, batch=192, learning_rate=1e-3, schedule="one-cycle", eps=1e-6, noise="auto", length="quick"
+    ),
 )
 TURNED = Config(
     backbone=Backbone(sizes=(224, 112)),
@@ -121,7 +125,6 @@ TURNED = Config(
 )
 THOROUGH = dataclasses.replace(
     DEFAULT,
-    views=dataclasses.replace(DEFAULT.views, rotation="full"),
     backbone=dataclasses.replace(DEFAULT.backbone, precision="f32"),
     flow=dataclasses.replace(DEFAULT.flow, flows=3),
 )

@@ -30,8 +30,9 @@ class Views:
     ``"border"`` repeats its rim. ``score_rotations``: images are scored in ``"random"`` views drawn once from the
     model's seed, or in ``"even"``ly spaced rotations without jitter: one where nothing turns. ``"auto"``, there and
     for ``train_views``, follows the rotation: one upright view to score and 4 to fit, or random ones and 32;
-    ``"few"`` is 2 or 8. ``frame``: how a picture becomes a square: ``"squash"`` changes its aspect ratio, as in the
-    paper; ``"pad"`` keeps it, between black bars. ``ignore``: a mask of what does not matter, as
+    ``"few"`` is 2 or 8. With ``pooling="combined"`` it is one view to fit, or 8. ``plain_first``: the first of random
+    views is the image as it is. ``frame``: how a picture becomes a square: ``"squash"`` changes its aspect ratio, as in
+    the paper; ``"pad"`` keeps it, between black bars. ``ignore``: a mask of what does not matter, as
     :func:`differnet.data.square.encode` makes it.
     """
 
@@ -40,6 +41,7 @@ class Views:
     contrast: Factors = (0.85, 1.15)
     fill: Literal["zeros", "reflection", "border"] = "zeros"
     fresh_views: bool = False
+    plain_first: bool = False
     train_views: Literal["auto", "few"] | Positive = 32
     score_views: Annotated[int, Field(ge=1, le=10_000)] = 16
     score_rotations: Literal["auto", "random", "even"] = "random"
@@ -94,12 +96,14 @@ class Reading:
 
     ``read_stages``: ``"all"`` or some of ``stages``. ``pooling``: ``"whole"`` maps what was pooled over the whole image
     (the paper); the others map each part of the ``grid`` by the same flow, and the view has the score of its
-    ``"largest"`` part or their ``"average"``. ``"auto"`` finds out from the good images
-    (:mod:`differnet.detector.tuning.choice`).
+    ``"largest"`` part or their ``"average"``. ``"combined"`` does the first two and puts them together: the whole image
+    at all ``sizes`` is judged by its Gaussian, the parts at each size by a flow of their own that learns one row a
+    part, and the score is the geometric mean of what they say (:mod:`differnet.flow.fusion`). ``"auto"`` finds out
+    which single one from the good images (:mod:`differnet.detector.tuning.choice`).
     """
 
     read_stages: Literal["auto", "all"] | tuple[int, ...] = "all"
-    pooling: Literal["auto", "whole", "largest", "average"] = "whole"
+    pooling: Literal["auto", "whole", "largest", "average", "combined"] = "whole"
 
 
 @dataclass(frozen=True, config=strict)
@@ -135,7 +139,8 @@ class Training:
     features of every batch, 1 being that of the features; only with ``start="gaussian"``. ``"auto"`` adds some
     where views do not turn: turned views differ enough. ``length``: the share of the schedule that is run, 0 leaving
     the flow as it starts; ``"auto"`` finds it out from the good images (:mod:`differnet.detector.tuning.length`);
-    ``"quick"`` is all of it where views turn, and nothing where they do not.
+    ``"quick"`` is all of it where views turn, and nothing where they do not. With
+    ``pooling="combined"``, ``batch`` counts parts of views, and all of the schedule is run where ``length`` is open.
     """
 
     epochs: Annotated[int, Field(ge=0)] = 192

@@ -27,12 +27,14 @@ from differnet.config.sections import (
 from differnet.errors import NotFittedError
 
 Rotation = Literal["full", "none"]
-Pooling = Literal["whole", "largest", "average"]
+Pooling = Literal["whole", "largest", "average", "combined"]
 
 UPRIGHT_VIEWS = 4  # to fit; views that are not turned differ in brightness and contrast alone
 _VIEWS_TO_FIT = {"auto": (UPRIGHT_VIEWS, 32), "few": (2, 8)}  # upright, turned
+_VIEWS_WITH_PARTS = (1, 8)
 _BLOCKS, _HIDDEN = (4, 8), (128, 256)  # upright, turned
 _NOISE = 0.5
+_NOISE_OF_PARTS = 1.0
 _BLUR = {"features": 12.0, "pixels": 4.0}
 S = TypeVar("S")
 
@@ -114,6 +116,19 @@ class Settled:
     maps: SettledMaps
 
     @property
+    def parts_once(self) -> bool:
+        """Whether parts are looked at in the upright view alone, beside turned views of the whole image."""
+        return self.reading.pooling == "combined" and self.views.turns
+
+    @property
+    def flows(self) -> tuple[SettledFlow, ...]:
+        """The shape of the flow of each reading; a whole image that is read beside its parts has a Gaussian alone."""
+        if self.reading.pooling != "combined":
+            return (self.flow,)
+        whole = dataclasses.replace(self.flow, blocks=0, flows=1)
+        return (whole, *(self.flow for _ in self.backbone.sizes))
+
+    @property
     def decision(self) -> Decision:
         """How the threshold is found."""
         return self.config.decision
@@ -164,7 +179,10 @@ def settle(asked: Config, found: FoundOut | None = None) -> Settled:
         gradient = "features" if known.flow.start == "gaussian" else "pixels"
     noise: float | str = known.training.noise
     if noise == "auto":
-        noise = _NOISE if known.flow.start == "gaussian" and known.views.rotation != "full" else 0.0
+        turns = known.views.rotation == "full"
+        noise = _NOISE if known.flow.start == "gaussian" and not turns else 0.0
+        if reads.pooling == "combined":
+            noise = _NOISE_OF_PARTS
     blur = _BLUR[gradient] if known.maps.blur == "auto" else known.maps.blur
     return Settled(
         config=known,
@@ -184,16 +202,21 @@ def implied(asked: Config) -> Config:
     """
     views, flow = asked.views, asked.flow
     changes: dict[str, Any] = {}
+    combines = asked.reading.pooling == "combined"
+    if combines and asked.training.length == "auto":
+        changes["length"] = 1.0
     if views.rotation != "auto":
         turns = views.rotation == "full"
         if views.score_rotations == "auto":
             changes["score_rotations"] = "random" if turns else "even"
         if isinstance(views.train_views, str):
-            changes["train_views"] = _VIEWS_TO_FIT[views.train_views][turns]
+            counts = _VIEWS_WITH_PARTS if combines else _VIEWS_TO_FIT[views.train_views]
+            changes["train_views"] = counts[turns]
         if asked.training.length == "quick":
             changes["length"] = float(turns or flow.start != "gaussian")
-        changes |= {"blocks": _BLOCKS[turns]} if flow.blocks == "auto" else {}
-        changes |= {"hidden": _HIDDEN[turns]} if flow.hidden == "auto" else {}
+        hard = turns and not combines
+        changes |= {"blocks": _BLOCKS[hard]} if flow.blocks == "auto" else {}
+        changes |= {"hidden": _HIDDEN[hard]} if flow.hidden == "auto" else {}
     return presets.resolve(asked, changes) if changes else asked
 
 

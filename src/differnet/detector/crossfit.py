@@ -1,4 +1,4 @@
-"""Cross-fitting: where good images are scarce, each is scored by a flow fitted to the other folds, and used to fit."""
+"""Cross-fitting: where good images are scarce, each is scored by flows fitted to the other folds, and used to fit."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ def _cross_fit(fitter: Fitter, good: Given, bank: Tensor | None) -> Model:
     for number, fold in enumerate(folds, 1):
         others = [index for index in range(count) if index not in set(fold)]
         rows = None if bank is None else bank[others]
-        flow, _ = alone.train_flow([good.images[i] for i in others], [], rows)
+        fusion, _ = alone.train([good.images[i] for i in others], [], rows)
         for index in fold:
             name = name_of(good.images[index])
-            scores[index] = view_scores(flow, fitter.read, features[index], fitter.device, name)
+            scores[index] = view_scores(fusion, features[index], fitter.device, name)
         fitter.progress("cross-fitting", number, len(folds))
     model = fitter.fit(good, Given([]), bank)
     record = record_of(good.images, good.groups, fitter.way, None, fitter.progress, len(folds))

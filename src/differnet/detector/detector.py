@@ -261,7 +261,7 @@ class DifferNet(DetectorState):
         model = model_file.load(Path(path))
         source = weights or (model.backbone_origin if model.backbone_origin == "random" else None)
         detector = cls(model.config, model.seed, source, device)
-        model.flow.to(device)
+        model.fusion.to(device)
         detector._state = Fitted(model)
         try:
             if model.graph is None:
@@ -272,9 +272,9 @@ class DifferNet(DetectorState):
 
     @property
     def _scorer(self) -> Scorer:
-        return Scorer(self.model.flow, self.model.reading, self.describer, self.device)
+        return Scorer(self.model.fusion, self.describer, self.device)
 
     def _heat_map(self, pixels: Pixels) -> Heat:
         model, numbers = self.model, self.describer.other_numbers
-        raw = localize.map_of_image(pixels, self.module, model.flow, model.reading, self.settings, numbers)
+        raw = localize.map_of_image(pixels, self.module, model.fusion, self.settings, numbers)
         return np.asarray(raw / np.float32(self.model.map_scale))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from differnet.config import presets, sections
@@ -26,16 +25,16 @@ from differnet.features.cache import describe_all, kept_bank
 from differnet.features.checkpoint import Checkpoint
 from differnet.features.describer import Describer
 from differnet.features.look import Given, Look, Shown
-from differnet.features.pooling import RowReading, settled_reading
+from differnet.features.pooling import RowReading, settled_readings
 from differnet.features.tiles import shown
 from differnet.features.views import ViewSet
-from differnet.flow import gaussian, localize, train
-from differnet.flow.flow import Flow
-from differnet.flow.sources import Bank, FreshViews, Source
+from differnet.flow import localize, train
+from differnet.flow.fusion import Fusion
+from differnet.flow.learning import Learner, Watch
+from differnet.flow.sources import Bank, FreshViews, Parts, Source
 from differnet.flow.train import Epoch
 from differnet.runtime.memory import give_back
 
-Watch = Callable[[Flow, int, int], None]
 _MAP_SCALE_IMAGES = 16
 
 
@@ -43,7 +42,7 @@ def unheard(epoch: Epoch, total: int) -> None:
     """Tell nobody."""
 
 
-def unwatched(flow: Flow, epoch: int, total: int) -> None:
+def unwatched(fusion: Fusion, epoch: int, total: int) -> None:
     """Look at nothing."""
 
 
@@ -51,7 +50,7 @@ def unwatched(flow: Flow, epoch: int, total: int) -> None:
 class Fitter:
     """All that a fit depends on besides the images.
 
-    ``watch`` looks at the flow after every epoch of so many. ``checkpoint``: where a broken-off fit goes on.
+    ``watch`` looks at the flows after every epoch of so many. ``checkpoint``: where a broken-off fit goes on.
     ``scale_maps``: whether the scale of heat maps is found.
     """
 
@@ -81,9 +80,9 @@ class Fitter:
         return scoring_views(self.settings.views, self.seed)
 
     @cached_property
-    def read(self) -> RowReading:
-        """How a row of features is read."""
-        return settled_reading(self.settings, self.module.channels)
+    def reads(self) -> tuple[RowReading, ...]:
+        """How a row of features is read, by each flow."""
+        return settled_readings(self.settings, self.module.channels)
 
     @property
     def way(self) -> Way:
@@ -98,7 +97,7 @@ class Fitter:
         return self.describer.views, self.describer.identity, network, self.seed
 
     def fit(self, fitted: Given, held: Given, bank: Tensor | None) -> Model:
-        """Fit a flow to ``fitted`` and take the threshold and the scale of heat maps from ``held``.
+        """Fit flows to ``fitted`` and take the threshold and the scale of heat maps from ``held``.
 
         ``bank``: the features (N, V, D) of ``fitted`` if at hand. Every image is decoded at most once.
         """
@@ -110,9 +109,9 @@ class Fitter:
         record = (
             record_of(held.images, held.groups, self.way, sources, self.progress) if held.images else None
         )
-        flow, history = self.train_flow(fitted.images, features, bank)
+        fusion, history = self.train(fitted.images, features, bank)
         scores = [
-            view_scores(flow, self.read, part, self.device, name_of(image))
+            view_scores(fusion, part, self.device, name_of(image))
             for image, part in zip(held.images, features, strict=True)
         ]
         found = Model(
@@ -122,7 +121,7 @@ class Fitter:
             backbone_origin=self.module.origin,
             channels=self.module.channels,
             runtime=self.describer.runtime.name,
-            flow=flow,
+            fusion=fusion,
             view_scores=stack_scores(scores),
             map_scale=1.0,
             train_count=len(fitted.images),
@@ -147,35 +146,17 @@ class Fitter:
         for image in images:
             image.keep = image in for_maps
 
-    def train_flow(
+    def train(
         self, images: Sequence[Look], held: Sequence[Tensor], bank: Tensor | None
-    ) -> tuple[Flow, tuple[Epoch, ...]]:
-        """Fit a new flow to the ``bank``, or to fresh views of ``images`` where there is none.
+    ) -> tuple[Fusion, tuple[Epoch, ...]]:
+        """Fit new flows to the ``bank``, or to fresh views of ``images`` where there is none.
 
         ``held``: features (V, W) of images whose likelihood is noted on the way.
         """
-        flow = Flow(self.read.features, seed=self.seed, **self.settings.flow.arguments).to(self.device)
-        source = self._source(images, bank)
-        if flow.whitening is not None:
-            flow.whitening.set(*gaussian.fit(source.sample(gaussian.MOST_ROWS), self.seed))
-            give_back()
-
-        def tell(epoch: Epoch, total: int) -> None:
-            self.watch(flow, epoch.epoch + 1, total)
-            self.on_epoch(epoch, total)
-
-        history = train.fit(
-            flow,
-            source,
-            self.settings.training,
-            held_out=self.read.rows(torch.cat(list(held))) if held else None,
-            checkpoint=self.checkpoint,
-            identity=repr((self.depends, self.settings.reading)),
-            on_epoch=tell,
-            noise_seed=self.seed,
-        )
-        flow.eval().requires_grad_(False)
-        return flow, tuple(history)
+        identity = repr((self.depends, self.settings.reading))
+        here = self.settings, self.reads, self.seed, self.device
+        learner = Learner(*here, identity, self.on_epoch, self.watch, self.checkpoint)
+        return learner.learn([self._source(images, bank, read) for read in self.reads], held)
 
     def describe_held_out(self, held: Sequence[Look]) -> list[Tensor]:
         """Return the features (V, W) of each image in the scoring views."""
@@ -206,11 +187,14 @@ class Fitter:
         give_back()
         return bank
 
-    def _source(self, images: Sequence[Look], bank: Tensor | None) -> Source:
+    def _source(self, images: Sequence[Look], bank: Tensor | None, read: RowReading) -> Source:
         training = self.settings.training
         if bank is None or self.settings.views.fresh_views:
-            return FreshViews(self.describer, images, training, self.seed, self.progress, self.read.rows)
-        return Bank(bank.flatten(0, 1), training.batch, self.seed, self.read.rows)
+            return FreshViews(self.describer, images, training, self.seed, self.progress, read.rows)
+        if self.settings.reading.pooling == "combined" and read.pooling != "whole":
+            seen = bank[:, :1] if self.settings.parts_once else bank
+            return Parts(seen.flatten(0, 1), read.columns, training.batch, self.seed)
+        return Bank(bank.flatten(0, 1), training.batch, self.seed, read.rows)
 
 
 def map_scale(
@@ -222,9 +206,7 @@ def map_scale(
     for index, image in enumerate(some, 1):
         square = describer.square(image)
         with naming(image):
-            heat = localize.heat_map(
-                square, module, found.flow, found.reading, settings, describer.other_numbers
-            )
+            heat = localize.heat_map(square, module, found.fusion, settings, describer.other_numbers)
         peaks.append(float(shown(heat, image.seen.shape, settings.views).max()))
         progress("scaling heat maps", index, len(some))
     return max(float(np.median(peaks)), 1e-30)

@@ -11,14 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from differnet.decision.early_stop import GROUP
-from differnet.errors import ConfigError
 from differnet.features.backbone.network import MultiScale
 from differnet.features.backbone.onnx_runtime import to_onnx
 from differnet.features.backbone.openvino_runtime import Graph, stacked, to_openvino
-from differnet.features.pooling import RowReading
 from differnet.features.views import sample, sampling_grid, shade, turn_back
 from differnet.flow import localize
-from differnet.flow.flow import Flow
+from differnet.flow.fusion import Fusion
 from differnet.flow.slopes import LatentNorm
 
 if TYPE_CHECKING:
@@ -52,32 +50,47 @@ class Rendering(nn.Module):
 
 
 class Head(nn.Module):
-    """Features of one tile (B, W) to the score of each view (B,): reading, flow, latent norm."""
+    """Features of one tile (B, W) to the norm of each view by each flow (B, R)."""
 
-    columns: Tensor
-
-    def __init__(self, flow: Flow, read: RowReading) -> None:
+    def __init__(self, fusion: Fusion) -> None:
         super().__init__()
-        self.norm = LatentNorm(flow)
-        self.read = read.of_tile
-        self.register_buffer("columns", self.read.columns)
+        self.fusion = fusion.of_tile
+        self.reads = self.fusion.reads
+        self.width = self.reads[0].width
+        norms = [LatentNorm(flow) for flow, _ in self.fusion.parts]
+        self._tracked = nn.ModuleList(norms)
+        self.norms = tuple(norms)
+        self.columns = [read.columns for read in self.reads]
 
     def forward(self, features: Tensor) -> Tensor:
         """Score the views."""
-        return self.read.of_view(self.norm(self.rows(features)))
+        each = zip(self.norms, self.columns, self.reads, strict=True)
+        found = [read.of_view(norm(self.rows(features, columns))) for norm, columns, read in each]
+        return torch.stack(found, dim=1)
 
-    def rows(self, features: Tensor) -> Tensor:
+    def slopes(self, features: Tensor) -> Tensor:
+        """Return how each view's norms rise with what is read (B, sum of P * D), reading after reading."""
+        found: list[Tensor] = []
+        count = features.shape[0]
+        for norm, columns, share in zip(self.norms, self.columns, self.fusion.shares(count), strict=True):
+            rise = share * norm.rise(self.rows(features, columns)).slopes.reshape(count, -1)
+            if found and self.fusion.parts_once:
+                rise = torch.cat((rise[:1], torch.zeros_like(rise[1:])))
+            found.append(rise)
+        return torch.cat(found, dim=1)
+
+    def rows(self, features: Tensor, columns: Tensor) -> Tensor:
         """Take what is mapped (B * P, D) from rows (B, W), as :meth:`differnet.features.pooling.RowReading.rows`."""
-        return features[:, self.columns].flatten(0, 1)
+        return features[:, columns].flatten(0, 1)
 
 
 class Scoring(nn.Module):
-    """Views of one tile (B, 3, S, S) to the score of each (B,) and to its features (B, W)."""
+    """Views of one tile (B, 3, S, S) to their norms (B, R) and to their features (B, W)."""
 
-    def __init__(self, module: MultiScale, flow: Flow, read: RowReading) -> None:
+    def __init__(self, module: MultiScale, fusion: Fusion) -> None:
         super().__init__()
         self.module = module
-        self.head = Head(flow, read)
+        self.head = Head(fusion)
 
     def forward(self, views: Tensor) -> tuple[Tensor, Tensor]:
         """Describe and score the views."""
@@ -97,15 +110,13 @@ class HeatMapping(nn.Module):
     kernel: Tensor
     grid: Tensor
 
-    def __init__(self, module: MultiScale, flow: Flow, read: RowReading, blur: float, angles: Tensor) -> None:
+    def __init__(self, module: MultiScale, fusion: Fusion, blur: float, angles: Tensor) -> None:
         super().__init__()
-        if flow.whitening is None:
-            raise ConfigError("heat maps without a gradient need a flow that starts as a Gaussian")
         self.module = module
-        self.head = Head(flow, read)
+        self.head = Head(fusion)
         self.angles = angles
-        self.register_buffer("reference", self.head.read.in_row(flow.whitening.mean))
-        self.register_buffer("places", _inverse(self.head.columns, self.head.read.width))
+        self.register_buffer("reference", self.head.fusion.means())
+        self.register_buffer("places", _inverse(self.head.columns, self.head.width))
         self.register_buffer("kernel", localize.gaussian_kernel(blur, module.sizes[0]).float())
         self.register_buffer("grid", sampling_grid(-angles, module.sizes[0]))
 
@@ -114,7 +125,7 @@ class HeatMapping(nn.Module):
         maps = self.module.feature_maps(views)
         pooled = self.module.pool(maps)
         at = pooled if features is None else features
-        rows = self.head.norm.rise(self.head.rows(at)).slopes.reshape(views.shape[0], -1)
+        rows = self.head.slopes(at)
         nothing = rows.new_zeros(views.shape[0], 1)
         slopes = torch.cat((rows, nothing), dim=1)[:, self.places]
         reference = self.reference + pooled - at
@@ -123,9 +134,9 @@ class HeatMapping(nn.Module):
         return heat[0] if len(self.angles) == 1 else turn_back(heat, self.angles, self.grid)
 
 
-def _inverse(columns: Tensor, width: int) -> Tensor:
-    """Where each of ``width`` columns of a row stands in what is taken by ``columns`` (P, D); one past it: nowhere."""
-    taken = columns.flatten()
+def _inverse(columns: Sequence[Tensor], width: int) -> Tensor:
+    """Where each of ``width`` columns of a row stands in what is taken by ``columns``; one past it: nowhere."""
+    taken = torch.cat([one.flatten() for one in columns])
     places = torch.full((width,), len(taken))
     places[taken] = torch.arange(len(taken))
     return places
@@ -159,15 +170,15 @@ def write_graphs(
 ) -> None:
     """Write the graph of each role into ``folder``; ``maps``: what the manifest says of heat maps, if there are any."""
     model, size = detector.model, detector.describer.size
-    flow, read = model.flow, model.reading
+    fusion = model.fusion
     views = torch.zeros(GROUP, 3, size, size)
     if model.graph is not None:
-        head = Head(flow, read)
-        rows = {"features": torch.zeros(GROUP, head.read.width)}
+        head = Head(fusion)
+        rows = {"features": torch.zeros(GROUP, head.width)}
         graph = stacked(model.graph, to_openvino(head, rows, ("norms",), tuple(rows)))
         _keep(folder, "score", Graph.of(graph))
     else:
-        scoring = Scoring(detector.module, flow, read)
+        scoring = Scoring(detector.module, fusion)
         Traceable("score", scoring, {"views": views}, ("norms", "features"), ("views",)).write(folder, form)
     if render:
         each = {name: torch.ones(GROUP) for name in ("angles", "brightness", "contrast")}
@@ -176,10 +187,10 @@ def write_graphs(
         Traceable("render", rendering, inputs, ("views",), tuple(each)).write(folder, form)
     if maps:
         angles = torch.tensor(maps["angles"])
-        mapping = HeatMapping(detector.module, flow, read, detector.settings.maps.blur, angles)
+        mapping = HeatMapping(detector.module, fusion, detector.settings.maps.blur, angles)
         inputs = {"views": torch.zeros(len(angles), 3, size, size)}
         if maps["takes_features"]:
-            inputs["features"] = torch.zeros(len(angles), read.of_tile.width)
+            inputs["features"] = torch.zeros(len(angles), fusion.of_tile.reads[0].width)
         Traceable("map", mapping, inputs, ("heat",)).write(folder, form)
 
 

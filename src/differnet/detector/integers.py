@@ -61,7 +61,7 @@ def to_integers(
     check_unseen(others, record, model.fitted_on)
     graph = quantized(module, ranges, settings, model.seed, progress)
     small = describer_of_graph(graph, settings)
-    floats = Scorer(model.flow, model.reading, describer, "cpu")
+    floats = Scorer(model.fusion, describer, "cpu")
     before = floats.table(others, shown, progress)
     after = replace(floats, describer=small).table(others, shown, progress)
     found = _gate(model, before, after)

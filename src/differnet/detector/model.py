@@ -24,9 +24,10 @@ from differnet.features.backbone import network
 from differnet.features.backbone.network import MultiScale
 from differnet.features.backbone.openvino_runtime import Graph
 from differnet.features.backbone.torch_runtime import Precision
-from differnet.features.pooling import RowReading, settled_reading
+from differnet.features.pooling import RowReading
 from differnet.features.views import count_views
 from differnet.flow.flow import Flow, parameter_count
+from differnet.flow.fusion import Fusion
 from differnet.flow.train import Epoch
 
 _PACKAGES = (
@@ -46,6 +47,7 @@ _PACKAGES = (
 class Model:
     """A fitted detector without its frozen backbone.
 
+    ``fusion``: the flows, and what each of them reads.
     ``view_scores``: scores (M, V) of held-out good images in every scoring view, empty when none were held out.
     ``channels``: of every stage in a row of features. ``choice``: what was found out from the good images, and by what
     evidence; nothing when the settings left nothing open. ``map_scale``: the heat-map value that is drawn as 1.
@@ -62,7 +64,7 @@ class Model:
     backbone_origin: str
     channels: tuple[int, ...]
     runtime: str
-    flow: Flow
+    fusion: Fusion
     view_scores: npt.NDArray[np.float64]
     map_scale: float
     train_count: int
@@ -85,10 +87,15 @@ class Model:
         """The settings that were fitted by, in which nothing is open."""
         return settle(self.config)
 
-    @cached_property
+    @property
+    def flow(self) -> Flow:
+        """The only flow, or that of the first reading."""
+        return self.fusion.parts[0][0]
+
+    @property
     def reading(self) -> RowReading:
-        """How a row of features is read."""
-        return settled_reading(self.settings, self.channels)
+        """How :attr:`flow` reads a row of features."""
+        return self.fusion.parts[0][1]
 
     @property
     def usual_views(self) -> int:
@@ -154,8 +161,11 @@ def summarise(model: Model) -> dict[str, Any]:
         "calibration_count": len(model.view_scores),
         "calibrated_on": None if record is None else record.summary(),
         "seed": model.seed,
-        "features": model.flow.features,
-        "flow_parameters": parameter_count(model.flow.features, model.settings.flow),
+        "features": [flow.features for flow, _ in model.fusion.parts],
+        "flow_parameters": sum(
+            parameter_count(flow.features, shape)
+            for (flow, _), shape in zip(model.fusion.parts, model.settings.flows, strict=True)
+        ),
         "backbone_digest": model.backbone_digest,
         "backbone_origin": model.backbone_origin,
         "runtime": model.runtime,

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from differnet.config import presets
-from differnet.config.settled import Settled, settle
+from differnet.config.settled import Settled, SettledFlow, settle
 from differnet.decision.thresholds import check_count
 from differnet.detector.model import Model
 from differnet.detector.provenance import Sources, from_header
@@ -29,8 +29,10 @@ from differnet.detector.tuning.choice import Choice
 from differnet.errors import ModelFileError, NotFittedError, warn
 from differnet.features.backbone.openvino_runtime import Graph
 from differnet.features.backbone.torch_runtime import Precision
+from differnet.features.pooling import settled_readings
 from differnet.flow import tensor_file
 from differnet.flow.flow import Flow, Permutation, parameter_count
+from differnet.flow.fusion import Fusion
 from differnet.flow.train import Epoch
 
 FORMAT = 3
@@ -40,7 +42,11 @@ _MOST_CHANNELS = 65_536
 
 def save(path: str | Path, model: Model) -> None:
     """Write ``model`` to ``path``, whole or not at all."""
-    tensors: dict[str, Tensor] = {f"flow.{name}": value for name, value in model.flow.state_dict().items()}
+    tensors: dict[str, Tensor] = {
+        _prefix(number) + name: value
+        for number, (flow, _) in enumerate(model.fusion.parts)
+        for name, value in flow.state_dict().items()
+    }
     tensors["view_scores"] = torch.from_numpy(model.view_scores)
     if model.graph is not None and model.probe is not None:
         tensors |= model.graph.to_tensors() | {"graph.probe": model.probe}
@@ -49,7 +55,7 @@ def save(path: str | Path, model: Model) -> None:
         "format": FORMAT,
         "config": model.config.to_dict(),
         "seed": model.seed,
-        "features": model.flow.features,
+        "features": [flow.features for flow, _ in model.fusion.parts],
         "backbone_digest": model.backbone_digest,
         "backbone_origin": model.backbone_origin,
         "channels": list(model.channels),
@@ -98,12 +104,13 @@ def _build(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Model:
         header = from_2(header)
     maps = {"gradient": "pixels", **header["config"]["maps"]}  # as it was before there was a choice
     settings = _settled(presets.Config.from_dict({**header["config"], "maps": maps}))
-    features, state = int(header["features"]), _state_of_flow(tensors)
-    _check_parameters(state, settings, features)
-    _check_numbers(header)
     channels = tuple(int(count) for count in header["channels"])
-    _check_channels(settings, channels, features)
-    flow = _flow_of(state, settings, features)
+    widths = _widths_of(header, settings, channels)
+    states = [_state_of_flow(tensors, number) for number in range(len(widths))]
+    for state, shape, width in zip(states, settings.flows, widths, strict=True):
+        _check_parameters(state, shape, width)
+    _check_numbers(header)
+    flows = [_flow_of(*one) for one in zip(states, settings.flows, widths, strict=True)]
     view_scores = _view_scores_of(header, tensors, settings)
     precision, probe = _precision_of(header, tensors)
     return Model(
@@ -113,7 +120,7 @@ def _build(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Model:
         backbone_origin=str(header["backbone_origin"]),
         channels=channels,
         runtime=str(header["runtime"]),
-        flow=flow,
+        fusion=Fusion(flows, settled_readings(settings, channels), settings.parts_once),
         view_scores=view_scores,
         map_scale=float(header["map_scale"]),
         train_count=int(header["train_count"]),
@@ -128,22 +135,28 @@ def _build(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Model:
     )
 
 
-def _state_of_flow(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix("flow."): value for name, value in tensors.items() if name.startswith("flow.")}
+def _prefix(number: int) -> str:
+    """Return what the names of a flow's tensors begin with; files of a single flow are older than others."""
+    return f"flow{number or ''}."
 
 
-def _check_parameters(state: Mapping[str, Tensor], settings: Settled, features: int) -> None:
+def _state_of_flow(tensors: Mapping[str, Tensor], number: int) -> dict[str, Tensor]:
+    prefix = _prefix(number)
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _check_parameters(state: Mapping[str, Tensor], shape: SettledFlow, features: int) -> None:
     """Refuse another number of parameters than the flow takes, before one is built."""
-    wanted = parameter_count(features, settings.flow)
+    wanted = parameter_count(features, shape)
     found = sum(value.numel() for value in state.values() if value.dtype == torch.float32)
     if found != wanted or features < 2:
         raise ValueError(f"{found} parameters found, {wanted} wanted")
 
 
-def _flow_of(state: Mapping[str, Tensor], settings: Settled, features: int) -> Flow:
+def _flow_of(state: Mapping[str, Tensor], shape: SettledFlow, features: int) -> Flow:
     if not all(bool(torch.isfinite(value).all()) for value in state.values()):
         raise ValueError("NaN or infinite numbers")
-    flow = Flow(features, **settings.flow.arguments)
+    flow = Flow(features, **shape.arguments)
     flow.load_state_dict(state)
     _check_permutations(flow)
     if flow.whitening is not None and not bool((flow.whitening.matrix.diagonal() > 0).all()):
@@ -195,12 +208,17 @@ def _settled(config: presets.Config) -> Settled:
         raise ValueError("the settings leave open what to look at") from error
 
 
-def _check_channels(settings: Settled, channels: tuple[int, ...], features: int) -> None:
-    """Refuse channels that do not come to the width of the flow, before anything is made of them."""
+def _widths_of(header: Mapping[str, Any], settings: Settled, channels: tuple[int, ...]) -> list[int]:
+    """Return how many features each flow maps; refuses channels that do not come to that, before they are used."""
+    found = header["features"]
+    widths = [int(width) for width in (found if isinstance(found, list) else [found])]
     by_stage = dict(zip(settings.backbone.stages, channels, strict=True))
-    total = len(settings.backbone.sizes) * sum(by_stage[stage] for stage in settings.reading.read_stages)
-    if min(channels) < 1 or max(channels) > _MOST_CHANNELS or total != features:
-        raise ValueError(f"channels {channels} do not give {features} features")
+    each = sum(by_stage[stage] for stage in settings.reading.read_stages)
+    whole = len(settings.backbone.sizes) * each
+    wanted = [whole, *(each for _ in settings.flows[1:])]
+    if min(channels) < 1 or max(channels) > _MOST_CHANNELS or widths != wanted:
+        raise ValueError(f"channels {channels} do not give {widths} features")
+    return widths
 
 
 def _check_permutations(flow: Flow) -> None:

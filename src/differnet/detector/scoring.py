@@ -15,6 +15,7 @@ from torch import Tensor
 from differnet.config.settled import SettledViews
 from differnet.data.images import ImageLike, Pixels, load, stream
 from differnet.data.stream import Progress, look_ahead, name_of, naming
+from differnet.decision import fusion as fused
 from differnet.decision import verdict
 from differnet.decision.calibration import ViewScores
 from differnet.decision.verdict import Heat, Prediction
@@ -23,12 +24,10 @@ from differnet.errors import ConfigError, NumericalError
 from differnet.features.backbone.torch_runtime import one_torch_thread
 from differnet.features.describer import Describer
 from differnet.features.look import Shown
-from differnet.features.pooling import RowReading
 from differnet.features.seeds import generator
 from differnet.features.tiles import to_square
 from differnet.features.views import ViewSet, even_views, random_views
-from differnet.flow import score
-from differnet.flow.flow import Flow
+from differnet.flow.fusion import Fusion
 
 Images: TypeAlias = ImageLike | Iterable[ImageLike]
 Count: TypeAlias = int | Literal["auto"] | None
@@ -48,17 +47,26 @@ def scoring_views(settings: SettledViews, seed: int, count: int | None = None) -
     return random_views(int(count), settings, generator(seed, "scoring views"))
 
 
-@torch.inference_mode()
-def view_scores(
-    flow: Flow, read: RowReading, features: Tensor, device: str, name: str = "an image"
-) -> ViewScores:
+def view_scores(fusion: Fusion, features: Tensor, device: str, name: str = "an image") -> ViewScores:
     """Return the score of every view (V,) from features (V, W): its latent norm, eq. 5 before the mean.
 
     Raises :class:`NumericalError`, which names the image, when one is not finite.
     """
+    return next(scores_of_groups(fusion, [features], device, name))
+
+
+def scores_of_groups(
+    fusion: Fusion, groups: Iterable[Tensor], device: str, name: str
+) -> Iterator[ViewScores]:
+    """Yield :func:`view_scores` of the views of one image, some of them at a time, each when it is asked for."""
+    norms = (_norms(fusion, features, device, name) for features in groups)
+    return fused.view_scores(norms, fusion.parts_once)
+
+
+@torch.inference_mode()
+def _norms(fusion: Fusion, features: Tensor, device: str, name: str) -> fused.Norms:
     with one_torch_thread():
-        z, _ = flow(read.rows(features.to(device)))
-    values: ViewScores = read.of_view(score.latent_norm(z.cpu().double())).numpy()
+        values: fused.Norms = fusion(features.to(device)).numpy()
     if not np.isfinite(values).all():
         raise NumericalError(f"{name}: the score of a view is not finite: the flow gave no finite latent")
     return values
@@ -71,10 +79,9 @@ def stack_scores(rows: list[ViewScores]) -> ViewScores:
 
 @dataclass(frozen=True)
 class Scorer:
-    """Scores images with a flow, in given views."""
+    """Scores images with flows, in given views."""
 
-    flow: Flow
-    read: RowReading
+    fusion: Fusion
     describer: Describer
     device: str
 
@@ -96,7 +103,7 @@ class Scorer:
 
     def of_features(self, features: Tensor, name: str = "an image") -> ViewScores:
         """Score features (V, W) of the image of that ``name`` view by view."""
-        return view_scores(self.flow, self.read, features, self.device, name)
+        return view_scores(self.fusion, features, self.device, name)
 
     def predictions(
         self,
@@ -123,7 +130,7 @@ class Scorer:
         """Return the verdict on one square, in the views ``shown``, or ``early`` in as few as it takes."""
         if early:
             groups = self.describer.features_by_group(square, shown, name)
-            return verdict.as_soon_as_certain(model, map(partial(self.of_features, name=name), groups))
+            return verdict.as_soon_as_certain(model, scores_of_groups(self.fusion, groups, self.device, name))
         return verdict.after_all(model, self.of_features(self.describer.features(square, shown, name), name))
 
 

@@ -7,6 +7,7 @@ A row holds, place after place, size after size, the channels of every stage
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -62,11 +63,14 @@ class RowReading:
         row[self.columns.to(values.device)] = values
         return row
 
+    def of_tiles(self, norms: Tensor) -> Tensor:
+        """Turn the norms (B * T * P,) of what :meth:`rows` gave into one score a tile of a view (B, T)."""
+        places = norms.view(-1, self.tiles, len(self.columns) // self.tiles)
+        return places.amax(dim=2) if self.pooling == "largest" else places.mean(dim=2)
+
     def of_view(self, norms: Tensor) -> Tensor:
         """Turn the norms (B * T * P,) of what :meth:`rows` gave into one score a view (B,)."""
-        places = norms.view(-1, self.tiles, len(self.columns) // self.tiles)
-        by_tile = places.amax(dim=2) if self.pooling == "largest" else places.mean(dim=2)
-        return by_tile.amax(dim=1)
+        return self.of_tiles(norms).amax(dim=1)
 
 
 def reading(
@@ -76,11 +80,12 @@ def reading(
     stages: tuple[int, ...],
     pooling: Pooling,
     tiles: int = 1,
+    read_sizes: Sequence[int] | None = None,
 ) -> RowReading:
     """Find the columns of some stages in a row.
 
     ``channels``: of every stage in the row; ``sizes``: how many there are; ``stages``: positions in ``channels``;
-    ``tiles``: how many there are in all.
+    ``tiles``: how many there are in all; ``read_sizes``: the positions of the sizes that are read, or all.
 
     >>> reading((2, 3), sizes=1, grid=1, stages=(1,), pooling="whole").columns.tolist()
     [[2, 3, 4]]
@@ -92,20 +97,27 @@ def reading(
     columns = torch.cat(
         [
             torch.arange(borders[stage], borders[stage + 1]) + size * borders[-1]
-            for size in range(sizes)
+            for size in (range(sizes) if read_sizes is None else read_sizes)
             for stage in stages
         ]
     )
     count = 1 if grid == 1 else 1 + grid * grid
-    chosen = torch.arange(1) if pooling == "whole" else torch.arange(1, count)
+    chosen = torch.arange(1) if pooling in ("whole", "combined") else torch.arange(1, count)
     starts = (torch.arange(tiles)[:, None] * count + chosen).flatten()
     return RowReading(starts[:, None] * place + columns, pooling, tiles * count * place, tiles)
 
 
 def reading_of(
-    settings: presets.Config | Settled, channels: tuple[int, ...], stages: tuple[int, ...], pooling: Pooling
+    settings: presets.Config | Settled,
+    channels: tuple[int, ...],
+    stages: tuple[int, ...],
+    pooling: Pooling,
+    read_sizes: Sequence[int] | None = None,
 ) -> RowReading:
-    """Return how rows of the backbone of ``settings`` are read; raises :class:`ConfigError` for unknown stages."""
+    """Return how rows of the backbone of ``settings`` are read; raises :class:`ConfigError` for unknown stages.
+
+    ``read_sizes``: the positions of the sizes that are read, or all. Of what is ``"combined"``, the first reading.
+    """
     known = settings.backbone.stages
     if len(known) != len(channels):
         raise ConfigError(
@@ -114,10 +126,22 @@ def reading_of(
         )
     positions = tuple(known.index(stage) for stage in stages)
     sizes, grid, tiles = len(settings.backbone.sizes), settings.backbone.grid, settings.backbone.tiles
-    return reading(channels, sizes, grid, positions, pooling, tiles**2)
+    return reading(channels, sizes, grid, positions, pooling, tiles**2, read_sizes)
 
 
 def settled_reading(settings: Settled, channels: tuple[int, ...]) -> RowReading:
-    """Return how rows are read by settings that leave nothing open."""
-    read = settings.reading
-    return reading_of(settings, channels, read.read_stages, read.pooling)
+    """Return the first of :func:`settled_readings`."""
+    return settled_readings(settings, channels)[0]
+
+
+def settled_readings(settings: Settled, channels: tuple[int, ...]) -> tuple[RowReading, ...]:
+    """Return the ways in which rows are read by settings that leave nothing open, one for each flow.
+
+    ``"combined"`` reads the whole image at all sizes together, and then the parts at each size by itself.
+    """
+    stages, pooling = settings.reading.read_stages, settings.reading.pooling
+    if pooling != "combined":
+        return (reading_of(settings, channels, stages, pooling),)
+    whole = reading_of(settings, channels, stages, "whole")
+    sizes = range(len(settings.backbone.sizes))
+    return (whole, *(reading_of(settings, channels, stages, "largest", [size]) for size in sizes))

@@ -42,11 +42,15 @@ def random_views(count: int, settings: SettledViews, generator: torch.Generator)
     """
     uniform = torch.rand(count, 3, generator=generator).T
     full_turn = 2 * math.pi if settings.turns else 0.0
-    return ViewSet(
+    drawn = ViewSet(
         uniform[0] * full_turn,
         _between(settings.brightness, uniform[1]),
         _between(settings.contrast, uniform[2]),
     )
+    if settings.plain_first:
+        for values, plain in zip(drawn, (0.0, 1.0, 1.0), strict=True):
+            values[:1] = plain
+    return drawn
 
 
 def count_views(count: int, settings: SettledViews) -> int:

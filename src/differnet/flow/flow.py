@@ -139,6 +139,7 @@ class Flow(nn.Module):
     ``features``: D, at least 2. The other defaults are the paper's. Permutations and initial weights
     come from ``seed`` alone. ``start="gaussian"`` puts a :class:`Whitening` first and lets the blocks begin as the
     identity (up to their permutations): with the Gaussian of the data, z begins with the identity as covariance.
+    Without any block it is that Gaussian.
     ``forward`` maps (B, D) to z (B, D) and log |det dz/dy| (B,).
 
     ``flows``: n > 1 are n flows in one, behind the same whitening, with permutations and weights of their own: z is
@@ -165,9 +166,10 @@ class Flow(nn.Module):
         flows: int = 1,
     ) -> None:
         super().__init__()
-        if features < 2 or blocks < 1 or flows < 1:
+        fewest = 0 if start == "gaussian" else 1
+        if features < 2 or blocks < fewest or flows < 1:
             found = f"{features}, {blocks} and {flows}"
-            raise ConfigError(f"a flow needs features >= 2, blocks >= 1 and flows >= 1, not {found}")
+            raise ConfigError(f"a flow needs features >= 2, blocks >= {fewest} and flows >= 1, not {found}")
         self.features = features
         self.clamp = clamp
         others = torch.randint(2**62, (flows - 1,), generator=torch.Generator().manual_seed(seed)).tolist()
@@ -183,6 +185,11 @@ class Flow(nn.Module):
     def count(self) -> int:
         """How many flows this is."""
         return 1 + len(self.others)
+
+    @property
+    def learns(self) -> bool:
+        """Whether there is a block to train; without one a flow is a Gaussian."""
+        return len(self.steps) > 0
 
     @property
     def chains(self) -> list[nn.ModuleList]:

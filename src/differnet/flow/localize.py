@@ -10,6 +10,8 @@ maps that are pooled, as class activation maps are (Zhou et al., CVPR 2016). No 
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -18,7 +20,7 @@ from torch import Tensor
 
 from differnet.config.settled import Settled
 from differnet.data.images import Pixels
-from differnet.errors import ConfigError, NumericalError
+from differnet.errors import NumericalError
 from differnet.features.backbone.network import MultiScale, averages
 from differnet.features.backbone.torch_runtime import GROUP, Runtime, in_turn
 from differnet.features.pooling import RowReading
@@ -26,13 +28,13 @@ from differnet.features.tiles import cut, to_picture, to_square
 from differnet.features.views import even_views, render, turn_back
 from differnet.flow import score
 from differnet.flow.flow import Flow
+from differnet.flow.fusion import Fusion
 
 
 def map_of_image(
     pixels: Pixels,
     module: MultiScale,
-    flow: Flow,
-    read: RowReading,
+    fusion: Fusion,
     settings: Settled,
     runtime: Runtime | None = None,
 ) -> npt.NDArray[np.float32]:
@@ -43,7 +45,7 @@ def map_of_image(
     side = settings.backbone.tiles * module.sizes[0]
     square = to_square(pixels, side, settings.views)
     with in_turn():
-        heat = heat_map(square, module, flow, read, settings, runtime)
+        heat = heat_map(square, module, fusion, settings, runtime)
     height, width = pixels.shape[:2]
     return to_picture(heat, (height, width), settings.views)
 
@@ -51,8 +53,7 @@ def map_of_image(
 def heat_map(
     image: Tensor,
     module: MultiScale,
-    flow: Flow,
-    read: RowReading,
+    fusion: Fusion,
     settings: Settled,
     runtime: Runtime | None = None,
 ) -> Tensor:
@@ -64,7 +65,7 @@ def heat_map(
     :class:`NumericalError` when it is not finite.
     """
     tiles = settings.backbone.tiles
-    maps = [_map_of_tile(tile, module, flow, read.of_tile, settings, runtime) for tile in cut(image, tiles)]
+    maps = [_map_of_tile(tile, module, fusion.of_tile, settings, runtime) for tile in cut(image, tiles)]
     heat = torch.cat([torch.cat(maps[i : i + tiles], dim=1) for i in range(0, len(maps), tiles)])
     if not torch.isfinite(heat).all():
         raise NumericalError("a heat map has NaN or infinite values")
@@ -74,13 +75,12 @@ def heat_map(
 def _map_of_tile(
     image: Tensor,
     module: MultiScale,
-    flow: Flow,
-    read: RowReading,
+    fusion: Fusion,
     settings: Settled,
     runtime: Runtime | None,
 ) -> Tensor:
     turned = even_views(settings.maps.map_views, settings.views)
-    device = next(flow.parameters()).device
+    device = module.mean.device
     make = gradient_maps if settings.maps.gradient == "pixels" else contribution_maps
     parts = []
     for start in range(0, len(turned), GROUP):  # no more views are in memory at a time
@@ -88,19 +88,20 @@ def _map_of_tile(
         features = None if runtime is None else runtime.features([rendered])
         for i in range(len(rendered)):
             exact = None if features is None else features[i : i + 1].to(device)
-            parts.append(
-                make(rendered[i : i + 1].to(device), module, flow, read, settings.maps.blur, exact).cpu()
-            )
+            looks = fusion if start + i == 0 else fusion.in_turned_views
+            shares = fusion.shares(len(turned))
+            view = rendered[i : i + 1].to(device)
+            parts.append(make(view, module, looks, settings.maps.blur, exact, shares).cpu())
     return turn_back(torch.cat(parts), turned.angles)
 
 
 def gradient_maps(
     views: Tensor,
     module: MultiScale,
-    flow: Flow,
-    read: RowReading,
+    fusion: Fusion,
     blur: float,
     features: Tensor | None = None,
+    shares: Sequence[float] = (),
 ) -> Tensor:
     """g = sum over channels of |G * dL/dx| (eq. 7), with L of eq. 4 and G a Gaussian of ``blur`` pixels.
 
@@ -114,7 +115,11 @@ def gradient_maps(
         y = module(pixels)
         if features is not None:
             y = y + (features - y).detach()
-        loss = score.negative_log_likelihood(*flow(read.rows(y))).sum()
+        losses = [
+            share * score.negative_log_likelihood(*flow(read.rows(y))).sum()
+            for (flow, read), share in _weighed(fusion, shares, len(views))
+        ]
+        loss = torch.stack(losses).sum()
         (gradient,) = torch.autograd.grad(loss, pixels)
     return gaussian_blur(gradient.contiguous(), blur).abs().sum(dim=1)
 
@@ -122,10 +127,10 @@ def gradient_maps(
 def contribution_maps(
     views: Tensor,
     module: MultiScale,
-    flow: Flow,
-    read: RowReading,
+    fusion: Fusion,
     blur: float,
     features: Tensor | None = None,
+    shares: Sequence[float] = (),
 ) -> Tensor:
     """Share the score of each view out among the cells of the feature maps, and enlarge the maps to the view.
 
@@ -133,17 +138,26 @@ def contribution_maps(
     returns (V, S, S), not negative. ``features`` (V, W), where given, are what the flow was fitted to: the cells of
     ``module`` are shifted so that they average to them. Raises :class:`ConfigError` for a flow that knows no mean.
     """
-    if flow.whitening is None:
-        raise ConfigError("gradient = 'features' needs a flow that starts as a Gaussian; take 'pixels'")
+    means = fusion.means()
     with torch.no_grad():
         maps = module.feature_maps(views)
         y = module.pool(maps)
     at = (y if features is None else features.to(y)).clone().requires_grad_(True)
     with torch.enable_grad():
-        (gradient,) = torch.autograd.grad(score.latent_norm(flow(read.rows(at))[0]).sum(), at)
-    mean = read.in_row(flow.whitening.mean.to(y))
-    heat = shared_out(maps, gradient, mean + y - at.detach(), module.grid, views.shape[-1])
+        risen = [
+            share * score.latent_norm(flow(read.rows(at))[0]).sum()
+            for (flow, read), share in _weighed(fusion, shares, len(views))
+        ]
+        (gradient,) = torch.autograd.grad(torch.stack(risen).sum(), at)
+    heat = shared_out(maps, gradient, means + y - at.detach(), module.grid, views.shape[-1])
     return gaussian_blur(heat, blur)[:, 0]
+
+
+def _weighed(
+    fusion: Fusion, shares: Sequence[float], views: int
+) -> Iterator[tuple[tuple[Flow, RowReading], float]]:
+    """Yield each flow, and what it reads, with its share in a map: of those given, or of a map of ``views`` alone."""
+    return zip(fusion.parts, shares or fusion.shares(views), strict=False)
 
 
 def shared_out(maps: list[Tensor], slopes: Tensor, reference: Tensor, grid: int, side: int) -> Tensor:

@@ -124,3 +124,38 @@ class Bank:
             part = self.read(self.rows[chosen[start : start + self.batch]])
             found[each * start : each * start + len(part)] = part
         return found
+
+
+class Parts:
+    """A fixed set of feature rows (M, W) of which each part is a row to learn: M times P of them, shuffled each epoch.
+
+    ``columns`` (P, D): where each part stands in a row. ``batch`` counts parts.
+    """
+
+    def __init__(self, rows: Tensor, columns: Tensor, batch: int, seed: int) -> None:
+        self.rows = rows
+        self.columns = columns
+        self.batch = batch
+        self.seed = seed
+
+    @property
+    def steps(self) -> int:
+        """Batches in an epoch, the last one may be smaller."""
+        return math.ceil(len(self.rows) * len(self.columns) / self.batch)
+
+    def batches(self, epoch: int) -> Iterator[Tensor]:
+        """Yield every part once, in an order that depends on seed and epoch alone."""
+        count = len(self.rows) * len(self.columns)
+        order = torch.randperm(count, generator=generator(self.seed, "epoch", epoch))
+        for chosen in order.split(self.batch):
+            yield self._take(chosen)
+
+    def sample(self, most: int) -> Tensor:
+        """Return ``most`` random parts, or all."""
+        count = len(self.rows) * len(self.columns)
+        order = torch.randperm(count, generator=generator(self.seed, "sample"))
+        return self._take(order[:most].sort().values)
+
+    def _take(self, chosen: Tensor) -> Tensor:
+        places = len(self.columns)
+        return self.rows[(chosen // places)[:, None], self.columns[chosen % places]]

@@ -19,7 +19,7 @@ from differnet.flow import score, tensor_file
 from differnet.flow.flow import Flow
 from differnet.flow.sources import Source
 
-_FILE = "flow.safetensors"
+_FILE = "flow{}.safetensors"  # the first has no number
 _WARM_UP = 0.3
 _START_DIVISOR = 25.0
 _END_DIVISOR = 1e4
@@ -48,13 +48,14 @@ def fit(
     identity: str = "",
     on_epoch: OnEpoch = lambda epoch, total: None,
     noise_seed: int = 0,
+    number: int = 0,
 ) -> list[Epoch]:
     """Fit ``flow`` in place and return one record an epoch; the last epoch is the result.
 
     The held-out loss is for the eye alone: it gets worse long before the AUROC does, so nothing stops on
     it. ``checkpoint``: gets a file after every epoch; when it is there, the run goes on from it and
     ends with the same numbers as an uninterrupted one. ``identity`` names the data behind ``source``. Noise is
-    drawn by ``noise_seed``. Raises
+    drawn by ``noise_seed``. ``number``: which of several flows this is, each with a file of its own. Raises
     :class:`NumericalError` when the loss is no longer finite, and :class:`ModelFileError` for a checkpoint
     of another run: other data, settings or flow.
     """
@@ -65,9 +66,10 @@ def fit(
         eps=settings.eps,
         weight_decay=settings.weight_decay,
     )
-    epochs = _epochs_to_run(settings, source.steps)
+    file = _FILE.format(number or "")
+    epochs = epochs_to_run(settings, source.steps)
     key = checkpoint.key((settings, repr(flow), identity)) if checkpoint else ""
-    history = _resume(checkpoint, key, flow, optimizer) if checkpoint else []
+    history = _resume(checkpoint, file, key, flow, optimizer) if checkpoint else []
     for epoch in range(len(history), epochs):
         started = time.perf_counter()
         loss = _pass(flow, optimizer, source, settings, epoch, noise_seed=noise_seed)
@@ -75,12 +77,12 @@ def fit(
         _check_finite(flow, unseen, epoch)
         history.append(Epoch(epoch, loss, unseen, time.perf_counter() - started))
         if checkpoint:
-            _save(checkpoint, key, flow, optimizer, history)
+            _save(checkpoint, file, key, flow, optimizer, history)
         on_epoch(history[-1], epochs)
     return history
 
 
-def _epochs_to_run(settings: SettledTraining, steps: int) -> int:
+def epochs_to_run(settings: SettledTraining, steps: int) -> int:
     """Return the share of the schedule that is run, in epochs."""
     whole = count_epochs(settings, steps)
     least = 1 if settings.length > 0 and whole > 0 else 0
@@ -103,7 +105,7 @@ def _pass(
     for step, batch in enumerate(source.batches(epoch), epoch * source.steps):
         rate = learning_rate(settings, step, total_steps)
         draws = generator(noise_seed, "noise", step) if settings.noise else None
-        total += _step(flow, optimizer, batch.to(device), rate, settings.noise, draws)
+        total += _step(flow, optimizer, batch.to(device), rate, settings, draws)
     loss = float(total) / source.steps
     if not math.isfinite(loss):
         raise NumericalError(
@@ -142,7 +144,7 @@ def _step(
     optimizer: torch.optim.Optimizer,
     batch: Tensor,
     rate: float,
-    noise: float,
+    settings: SettledTraining,
     draws: torch.Generator | None,
 ) -> Tensor:
     for group in optimizer.param_groups:
@@ -150,7 +152,7 @@ def _step(
     optimizer.zero_grad(set_to_none=True)
     u, whitening = flow.whiten(batch)
     if draws is not None:
-        u = u + noise * torch.randn(u.shape, generator=draws).to(u)
+        u = u + settings.noise * torch.randn(u.shape, generator=draws).to(u)
     z, log_det = flow.transform(u)
     loss = score.training_loss(z, whitening + log_det, flow.features)
     (loss * flow.count).backward()  # each of several flows learns as it would alone
@@ -181,19 +183,26 @@ def _held_out_loss(flow: Flow, held_out: Tensor | None) -> float | None:
 
 
 def _save(
-    checkpoint: Checkpoint, key: str, flow: Flow, optimizer: torch.optim.Adam, history: list[Epoch]
+    checkpoint: Checkpoint,
+    file: str,
+    key: str,
+    flow: Flow,
+    optimizer: torch.optim.Adam,
+    history: list[Epoch],
 ) -> None:
     tensors = {f"flow.{name}": value for name, value in flow.state_dict().items()}
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"adam.{index}.{name}": value for name, value in state.items()}
     header = {"kind": "checkpoint", "key": key, "history": [asdict(epoch) for epoch in history]}
-    tensor_file.write_tensors(checkpoint.folder / _FILE, tensors, header)
+    tensor_file.write_tensors(checkpoint.folder / file, tensors, header)
 
 
-def _resume(checkpoint: Checkpoint, key: str, flow: Flow, optimizer: torch.optim.Optimizer) -> list[Epoch]:
-    if not checkpoint.has(_FILE):
+def _resume(
+    checkpoint: Checkpoint, name: str, key: str, flow: Flow, optimizer: torch.optim.Optimizer
+) -> list[Epoch]:
+    if not checkpoint.has(name):
         return []
-    with checkpoint.reading(_FILE) as file:
+    with checkpoint.reading(name) as file:
         header, tensors = tensor_file.read_tensors(file)
         checkpoint.check(header.get("key"), key)
         history = [Epoch(**epoch) for epoch in header["history"]]

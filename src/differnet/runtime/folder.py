@@ -61,6 +61,7 @@ class Station:
 
     ``size``: side of a view in pixels; ``tiles``: n where pictures are cut into n x n; ``frame``, ``ignore``: see
     :class:`differnet.config.sections.Views`; ``views`` (V, 3): angle, brightness and contrast of each scoring view.
+    ``parts_once``: see :func:`differnet.decision.fusion.view_scores`.
     ``probe``: features of :func:`probe_views` where the folder was made. ``maps``: nothing where the graph has none,
     for the reason in ``no_maps``. ``graphs``: the bytes of each by its role. ``about``: the manifest.
     """
@@ -79,6 +80,7 @@ class Station:
     graphs: Mapping[str, tuple[bytes, ...]] = field(repr=False)
     about: Mapping[str, Any] = field(repr=False)
     digest: str = ""
+    parts_once: bool = False
 
 
 def probe_views(size: int) -> Numbers:
@@ -199,6 +201,7 @@ def _build(
         graphs=graphs,
         about=about,
         digest=digest,
+        parts_once=bool(about.get("parts_once", False)),
     )
 
 

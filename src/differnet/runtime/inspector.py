@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from differnet.data import square as squares
 from differnet.data.images import ImageLike, Pixels, load, stream
-from differnet.decision import verdict
+from differnet.decision import fusion, verdict
 from differnet.decision.calibration import Standard, ViewScores
 from differnet.decision.drift import DriftMonitor
 from differnet.decision.early_stop import GROUP
@@ -196,15 +196,17 @@ class Inspector:
 
     def _groups(self, tiles: list[Numbers], count: int) -> Iterator[ViewScores]:
         """Yield the scores of the first ``count`` views, ``GROUP`` at a time; of tiles the most anomalous counts."""
-        for start in range(0, count, GROUP):
-            shown = self.station.views[start : min(start + GROUP, count)]
-            norms = [
-                self._engines["score"].run({"views": self._render(tile, shown)})["norms"] for tile in tiles
-            ]
-            scores: ViewScores = np.max(norms, axis=0).astype(np.float64)
-            if not np.isfinite(scores).all():
-                raise NumericalError("the score of a view is not finite")
-            yield scores
+        norms = (self._norms(tiles, start, count) for start in range(0, count, GROUP))
+        return fusion.view_scores(norms, self.station.parts_once)
+
+    def _norms(self, tiles: list[Numbers], start: int, count: int) -> fusion.Norms:
+        """Return the norms (T, V, R) of the group of views that begins at ``start``, by each reading."""
+        shown = self.station.views[start : min(start + GROUP, count)]
+        found = [self._engines["score"].run({"views": self._render(tile, shown)})["norms"] for tile in tiles]
+        norms: fusion.Norms = np.stack(found).reshape(len(tiles), len(shown), -1).astype(np.float64)
+        if not np.isfinite(norms).all():
+            raise NumericalError("the score of a view is not finite")
+        return norms
 
     def _render(self, tile: Numbers, shown: Numbers) -> Numbers:
         if not folders.must_be_rendered(shown, ()):

@@ -65,7 +65,7 @@ class Judge:
         if self._early:
             verdict.check_early(self._model)
         detector.describer.keep_grids(self._shown)
-        self._scorer = Scorer(self._model.flow, self._model.reading, detector.describer, detector.device)
+        self._scorer = Scorer(self._model.fusion, detector.describer, detector.device)
 
     def row(self, taken: Taken) -> Row:
         """Return the row of an input: what is said of it, or why nothing can be."""

@@ -40,9 +40,8 @@ from differnet.features.backbone.network import MultiScale
 from differnet.features.backbone.weights import digest_of_weights
 from differnet.features.describer import Describer
 from differnet.features.look import Given, look_at
-from differnet.features.pooling import RowReading, settled_reading
 from differnet.features.views import ViewSet
-from differnet.flow.flow import Flow
+from differnet.flow.fusion import Fusion
 from differnet.flow.localize import map_of_image
 from differnet.flow.train import by_epoch
 
@@ -179,22 +178,19 @@ class Lab:
 
 
 class _Looks:
-    """Watches a flow while it is trained: the AUROC on the test images after some epochs, and the time this takes."""
+    """Watches flows while they are trained: the AUROC on the test images after some epochs, and the time this takes."""
 
-    def __init__(
-        self, features: Sequence[Tensor], labels: npt.NDArray[np.bool_], read: RowReading, device: str
-    ) -> None:
+    def __init__(self, features: Sequence[Tensor], labels: npt.NDArray[np.bool_], device: str) -> None:
         self.features = features
         self.labels = labels
-        self.read = read
         self.device = device
         self.found: list[tuple[int, float]] = []
         self.seconds = 0.0
 
-    def __call__(self, flow: Flow, epoch: int, total: int) -> None:
+    def __call__(self, fusion: Fusion, epoch: int, total: int) -> None:
         started = time.perf_counter()
         if epoch % math.ceil(total / _LOOKS) == 0 or epoch == total:
-            scores = [view_scores(flow, self.read, part, self.device).mean() for part in self.features]
+            scores = [view_scores(fusion, part, self.device).mean() for part in self.features]
             self.found.append((epoch, auroc(np.array(scores), self.labels)))
         self.seconds += time.perf_counter() - started
 
@@ -215,12 +211,12 @@ class _Fitted:
 
     def predict_iter(self, images: Sequence[Path]) -> Iterator[Prediction]:
         for _, part in zip(images, self.features, strict=True):
-            self.rows.append(view_scores(self.model.flow, self.model.reading, part, self.device))
+            self.rows.append(view_scores(self.model.fusion, part, self.device))
             yield Prediction(float(self.rows[-1].mean()))
 
     def localize(self, image: Path) -> Heat:
         model, numbers = self.model, self.describer.other_numbers
-        raw = map_of_image(load(image), self.module, model.flow, model.reading, model.settings, numbers)
+        raw = map_of_image(load(image), self.module, model.fusion, model.settings, numbers)
         return np.asarray(raw / np.float32(model.map_scale))
 
 
@@ -266,7 +262,7 @@ def _fit(plan: Plan, drawn: Dataset, module: MultiScale, device: str, progress: 
     features = _describe(ready.describer, drawn.test, shown, progress)
     times.append(time.perf_counter())
     labels = np.array([sample.is_defective for sample in drawn.test])
-    looks = _Looks(features, labels, settled_reading(ready.settings, module.channels), device)
+    looks = _Looks(features, labels, device)
     here = ready, module, plan.seed, device, progress
     fitter = fitting.Fitter(*here, on_epoch=by_epoch(progress), scale_maps=plan.maps, watch=looks)
     model = fitter.fit(given, Given([]), None)

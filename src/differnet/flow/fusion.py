@@ -1,0 +1,77 @@
+"""Several flows on one row of features, each with a reading of its own (:mod:`differnet.decision.fusion`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from differnet.errors import ConfigError
+from differnet.features.pooling import RowReading
+from differnet.flow import score
+from differnet.flow.flow import Flow
+
+
+class Fusion(nn.Module):
+    """Flows, and of each how it reads a row of features: (B, W) to the norm of every view by every flow.
+
+    ``reads``: as many as ``flows``; all are of rows of the same width. ``parts_once``: whether all but the first look
+    at the first view of an image alone, since they know parts of upright images.
+    """
+
+    def __init__(self, flows: Sequence[Flow], reads: Sequence[RowReading], parts_once: bool = False) -> None:
+        super().__init__()
+        self.flows = nn.ModuleList(flows)
+        self.reads = tuple(reads)
+        self.parts_once = parts_once
+
+    @property
+    def parts(self) -> list[tuple[Flow, RowReading]]:
+        """Each flow with what it reads."""
+        flows = [flow for flow in self.flows if isinstance(flow, Flow)]
+        return list(zip(flows, self.reads, strict=True))
+
+    @property
+    def of_tile(self) -> Fusion:
+        """The same flows on the part of a row that stands for one tile."""
+        flows = [flow for flow, _ in self.parts]
+        return Fusion(flows, [read.of_tile for read in self.reads], self.parts_once)
+
+    @property
+    def in_turned_views(self) -> Fusion:
+        """What looks at other views than the first."""
+        return Fusion([self.parts[0][0]], self.reads[:1]) if self.parts_once else self
+
+    def shares(self, views: int) -> list[float]:
+        """Return the unit in which each norm counts in a heat map that is the mean over ``views``.
+
+        Of several, the unit is one feature, so that none is louder for having more. What looks at one view alone
+        counts in that one as often as the others do in all.
+        """
+        if len(self.reads) == 1:
+            return [1.0]
+        times = views if self.parts_once else 1
+        return [(times if number else 1) / read.features for number, read in enumerate(self.reads)]
+
+    def means(self) -> Tensor:
+        """Return a row (W,) with the mean of good images in every column that some flow reads, and 0 elsewhere.
+
+        Raises :class:`ConfigError` for a flow that knows no mean.
+        """
+        rows = []
+        for flow, read in self.parts:
+            if flow.whitening is None:
+                raise ConfigError(
+                    "gradient = 'features' needs a flow that starts as a Gaussian; take 'pixels'"
+                )
+            rows.append(read.in_row(flow.whitening.mean))
+        return torch.stack(rows).sum(dim=0)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return the norm of each tile of each view by each flow, in 64 bits: (B, W) to (T, B, R)."""
+        norms = [
+            read.of_tiles(score.latent_norm(flow(read.rows(features))[0].cpu().double()))
+            for flow, read in self.parts
+        ]
+        return torch.stack(norms, dim=2).transpose(0, 1)

@@ -1,0 +1,237 @@
+"""The whole image and its parts, each read by a flow of its own, in one score."""
+
+import numpy as np
+import pytest
+import torch
+from tests.support.tiny import SMALL, defective_image, good_image
+
+from differnet import DifferNet
+from differnet.detector import export
+from differnet.errors import ConfigError, ModelFileError
+from differnet.features.views import even_views
+from differnet.flow import localize, score
+from differnet.flow.learning import Learner
+from differnet.flow.sources import Bank, Parts
+from differnet.runtime.inspector import Inspector
+
+COMBINED = SMALL | {
+    "sizes": [64, 32],
+    "stages": [2, 3],
+    "grid": 3,
+    "pooling": "combined",
+    "start": "gaussian",
+    "plain_first": True,
+    "epochs": 1,
+    "min_steps": 20,
+    "batch": 16,
+    "noise": 1.0,
+    "holdout": 0.3,
+    "rate": 0.2,
+}
+GOOD = [good_image(index) for index in range(20)]
+OTHERS = [good_image(50), defective_image(1)[0], defective_image(2)[0]]
+
+
+def fitted(**settings):
+    detector = DifferNet("default", 0, "random", **(COMBINED | settings))
+    detector.fit(GOOD)
+    return detector
+
+
+@pytest.fixture(scope="module")
+def upright():
+    return fitted(rotation="none", train_views=1, score_rotations="even")
+
+
+@pytest.fixture(scope="module")
+def turned():
+    return fitted(rotation="full", train_views=4, score_views=8, score_rotations="random")
+
+
+def literal(detector, image):
+    """The score by the definition, reading by reading, from features of every view."""
+    features, fusion = detector.describe(image), detector.model.fusion
+    norms = []
+    with torch.inference_mode():
+        for flow, read in fusion.parts:
+            rows = torch.stack([row[columns] for row in features for columns in read.columns])
+            each = score.latent_norm(flow(rows)[0].double()).view(len(features), -1)
+            norms.append(each.amax(dim=1) if read.pooling == "largest" else each.mean(dim=1))
+    whole, *parts = norms
+    if fusion.parts_once:
+        parts = [part[:1].expand(len(whole)) for part in parts]
+    return float(torch.stack([whole, *parts]).log().mean(dim=0).exp().mean())
+
+
+@pytest.mark.parametrize("name", ["upright", "turned"])
+def test_the_score_is_the_geometric_mean_of_the_readings(name, request):
+    detector = request.getfixturevalue(name)
+    assert len(detector.model.fusion.parts) == 3  # the whole image, and the parts at each of two sizes
+    for image in OTHERS:
+        assert detector.score(image)[0] == pytest.approx(literal(detector, image), rel=1e-6)
+
+
+def test_each_reading_has_its_own_columns(upright):
+    whole, large, small = (read.columns for read in upright.model.fusion.reads)
+    assert (len(whole), len(large), len(small)) == (1, 9, 9)
+    taken = torch.cat([one.flatten() for one in (whole, large, small)])
+    assert sorted(taken.tolist()) == list(range(upright.model.fusion.reads[0].width))
+
+
+def test_the_whole_image_has_a_gaussian_and_parts_have_trained_flows(upright):
+    flows = [flow for flow, _ in upright.model.fusion.parts]
+    assert [flow.learns for flow in flows] == [False, True, True]
+    last = [flow.steps[-1].subnet2.layers[-1].weight for flow in flows[1:]]
+    assert all(bool(weight.any()) for weight in last)
+    assert [epoch.epoch for epoch in upright.model.history] == list(range(len(upright.model.history)))
+
+
+@pytest.mark.parametrize("name", ["upright", "turned"])
+def test_a_model_file_gives_it_back_to_the_bit(name, request, tmp_path):
+    detector = request.getfixturevalue(name)
+    detector.save(tmp_path / "m.safetensors")
+    again = DifferNet.load(tmp_path / "m.safetensors", "random")
+    assert again.model.fusion.parts_once == (name == "turned")
+    assert again.threshold == detector.threshold
+    assert np.array_equal(again.score(OTHERS), detector.score(OTHERS))
+
+
+def test_parts_of_a_file_that_do_not_fit_are_refused(upright, tmp_path):
+
+    from differnet.flow import tensor_file
+
+    upright.save(tmp_path / "m.safetensors")
+    header, tensors = tensor_file.read_tensors(tmp_path / "m.safetensors")
+    lacking = {name: value for name, value in tensors.items() if not name.startswith("flow2.")}
+    tensor_file.write_tensors(tmp_path / "lacking.safetensors", lacking, header)
+    with pytest.raises(ModelFileError, match="do not fit together"):
+        DifferNet.load(tmp_path / "lacking.safetensors", "random")
+    for features in ([1], header["features"][:2], header["features"][::-1]):
+        tensor_file.write_tensors(tmp_path / "other.safetensors", tensors, header | {"features": features})
+        with pytest.raises(ModelFileError, match="do not fit together"):
+            DifferNet.load(tmp_path / "other.safetensors", "random")
+
+
+@pytest.mark.parametrize("form", ["onnx", "openvino"])
+@pytest.mark.parametrize("name", ["upright", "turned"])
+def test_a_station_judges_the_same(name, form, request, tmp_path):
+    detector = request.getfixturevalue(name)
+    found = export.export(detector, tmp_path / "station", form, images=OTHERS)
+    assert found.verdicts == 0 and found.score < 1e-4 and found.heat_map < 1e-2
+    inspector = Inspector(tmp_path / "station")
+    for image in OTHERS:
+        wanted = detector.predict(image, views="auto") if name == "turned" else detector.predict(image)
+        said = inspector.predict(image, views="auto") if name == "turned" else inspector.predict(image)
+        assert (said.verdict, said.views) == (wanted.verdict, wanted.views)
+        assert said.score == pytest.approx(wanted.score, rel=1e-4)
+
+
+def test_fewer_views_are_the_first_of_more(turned):
+    for image in OTHERS:
+        every = turned.view_scores(turned.describe(image))
+        assert turned.predict(image, views=3).score == pytest.approx(every[:3].mean(), rel=1e-6)
+
+
+def test_parts_are_seen_in_the_upright_view(turned):
+    """The first view is the picture as it is, to fit and to score, and parts are learned from that alone."""
+    shown = turned.scoring_views
+    assert (float(shown.angles[0]), float(shown.brightness[0]), float(shown.contrast[0])) == (0, 1, 1)
+    assert float(shown.angles[1:].min()) > 0
+    square = turned.describer.square(OTHERS[0])
+    first = turned.describer.features(square, even_views(1, turned.settings.views))[0]
+    torch.testing.assert_close(turned.describe(OTHERS[0])[0], first, rtol=1e-5, atol=1e-5)
+
+
+def test_a_broken_off_fit_goes_on_to_the_same_flows(upright, tmp_path, monkeypatch):
+    class Broken(Exception):
+        pass
+
+    def fit(on_epoch):
+        settings = COMBINED | {"rotation": "none", "train_views": 1, "score_rotations": "even"}
+        detector = DifferNet("default", 0, "random", **settings)
+        detector.fit(GOOD, checkpoint=tmp_path / "kept", on_epoch=on_epoch)
+        return detector
+
+    seen = []
+
+    def break_off(epoch, total):
+        seen.append(epoch.epoch)
+        if epoch.epoch == total // 2 + 1:  # within the second flow
+            raise Broken
+
+    with pytest.raises(Broken):
+        fit(break_off)
+    again = []
+    detector = fit(lambda epoch, total: again.append(epoch.epoch))
+    assert again[0] > 0 and again == list(range(again[0], len(upright.model.history)))
+    assert np.array_equal(detector.score(OTHERS), upright.score(OTHERS))
+
+
+def test_cross_fitting_scores_every_image_by_other_flows():
+    detector = fitted(rotation="none", train_views=1, score_rotations="even", folds=4)
+    assert detector.model.view_scores.shape == (20, 1)
+    own = detector.score(GOOD)
+    assert detector.model.view_scores.mean() > own.mean()  # they were not fitted to
+
+
+@pytest.mark.parametrize("name", ["upright", "turned"])
+def test_maps_show_the_defect(name, request):
+    detector = request.getfixturevalue(name)
+    for index in (1, 2):
+        image, mask = defective_image(index)
+        heat = detector.localize(image)
+        assert heat[mask].mean() > 2 * heat[~mask].mean()
+
+
+def test_no_reading_is_louder_for_having_more_features(upright, turned):
+    widths = [read.features for read in upright.model.fusion.reads]
+    assert upright.model.fusion.shares(4) == [1 / width for width in widths]
+    whole, *parts = turned.model.fusion.shares(4)
+    assert whole == 1 / widths[0] and parts == [4 / width for width in widths[1:]]
+
+
+def test_heat_of_parts_comes_from_the_upright_view(turned, monkeypatch):
+    seen = []
+    real = localize.contribution_maps
+
+    def counted(views, module, fusion, *rest):
+        seen.append(len(fusion.parts))
+        return real(views, module, fusion, *rest)
+
+    monkeypatch.setattr(localize, "contribution_maps", counted)
+    settings = turned.settings
+    localize.heat_map(turned.describer.square(OTHERS[1]), turned.module, turned.model.fusion, settings)
+    assert seen == [3] + [1] * (settings.maps.map_views - 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"grid": 1}, "needs a grid"),
+        ({"start": "random", "noise": 0}, "needs start = 'gaussian'"),
+        ({"fresh_views": True}, "fresh_views"),
+        ({"plain_first": False}, "plain_first"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(change, words):
+    with pytest.raises(ConfigError, match=words):
+        DifferNet("default", 0, "random", **(COMBINED | change))
+
+
+def test_the_learner_watches_all_flows(upright):
+    """Who looks on while flows are trained sees a detector at every epoch."""
+    seen = []
+    detector = upright
+    bank = torch.stack([detector.describe(image)[:1] for image in GOOD])
+
+    def watch(fusion, done, total):
+        norms = fusion(bank.flatten(0, 1))
+        seen.append((done, total, tuple(norms.shape), bool(torch.isfinite(norms).all())))
+
+    settings, reads = detector.settings, detector.model.fusion.reads
+    learner = Learner(settings, reads, 0, "cpu", "", lambda epoch, total: None, watch)
+    rows = bank.flatten(0, 1)
+    sources = [Bank(rows, 16, 0, reads[0].rows), *(Parts(rows, read.columns, 16, 0) for read in reads[1:])]
+    learner.learn(sources, [])
+    total = len(seen)
+    assert seen == [(index + 1, total, (1, 20, 3), True) for index in range(total)]
