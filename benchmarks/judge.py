@@ -62,7 +62,7 @@ def rows_of(dataset: Dataset) -> tuple[list[tuple[str, float, float]], list[str]
         )
         asked, module = detector.config, detector.module
         settled = detector.sibling(read_stages="all", pooling="whole")
-        looks, known = look_at(train, asked), (module.channels, settled.describer)
+        looks, known = look_at(train, asked), (module, settled.describer)
         found_out, _ = choice.choose(asked, *known, looks, groups, seed=seed, progress=silent)
         bank = torch.cat(list(settled.describer.training_views(train, seed, 0)))
         tests = torch.cat(list(settled.describer.stream(test, settled.scoring_views)))

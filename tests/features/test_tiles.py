@@ -43,16 +43,6 @@ def test_scores_and_maps_do_not_see_what_is_ignored(tmp_path):
         assert (one.localize(with_spot(image, 44))[:, 40:] == 0).all()
 
 
-def test_turned_copies_are_told_by_the_part_and_not_by_its_mask():
-    rng = np.random.default_rng(0)
-    grey = [rng.normal(128, 30, (64, 64, 1)).clip(0, 255).astype(np.uint8).repeat(3, 2) for _ in range(50)]
-    settings = {"rotation": "auto", "score_rotations": "auto", "start": "gaussian"}
-    corner = np.zeros((64, 64), np.uint8)
-    corner[:20, :20] = 255
-    found = fitted(grey, **settings, ignore=corner).model.choice
-    assert found.rotation == "full"
-
-
 def test_pieces_come_row_by_row():
     square = torch.arange(16.0).view(1, 4, 4)
     pieces = cut(square, 2)
@@ -103,23 +93,11 @@ def speckles(index, shape=(64, 64), middle=128):
 
 
 @pytest.mark.parametrize("tiles", [2, pytest.param(3, marks=pytest.mark.long)])
-def test_how_parts_lie_is_told_from_all_pieces(tiles):
-    bright_above = [speckles(i, middle=80) for i in range(50)]
-    for image in bright_above:
-        image[:32] = np.minimum(image[:32].astype(int) + 120, 255)
-    found = fitted(bright_above, tiles=tiles, **OPEN).model.choice
-    assert found.rotation == "none"
-    assert found.told_apart["turned by 180"] > 0.9 > found.told_apart["mirrored left to right"]
+def test_what_is_open_is_found_out_from_all_pieces(tiles):
     found = fitted([speckles(i) for i in range(50)], tiles=tiles, **OPEN)
-    assert found.model.choice.rotation == "full"
+    assert found.model.choice.rotation == "none"
+    assert found.model.choice.candidates
     assert not is_open(found.config)
-
-
-@pytest.mark.parametrize("views", ["squash", "pad"])
-def test_pictures_that_are_not_square_are_not_told_by_their_frame(views):
-    found = fitted([speckles(i, (48, 80)) for i in range(50)], frame=views, **OPEN).model.choice
-    assert set(found.told_apart) == {"turned by 180", "mirrored left to right", "mirrored top to bottom"}
-    assert found.rotation == "full"
 
 
 @pytest.mark.parametrize("settings", [{"ignore": RIGHT_HALF}, {"frame": "pad"}])

@@ -121,10 +121,9 @@ class Search:
         return found, evidence
 
     def _found_out(self, good: Given) -> tuple[Choice, Evidence | None]:
-        channels = self.module.channels
         found, evidence = choose(
             self.asked,
-            channels,
+            self.module,
             self.describer,
             good.images,
             good.groups,
@@ -134,7 +133,7 @@ class Search:
         give_back()
         settled = settle(self.asked, found)
         if evidence is not None and self.asked.training.length == "auto":
-            read = settled_reading(settled, channels)
+            read = settled_reading(settled, self.module.channels)
             found = with_length(found, evidence, settled, read, self.seed, self.progress)
             give_back()
         return replace(found, length=settle(self.asked, found).training.length), evidence

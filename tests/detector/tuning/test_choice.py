@@ -16,8 +16,10 @@ from differnet.data.stream import silent
 from differnet.detector.model import summarise
 from differnet.detector.tuning import choice
 from differnet.errors import ConfigError, DifferNetWarning, ModelFileError, NotFittedError
+from differnet.features.backbone import network
 from differnet.features.checkpoint import Checkpoint
 from differnet.flow import tensor_file
+from support.parts import lying_any_way, speckled
 from support.tiny import TINY
 
 OPEN = TINY | {
@@ -44,14 +46,8 @@ def upright(index):
     return noisy(image, rng)
 
 
-def speckled(index):
-    """A texture without a direction."""
-    rng = np.random.default_rng(index)
-    return noisy(np.full((64, 64), 128.0), rng, 30)
-
-
-def noisy(image, rng, amount=6):
-    grey = np.clip(image + rng.normal(0, amount, image.shape), 0, 255).astype(np.uint8)
+def noisy(image, rng):
+    grey = np.clip(image + rng.normal(0, 6, image.shape), 0, 255).astype(np.uint8)
     return np.repeat(grey[..., None], 3, axis=2)
 
 
@@ -69,15 +65,28 @@ def aligned():
 def test_parts_that_lie_the_same_way_are_not_turned(aligned):
     found = aligned.model.choice
     assert found.rotation == aligned.config.views.rotation == "none"
-    assert found.told_apart["turned by 180"] > 0.95
+    assert found.turning.share is None
+    assert "turning wants 80 good images or groups to fit to, here are 40" in str(found)
     assert not is_open(aligned.config)
     assert aligned.config.views.score_rotations == "even"
     assert aligned.predict(upright(99)).views == 1
 
 
-def test_a_texture_without_direction_is_turned():
-    found = fitted([speckled(i) for i in range(60)]).model.choice
-    assert found.rotation == "full"
+def test_parts_that_lie_any_way_are_turned():
+    model = fitted(lying_any_way(100), sizes=[64], read_stages="all", hidden=8, train_views=2).model
+    assert model.choice.rotation == model.config.views.rotation == "full"
+    assert model.choice.turning.turns
+    assert model.choice.pooling == "whole"
+    assert "looked at turned by any angle (parts lie any way" in str(model.choice)
+
+
+def test_a_texture_without_direction_stays_upright_and_that_is_said():
+    found = prepared(
+        [speckled(i) for i in range(80)], length=1.0, read_stages="all", pooling="whole"
+    )._prepared
+    assert found.choice.rotation == "none"
+    assert (found.choice.images, found.choice.held, found.described) == (80, 0, {})
+    assert "how parts lie cannot be told" in str(found.choice)
 
 
 def test_candidates_are_judged_and_the_best_is_taken(aligned):
@@ -116,7 +125,7 @@ def test_with_few_images_the_flow_stays_a_gaussian():
 def test_what_was_asked_for_is_not_overruled():
     asked = {"rotation": "full", "pooling": "largest", "read_stages": "all"}
     detector = fitted([upright(i) for i in range(30)], **asked)
-    assert detector.model.choice.told_apart == {}
+    assert detector.model.choice.turning is None
     assert detector.config.views.rotation == "full"
     detector = fitted([upright(i) for i in range(30)], **asked, length=0.5)
     assert detector.model.choice is None
@@ -212,7 +221,8 @@ def test_the_checkpoint_of_another_reading_is_refused(tmp_path):
         lambda h: h.update(channels=[10**12, 1]),
         lambda h: h.update(channels=[-5, 5]),
         lambda h: h.update(channels=[]),
-        lambda h: h["choice"].update(told_apart=[]),
+        lambda h: h["choice"].update(turning=[]),
+        lambda h: h["choice"]["turning"].update(share="much"),
         lambda h: h["choice"].update(candidates=[{}]),
         lambda h: h.pop("choice"),
         lambda h: h["config"]["reading"].update(read_stages="auto"),
@@ -264,8 +274,8 @@ def test_before_any_image_it_is_open():
 
 
 def test_another_fit_finds_out_anew(aligned):
-    again = fitted([speckled(i) for i in range(60)])
-    assert again.config.views.rotation == "full"
+    again = fitted([upright(i) for i in range(10)])
+    assert again.model.choice != aligned.model.choice
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DifferNetWarning)
         again.fit([upright(i) for i in range(50)])
@@ -281,26 +291,31 @@ def test_one_view_is_certain_at_once_and_promises_no_error(aligned):
 
 
 @pytest.mark.parametrize("tiles", [1, 6, 8])
-def test_cutting_into_tiles_leaves_enough_images_to_find_out_the_rotation(tiles, monkeypatch):
-    seen = []
-
+def test_cutting_into_tiles_leaves_enough_images_to_try_ways_to_read_on(tiles, monkeypatch):
     class Looked(Exception):
         pass
 
-    def look(self, read):
-        seen.append((len(self.fitted), len(self.held)))
-        raise Looked
+    def look(self, rotation):
+        assert rotation == "none"
+        raise Looked(len(self.held))
 
-    monkeypatch.setattr(choice.Tables, "told_apart", look)
-    settings = presets.resolve("fast", {"tiles": tiles})
-    with pytest.raises(Looked):
-        choice.choose(settings, (80, 112, 192), None, range(1000), None, 0, silent)
-    assert seen[0][1] >= choice.FEWEST_HELD
+    monkeypatch.setattr(choice.Tables, "evidence", look)
+    settings = presets.resolve("default", OPEN | {"tiles": tiles, "rotation": "none"})
+    module = network.build(settings.backbone, "random")
+    with pytest.raises(Looked) as raised:
+        choice.choose(settings, module, None, range(1000), None, 0, silent)
+    assert raised.value.args[0] >= choice.FEWEST_HELD
+
+
+def test_models_of_before_parts_were_compared_are_read():
+    old = {"rotation": "none", "read_stages": [5], "pooling": "whole", "told_apart": {"turned by 180": 0.9}}
+    found = choice.Choice.from_dict(old | {"candidates": [], "images": 60, "held": 12})
+    assert found == choice.Choice("none", (5,), "whole", (), 60, 12)
 
 
 def test_a_foreign_checkpoint_is_not_called_damaged(tmp_path):
     checkpoint = Checkpoint(tmp_path, "")
-    choice.keep_choice(checkpoint, "one", choice.Choice("none", (5,), "whole", {}, (), 20, 8))
+    choice.keep_choice(checkpoint, "one", choice.Choice("none", (5,), "whole", (), 20, 8))
     with pytest.raises(ModelFileError, match="other images or settings") as raised:
         choice.kept_choice(checkpoint, "another")
     assert "damaged" not in str(raised.value)

@@ -1,10 +1,9 @@
-"""What to look at, found out from the good images: are the parts turned, which features count, how are they pooled?
+"""What to look at, found out from the good images: do the parts lie any way, which features count, how are they pooled?
 
-No defect is needed. Some good images are held out of a Gaussian that is fitted to the features of the others. If it
-tells their turned copies from themselves, all parts lie the same way, and turning them would throw that
-knowledge away. Then defects are drawn into the held-out images (:mod:`differnet.detector.tuning.synthetic`), and of a
-few ways to read the features the one is taken that tells these best. docs/results/judge.md compares its order with
-that of real defects.
+No defect is needed. Whether views turn, good images say that are compared with each other
+(:mod:`differnet.detector.tuning.turning`). Then some of them are held out, defects are drawn into these
+(:mod:`differnet.detector.tuning.synthetic`), and of a few ways to read the features the one is taken that tells these
+best. docs/results/judge.md compares its order with that of real defects.
 """
 
 from __future__ import annotations
@@ -24,6 +23,8 @@ from differnet.data import files
 from differnet.data.groups import hold_out
 from differnet.data.stream import Progress
 from differnet.detector.tuning.evidence import Evidence, Tables, judge
+from differnet.detector.tuning.turning import Turning, look_for_turns
+from differnet.features.backbone.network import MultiScale
 from differnet.features.checkpoint import Checkpoint
 from differnet.features.describer import Describer
 from differnet.features.look import Look
@@ -33,7 +34,6 @@ from differnet.flow import gaussian
 _FILE = "choice.json"
 FEWEST = 35  # images; with fewer nothing is tried out
 MOST = 700
-MOST_TO_TURN = 200  # where the way to read is not open
 MOST_HELD = 60
 HELD_SHARE = 0.2
 FEWEST_HELD = 7  # fewer copies can never be told with certainty
@@ -56,21 +56,21 @@ class Candidate:
 class Choice:
     """What was found out, by what evidence, from how many good images.
 
-    ``told_apart``: AUROC at which copies of held-out images are told from themselves, by how they were turned; empty
-    when nothing was tried out. ``candidates``: best first. ``length``: see :class:`differnet.config.sections.Training`;
+    ``candidates``: best first. ``length``: see :class:`differnet.config.sections.Training`;
     ``trained``: the shares of the schedule after which a flow was judged, with the AUROC of drawn defects
-    (:mod:`differnet.detector.tuning.length`).
+    (:mod:`differnet.detector.tuning.length`). ``turning``: how parts lie; nothing where that was not asked, and in
+    models of before it was.
     """
 
     rotation: str
     read_stages: tuple[int, ...]
     pooling: Pooling
-    told_apart: Mapping[str, float]
     candidates: tuple[Candidate, ...]
     images: int
     held: int
     length: float = 1.0
     trained: tuple[tuple[float, float], ...] = ()
+    turning: Turning | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON types."""
@@ -80,30 +80,29 @@ class Choice:
     def from_dict(cls, values: Mapping[str, Any]) -> Choice:
         """Undo :meth:`to_dict`, also after JSON."""
         candidates = tuple(_candidate(one) for one in values["candidates"])
-        told = {str(name): float(value) for name, value in values["told_apart"].items()}
+        turning = values.get("turning")
         return cls(
             rotation=str(values["rotation"]),
             read_stages=tuple(values["read_stages"]),
             pooling=values["pooling"],
-            told_apart=told,
             candidates=candidates,
             images=int(values["images"]),
             held=int(values["held"]),
             length=float(values.get("length", 1.0)),
             trained=tuple((float(share), float(score)) for share, score in values.get("trained", ())),
+            turning=None if turning is None else Turning.from_dict(turning),
         )
 
     def __str__(self) -> str:
         how = "turned by any angle" if self.rotation == "full" else "upright"
+        told = f" ({self.turning})" if self.turning else ""
+        read = f"stages {', '.join(map(str, self.read_stages))}, pooling {self.pooling!r}"
         if not self.candidates:
-            what = f"{how}, stages {', '.join(map(str, self.read_stages))}, pooling {self.pooling!r}"
-            return f"too few images or groups ({self.images} images) to try anything out: {what}{self._training()}"
-        turns = ", ".join(f"{name} {value:.2f}" for name, value in self.told_apart.items())
-        told = f" (AUROC at which copies are told: {turns})" if turns else ""
+            few = f"too few images or groups ({self.images} images) to try anything out"
+            return f"{few}: {how}{told}, {read}{self._training()}"
         best = self.candidates[0].auroc
         judged = "" if best is None else f" (defects drawn into {self.held} good images: AUROC {best:.2f})"
-        stages = ", ".join(map(str, self.read_stages))
-        return f"looked at {how}{told}; stages {stages}, pooling {self.pooling!r}{judged}{self._training()}"
+        return f"looked at {how}{told}; {read}{judged}{self._training()}"
 
     def _training(self) -> str:
         scores = dict(self.trained)
@@ -143,44 +142,47 @@ def kept_choice(checkpoint: Checkpoint, key: str) -> Choice | None:
 
 def choose(
     settings: presets.Config,
-    channels: tuple[int, ...],
+    module: MultiScale,
     describer: Describer,
     images: Sequence[Look],
     groups: Sequence[Hashable] | None,
     seed: int,
     progress: Progress,
 ) -> tuple[Choice, Evidence | None]:
-    """Find out what ``settings`` leave open; ``channels``: of every stage in a row of features.
+    """Find out what ``settings`` leave open; ``describer``: what describes by ``module``.
 
     How far to train is left to :mod:`differnet.detector.tuning.length`, which needs the evidence. At most 700 of the
-    images are used, or 200 where nothing but the rotation is open; whole ``groups`` are held out together.
+    images are used; whole ``groups`` are held out together.
     """
-    readings = _readings(settings, channels, _poolings(settings, settings.views.rotation))
-    is_judged = len(readings) > 1 or settings.training.length == "auto"
-    most = max(FEWEST, (MOST if is_judged else MOST_TO_TURN) // settings.backbone.tiles)  # features in memory
+    rotation = settings.views.rotation
+    turning = None
+    if rotation == "auto":
+        turning = look_for_turns(module, images, groups, settings.views, seed, progress)
+        rotation = "full" if turning.turns else "none"
+    readings = _readings(settings, module.channels, _poolings(settings, rotation))
+    if len(readings) == 1 and settings.training.length != "auto":  # nothing else is open
+        candidates = _ranked(readings, None, seed)
+        return _found(rotation, candidates, turning, len(images), 0), None
+    most = max(FEWEST, MOST // settings.backbone.tiles)  # features in memory
     order = np.random.default_rng(seed).permutation(len(images))[:most].tolist()
     names = [index if groups is None else groups[index] for index in order]
     if len(order) < FEWEST or len(set(names)) < 2:
-        return _without_evidence(settings, len(order)), None
+        return _without_evidence(settings, len(order), turning), None
     fitted, held = hold_out(names, min(HELD_SHARE, MOST_HELD / len(names)), seed)
     held = held[:MOST_HELD]
     if len(held) < FEWEST_HELD:
-        return _without_evidence(settings, len(order)), None
+        return _without_evidence(settings, len(order), turning), None
     parts = [order[i] for i in fitted], [order[i] for i in held]
     tables = Tables(settings, describer, images, *parts, seed=seed, progress=progress)
-    rotation = settings.views.rotation
-    told: dict[str, float] = {}
-    if rotation == "auto":
-        told, is_told = tables.told_apart(_readings(settings, channels, ("whole",))[0][1])
-        rotation = "none" if is_told else "full"
-        readings = _readings(settings, channels, _poolings(settings, rotation))
-    evidence = tables.evidence(rotation) if is_judged else tables.upright() if rotation == "none" else None
-    candidates = _ranked(readings, evidence, seed)
+    evidence = tables.evidence(rotation)
+    return _found(rotation, _ranked(readings, evidence, seed), turning, len(order), len(held)), evidence
+
+
+def _found(
+    rotation: str, candidates: tuple[Candidate, ...], turning: Turning | None, images: int, held: int
+) -> Choice:
     best = candidates[0]
-    found = Choice(
-        rotation, best.read_stages, best.pooling, told, candidates, images=len(order), held=len(held)
-    )
-    return found, evidence
+    return Choice(rotation, best.read_stages, best.pooling, candidates, images, held, turning=turning)
 
 
 def _ranked(
@@ -227,7 +229,7 @@ def _readings(
     return [(run, reading_of(settings, channels, run, pooling)) for run in runs for pooling in poolings]
 
 
-def _without_evidence(settings: presets.Config, count: int) -> Choice:
+def _without_evidence(settings: presets.Config, count: int, turning: Turning | None) -> Choice:
     """Take what was asked for, and for the rest what did best with few images of all data measured."""
     rotation = "none" if settings.views.rotation == "auto" else settings.views.rotation
     wanted = settings.reading.read_stages
@@ -239,9 +241,9 @@ def _without_evidence(settings: presets.Config, count: int) -> Choice:
         rotation,
         stages,
         _poolings(settings, rotation, "largest")[0],
-        {},
         (),
         images=count,
         held=0,
         length=length,
+        turning=turning,
     )

@@ -1,12 +1,11 @@
-"""What a choice is made from: features of good images, of turned copies, and of defects drawn into good images."""
+"""What a choice is made from: features of good images, and of defects drawn into good images."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import torch
@@ -22,17 +21,12 @@ from differnet.decision.early_stop import GROUP
 from differnet.detector.tuning import synthetic
 from differnet.features.describer import Describer
 from differnet.features.look import Look
-from differnet.features.pooling import RowReading
 from differnet.features.seeds import generator
 from differnet.features.tiles import cover
 from differnet.features.views import random_views
-from differnet.flow import gaussian
 
 _TURNED_VIEWS = 8
 _LEAST_STRENGTH = 0.3
-_NEARLY_SQUARE = 1.02
-_CHANCE = 0.05
-TOLD_APART = 0.65  # AUROC; below, a turned copy passes for another good image
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +77,7 @@ def _resized(pixels: Pixels, size: tuple[int, int]) -> Pixels:
 
 @dataclass(frozen=True)
 class Tables:
-    """Features of some good images, of copies of them, and of defects drawn into them."""
+    """Features of some good images, and of defects drawn into others."""
 
     settings: presets.Config
     describer: Describer
@@ -93,55 +87,17 @@ class Tables:
     seed: int
     progress: Progress
 
-    def told_apart(self, read: RowReading) -> tuple[dict[str, float], bool]:
-        """Return the AUROC between held-out images and their copies, by how these were turned, and what that says.
-
-        Copies are told when one kind has an AUROC of at least 0.65 and its score is higher than that of its image more
-        often than chance has it: Wilcoxon's signed-rank test, one-sided at 5 %, Bonferroni over the kinds. Pictures
-        that are not square lie in their square in a way that a quarter turn would show by itself: these are left out
-        there.
-        """
-        from scipy import stats
-
-        good = gaussian.fit(read.rows(self._upright.flatten(0, 1)), self.seed)
-        is_square = all(max(shape[:2]) <= _NEARLY_SQUARE * min(shape[:2]) for _, shape in self._held_out)
-        copies = (
-            _COPIES if is_square else {name: how for name, how in _COPIES.items() if name not in _QUARTERS}
-        )
-        rows = []
-        for square, shape in self._held_out:
-            whole = square.float()
-            rows.append(self._describe([whole, *(copy(whole) for copy in copies.values())], shape))
-        norms = read.of_view(gaussian.norms(read.rows(torch.cat(rows)), good))
-        table = norms.view(len(self.held), 1 + len(copies)).numpy()
-        told = {name: _auroc(table[:, 0], table[:, i]) for i, name in enumerate(copies, 1)}
-        chances = [
-            stats.wilcoxon(table[:, i], table[:, 0], alternative="greater").pvalue
-            for i in range(1, table.shape[1])
-        ]
-        pairs = zip(told.values(), chances, strict=True)
-        return told, any(area >= TOLD_APART and chance <= _CHANCE / len(copies) for area, chance in pairs)
-
     def evidence(self, rotation: Rotation) -> Evidence:
         """Describe training views and drawn defects for parts that lie like this."""
-        rows = self._upright if rotation == "none" else self._training(rotation)
+        rows = self._training(rotation)
         first = self._with_defects(0, rotation)
         tests = torch.empty(len(self.held), *first.shape)
         for index in range(len(tests)):
             tests[index] = self._with_defects(index, rotation) if index else first
         return Evidence(self.fitted, rows, tests, self._is_whole(rows, rotation))
 
-    def upright(self) -> Evidence:
-        """Return the views that told how the parts lie, and no drawn defects."""
-        rows = self._upright
-        return Evidence(self.fitted, rows, torch.empty(0), self._is_whole(rows, "none"))
-
     def _is_whole(self, rows: Tensor, rotation: Rotation) -> bool:
         return rows.shape[1] == self._views(rotation).train_views
-
-    @cached_property
-    def _upright(self) -> Tensor:
-        return self._training("none")
 
     def _training(self, rotation: Rotation) -> Tensor:
         """Describe the first training views of every fitted image: (N, V, W)."""
@@ -191,22 +147,3 @@ class Tables:
 
     def _views(self, rotation: Rotation) -> SettledViews:
         return provisional(self.settings, rotation).views
-
-
-_COPIES: dict[str, Callable[[Tensor], Tensor]] = {
-    "turned by 90": lambda square: square.rot90(1, (1, 2)),
-    "turned by 180": lambda square: square.rot90(2, (1, 2)),
-    "turned by 270": lambda square: square.rot90(3, (1, 2)),
-    "mirrored left to right": lambda square: square.flip(2),
-    "mirrored top to bottom": lambda square: square.flip(1),
-}
-
-
-_QUARTERS = ("turned by 90", "turned by 270")
-
-
-def _auroc(good: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> float:
-    from sklearn.metrics import roc_auc_score
-
-    labels = np.repeat([False, True], [len(good), len(other)])
-    return float(roc_auc_score(labels, np.concatenate((good, other))))
