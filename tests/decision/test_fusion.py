@@ -57,4 +57,5 @@ def test_a_group_is_asked_for_when_its_scores_are():
 
 def test_a_norm_of_nothing_is_the_least_score_and_finite():
     (found,) = fusion.view_scores([np.array([[[0.0, 4.0], [1.0, 4.0]]])])
-    assert np.isfinite(found).all() and found[0] < found[1]
+    assert np.isfinite(found).all()
+    assert found[0] < found[1]

@@ -117,7 +117,9 @@ def test_parts_of_a_file_that_do_not_fit_are_refused(upright, tmp_path):
 def test_a_station_judges_the_same(name, form, request, tmp_path):
     detector = request.getfixturevalue(name)
     found = export.export(detector, tmp_path / "station", form, images=OTHERS)
-    assert found.verdicts == 0 and found.score < 1e-4 and found.heat_map < 1e-2
+    assert found.verdicts == 0
+    assert found.score < 1e-4
+    assert found.heat_map < 1e-2
     inspector = Inspector(tmp_path / "station")
     for image in OTHERS:
         wanted = detector.predict(image, views="auto") if name == "turned" else detector.predict(image)
@@ -163,7 +165,8 @@ def test_a_broken_off_fit_goes_on_to_the_same_flows(upright, tmp_path, monkeypat
         fit(break_off)
     again = []
     detector = fit(lambda epoch, total: again.append(epoch.epoch))
-    assert again[0] > 0 and again == list(range(again[0], len(upright.model.history)))
+    assert again[0] > 0
+    assert again == list(range(again[0], len(upright.model.history)))
     assert np.array_equal(detector.score(OTHERS), upright.score(OTHERS))
 
 
@@ -187,7 +190,8 @@ def test_no_reading_is_louder_for_having_more_features(upright, turned):
     widths = [read.features for read in upright.model.fusion.reads]
     assert upright.model.fusion.shares(4) == [1 / width for width in widths]
     whole, *parts = turned.model.fusion.shares(4)
-    assert whole == 1 / widths[0] and parts == [4 / width for width in widths[1:]]
+    assert whole == 1 / widths[0]
+    assert parts == [4 / width for width in widths[1:]]
 
 
 def test_heat_of_parts_comes_from_the_upright_view(turned, monkeypatch):
