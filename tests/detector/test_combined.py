@@ -186,12 +186,13 @@ def test_maps_show_the_defect(name, request):
         assert heat[mask].mean() > 2 * heat[~mask].mean()
 
 
-def test_no_reading_is_louder_for_having_more_features(upright, turned):
+def test_shares_of_a_map_are_a_feature_each_and_grow_with_the_size(upright, turned):
     widths = [read.features for read in upright.model.fusion.reads]
-    assert upright.model.fusion.shares(4) == [1 / width for width in widths]
-    whole, *parts = turned.model.fusion.shares(4)
-    assert whole == 1 / widths[0]
-    assert parts == [4 / width for width in widths[1:]]
+    wanted = [loud / width for loud, width in zip((0.3, 2, 1), widths, strict=True)]
+    assert upright.model.fusion.shares(4, [64, 32]) == pytest.approx(wanted)
+    whole, *parts = turned.model.fusion.shares(4, [64, 32])
+    assert whole == pytest.approx(wanted[0])
+    assert parts == pytest.approx([4 * one for one in wanted[1:]])
 
 
 def test_heat_of_parts_comes_from_the_upright_view(turned, monkeypatch):

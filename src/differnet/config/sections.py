@@ -163,7 +163,8 @@ class Maps:
     ``gradient``: to the ``"pixels"`` is eq. 7 (section 3.3); to the ``"features"`` shares the score out among the
     cells of the feature maps (:mod:`differnet.flow.localize`), which finds more and takes a twentieth of the time, but
     needs ``start="gaussian"``. ``"auto"`` is to the features where that can be. ``blur``: standard deviation in
-    pixels of the largest input; ``"auto"`` is 4 for pixels, as there are, and 12 for features, which are coarser.
+    pixels of the largest input; ``"auto"`` is 4 for pixels, as there are, and 12 for features, which are coarser, or 6
+    with ``pooling="combined"``.
     """
 
     map_views: Annotated[int, Field(ge=1, le=1_000)] = 4

@@ -36,6 +36,7 @@ _BLOCKS, _HIDDEN = (4, 8), (128, 256)  # upright, turned
 _NOISE = 0.5
 _NOISE_OF_PARTS = 1.0
 _BLUR = {"features": 12.0, "pixels": 4.0}
+_BLUR_OF_PARTS = 6.0
 S = TypeVar("S")
 
 
@@ -183,7 +184,8 @@ def settle(asked: Config, found: FoundOut | None = None) -> Settled:
         noise = _NOISE if known.flow.start == "gaussian" and not turns else 0.0
         if reads.pooling == "combined":
             noise = _NOISE_OF_PARTS
-    blur = _BLUR[gradient] if known.maps.blur == "auto" else known.maps.blur
+    usual = _BLUR_OF_PARTS if reads.pooling == "combined" and gradient == "features" else _BLUR[gradient]
+    blur = usual if known.maps.blur == "auto" else known.maps.blur
     return Settled(
         config=known,
         views=_narrowed(SettledViews, known.views),

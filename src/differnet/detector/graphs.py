@@ -68,11 +68,16 @@ class Head(nn.Module):
         found = [read.of_view(norm(self.rows(features, columns))) for norm, columns, read in each]
         return torch.stack(found, dim=1)
 
-    def slopes(self, features: Tensor) -> Tensor:
-        """Return how each view's norms rise with what is read (B, sum of P * D), reading after reading."""
+    def slopes(self, features: Tensor, sizes: Sequence[int]) -> Tensor:
+        """Return how each view's norms rise with what is read (B, sum of P * D), reading after reading.
+
+        Each in its share of a heat map: see :meth:`differnet.flow.fusion.Fusion.shares`.
+        """
         found: list[Tensor] = []
         count = features.shape[0]
-        for norm, columns, share in zip(self.norms, self.columns, self.fusion.shares(count), strict=True):
+        for norm, columns, share in zip(
+            self.norms, self.columns, self.fusion.shares(count, sizes), strict=True
+        ):
             rise = share * norm.rise(self.rows(features, columns)).slopes.reshape(count, -1)
             if found and self.fusion.parts_once:
                 rise = torch.cat((rise[:1], torch.zeros_like(rise[1:])))
@@ -125,7 +130,7 @@ class HeatMapping(nn.Module):
         maps = self.module.feature_maps(views)
         pooled = self.module.pool(maps)
         at = pooled if features is None else features
-        rows = self.head.slopes(at)
+        rows = self.head.slopes(at, self.module.sizes)
         nothing = rows.new_zeros(views.shape[0], 1)
         slopes = torch.cat((rows, nothing), dim=1)[:, self.places]
         reference = self.reference + pooled - at

@@ -12,6 +12,8 @@ from differnet.features.pooling import RowReading
 from differnet.flow import score
 from differnet.flow.flow import Flow
 
+_WHOLE = 0.3  # of what parts at the smallest size count in a map (docs/decisions.md)
+
 
 class Fusion(nn.Module):
     """Flows, and of each how it reads a row of features: (B, W) to the norm of every view by every flow.
@@ -43,16 +45,18 @@ class Fusion(nn.Module):
         """What looks at other views than the first."""
         return Fusion([self.parts[0][0]], self.reads[:1]) if self.parts_once else self
 
-    def shares(self, views: int) -> list[float]:
-        """Return the unit in which each norm counts in a heat map that is the mean over ``views``.
+    def shares(self, views: int, sizes: Sequence[int]) -> list[float]:
+        """Return how much each norm counts in a heat map that is the mean over ``views``; 1 for a single one.
 
-        Of several, the unit is one feature, so that none is louder for having more. What looks at one view alone
-        counts in that one as often as the others do in all.
+        Of several, the unit is one feature, so that none is louder for having more. Parts at a larger one of the
+        ``sizes`` know better where, and the whole image knows least. What looks at one view alone counts in that one as
+        often as the others do in all.
         """
         if len(self.reads) == 1:
             return [1.0]
         times = views if self.parts_once else 1
-        return [(times if number else 1) / read.features for number, read in enumerate(self.reads)]
+        loud = [_WHOLE, *(times * size / sizes[-1] for size in sizes)]
+        return [one / read.features for one, read in zip(loud, self.reads, strict=True)]
 
     def means(self) -> Tensor:
         """Return a row (W,) with the mean of good images in every column that some flow reads, and 0 elsewhere.

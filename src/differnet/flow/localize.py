@@ -89,7 +89,7 @@ def _map_of_tile(
         for i in range(len(rendered)):
             exact = None if features is None else features[i : i + 1].to(device)
             looks = fusion if start + i == 0 else fusion.in_turned_views
-            shares = fusion.shares(len(turned))
+            shares = fusion.shares(len(turned), module.sizes)
             view = rendered[i : i + 1].to(device)
             parts.append(make(view, module, looks, settings.maps.blur, exact, shares).cpu())
     return turn_back(torch.cat(parts), turned.angles)
@@ -117,7 +117,7 @@ def gradient_maps(
             y = y + (features - y).detach()
         losses = [
             share * score.negative_log_likelihood(*flow(read.rows(y))).sum()
-            for (flow, read), share in _weighed(fusion, shares, len(views))
+            for (flow, read), share in _weighed(fusion, shares, module)
         ]
         loss = torch.stack(losses).sum()
         (gradient,) = torch.autograd.grad(loss, pixels)
@@ -146,7 +146,7 @@ def contribution_maps(
     with torch.enable_grad():
         risen = [
             share * score.latent_norm(flow(read.rows(at))[0]).sum()
-            for (flow, read), share in _weighed(fusion, shares, len(views))
+            for (flow, read), share in _weighed(fusion, shares, module)
         ]
         (gradient,) = torch.autograd.grad(torch.stack(risen).sum(), at)
     heat = shared_out(maps, gradient, means + y - at.detach(), module.grid, views.shape[-1])
@@ -154,10 +154,10 @@ def contribution_maps(
 
 
 def _weighed(
-    fusion: Fusion, shares: Sequence[float], views: int
+    fusion: Fusion, shares: Sequence[float], module: MultiScale
 ) -> Iterator[tuple[tuple[Flow, RowReading], float]]:
-    """Yield each flow, and what it reads, with its share in a map: of those given, or of a map of ``views`` alone."""
-    return zip(fusion.parts, shares or fusion.shares(views), strict=False)
+    """Yield each flow, and what it reads, with its share in a map: of those given, or of a map of one view."""
+    return zip(fusion.parts, shares or fusion.shares(1, module.sizes), strict=False)
 
 
 def shared_out(maps: list[Tensor], slopes: Tensor, reference: Tensor, grid: int, side: int) -> Tensor:
