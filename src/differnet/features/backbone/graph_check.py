@@ -11,12 +11,12 @@ from differnet.errors import ModelFileError
 
 _MOST_NUMBERS = 2**29  # in one layer's output
 _KNOWN = {
-    "Abs", "AdaptiveAvgPool", "AdaptiveMaxPool", "Add", "AvgPool", "BatchNormInference", "Broadcast", "Ceiling",
+    "Abs", "AdaptiveAvgPool", "AdaptiveMaxPool", "Add", "AvgPool", "BatchNormInference", "Ceiling",
     "Clamp", "Concat", "Const", "Convert", "ConvertLike", "Convolution", "DepthToSpace", "Divide", "Einsum",
     "Elu", "Equal", "Erf", "Exp", "FakeConvert", "FakeQuantize", "Floor", "Gather", "Gelu", "Greater",
     "GreaterEqual", "GroupConvolution", "GroupNormalization", "HSigmoid", "HSwish", "HardSigmoid",
     "Interpolate", "LayerNormalization", "Less", "LessEqual", "Log", "LogicalAnd", "LogicalNot",
-    "LogicalOr", "MVN", "MatMul", "MaxPool", "Maximum", "Minimum", "Mish", "Mod", "Multiply", "Negative",
+    "LogicalOr", "MVN", "MatMul", "MaxPool", "Maximum", "Minimum", "Mish", "Multiply", "Negative",
     "NormalizeL2", "PReLU", "PRelu", "Pad", "Parameter", "Power", "ReduceL2", "ReduceMax", "ReduceMean", "ReduceSum",
     "ReLU", "Relu", "Reshape", "Result", "Roll", "Round", "ScaledDotProductAttention", "Select", "ShapeOf",
     "Sigmoid", "Sign", "Slice", "SoftMax", "SoftPlus", "Softmax", "SpaceToDepth", "Split", "Sqrt",

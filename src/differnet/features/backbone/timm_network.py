@@ -7,6 +7,7 @@ blocks, put back where their patches lie. Weights come from timm's hub, from a f
 from __future__ import annotations
 
 import copy
+import functools
 from typing import Any, NamedTuple
 
 import torch
@@ -18,6 +19,7 @@ from differnet.features.backbone import weights
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+_NOT_TIMMS = ("efficientnet_lite0", "alexnet")
 
 
 class Found(NamedTuple):
@@ -86,8 +88,7 @@ def find(settings: sections.Backbone, source: str | None) -> Found:
         raise ConfigError(f"There is no backbone {name!r}: efficientnet_lite0, alexnet or timm's ({near})")
     cfg = timm.get_pretrained_cfg(name)
     mean, std = (cfg.mean, cfg.std) if cfg else (IMAGENET_MEAN, IMAGENET_STD)
-    with torch.device("meta"):
-        sketch = timm.create_model(name)
+    sketch = _sketch(name)
     if _has_tokens(sketch):
         _check_sizes(sketch, settings)
         _check_blocks(sketch, settings)
@@ -96,6 +97,25 @@ def find(settings: sections.Backbone, source: str | None) -> Found:
         return Found(TokenMaps(whole, settings.stages, settings.sizes), digest, mean, std)
     maps = Maps(_convolutional(settings, source))
     return Found(maps, weights.digest(maps), mean, std)
+
+
+def is_transformer(name: str) -> bool:
+    """Whether a backbone is a vision transformer of timm's."""
+    if name in _NOT_TIMMS:
+        return False
+    import timm
+
+    return bool(timm.is_model(name)) and _has_tokens(_sketch(name))
+
+
+@functools.lru_cache
+def _sketch(name: str) -> nn.Module:
+    """Build a network without numbers, which takes a tenth of a second."""
+    import timm
+
+    with torch.device("meta"):
+        network: nn.Module = timm.create_model(name)
+    return network
 
 
 def _has_tokens(network: nn.Module) -> bool:
