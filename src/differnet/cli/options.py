@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
 Preset = Annotated[
-    str, typer.Option(help="Settings to start from: default, fast, thorough, turned or paper.")
+    str,
+    typer.Option(
+        help="Settings to start from: default, fast, thorough, turned, wide_resnet50, dinov2, dinov3 or paper."
+    ),
 ]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random.")]
 Maps = Annotated[bool, typer.Option(help="Compute pixel AUROC and AUPRO where masks exist.")]

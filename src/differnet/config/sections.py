@@ -58,13 +58,14 @@ class Backbone:
     """The frozen network that describes views.
 
     ``stages``: whose feature maps are pooled, in order; for ``efficientnet_lite0`` the indices of timm's ``blocks``;
-    for other timm names those into ``feature_info``; ``alexnet`` has one, so ``(0,)``. ``grid``: 1 pools over the whole
-    image alone, as in the paper; n also over each of n x n parts of it. ``sizes``: side lengths in pixels,
-    largest first; every view is rendered at the first. ``tiles``: n cuts a picture into n x n pieces, each of which is
-    looked at by itself and at that size; the score is that of the most anomalous one. ``runtime``: where it runs;
-    ``precision``: in which numbers. ``"auto"`` takes the fastest that is installed: on a CPU OpenVINO, in 8-bit
-    integers where views turn. ``"f16"`` is PyTorch's mixed precision, for GPUs; ``"bf16"`` is OpenVINO's, for CPUs that
-    compute in it themselves: as fast as integers and ready at once, but bound to such CPUs.
+    for other timm names those into ``feature_info``, and of vision transformers the blocks; ``alexnet`` has one, so
+    ``(0,)``. ``grid``: 1 pools over the whole image alone, as in the paper; n also over each of n x n parts of it.
+    ``sizes``: side lengths in pixels, largest first, for vision transformers multiples of the patch; every view is
+    rendered at the first. ``tiles``: n cuts a picture into n x n pieces, each of which is looked at by itself and at
+    that size; the score is that of the most anomalous one. ``runtime``: where it runs; ``precision``: in which numbers.
+    ``"auto"`` takes the fastest that is installed: on a CPU OpenVINO, in 8-bit integers where views turn. ``"f16"`` is
+    PyTorch's mixed precision, for GPUs; ``"bf16"`` is OpenVINO's, for CPUs that compute in it themselves: as fast as
+    integers and ready at once, but bound to such CPUs.
     """
 
     backbone: Annotated[str, Field(min_length=1)] = "efficientnet_lite0"

@@ -15,11 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from differnet.config import sections
-from differnet.errors import ConfigError, WeightsError
-from differnet.features.backbone import weights
-
-_IMAGENET_MEAN = (0.485, 0.456, 0.406)
-_IMAGENET_STD = (0.229, 0.224, 0.225)
+from differnet.errors import ConfigError
+from differnet.features.backbone import timm_network, weights
+from differnet.features.backbone.timm_network import IMAGENET_MEAN, IMAGENET_STD, Maps
 
 
 class MultiScale(nn.Module):
@@ -174,61 +172,10 @@ def _alexnet(settings: sections.Backbone, source: str | None) -> MultiScale:
     return MultiScale(Maps(network), settings, *_imagenet_bytes(), _origin(source, "torchvision"), digest)
 
 
-class Maps(nn.Module):
-    """A network that returns feature maps, or one of them."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, images: Tensor) -> list[Tensor]:
-        """Return what the network gives for (B, 3, S, S), as a list."""
-        maps = self.network(images)
-        return list(maps) if isinstance(maps, (list, tuple)) else [maps]
-
-
 def _from_timm(settings: sections.Backbone, source: str | None) -> MultiScale:
-    import timm
-
-    name = settings.backbone
-    if not timm.is_model(name):
-        near = ", ".join(timm.list_models(f"*{name[:8]}*")[:5]) or "see timm.list_models()"
-        raise ConfigError(f"There is no backbone {name!r}: efficientnet_lite0, alexnet or timm's ({near})")
-    options: dict[str, Any] = {"features_only": True, "out_indices": settings.stages}
-    if source is None:
-        network = weights.download(name, lambda: timm.create_model(name, pretrained=True, **options))
-    elif source == weights.RANDOM:
-        network = _create(name, settings.stages, options)
-    else:
-        network = _timm_from_file(name, settings.stages, source, options)
-    cfg = timm.get_pretrained_cfg(name)
-    mean, std = (cfg.mean, cfg.std) if cfg else (_IMAGENET_MEAN, _IMAGENET_STD)
-    return MultiScale(Maps(network), settings, *_imagenet_bytes(mean, std), _origin(source, "timm"))
-
-
-def _timm_from_file(name: str, stages: tuple[int, ...], source: str, options: dict[str, Any]) -> nn.Module:
-    """Fill a timm network from a file; timm itself would leave random what the file lacks."""
-    import timm
-
-    state = weights.read_state(source)
-    whole = timm.create_model(name, pretrained=False)
-    whole.reset_classifier(0)
-    weights.fill_by_name(whole, state, source)
-    overlay = {"state_dict": state}
-    try:
-        return _create(name, stages, options | {"pretrained": True, "pretrained_cfg_overlay": overlay})
-    except KeyError as error:
-        raise WeightsError(f"{source}: does not fit {name}: {error}") from error
-
-
-def _create(name: str, stages: tuple[int, ...], options: dict[str, Any]) -> nn.Module:
-    import timm
-
-    try:
-        network: nn.Module = timm.create_model(name, **options)
-    except (IndexError, AssertionError, RuntimeError) as error:
-        raise ConfigError(f"stages = {stages}: {name} has no such feature maps ({error})") from error
-    return network
+    found = timm_network.find(settings, source)
+    pixels = _imagenet_bytes(found.mean, found.std)
+    return MultiScale(found.network, settings, *pixels, _origin(source, "timm"), found.digest)
 
 
 def averages(maps: Tensor, grid: int) -> Tensor:
@@ -260,7 +207,7 @@ def _shrink(images: Tensor, size: int) -> Tensor:
 
 
 def _imagenet_bytes(
-    mean: tuple[float, ...] = _IMAGENET_MEAN, std: tuple[float, ...] = _IMAGENET_STD
+    mean: tuple[float, ...] = IMAGENET_MEAN, std: tuple[float, ...] = IMAGENET_STD
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Turn a normalisation of pixels 0..1 into one of 0..255."""
     return tuple(255 * value for value in mean), tuple(255 * value for value in std)

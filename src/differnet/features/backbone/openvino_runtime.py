@@ -119,12 +119,17 @@ def has_bf16() -> bool:
 
 
 def convert(module: MultiScale) -> Any:
-    """Return ``module`` as an ``openvino.Model`` for one group of views."""
+    """Return ``module`` as an ``openvino.Model`` for one group of views, which can be reshaped to other counts.
+
+    It is converted for any count first: else that of the example would stay in the graph of a vision transformer.
+    """
     openvino = import_openvino()
     shape = (GROUP, 3, module.sizes[0], module.sizes[0])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return openvino.convert_model(module, example_input=torch.zeros(shape), input=list(shape))
+        model = openvino.convert_model(module, example_input=torch.zeros(shape), input=[-1, *shape[1:]])
+    model.reshape(list(shape))
+    return model
 
 
 def to_openvino(

@@ -14,6 +14,7 @@ from differnet.errors import ConfigError, MissingExtraError, NumericalError
 from differnet.features.backbone.network import MultiScale
 from differnet.features.backbone.onnx_runtime import OnnxRuntime
 from differnet.features.backbone.openvino_runtime import OpenVinoRuntime, convert, has_bf16
+from differnet.features.backbone.timm_network import is_transformer
 from differnet.features.backbone.torch_runtime import Precision, Runtime, TorchRuntime, difference, probe
 
 AGREEMENT = 1e-4
@@ -60,7 +61,8 @@ def choose_precision(settings: sections.Backbone, device: str) -> Precision:
     """Return the numbers that a new detector computes in.
 
     ``"auto"`` is 8-bit integers where OpenVINO runs on a CPU and NNCF is installed, and 32-bit floats
-    elsewhere. Raises :class:`ConfigError` and :class:`MissingExtraError` for what cannot be had here.
+    elsewhere and for vision transformers, whose 8-bit graphs blow up constants, which a model file may not.
+    Raises :class:`ConfigError` and :class:`MissingExtraError` for what cannot be had here.
     """
     name = choose_name(settings, device)
     if settings.precision == "int8":
@@ -68,8 +70,14 @@ def choose_precision(settings: sections.Backbone, device: str) -> Precision:
             raise ConfigError(f"precision = 'int8' runs in OpenVINO on a CPU, not in {name} on {device!r}")
         if not _is_installed("nncf"):
             raise MissingExtraError("precision = 'int8' needs NNCF to fit: pip install nncf")
+        if is_transformer(settings.backbone):
+            raise ConfigError(
+                f"precision = 'int8': {settings.backbone} is a vision transformer, which runs in floats alone; take "
+                "'f32', or 'f16' on a GPU"
+            )
     if settings.precision == "auto":
-        return "int8" if name == "openvino" and _is_installed("nncf") else "f32"
+        has_integers = name == "openvino" and _is_installed("nncf")
+        return "int8" if has_integers and not is_transformer(settings.backbone) else "f32"
     return settings.precision
 
 

@@ -92,8 +92,8 @@ def seeded_initialisation() -> Iterator[None]:
         yield
 
 
-def download(what: str, fetch: Callable[[], T]) -> T:
-    """Run ``fetch``; turn any failure into advice."""
+def download(what: str, fetch: Callable[[], T], place: str = "the file") -> T:
+    """Run ``fetch``; turn any failure into advice. ``place``: which file a user can fetch by hand, and where."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -101,7 +101,7 @@ def download(what: str, fetch: Callable[[], T]) -> T:
     except Exception as error:  # hubs fail in many ways: no network, no certificate, a proxy, a full disk
         raise WeightsError(
             f"The pretrained weights of {what} could not be downloaded ({type(error).__name__}: {error}). "
-            "Fetch the file on a machine with a network and give it with weights=FILE (--weights FILE)"
+            f"Fetch {place} on a machine with a network and give it with weights=FILE (--weights FILE)"
         ) from error
 
 
