@@ -130,15 +130,15 @@ THOROUGH = dataclasses.replace(
 )
 # Stronger networks, whose weights are downloaded; in floats, because their integers were never measured.
 WIDE_RESNET50 = dataclasses.replace(  # layers 2 and 3 at 224 pixels: PatchCore and PaDiM, with their weights
-    DEFAULT, backbone=Backbone("wide_resnet50_2.tv_in1k", (2, 3), 2, (224,), precision="f32")
+    DEFAULT, backbone=Backbone("wide_resnet50_2.tv_in1k", (2, 3), 7, (224,), precision="f32")
 )
 DINOV2 = dataclasses.replace(  # ViT-S/14 at 448 pixels as AnomalyDINO; the four blocks that DINOv2's dense heads read
     DEFAULT,
-    backbone=Backbone("vit_small_patch14_dinov2.lvd142m", (2, 5, 8, 11), 2, (448,), precision="f32"),
+    backbone=Backbone("vit_small_patch14_dinov2.lvd142m", (2, 5, 8, 11), 7, (448,), precision="f32"),
 )
 DINOV3 = dataclasses.replace(  # ViT-S/16, read in the same way
     DEFAULT,
-    backbone=Backbone("vit_small_patch16_dinov3.lvd1689m", (2, 5, 8, 11), 2, (448,), precision="f32"),
+    backbone=Backbone("vit_small_patch16_dinov3.lvd1689m", (2, 5, 8, 11), 7, (448,), precision="f32"),
 )
 PRESETS: Mapping[str, Config] = {
     "default": DEFAULT,
