@@ -36,6 +36,7 @@ from differnet.features.look import look_at
 from differnet.features.pooling import settled_reading
 from differnet.flow import gaussian, sources, train
 from differnet.flow.flow import Flow
+from differnet.flow.fusion import Fusion
 from report import machine, write_curves
 
 MOST_VIEWS = 8
@@ -80,7 +81,7 @@ def main() -> None:
     features = described(dataset, options.work)
     done: dict[str, Any] = {}
     for changes in [{}, *(change for group in VARIANTS.values() for change in group)]:
-        settings = presets.resolve("default", BASE | changes)
+        settings = presets.resolve("single", BASE | changes)
         name = json.dumps(config_key(settings))
         file = options.work / f"{zlib.crc32(name.encode())}.json"
         if not file.exists():
@@ -89,7 +90,7 @@ def main() -> None:
         print(changes, done[name]["epochs"][-1], flush=True)
     groups = {
         title: [
-            (change, done[json.dumps(config_key(presets.resolve("default", BASE | change)))])
+            (change, done[json.dumps(config_key(presets.resolve("single", BASE | change)))])
             for change in changes
         ]
         for title, changes in VARIANTS.items()
@@ -107,7 +108,7 @@ def described(dataset: datasets.Dataset, work: Path) -> tuple[Tensor, Tensor, Te
     """Return features of training views (N, 8, W), of test tiles (T, 1, W) and of drawn defects (H, 1 + K, 1, W)."""
     files = [work / f"{name}.npy" for name in ("train", "test", "drawn")]
     if not all(file.exists() for file in files):
-        detector = DifferNet("default", SEED, **BASE | {"train_views": MOST_VIEWS})
+        detector = DifferNet("single", SEED, **BASE | {"train_views": MOST_VIEWS})
         settings, describer = detector.config, detector.describer
         paths = [sample.path for sample in dataset.train]
         bank = describe_all(describer, paths, SEED, silent)
@@ -136,7 +137,7 @@ def one_run(
 
     def norms(rows: Tensor) -> Tensor:
         parts = rows.flatten(0, -2).split(settings.training.batch)
-        views = np.concatenate([view_scores(flow, read, part, "cpu") for part in parts])
+        views = np.concatenate([view_scores(Fusion([flow], [read]), part, "cpu") for part in parts])
         return torch.from_numpy(views).view(rows.shape[:-1]).mean(dim=-1)
 
     def look(epoch: train.Epoch | None, _: int) -> None:

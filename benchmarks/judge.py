@@ -52,7 +52,7 @@ def rows_of(dataset: Dataset) -> tuple[list[tuple[str, float, float]], list[str]
     groups = [demo.cell_of(path) for path in train] if dataset.name in demo.TEXTURES else None
     for seed in range(SEEDS):
         detector = DifferNet(
-            "default",
+            "single",
             seed,
             precision="f32",
             rotation="none",

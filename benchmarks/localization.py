@@ -41,17 +41,17 @@ CHOSE = 80
 
 def ways(detector: DifferNet) -> Iterator[tuple[str, Draw]]:
     """Yield every way to draw a map with a detector that starts as a Gaussian, and its name."""
-    module, flow, read = detector.module, detector.model.fusion
+    module, fusion = detector.module, detector.model.fusion
     for blur in (4, 12):
         yield (
             f"gradient to the pixels (eq. 7), blur {blur}",
-            lambda x, b=blur: gradient_maps(x[None], module, flow, read, b)[0],
+            lambda x, b=blur: gradient_maps(x[None], module, fusion, b)[0],
         )
     yield "gradient times pixel, blur 12", lambda x: _times_pixel(x, detector)
     for blur in BLURS:
         yield (
             f"score shared out among features, blur {blur}",
-            lambda x, b=blur: contribution_maps(x[None], module, flow, read, b)[0],
+            lambda x, b=blur: contribution_maps(x[None], module, fusion, b)[0],
         )
     for width in (3, 7):
         yield (
@@ -115,7 +115,7 @@ def measure(data: datasets.Dataset, work: Path, most: int | None) -> list[str]:
     """Return the rows of the table."""
     paths = [sample.path for sample in data.train]
     detectors = {
-        preset: _fitted(work / f"{preset}.safetensors", preset, paths) for preset in ("turned", "default")
+        preset: _fitted(work / f"{preset}.safetensors", preset, paths) for preset in ("turned", "single")
     }
     tallies: dict[str, Tally] = {}
     test = [sample for sample in data.test if sample.mask or not sample.is_defective]
@@ -128,16 +128,14 @@ def measure(data: datasets.Dataset, work: Path, most: int | None) -> list[str]:
         tally = tallies.setdefault("preset `turned`: eq. 7 on one feature map, 4 rotations, blur 4", Tally())
         tally.seconds.append(time.perf_counter() - started)
         tally.add(position, heat, mask)
-        for name, draw in ways(detectors["default"]):
-            square = to_square(
-                pixels, detectors["default"].module.sizes[0], detectors["default"].config.views
-            )
+        for name, draw in ways(detectors["single"]):
+            square = to_square(pixels, detectors["single"].module.sizes[0], detectors["single"].config.views)
             started = time.perf_counter()
             plane = draw(square).detach()
             tally = tallies.setdefault(name, Tally())
             tally.seconds.append(time.perf_counter() - started)
             shape = (pixels.shape[0], pixels.shape[1])
-            tally.add(position, to_picture(plane, shape, detectors["default"].config.views), mask)
+            tally.add(position, to_picture(plane, shape, detectors["single"].config.views), mask)
     return [tally.row(name) for name, tally in tallies.items()]
 
 
@@ -159,7 +157,7 @@ def draw_demo(out: Path) -> None:
                 [s.path for s in data.train if (demo.cell_of(s.path) in cells[-3:]) == is_held]
                 for is_held in (False, True)
             )
-            fitted = DifferNet("default", 0, holdout=0.0).fit(train, [demo.cell_of(path) for path in train])
+            fitted = DifferNet("single", 0, holdout=0.0).fit(train, [demo.cell_of(path) for path in train])
             module, model = fitted.module, fitted.model
             for sample in [s for s in data.test if s.is_defective][2::8]:
                 pixels = load(sample.path)

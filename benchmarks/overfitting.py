@@ -39,6 +39,7 @@ from differnet.features.cache import describe_all
 from differnet.features.pooling import settled_reading
 from differnet.flow import gaussian, sources, train
 from differnet.flow.flow import CouplingBlock, Flow
+from differnet.flow.fusion import Fusion
 from report import machine
 
 MOST_VIEWS = 16
@@ -142,7 +143,7 @@ def main() -> None:
 def described(dataset: Dataset, file: Path) -> Features:
     """Describe a data set by the default preset as it settles on it."""
     if not file.exists():
-        detector = DifferNet("default", 0, **BASE | {"train_views": MOST_VIEWS})
+        detector = DifferNet("single", 0, **BASE | {"train_views": MOST_VIEWS})
         describer = detector.describer
         bank = describe_all(describer, [sample.path for sample in dataset.train], 0, silent)
         paths = [sample.path for sample in dataset.test]
@@ -156,7 +157,7 @@ def described(dataset: Dataset, file: Path) -> Features:
 
 def one_run(features: Features, count: int | None, variant: Variant, seed: int) -> dict[str, Any]:
     """Fit one flow to ``count`` images that ``seed`` draws, and score the test images."""
-    settings = settle(presets.resolve("default", BASE | dict(variant.changes)))
+    settings = settle(presets.resolve("single", BASE | dict(variant.changes)))
     read = settled_reading(settings, CHANNELS)
     chosen = np.sort(np.random.default_rng(seed).permutation(len(features.bank))[:count])
     rows = features.bank[chosen, : settings.views.train_views].flatten(0, 1)
@@ -178,7 +179,7 @@ def one_run(features: Features, count: int | None, variant: Variant, seed: int) 
     judge = average.module if variant.is_averaged else flow
     judge.eval()
     parts = features.tests[:, 0].split(settings.training.batch)
-    scores = np.concatenate([view_scores(judge, read, part, "cpu") for part in parts])
+    scores = np.concatenate([view_scores(Fusion([judge], [read]), part, "cpu") for part in parts])
     halves = {
         name: auroc(scores[which], features.is_defective[which])
         for name, which in (("development", features.is_development), ("other", ~features.is_development))

@@ -170,8 +170,7 @@ class Bench:
     def _scorer(self, detector: DifferNet, runtime: str) -> Scorer:
         settings = settle(presets.resolve(detector.config, {"runtime": runtime, "precision": "f32"}))
         return Scorer(
-            detector.model.flow,
-            detector.model.reading,
+            detector.model.fusion,
             describer_of_module(detector.module, settings, "cpu"),
             "cpu",
         )

@@ -109,14 +109,21 @@ DEFAULT = Config(
     flow=Flow(blocks="auto", hidden="auto", start="gaussian"),
     training=Training(1, 1000, batch=128, learning_rate=2e-3, schedule="one-cycle", eps=1e-6, noise="auto"),
 )
+SINGLE = Config(  # one reading, chosen by drawn defects
+    views=Views("auto", train_views="auto", score_rotations="auto"),
+    backbone=Backbone(sizes=(224, 112), stages=(3, 4, 5), grid=2),
+    reading=Reading(read_stages="auto", pooling="auto"),
+    flow=Flow(blocks="auto", hidden="auto", start="gaussian"),
+    training=Training(
+        10, 100, batch=192, learning_rate=1e-3, schedule="one-cycle", eps=1e-6, noise="auto", length="auto"
+    ),
+)
 FAST = dataclasses.replace(
-    DEFAULT,
+    SINGLE,
     views=Views("auto", train_views="few", score_views=8, score_rotations="auto"),
     backbone=Backbone(sizes=(224, 112), stages=(3, 4, 5)),
     reading=Reading(),
-    training=Training(
-        10, 100, batch=192, learning_rate=1e-3, schedule="one-cycle", eps=1e-6, noise="auto", length="quick"
-    ),
+    training=dataclasses.replace(SINGLE.training, length="quick"),
 )
 TURNED = Config(
     backbone=Backbone(sizes=(224, 112)),
@@ -142,6 +149,7 @@ DINOV3 = dataclasses.replace(  # ViT-S/16, read in the same way
 )
 PRESETS: Mapping[str, Config] = {
     "default": DEFAULT,
+    "single": SINGLE,
     "fast": FAST,
     "thorough": THOROUGH,
     "turned": TURNED,
