@@ -15,7 +15,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on s
 Preset = Annotated[
     str,
     typer.Option(
-        help="Settings to start from: default, fast, thorough, turned, wide_resnet50, dinov2, dinov3 or paper."
+        help="Settings to start from: default, single, fast, thorough, turned, wide_resnet50, dinov2, dinov3 or paper."
     ),
 ]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random.")]

@@ -131,9 +131,10 @@ TURNED = Config(
     training=Training(10, 100, batch=192, learning_rate=1e-3, schedule="one-cycle", eps=1e-6),
 )
 THOROUGH = dataclasses.replace(
-    DEFAULT,
-    backbone=dataclasses.replace(DEFAULT.backbone, precision="f32"),
-    flow=dataclasses.replace(DEFAULT.flow, flows=3),
+    SINGLE,
+    views=dataclasses.replace(SINGLE.views, rotation="full"),
+    backbone=dataclasses.replace(SINGLE.backbone, precision="f32"),
+    flow=dataclasses.replace(SINGLE.flow, flows=3),
 )
 # Stronger networks, whose weights are downloaded; in floats, because their integers were never measured.
 WIDE_RESNET50 = dataclasses.replace(  # layers 2 and 3 at 224 pixels: PatchCore and PaDiM, with their weights
