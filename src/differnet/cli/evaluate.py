@@ -62,7 +62,7 @@ def demo(
     ] = Path("demo-output"),
     seed: Annotated[int, typer.Option(min=0)] = 0,
     everything: Annotated[
-        bool, typer.Option("--all", help="Textures too on which defects are hard to see; twice as long.")
+        bool, typer.Option("--all", help="Irregular textures too, on which more is missed; twice as long.")
     ] = False,
     json: options.Json = False,
 ) -> None:
@@ -133,7 +133,7 @@ def tell_demo(document: dict[str, Any]) -> None:
         out.print(f"  AUROC {figures['image_auroc']:.3f}, pixel AUROC {figures['pixel_auroc']:.3f}")
     seconds = f"{document['seconds']:.0f} s in all"
     if document["not_run"]:
-        seconds += f"; --all fits {' and '.join(document['not_run'])} too, on which defects are hard to see"
+        seconds += f"; --all fits {' and '.join(document['not_run'])} too: irregular, so that more is missed"
     out.print(seconds)
     out.print(f"Open {' and '.join(document['open'])}", markup=False)
     out.print(
