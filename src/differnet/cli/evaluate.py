@@ -61,14 +61,18 @@ def demo(
         Path, typer.Option("--out", "-o", help="Folder for data, model and pictures.")
     ] = Path("demo-output"),
     seed: Annotated[int, typer.Option(min=0)] = 0,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Irregular textures too, on which more is missed; twice as long.")
+    ] = False,
     json: options.Json = False,
 ) -> None:
     """Run the whole job on real photographs with drawn defects: fit, judge, show."""
     with guarded():
-        from differnet.evaluation.demo import run_demo
+        from differnet.evaluation import demo, showcase
 
+        textures = demo.TEXTURES if everything else showcase.SHOWN
         with bars() as progress:
-            document = run_demo(directory, seed, progress)
+            document = showcase.run_demo(directory, seed, progress, textures)
         if json:
             print_json(document)
         else:
@@ -123,16 +127,28 @@ def _tell_early(figures: list[dict[str, Any]]) -> None:
 
 
 def tell_demo(document: dict[str, Any]) -> None:
-    """Say the demo's figures and what to open."""
+    """Say the demo's figures, what to open and what to look at."""
     for name, figures in document["textures"].items():
-        out.print(
-            f"{name:<8} AUROC {figures['image_auroc']:.3f}  pixel AUROC {figures['pixel_auroc']:.3f}  "
-            f"{figures['found']} of {figures['n_defective']} defects found, "
-            f"{figures['false_alarms']} of {figures['n_good']} good tiles rejected"
-        )
-    out.print(f"mean     AUROC {document['image_auroc_mean']:.3f}   {document['seconds']:.0f} s in all")
-    for sheet in document["open"]:
-        out.print(f"Open {sheet}", markup=False)
+        out.print(f"{name}: {_verdicts(figures)}")
+        out.print(f"  AUROC {figures['image_auroc']:.3f}, pixel AUROC {figures['pixel_auroc']:.3f}")
+    seconds = f"{document['seconds']:.0f} s in all"
+    if document["not_run"]:
+        seconds += f"; --all fits {' and '.join(document['not_run'])} too: irregular, so that more is missed"
+    out.print(seconds)
+    out.print(f"Open {' and '.join(document['open'])}", markup=False)
+    out.print(
+        "Good tiles come first, then clear defects, then hard ones, which a person may overlook too. "
+        "A red title is a wrong verdict; the heat should lie where the white mask says."
+    )
+
+
+def _verdicts(figures: dict[str, Any]) -> str:
+    alarms, good = figures["false_alarms"], figures["n_good"]
+    hard = f", {figures['found_hard']} of {figures['n_hard']} hard ones" if figures["n_hard"] else ""
+    return (
+        f"{figures['found_clear']} of {figures['n_clear']} clear defects found{hard}, "
+        f"{alarms or 'no'} false alarm{'' if alarms == 1 else 's'} among {good} good tiles"
+    )
 
 
 def _percent(value: float | None) -> str:

@@ -8,8 +8,6 @@ one cell overlap and belong on one side when some are held out. Masks are kept. 
 from __future__ import annotations
 
 import itertools
-import time
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,17 +16,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFilter
 
-from differnet.data import datasets
-from differnet.data.images import Pixels, load
-from differnet.data.samples import Sample
-from differnet.data.stream import Progress
-from differnet.decision.verdict import Heat, Prediction
-from differnet.detector.detector import DifferNet
-from differnet.errors import DifferNetWarning, MissingExtraError
-from differnet.evaluation import plots
-from differnet.evaluation.measure import Measured, measure
-from differnet.evaluation.results import panel_title
-from differnet.flow.train import by_epoch
+from differnet.data.images import Pixels
+from differnet.errors import MissingExtraError
 
 TEXTURES = ("brick", "grass", "gravel", "moon")
 SIDE = 512
@@ -42,8 +31,6 @@ _TRAIN_SHARE = 0.625
 Field = npt.NDArray[np.float32]
 Rng = np.random.Generator
 Drawer = Callable[[Pixels, float, Rng], tuple[Pixels, npt.NDArray[np.bool_]]]
-# The few tiles held out can promise one false alarm in ten; tiles of one cell overlap and stay together.
-SETTINGS: dict[str, Any] = {"rate": 0.1, "review_rate": 0.3, "holdout": 0.3, "map_views": 2}
 
 
 def write_demo_data(root: Path, seed: int = 0, textures: tuple[str, ...] | None = None) -> list[str]:
@@ -193,69 +180,3 @@ def _blend(tile: Pixels, shape: Field, colour: Any, opacity: float) -> tuple[Pix
 def _save(path: Path, pixels: Pixels) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels).save(path)
-
-
-def run_demo(directory: Path, seed: int, progress: Progress) -> dict[str, Any]:
-    """Write data, models and contact sheets below ``directory`` and return the figures."""
-    started = time.perf_counter()
-    data = directory / "data" / f"seed-{seed}"
-    names = write_demo_data(data, seed)
-    textures: dict[str, Any] = {}
-    found = {name: datasets.read_mvtec(data, [name])[0] for name in names}
-    backbone = DifferNet("default", seed, **SETTINGS)
-    for name, dataset in found.items():
-        textures[name] = _one_texture(dataset, directory, backbone.sibling(), _prefixed(progress, name))
-    return {
-        "textures": textures,
-        "image_auroc_mean": float(np.mean([figures["image_auroc"] for figures in textures.values()])),
-        "pixel_auroc_mean": float(np.mean([figures["pixel_auroc"] for figures in textures.values()])),
-        "seconds": time.perf_counter() - started,
-        "open": [figures["sheet"] for figures in textures.values()],
-    }
-
-
-def _one_texture(
-    dataset: datasets.Dataset, directory: Path, detector: DifferNet, progress: Progress
-) -> dict[str, Any]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DifferNetWarning)  # the promise is among the figures
-        detector.fit(
-            [sample.path for sample in dataset.train],
-            groups=[cell_of(sample.path) for sample in dataset.train],
-            progress=progress,
-            on_epoch=by_epoch(progress),
-        )
-    model, sheet = directory / f"{dataset.name}.safetensors", directory / f"{dataset.name}.png"
-    detector.save(model)
-    panels: list[plots.Panel] = []
-
-    def show(sample: Sample, heat: Heat, prediction: Prediction) -> None:
-        is_right = prediction.is_defective == sample.is_defective
-        title, mask = panel_title(sample, prediction), sample.true_mask(heat.shape)
-        panels.append(plots.Panel(load(sample.path), heat, mask, title, is_right))
-
-    found = measure(detector, dataset, True, progress, show)
-    plots.contact_sheet(
-        sheet, panels, f"{dataset.name}: AUROC {found.image_auroc:.3f}; tile, heat map, true mask"
-    )
-    return _figures(detector, found) | {"model": str(model), "sheet": str(sheet)}
-
-
-def _figures(detector: DifferNet, found: Measured) -> dict[str, Any]:
-    labels = found.is_defective
-    flags = np.array([bool(prediction.is_defective) for prediction in found.predictions])
-    return {
-        "image_auroc": found.image_auroc,
-        "pixel_auroc": found.pixels and found.pixels.auroc,
-        "n_train": detector.model.train_count,
-        "n_good": int((~labels).sum()),
-        "n_defective": int(labels.sum()),
-        "found": int((flags & labels).sum()),
-        "false_alarms": int((flags & ~labels).sum()),
-        "found_out": str(detector.model.choice),
-        "promised_false_alarm_rate": detector.promise.promised if detector.promise else None,
-    }
-
-
-def _prefixed(progress: Progress, name: str) -> Progress:
-    return lambda stage, done, total: progress(f"{name}: {stage}", done, total)

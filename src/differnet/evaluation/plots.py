@@ -24,6 +24,8 @@ from differnet.runtime.heatmap import overlay
 Array = npt.NDArray[Any]
 _A_DEFECT = 4  # panels of a gallery
 _GOOD, _DEFECTIVE = "#2a7f62", "#c0392b"
+# Of a contact sheet, in inches: a picture's side, from one picture to the next, a row with its title, a heading.
+_SIDE, _STEP, _ROW, _HEADING, _EDGE = 1.35, 1.42, 1.62, 0.46, 0.1
 
 
 @dataclass(frozen=True)
@@ -64,18 +66,49 @@ def save_overlay(path: Path, pixels: Pixels, heat: Array) -> None:
 
 def contact_sheet(path: Path, panels: Sequence[Panel], title: str, columns: int = 3) -> None:
     """Write image, heat map and true mask of each panel, ``columns`` panels side by side."""
-    rows = -(-len(panels) // columns)
-    figure = Figure(figsize=(columns * 4.1, rows * 1.62 + 0.5), dpi=110)
-    grid = figure.subplots(rows, columns * 3, squeeze=False)
-    for axes in grid.flat:
-        axes.axis("off")
-    for index, panel in enumerate(panels):
-        row, column = divmod(index, columns)
-        _draw_panel(grid[row, 3 * column : 3 * column + 3], panel)
-    figure.suptitle(title, fontsize=11)
-    figure.subplots_adjust(left=0.01, right=0.99, bottom=0.01, top=1 - 0.75 / (rows * 1.62 + 0.5))
-    figure.subplots_adjust(wspace=0.05, hspace=0.3)
+    grouped_sheet(path, [("", panels)], title, columns)
+
+
+def grouped_sheet(
+    path: Path, groups: Sequence[tuple[str, Sequence[Panel]]], title: str, columns: int = 3
+) -> None:
+    """Write a contact sheet of groups, each with a heading and in rows of its own.
+
+    ``columns``: panels side by side; more of them in a group that knows no mask.
+    """
+    shapes = [_shape_of(panels, columns) for _, panels in groups]
+    heights = [
+        rows * _ROW + (_HEADING if heading else 0)
+        for (heading, _), (rows, _, _) in zip(groups, shapes, strict=True)
+    ]
+    size = (2 * _EDGE + columns * 3 * _STEP, _HEADING + sum(heights) + _EDGE)
+    figure = Figure(figsize=size, dpi=110)
+    figure.text(_EDGE / size[0], 1 - 0.24 / size[1], title, fontsize=10, va="center")
+    top = size[1] - _HEADING
+    for (heading, panels), (_, across, pictures), height in zip(groups, shapes, heights, strict=True):
+        if heading:
+            figure.text(
+                _EDGE / size[0], (top - 0.36) / size[1], heading, fontsize=12, va="center", weight="bold"
+            )
+        first = top - (_HEADING if heading else 0)
+        for index, panel in enumerate(panels):
+            row, column = divmod(index, across)
+            left = _EDGE + column * columns * 3 * _STEP / across
+            corners = [(left + i * _STEP, first - (row + 1) * _ROW) for i in range(pictures)]
+            _draw_panel([figure.add_axes(_box(corner, size)) for corner in corners], panel)
+        top -= height
     _save_figure(path, figure)
+
+
+def _shape_of(panels: Sequence[Panel], columns: int) -> tuple[int, int, int]:
+    """Return how many rows, panels side by side and pictures of a panel a group takes."""
+    pictures = 2 if all(panel.mask is None for panel in panels) else 3
+    across = 3 * columns // pictures
+    return -(-len(panels) // across), across, pictures
+
+
+def _box(corner: tuple[float, float], size: tuple[float, float]) -> tuple[float, float, float, float]:
+    return corner[0] / size[0], corner[1] / size[1], _SIDE / size[0], _SIDE / size[1]
 
 
 def roc_picture(path: Path, runs: Sequence[tuple[Array, Array]], title: str) -> None:
@@ -137,13 +170,15 @@ def count_picture(path: Path, points: Sequence[tuple[int, Sequence[float]]], tit
     _save_figure(path, figure)
 
 
-def _draw_panel(axes: Any, panel: Panel) -> None:
+def _draw_panel(axes: Sequence[Any], panel: Panel) -> None:
+    for one in axes:
+        one.axis("off")
     axes[0].imshow(panel.pixels)
     axes[1].imshow(overlay(panel.pixels, panel.heat))
     if panel.mask is not None:
         axes[2].imshow(panel.mask, cmap="gray", vmin=0, vmax=1)
     colour = "black" if panel.is_right is None else _GOOD if panel.is_right else _DEFECTIVE
-    axes[0].set_title(panel.title, fontsize=7, loc="left", color=colour, pad=2)
+    axes[0].set_title(panel.title, fontsize=8, loc="left", color=colour, pad=3)
 
 
 def _save_figure(path: Path, figure: Figure) -> None:

@@ -71,12 +71,13 @@ def combine(documents: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def panel_title(sample: Sample, prediction: Prediction) -> str:
-    """Say what an image is and what was said of it."""
+def panel_title(sample: Sample, prediction: Prediction, kind: str = "") -> str:
+    """Say what an image is, of which ``kind`` where that is known, and what was said of it."""
     verdict = prediction.verdict or "no verdict"
     p = "" if prediction.p_value is None else f", p {prediction.p_value:.3f}"
     percent = "" if prediction.percent is None else f", {prediction.percent:.0f} %"
-    return f"{sample.defect}: {verdict}{percent}{p}"
+    what = f"{sample.defect}, {kind}" if kind else sample.defect
+    return f"{what}: {verdict}{percent}{p}"
 
 
 def _score_table(result: Evaluation) -> bytes:
