@@ -155,7 +155,7 @@ class Fitter:
         """
         identity = repr((self.depends, self.settings.reading))
         here = self.settings, self.reads, self.seed, self.device
-        learner = Learner(*here, identity, self.on_epoch, self.watch, self.checkpoint)
+        learner = Learner(*here, identity, self.on_epoch, self.watch, self.checkpoint, give_back)
         return learner.learn([self._source(images, bank, read) for read in self.reads], held)
 
     def describe_held_out(self, held: Sequence[Look]) -> list[Tensor]:

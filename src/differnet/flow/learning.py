@@ -19,7 +19,6 @@ from differnet.flow.flow import Flow
 from differnet.flow.fusion import Fusion
 from differnet.flow.sources import Parts, Source
 from differnet.flow.train import Epoch
-from differnet.runtime.memory import give_back
 
 Watch = Callable[[Fusion, int, int], None]
 
@@ -29,7 +28,7 @@ class Learner:
     """How flows are learned, whatever from.
 
     ``watch`` looks at all of them after every epoch of so many; ``identity`` names the data. ``checkpoint``: where each
-    flow that was broken off goes on.
+    flow that was broken off goes on. ``release`` is called when large tables are no longer needed.
     """
 
     settings: Settled
@@ -40,6 +39,7 @@ class Learner:
     on_epoch: train.OnEpoch
     watch: Watch
     checkpoint: Checkpoint | None = None
+    release: Callable[[], None] = lambda: None
 
     def learn(self, sources: Sequence[Source], held: Sequence[Tensor]) -> tuple[Fusion, tuple[Epoch, ...]]:
         """Fit a flow to each of ``sources``; one without blocks is the Gaussian of its rows.
@@ -82,7 +82,7 @@ class Learner:
         for flow, source in zip(flows, sources, strict=True):
             if flow.whitening is not None:
                 flow.whitening.set(*gaussian.fit(source.sample(gaussian.MOST_ROWS), self.seed))
-                give_back()
+                self.release()
         return Fusion(flows, self.reads, self.settings.parts_once).to(self.device)
 
     def _telling(self, fusion: Fusion, before: int, total: int) -> train.OnEpoch:
