@@ -130,7 +130,7 @@ def measure(data: datasets.Dataset, work: Path, most: int | None) -> list[str]:
         tally.add(position, heat, mask)
         for name, draw in ways(detectors["default"]):
             square = to_square(
-                pixels, detectors["default"].module.sizes[0], detectors["default"].config.views
+                pixels, detectors["default"].describer.canvas, detectors["default"].config.views
             )
             started = time.perf_counter()
             plane = draw(square).detach()

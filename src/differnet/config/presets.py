@@ -99,7 +99,7 @@ PAPER = Config(
     backbone=Backbone(backbone="alexnet", stages=(0,), precision="f32"),
 )
 DEFAULT = Config(
-    views=Views(rotation="auto", train_views="auto", score_rotations="auto"),
+    views=Views(rotation="auto", train_views="auto", score_rotations="auto", aspect="auto"),
     backbone=Backbone(sizes=(224, 112), stages=(3, 4, 5), grid=2),
     reading=Reading(read_stages="auto", pooling="auto"),
     flow=Flow(blocks="auto", hidden="auto", start="gaussian"),
@@ -109,7 +109,7 @@ DEFAULT = Config(
 )
 FAST = dataclasses.replace(
     DEFAULT,
-    views=Views("auto", train_views="few", score_views=8, score_rotations="auto"),
+    views=Views("auto", train_views="few", score_views=8, score_rotations="auto", aspect="auto"),
     backbone=Backbone(sizes=(224, 112), stages=(3, 4, 5)),
     reading=Reading(),
     training=dataclasses.replace(DEFAULT.training, length="quick"),

@@ -154,6 +154,7 @@ def summarise(model: Model) -> dict[str, Any]:
         "calibration_count": len(model.view_scores),
         "calibrated_on": None if record is None else record.summary(),
         "seed": model.seed,
+        "view_shape": list(model.settings.shape),
         "features": model.flow.features,
         "flow_parameters": parameter_count(model.flow.features, model.settings.flow),
         "backbone_digest": model.backbone_digest,

@@ -152,6 +152,7 @@ def choose(
 ) -> tuple[Choice, Evidence | None]:
     """Find out what ``settings`` leave open; ``channels``: of every stage in a row of features.
 
+    Where views turn and the aspect is not 1, that alone is found out: the rest needs a describer of squares.
     How far to train is left to :mod:`differnet.detector.tuning.length`, which needs the evidence. At most 700 of the
     images are used, or 200 where nothing but the rotation is open; whole ``groups`` are held out together.
     """
@@ -174,7 +175,9 @@ def choose(
         told, is_told = tables.told_apart(_readings(settings, channels, ("whole",))[0][1])
         rotation = "none" if is_told else "full"
         readings = _readings(settings, channels, _poolings(settings, rotation))
-    evidence = tables.evidence(rotation) if is_judged else tables.upright() if rotation == "none" else None
+    evidence = None
+    if rotation == "none" or settings.views.aspect == 1:
+        evidence = tables.evidence(rotation) if is_judged else tables.upright() if rotation == "none" else None
     candidates = _ranked(readings, evidence, seed)
     best = candidates[0]
     found = Choice(
