@@ -76,6 +76,9 @@ def test_pictures_of_many_shapes_keep_the_square():
 
 
 def test_it_is_said_in_words():
-    assert in_words((288, 704), 0.4) == "288 x 704 pixels, since the pictures are about 2.5 times as wide as high"
+    assert (
+        in_words((288, 704), 0.4)
+        == "288 x 704 pixels, since the pictures are about 2.5 times as wide as high"
+    )
     assert in_words((224, 224), 1.0) == "224 x 224 pixels"
     assert math.isclose(view_shape(448, 2.5)[0] / view_shape(448, 2.5)[1], 704 / 288)

@@ -128,7 +128,9 @@ def test_maps_without_a_gradient_are_the_detectors(name, request):
     model, settings = detector.model, detector.settings
     turned = even_views(settings.maps.map_views, settings.views)
     square = tiles.to_square(pictures()[1], (64, 64))
-    mapping = HeatMapping(detector.module, model.flow, model.reading, settings.maps.blur, turned.angles, (64, 64))
+    mapping = HeatMapping(
+        detector.module, model.flow, model.reading, settings.maps.blur, turned.angles, (64, 64)
+    )
     views = render(square, turned, settings.views.fill)
     wanted = localize.heat_map(square, detector.module, model.flow, model.reading, settings)
     torch.testing.assert_close(mapping(views), wanted, rtol=1e-3, atol=1e-3 * float(wanted.max()))

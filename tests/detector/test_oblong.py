@@ -101,8 +101,15 @@ def test_what_is_ignored_stays_out(parts):
     assert (detector.localize(image)[rows] == 0).all()
 
 
-@pytest.mark.parametrize("form", ["onnx", "openvino"])
-@pytest.mark.parametrize("changes", [{}, {"tiles": 2, "frame": "pad"}, {"score_rotations": "random"}])
+@pytest.mark.parametrize(
+    ("form", "changes"),
+    [
+        ("onnx", {}),
+        ("openvino", {}),
+        ("onnx", {"tiles": 2, "frame": "pad", "score_rotations": "random"}),
+        ("openvino", {"tiles": 2, "frame": "pad", "score_rotations": "random"}),
+    ],
+)
 def test_an_exported_folder_judges_the_same(parts, oblong, tmp_path, form, changes):
     detector = fit(parts, **LONG | changes) if changes else oblong
     images = [part(3000), cracked(4)[0], part(3001, (90, 120)), part(3002, (64, 160))]

@@ -46,6 +46,7 @@ _MAGIC = (
 _HEAD = 30  # bytes that say what a file is, and how large a WebP is
 _MOST_DEEP_BYTES = 2**31  # of a PNG with 16 bits a colour, which is read as a whole
 _ORIENTATION = 0x0112
+_WIDTH, _LENGTH = 256, 257  # of a TIFF
 _ON_ITS_SIDE = (5, 6, 7, 8)
 _PART = 2**20  # bytes of a file at a time
 _NOT_REGULAR = (
@@ -92,9 +93,14 @@ def header_shape(path: Path, page: int = 1) -> tuple[int, int] | None:
 
 def shown_shape(image: Image.Image) -> tuple[int, int]:
     """Return height and width of a picture that stands as EXIF says, without decoding it."""
-    is_late = image.format == "PNG" and "exif" not in image.info  # to look for it there would decode the picture
+    is_late = (
+        image.format == "PNG" and "exif" not in image.info
+    )  # to look for it there would decode the picture
     orientation = None if is_late else image.getexif().get(_ORIENTATION)
-    shape = image.height, image.width
+    tags = getattr(
+        image, "tag_v2", {}
+    )  # the size of a TIFF's picture may have been turned already, by Pillow
+    shape = tags.get(_LENGTH, image.height), tags.get(_WIDTH, image.width)
     return shape[::-1] if orientation in _ON_ITS_SIDE else shape
 
 

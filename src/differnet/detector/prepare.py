@@ -232,7 +232,9 @@ def quantized(
             return Graph.from_tensors(tensors)
     order = torch.randperm(len(images), generator=generator(seed, "quantising"))[:IMAGES]
     squares = [
-        cut(torch.from_numpy(images[index].square(settings.canvas, views)), tiles)[position % tiles**2].clone()
+        cut(torch.from_numpy(images[index].square(settings.canvas, views)), tiles)[
+            position % tiles**2
+        ].clone()
         for position, index in enumerate(order.tolist())
     ]
 

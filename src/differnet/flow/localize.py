@@ -147,9 +147,7 @@ def contribution_maps(
     return gaussian_blur(heat, blur)[:, 0]
 
 
-def shared_out(
-    maps: list[Tensor], slopes: Tensor, reference: Tensor, parts: Shape, shape: Shape
-) -> Tensor:
+def shared_out(maps: list[Tensor], slopes: Tensor, reference: Tensor, parts: Shape, shape: Shape) -> Tensor:
     """Share scores out among the cells of feature ``maps`` (V, C, h, w), pooled over so many ``parts``: (V, 1, S, T).
 
     ``slopes`` (V, W): of the scores with the pooled features; ``reference`` (V, W): what cells count against.

@@ -28,7 +28,10 @@ KIND, FORMAT = "differnet station", 1
 MANIFEST, CALIBRATION = "manifest.json", "calibration.json"
 SUFFIXES: Mapping[EngineName, tuple[str, ...]] = {"onnxruntime": (".onnx",), "openvino": (".xml", ".bin")}
 ROLES = ("score", "render", "map")
-_PIXELS, _LONGEST = (15**2, 4100**2), 8  # of a view: the fewest and the most, and how many times one side the other is
+_PIXELS, _LONGEST = (
+    (15**2, 4100**2),
+    8,
+)  # of a view: the fewest and the most, and how many times one side the other is
 _MOST = 16 * 2**20  # bytes of a manifest, most of them a mask
 _HALVES = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
@@ -63,8 +66,8 @@ class Station:
 
     ``shape``: height and width of a view in pixels; ``tiles``: n where pictures are cut into n x n; ``frame``,
     ``ignore``: see :class:`differnet.config.sections.Views`; ``views`` (V, 3): angle, brightness and contrast of each
-    scoring view. ``probe``: features of :func:`probe_views` where the folder was made. ``maps``: nothing where the graph has none,
-    for the reason in ``no_maps``. ``graphs``: the bytes of each by its role. ``about``: the manifest.
+    scoring view. ``probe``: features of :func:`probe_views` where the folder was made. ``maps``: nothing where the
+    graph has none, for the reason in ``no_maps``. ``graphs``: the bytes of each by its role. ``about``: the manifest.
     """
 
     engine: EngineName

@@ -177,7 +177,9 @@ def choose(
         readings = _readings(settings, channels, _poolings(settings, rotation))
     evidence = None
     if rotation == "none" or settings.views.aspect == 1:
-        evidence = tables.evidence(rotation) if is_judged else tables.upright() if rotation == "none" else None
+        evidence = (
+            tables.evidence(rotation) if is_judged else tables.upright() if rotation == "none" else None
+        )
     candidates = _ranked(readings, evidence, seed)
     best = candidates[0]
     found = Choice(

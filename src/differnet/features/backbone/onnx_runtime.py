@@ -43,8 +43,7 @@ class OnnxRuntime:
 
 
 def export(module: MultiScale, shape: Shape | None = None) -> bytes:
-    """Return ``module`` as ONNX: input ``views`` (B, 3, *shape), by default squares, output ``features`` (B, D), any B.
-    """
+    """Return ``module`` as ONNX: input ``views`` (B, 3, *shape), else squares, output ``features`` (B, D), any B."""
     example = torch.zeros(GROUP, 3, *(shape or module.square))
     return to_onnx(module, {"views": example}, ("features",), ("views",))
 
