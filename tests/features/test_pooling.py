@@ -32,7 +32,7 @@ def test_a_row_holds_the_averages_of_every_place(module, views):
     assert module.channels == (40, 112)
     assert y.shape == (3, 5 * 2 * 152)
     normalised = (views - module.mean) / module.std
-    maps = [one for size in (96, 48) for one in module.network(network._shrink(normalised, size))]
+    maps = [one for size in (96, 48) for one in module.network(network._shrink(normalised, (size, size)))]
     whole = torch.cat([one.mean(dim=(2, 3)) for one in maps], dim=1)
     torch.testing.assert_close(y[:, :304], whole, rtol=1e-4, atol=1e-4)
     lower_left = []
@@ -98,6 +98,7 @@ def test_one_map_cannot_be_read_as_three():
     changes = {
         "backbone": "alexnet",
         "rotation": "none",
+        "aspect": 1.0,
         "read_stages": "all",
         "pooling": "whole",
         "length": 1.0,
