@@ -44,6 +44,7 @@ SEED = 0
 CHANNELS = (80, 112, 192)  # of stages 3 to 5
 BASE: dict[str, Any] = {
     "rotation": "none",
+    "aspect": 1.0,
     "score_rotations": "even",
     "train_views": 4,
     "read_stages": "all",

@@ -56,6 +56,7 @@ def rows_of(dataset: Dataset) -> tuple[list[tuple[str, float, float]], list[str]
             seed,
             precision="f32",
             rotation="none",
+            aspect=1.0,
             score_rotations="even",
             train_views=4,
             length=1.0,

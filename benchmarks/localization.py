@@ -129,7 +129,7 @@ def measure(data: datasets.Dataset, work: Path, most: int | None) -> list[str]:
         tally.seconds.append(time.perf_counter() - started)
         tally.add(position, heat, mask)
         for name, draw in ways(detectors["single"]):
-            square = to_square(pixels, detectors["single"].module.sizes[0], detectors["single"].config.views)
+            square = to_square(pixels, detectors["single"].describer.canvas, detectors["single"].config.views)
             started = time.perf_counter()
             plane = draw(square).detach()
             tally = tallies.setdefault(name, Tally())

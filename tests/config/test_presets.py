@@ -53,7 +53,7 @@ OTHER = {
     "blocks": 5, "flows": 4, "hidden": 77, "depth": 1, "clamp": 1.9, "epochs": 13, "min_steps": 17,
     "batch": 31, "views_per_step": 2, "learning_rate": 3e-5, "betas": (0.7, 0.9), "eps": 1e-3,
     "weight_decay": 0.1, "noise": 0.3, "length": 0.5,
-    "grid": 3, "tiles": 2, "frame": "pad", "ignore": "png:AAAA",
+    "grid": 3, "tiles": 2, "frame": "pad", "aspect": 2.5, "ignore": "png:AAAA",
     "map_views": 11, "blur": 2.5, "gradient": "pixels",
     "holdout": 0.4, "rate": 0.07, "confidence": 0.95, "review_rate": 0.2, "folds": 3,
 }  # fmt: skip
@@ -69,6 +69,8 @@ def test_every_setting_can_be_replaced_one_by_one(name, preset):
     other |= {"read_stages": swapped.get(before, ""), "pooling": "whole" if before == "auto" else "auto"}
     if name == "start":  # noise goes with one start alone
         other["start"] = swapped.get(before, "gaussian")
+    if name == "aspect":  # views that turn are squares
+        base = presets.resolve(base, {"rotation": "none"})
     if name == "noise":
         base = presets.resolve(base, {"start": "gaussian"})
     for key in (name, f"{section}.{name}"):
@@ -124,6 +126,7 @@ def test_noise_goes_with_views_that_do_not_turn():
 
 
 def test_random_weights_are_never_left_untrained():
-    quick = presets.resolve("fast", {"rotation": "none", "start": "random", "noise": 0.0})
+    upright = {"rotation": "none", "aspect": 1.0}
+    quick = presets.resolve("fast", {**upright, "start": "random", "noise": 0.0})
     assert settle(quick).training.length == 1.0
-    assert settle(presets.resolve("fast", {"rotation": "none"})).training.length == 0.0
+    assert settle(presets.resolve("fast", upright)).training.length == 0.0

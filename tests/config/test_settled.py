@@ -13,6 +13,7 @@ from differnet.errors import ConfigError, NotFittedError
 
 OPEN_WORDS = {"auto", "few", "quick", "all"}
 CHOSEN_BY_MACHINE = {"runtime", "precision"}
+SQUARE = presets.resolve("default", {"aspect": 1.0})
 
 
 def found(rotation="none", length=1.0):
@@ -28,13 +29,13 @@ def values_of(settings):
 @pytest.mark.parametrize("preset", presets.PRESETS)
 @pytest.mark.parametrize("rotation", ["none", "full"])
 def test_no_word_is_left_open(preset, rotation):
-    asked = presets.resolve(preset, {"rotation": "auto"})
+    asked = presets.resolve(preset, {"rotation": "auto", "aspect": 2.5})
     choice = found(rotation)
     choice.read_stages = asked.backbone.stages
     known = values_of(settle(asked, choice))
     left = {name for name, value in known.items() if isinstance(value, str) and value in OPEN_WORDS}
     assert left <= CHOSEN_BY_MACHINE
-    assert known["rotation"] == rotation
+    assert (known["rotation"], known["aspect"]) == (rotation, 2.5 if rotation == "none" else 1.0)
 
 
 @pytest.mark.parametrize(
@@ -45,20 +46,20 @@ def test_no_word_is_left_open(preset, rotation):
     ],
 )
 def test_what_follows_from_the_rotation(rotation, wanted):
-    known = values_of(settle(presets.resolve("default"), found(rotation)))
+    known = values_of(settle(SQUARE, found(rotation)))
     assert {name: known[name] for name in wanted} == wanted
     assert known["precision"] == ("f32" if rotation == "none" else "auto")
 
 
 def test_what_was_asked_for_is_not_implied():
-    asked = presets.resolve("default", {"train_views": 9, "blocks": 2, "noise": 0.1, "precision": "int8"})
+    asked = presets.resolve(SQUARE, {"train_views": 9, "blocks": 2, "noise": 0.1, "precision": "int8"})
     known = values_of(settle(asked, found()))
     assert (known["train_views"], known["blocks"], known["noise"], known["precision"]) == (9, 2, 0.1, "int8")
 
 
 def test_quick_trains_where_views_turn_or_weights_are_random():
     def length(**changes):
-        return settle(presets.resolve("fast", changes)).training.length
+        return settle(presets.resolve("fast", {"aspect": 1.0, **changes})).training.length
 
     assert length(rotation="none") == 0.0
     assert length(rotation="full") == 1.0
@@ -78,18 +79,20 @@ def test_an_untrained_length_that_was_asked_for_keeps_its_flows():
 def test_nothing_is_settled_while_something_is_open():
     with pytest.raises(NotFittedError, match="found out from good images"):
         settle(presets.resolve("default"))
+    with pytest.raises(NotFittedError, match="in which shape"):
+        settle(presets.resolve("default"), found())  # the aspect is not found out with the rest
     assert is_open(presets.resolve("default"))
     assert not is_open(presets.resolve("turned"))
 
 
 def test_what_is_settled_settles_to_itself():
-    once = settle(presets.resolve("default"), found())
+    once = settle(SQUARE, found())
     assert settle(once.config) == once
     assert implied(once.config) == once.config
 
 
 def test_what_a_model_file_keeps_is_what_was_asked_with_what_was_found():
-    config = settle(presets.resolve("default"), found()).config
+    config = settle(SQUARE, found()).config
     assert (config.views.rotation, config.reading.read_stages, config.training.length) == (
         "none",
         (4, 5),
@@ -102,6 +105,9 @@ def test_a_provisional_look_is_upright_unless_told_otherwise():
     asked = presets.resolve("default")
     assert not provisional(asked).views.turns
     assert provisional(asked, "full").views.train_views == 32
+    assert provisional(asked).shape == (224, 224)
+    long = presets.resolve(asked, {"aspect": 2.5})
+    assert (provisional(long).shape, provisional(long, "full").shape) == ((352, 144), (224, 224))
     assert provisional(presets.resolve("turned")).views.turns
     assert provisional(presets.resolve("turned"), "none").views.train_views == 32  # as was asked for
 
@@ -119,3 +125,14 @@ def test_the_order_of_fewer_scoring_views():
 def test_values_that_do_not_go_together_are_refused():
     with pytest.raises(ConfigError, match="noise needs start = 'gaussian'"):
         settle(presets.resolve("default", {"start": "random", "noise": 0.5}), found())
+    with pytest.raises(ConfigError, match="aspect = 2.5 needs rotation = 'none'"):
+        presets.resolve("default", {"rotation": "full", "aspect": 2.5})
+    with pytest.raises(ConfigError, match="aspect"):
+        presets.resolve("default", {"aspect": 4.5})
+
+
+def test_views_that_turn_are_squares_and_upright_ones_wait_for_the_pictures():
+    assert implied(presets.resolve("default", {"rotation": "full"})).views.aspect == 1.0
+    assert implied(presets.resolve("default", {"rotation": "none"})).views.aspect == "auto"
+    assert not is_open(implied(presets.resolve("fast", {"rotation": "full"})))
+    assert is_open(implied(presets.resolve("fast", {"rotation": "none"})))

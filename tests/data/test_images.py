@@ -188,3 +188,23 @@ def test_gather_accepts_what_people_have(tmp_path):
     assert len(images.gather(np.stack([COLOUR, COLOUR]))) == 2
     assert len(images.gather(COLOUR)) == 1
     assert len(images.gather(Image.fromarray(COLOUR))) == 1
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tiff", "webp", "bmp", "gif"])
+def test_the_header_says_the_shape_that_is_decoded(tmp_path, suffix, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    options = {} if suffix in ("bmp", "gif") else {"exif": exif}
+    path = save(tmp_path, Image.fromarray(COLOUR), f"a.{suffix}", **options)
+    assert images.shape_of(path) == images.load(path).shape[:2]
+
+
+def test_shapes_of_arrays_pictures_pages_and_of_what_is_none(tmp_path):
+    assert images.shape_of(COLOUR) == images.shape_of(Image.fromarray(COLOUR)) == (16, 24)
+    pages = [Image.fromarray(COLOUR), Image.fromarray(COLOUR[:8])]
+    path = save(tmp_path, pages[0], "a.tiff", save_all=True, append_images=pages[1:])
+    assert images.shape_of(images.Page(path, 2)) == (8, 24)
+    (tmp_path / "none.png").write_bytes(b"no image")
+    assert images.shape_of(tmp_path / "none.png") is None
+    assert images.shape_of(tmp_path / "absent.png") is None

@@ -20,12 +20,12 @@ from support.tiny import RIGHT_HALF, good_image
 
 def test_padding_keeps_the_aspect_ratio():
     pixels = np.full((20, 40, 3), 200, np.uint8)
-    square = to_square(pixels, 16, Views(frame="pad"))
+    square = to_square(pixels, (16, 16), Views(frame="pad"))
     assert square.shape == (3, 16, 16)
     assert (square[:, 4:12] == 200).all()
     assert (square[:, :4] == 0).all()
     assert (square[:, 12:] == 0).all()
-    assert (to_square(pixels, 16) == 200).all()
+    assert (to_square(pixels, (16, 16)) == 200).all()
 
 
 @pytest.mark.parametrize("views", [Views(), Views(frame="pad")])
@@ -33,7 +33,7 @@ def test_padding_keeps_the_aspect_ratio():
 def test_a_map_comes_back_to_where_the_picture_was(views, shape):
     pixels = np.zeros((*shape, 3), np.uint8)
     pixels[: shape[0] // 2] = 255
-    heat = to_square(pixels, 64, views)[0]
+    heat = to_square(pixels, (64, 64), views)[0]
     back = to_picture(heat, shape, views)
     assert back.shape == shape
     assert back[: shape[0] // 2 - 2].min() > 250
@@ -42,9 +42,9 @@ def test_a_map_comes_back_to_where_the_picture_was(views, shape):
 
 def test_what_is_ignored_is_grey_before_and_zero_after():
     views = Views(ignore=encode(RIGHT_HALF))
-    square = to_square(good_image(0), 32, views)
+    square = to_square(good_image(0), (32, 32), views)
     assert (square[:, :, 16:] == 127).all()
-    assert torch.equal(square[:, :, :16], to_square(good_image(0), 32)[:, :, :16])
+    assert torch.equal(square[:, :, :16], to_square(good_image(0), (32, 32))[:, :, :16])
     heat = to_picture(torch.ones(32, 32), (64, 64), views)
     assert (heat[:, 40:] == 0).all()
     assert (heat[:, :24] == 1).all()
@@ -54,7 +54,7 @@ def test_a_mask_follows_the_picture_into_its_frame():
     mask = np.zeros((20, 40), np.uint8)
     mask[:, 20:] = 255
     views = Views(frame="pad", ignore=encode(mask))
-    square = to_square(np.full((20, 40, 3), 200, np.uint8), 16, views)
+    square = to_square(np.full((20, 40, 3), 200, np.uint8), (16, 16), views)
     assert (square[:, 4:12, 8:] == 127).all()
     assert (square[:, 4:12, :8] == 200).all()
     assert (square[:, :4] == 0).all()
@@ -71,13 +71,13 @@ def test_other_texts_are_no_masks():
     Image.new("RGB", (4, 4)).save(buffer, "PNG")
     for text in ("png:AAAA", "png:%%%", "png:" + base64.b64encode(buffer.getvalue()).decode()):
         with pytest.raises(ConfigError, match="not a mask"):
-            to_square(good_image(0), 16, Views(ignore=text))
+            to_square(good_image(0), (16, 16), Views(ignore=text))
     with pytest.raises(ConfigError, match="ignore"):
         presets.resolve("default", {"ignore": "mask.png"})
 
 
 def test_a_mask_of_another_shape_is_squeezed_into_the_picture():
     views = Views(frame="pad", ignore=encode(RIGHT_HALF))  # a square mask for a picture of 1 : 2
-    square = to_square(np.full((20, 40, 3), 200, np.uint8), 16, views)
+    square = to_square(np.full((20, 40, 3), 200, np.uint8), (16, 16), views)
     assert (square[:, 4:12, 8:] == 127).all()
     assert (square[:, 4:12, :8] == 200).all()

@@ -127,8 +127,8 @@ def test_maps_without_a_gradient_are_the_detectors(name, request):
     detector = request.getfixturevalue(name)
     model, settings = detector.model, detector.settings
     turned = even_views(settings.maps.map_views, settings.views)
-    square = tiles.to_square(pictures()[1], 64)
-    mapping = HeatMapping(detector.module, model.fusion, settings.maps.blur, turned.angles)
+    square = tiles.to_square(pictures()[1], (64, 64))
+    mapping = HeatMapping(detector.module, model.fusion, settings.maps.blur, turned.angles, (64, 64))
     views = render(square, turned, settings.views.fill)
     wanted = localize.heat_map(square, detector.module, model.fusion, settings)
     torch.testing.assert_close(mapping(views), wanted, rtol=1e-3, atol=1e-3 * float(wanted.max()))

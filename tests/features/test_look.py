@@ -25,7 +25,7 @@ SQUARES = [np.random.default_rng(i).integers(0, 256, (SIDE, SIDE, 3), dtype=np.u
 
 @pytest.mark.parametrize("in_memory", [1, 400, 10**6])
 def test_squares_come_back_as_they_were(in_memory):
-    room = Room(SIDE, in_memory)
+    room = Room((SIDE, SIDE), in_memory)
     places = [room.put(square) for square in SQUARES[:4]]
     room.drop(places[1])
     assert room.put(SQUARES[4]) == places[1]  # the place is used again
@@ -35,7 +35,7 @@ def test_squares_come_back_as_they_were(in_memory):
 
 
 def test_more_than_the_bound_is_not_kept():
-    room = Room(SIDE, most=2 * 3 * SIDE**2)
+    room = Room((SIDE, SIDE), most=2 * 3 * SIDE**2)
     assert [room.put(square) for square in SQUARES[:3]] == [0, 1, None]
     room.drop(0)
     assert room.put(SQUARES[3]) == 0
@@ -49,10 +49,10 @@ def test_a_full_disk_is_said_and_squares_are_decoded_again(monkeypatch, tmp_path
     monkeypatch.setattr(tempfile, "SpooledTemporaryFile", Full)
     looks = look_at([good_image(i) for i in range(3)], presets.resolve("default", {"sizes": [32]}))
     with pytest.warns(DifferNetWarning, match="no room for .* decoded again") as said:
-        first = [one.bare() for one in looks]
+        first = [one.bare((32, 32)) for one in looks]
     assert len(said) == 1  # once
     for one, wanted in zip(looks, first, strict=True):
-        np.testing.assert_array_equal(one.bare(), wanted)
+        np.testing.assert_array_equal(one.bare((32, 32)), wanted)
 
 
 @pytest.mark.parametrize("frame", ["squash", "pad"])
@@ -68,8 +68,8 @@ def test_a_look_has_what_the_picture_has(tmp_path, frame):
     assert one.content == content_digest(path)
     assert str(one) == str(path)
     for _ in range(2):
-        found = one.square(settings.views)
-        wanted = squares.to_square(pixels, 64, settings.views)
+        found = one.square((64, 64), settings.views)
+        wanted = squares.to_square(pixels, (64, 64), settings.views)
         np.testing.assert_array_equal(found, wanted)
         assert found.strides == wanted.strides  # so that every sum comes out the same
     assert look_at([one], settings) == [one]
@@ -79,18 +79,18 @@ def test_a_square_is_gone_after_it_was_asked_for_the_last_time(monkeypatch):
     count = []
     monkeypatch.setattr("differnet.features.look.load", lambda image: count.append(1) or image)
     (one,) = look_at([good_image(0)], presets.resolve("default", {"sizes": [32]}))
-    one.bare()
+    one.bare((32, 32))
     one.keep = False
-    one.bare()
+    one.bare((32, 32))
     assert len(count) == 1
-    one.bare()
+    one.bare((32, 32))
     assert len(count) == 2
 
 
 def test_without_a_temporary_folder_squares_are_not_kept_and_that_is_said(monkeypatch):
     monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: ["/nonexistent"])
     monkeypatch.setattr(tempfile, "tempdir", None)
-    room = Room(SIDE, in_memory=1)
+    room = Room((SIDE, SIDE), in_memory=1)
     with pytest.warns(DifferNetWarning, match="no usable temporary folder"):
         assert room.put(SQUARES[0]) is None
     assert room.put(SQUARES[1]) is None  # said once
@@ -99,14 +99,14 @@ def test_without_a_temporary_folder_squares_are_not_kept_and_that_is_said(monkey
 def test_several_threads_get_the_right_squares():
     images = [good_image(index, 16) for index in range(6)]
     looks = look_at(images, presets.resolve("default", {"sizes": [16]}))
-    wanted = [one.bare().copy() for one in looks]
+    wanted = [one.bare((16, 16)).copy() for one in looks]
     wrong = []
 
     def read(turn):
         for number in range(300):
             index = (turn + number) % len(looks)
             looks[index].keep = bool(number % 3)
-            if not np.array_equal(looks[index].bare(), wanted[index]):
+            if not np.array_equal(looks[index].bare((16, 16)), wanted[index]):
                 wrong.append(index)
 
     with ThreadPoolExecutor(4) as pool:

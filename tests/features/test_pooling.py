@@ -12,6 +12,7 @@ from differnet.features.backbone import network, select
 from differnet.features.pooling import reading, settled_reading
 from differnet.flow import localize
 from differnet.flow.flow import Flow
+from differnet.flow.fusion import Fusion
 
 SETTINGS = sections.Backbone(sizes=(96, 48), stages=(2, 4), grid=2, runtime="openvino", precision="f32")
 
@@ -32,7 +33,7 @@ def test_a_row_holds_the_averages_of_every_place(module, views):
     assert module.channels == (40, 112)
     assert y.shape == (3, 5 * 2 * 152)
     normalised = (views - module.mean) / module.std
-    maps = [one for size in (96, 48) for one in module.network(network._shrink(normalised, size))]
+    maps = [one for size in (96, 48) for one in module.network(network._shrink(normalised, (size, size)))]
     whole = torch.cat([one.mean(dim=(2, 3)) for one in maps], dim=1)
     torch.testing.assert_close(y[:, :304], whole, rtol=1e-4, atol=1e-4)
     lower_left = []
@@ -75,7 +76,7 @@ def test_the_gradient_reaches_every_part_of_the_image(module, views):
         settle(presets.Config(backbone=SETTINGS, reading=sections.Reading("all", "largest"))), (40, 112)
     )
     flow = Flow(read.features, 1, 8, 1, seed=0).requires_grad_(False)
-    heat = localize.gradient_maps(views[:1], module, flow, read, 2.0)
+    heat = localize.gradient_maps(views[:1], module, Fusion([flow], [read]), 2.0)
     assert all(bool(part.max() > 0) for half in heat[0].chunk(2) for part in half.chunk(2, dim=1))
 
 
@@ -98,6 +99,7 @@ def test_one_map_cannot_be_read_as_three():
     changes = {
         "backbone": "alexnet",
         "rotation": "none",
+        "aspect": 1.0,
         "read_stages": "all",
         "pooling": "whole",
         "length": 1.0,

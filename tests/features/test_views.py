@@ -93,6 +93,6 @@ def test_turning_back_averages_only_what_was_seen():
 
 
 def test_to_square_keeps_the_value_range():
-    square = to_square(np.full((5, 9, 3), 200, dtype=np.uint8), 16)
+    square = to_square(np.full((5, 9, 3), 200, dtype=np.uint8), (16, 16))
     assert square.shape == (3, 16, 16)
     assert square.unique().tolist() == [200.0]

@@ -17,6 +17,7 @@ from differnet.features.backbone.network import Maps, MultiScale
 from differnet.features.pooling import reading
 from differnet.flow import localize
 from differnet.flow.flow import Flow
+from differnet.flow.fusion import Fusion
 from differnet.runtime.heatmap import overlay
 from support import reference
 from support.tiny import defective_image, good_image
@@ -56,7 +57,7 @@ def test_gradient_map_is_eq_7_by_finite_differences():
         gradient[index] = (loss(x + step) - loss(x - step)) / 2e-3
     wanted = reference.gradient_map(gradient, 1.1)
     read = reading((4,), sizes=2, grid=1, stages=(0,), pooling="whole")
-    found = localize.gradient_maps(x, module, flow, read, 1.1)[0]
+    found = localize.gradient_maps(x, module, Fusion([flow], [read]), 1.1)[0]
     np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-9)
 
 
@@ -87,7 +88,7 @@ def test_contributions_share_out_the_score_by_a_literal_sum():
         for i, j in itertools.product(range(rows.start, rows.stop), range(columns.start, columns.stop)):
             wanted[i, j] += slopes @ (cells[:, i, j] - mean.numpy()) * 81 / 25
     read = reading((4,), sizes=1, grid=2, stages=(0,), pooling="largest")
-    found = localize.contribution_maps(x, module, flow, read, 0.8)[0]
+    found = localize.contribution_maps(x, module, Fusion([flow], [read]), 0.8)[0]
     literal = reference.gaussian(np.maximum(wanted, 0), 0.8)
     assert literal.max() > 1.5 * np.median(literal) > 0
     np.testing.assert_allclose(found, literal, rtol=1e-5, atol=1e-7)
@@ -99,21 +100,25 @@ def test_contributions_average_to_the_features_that_the_flow_knows():
     x = torch.rand(2, 3, 12, 12, generator=torch.Generator().manual_seed(1), dtype=torch.float64) * 255
     read = reading((4,), sizes=2, grid=1, stages=(0,), pooling="whole")
     exact = module(x)
-    plain = localize.contribution_maps(x, module, flow, read, 1.0)
-    torch.testing.assert_close(localize.contribution_maps(x, module, flow, read, 1.0, exact), plain)
-    assert not torch.allclose(localize.contribution_maps(x, module, flow, read, 1.0, 1.1 * exact), plain)
+    plain = localize.contribution_maps(x, module, Fusion([flow], [read]), 1.0)
+    torch.testing.assert_close(
+        localize.contribution_maps(x, module, Fusion([flow], [read]), 1.0, exact), plain
+    )
+    assert not torch.allclose(
+        localize.contribution_maps(x, module, Fusion([flow], [read]), 1.0, 1.1 * exact), plain
+    )
 
 
 def test_a_flow_without_a_mean_refuses_to_share_out():
     module, flow = small()
     read = reading((4,), sizes=2, grid=1, stages=(0,), pooling="whole")
     with pytest.raises(ConfigError, match="pixels"):
-        localize.contribution_maps(torch.zeros(1, 3, 12, 12).double(), module, flow, read, 1.0)
+        localize.contribution_maps(torch.zeros(1, 3, 12, 12).double(), module, Fusion([flow], [read]), 1.0)
     with pytest.raises(ConfigError, match="gradient"):
         presets.resolve("paper", {"gradient": "features"})
     eq_7, shared_out = settle(presets.PAPER).maps, provisional(presets.DEFAULT).maps
     assert (eq_7.gradient, eq_7.blur) == ("pixels", 4.0)
-    assert (shared_out.gradient, shared_out.blur) == ("features", 12.0)
+    assert (shared_out.gradient, shared_out.blur) == ("features", 6.0)
 
 
 def test_heat_is_highest_in_the_defect(detector):

@@ -10,6 +10,7 @@ import typer
 from differnet.cli import options
 from differnet.cli.console import bars, err, guarded, out, print_json, printable
 from differnet.cli.model import tell_review
+from differnet.config.shape import in_words
 
 
 def fit(
@@ -123,6 +124,9 @@ def tell_fit(detector: Any, model: Path, json: bool) -> None:
         print_json({"model": str(model), **summarise(detector.model)})
         return
     out.print(f"Fitted on {detector.model.train_count} good images.")
+    settings = detector.settings
+    if settings.views.aspect != 1:
+        out.print(f"Looked at {in_words(settings.shape, settings.views.aspect)}.", highlight=False)
     if detector.model.choice:
         out.print(f"Found out from them: {detector.model.choice}.", markup=False, highlight=False)
         out.print(

@@ -10,6 +10,7 @@ import typer
 from differnet.cli import options
 from differnet.cli.console import bars, err, guarded, out, print_json
 from differnet.cli.report import tell_known
+from differnet.config.shape import in_words
 
 
 def quantize(
@@ -195,6 +196,8 @@ def tell_model(summary: dict[str, Any]) -> None:
                     out.print(f"{section + '.' + setting:<26} {_short(chosen)}", markup=False)
             continue
         told = value["text"] if name == "choice" and value else value
+        if name == "view_shape":
+            told = in_words((value[0], value[1]), summary["config"]["views"]["aspect"])
         out.print(f"{name:<26} {_short(told)}", markup=False, highlight=False)
 
 

@@ -103,14 +103,16 @@ PAPER = Config(
     backbone=Backbone(backbone="alexnet", stages=(0,), precision="f32"),
 )
 DEFAULT = Config(
-    views=Views("auto", plain_first=True, train_views="auto", score_views=8, score_rotations="auto"),
+    views=Views(
+        "auto", plain_first=True, train_views="auto", score_views=8, score_rotations="auto", aspect="auto"
+    ),
     backbone=Backbone(sizes=(448, 224), stages=(3, 4, 5), grid=7),
     reading=Reading(pooling="combined"),
     flow=Flow(blocks="auto", hidden="auto", start="gaussian"),
     training=Training(1, 1000, batch=128, learning_rate=2e-3, schedule="one-cycle", eps=1e-6, noise="auto"),
 )
 SINGLE = Config(  # one reading, chosen by drawn defects
-    views=Views("auto", train_views="auto", score_rotations="auto"),
+    views=Views("auto", train_views="auto", score_rotations="auto", aspect="auto"),
     backbone=Backbone(sizes=(224, 112), stages=(3, 4, 5), grid=2),
     reading=Reading(read_stages="auto", pooling="auto"),
     flow=Flow(blocks="auto", hidden="auto", start="gaussian"),
@@ -120,7 +122,7 @@ SINGLE = Config(  # one reading, chosen by drawn defects
 )
 FAST = dataclasses.replace(
     SINGLE,
-    views=Views("auto", train_views="few", score_views=8, score_rotations="auto"),
+    views=Views("auto", train_views="few", score_views=8, score_rotations="auto", aspect="auto"),
     backbone=Backbone(sizes=(224, 112), stages=(3, 4, 5)),
     reading=Reading(),
     training=dataclasses.replace(SINGLE.training, length="quick"),

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+from differnet.config.shape import LONGEST
+
 strict = ConfigDict(extra="forbid", allow_inf_nan=False)
 RuntimeName = Literal["auto", "torch", "openvino", "onnxruntime"]
 PrecisionName = Literal["auto", "f32", "f16", "bf16", "int8"]
@@ -31,9 +33,11 @@ class Views:
     model's seed, or in ``"even"``ly spaced rotations without jitter: one where nothing turns. ``"auto"``, there and
     for ``train_views``, follows the rotation: one upright view to score and 4 to fit, or random ones and 32;
     ``"few"`` is 2 or 8. With ``pooling="combined"`` it is one view to fit, or 8. ``plain_first``: the first of random
-    views is the image as it is. ``frame``: how a picture becomes a square: ``"squash"`` changes its aspect ratio, as in
-    the paper; ``"pad"`` keeps it, between black bars. ``ignore``: a mask of what does not matter, as
-    :func:`differnet.data.square.encode` makes it.
+    views is the image as it is. ``frame``: how a picture gets into its square: ``"squash"`` changes its aspect ratio,
+    as in the paper; ``"pad"`` keeps it, between black bars. ``aspect``: height over width of what the network sees; 1
+    is the square of the paper, and anything else an oblong of the same area, only where views do not turn. ``"auto"``
+    follows the good images where all are long (:mod:`differnet.config.shape`). ``ignore``: a mask of what does not
+    matter, as :func:`differnet.data.square.encode` makes it.
     """
 
     rotation: Literal["auto", "full", "none"] = "full"
@@ -46,11 +50,14 @@ class Views:
     score_views: Annotated[int, Field(ge=1, le=10_000)] = 16
     score_rotations: Literal["auto", "random", "even"] = "random"
     frame: Literal["squash", "pad"] = "squash"
+    aspect: Literal["auto"] | Annotated[float, Field(ge=1 / LONGEST, le=LONGEST)] = 1.0
     ignore: Annotated[str, Field(pattern="^png:", max_length=200_000)] | None = None
 
     def __post_init__(self) -> None:
         _check_factors("brightness", self.brightness)
         _check_factors("contrast", self.contrast)
+        if self.rotation == "full" and self.aspect not in (1, "auto"):
+            raise ValueError(f"aspect = {self.aspect} needs rotation = 'none': views that turn are squares")
 
 
 @dataclass(frozen=True, config=strict)
@@ -61,11 +68,13 @@ class Backbone:
     for other timm names those into ``feature_info``, and of vision transformers the blocks; ``alexnet`` has one, so
     ``(0,)``. ``grid``: 1 pools over the whole image alone, as in the paper; n also over each of n x n parts of it.
     ``sizes``: side lengths in pixels, largest first, for vision transformers multiples of the patch; every view is
-    rendered at the first. ``tiles``: n cuts a picture into n x n pieces, each of which is looked at by itself and at
-    that size; the score is that of the most anomalous one. ``runtime``: where it runs; ``precision``: in which numbers.
-    ``"auto"`` takes the fastest that is installed: on a CPU OpenVINO, in 8-bit integers where views turn. ``"f16"`` is
-    PyTorch's mixed precision, for GPUs; ``"bf16"`` is OpenVINO's, for CPUs that compute in it themselves: as fast as
-    integers and ready at once, but bound to such CPUs.
+    rendered at the first. With another ``aspect`` than 1 they are those of squares of the same area, and parts of the
+    grid are about as many and about square. ``tiles``: n cuts a picture into n x n pieces, each of which is looked at
+    by itself and at that size; the score is that of the most anomalous one. ``runtime``: where it runs;
+    ``precision``: in which numbers. ``"auto"`` takes the fastest that is installed: on a CPU OpenVINO, in 8-bit
+    integers where views turn.
+    ``"f16"`` is PyTorch's mixed precision, for GPUs; ``"bf16"`` is OpenVINO's, for CPUs that compute in it themselves:
+    as fast as integers and ready at once, but bound to such CPUs.
     """
 
     backbone: Annotated[str, Field(min_length=1)] = "efficientnet_lite0"

@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol, TypeVar
 from pydantic.dataclasses import dataclass
 
 from differnet.config import presets
+from differnet.config import shape as shapes
 from differnet.config.presets import Config
 from differnet.config.sections import (
     Backbone,
@@ -24,6 +25,7 @@ from differnet.config.sections import (
     Views,
     strict,
 )
+from differnet.config.shape import Shape
 from differnet.errors import NotFittedError
 
 Rotation = Literal["full", "none"]
@@ -47,6 +49,7 @@ class SettledViews(Views):
     rotation: Rotation = "full"
     train_views: Positive = 32
     score_rotations: Literal["random", "even"] = "random"
+    aspect: float = 1.0
 
     @property
     def turns(self) -> bool:
@@ -130,6 +133,16 @@ class Settled:
         return (whole, *(self.flow for _ in self.backbone.sizes))
 
     @property
+    def shape(self) -> Shape:
+        """Height and width in pixels at which views are rendered."""
+        return shapes.view_shape(self.backbone.sizes[0], self.views.aspect)
+
+    @property
+    def canvas(self) -> Shape:
+        """Height and width in pixels that a picture is brought to: all its tiles."""
+        return shapes.times(self.shape, self.backbone.tiles)
+
+    @property
     def decision(self) -> Decision:
         """How the threshold is found."""
         return self.config.decision
@@ -157,7 +170,8 @@ class FoundOut(Protocol):
 
 def is_open(asked: Config) -> bool:
     """Whether something is left to be found out from the good images."""
-    found = (asked.views.rotation, asked.reading.read_stages, asked.reading.pooling, asked.training.length)
+    views, reading = asked.views, asked.reading
+    found = (views.rotation, views.aspect, reading.read_stages, reading.pooling, asked.training.length)
     return "auto" in found
 
 
@@ -170,8 +184,8 @@ def settle(asked: Config, found: FoundOut | None = None) -> Settled:
     known = implied(asked if found is None else _with_found(asked, found))
     if is_open(known):
         raise NotFittedError(
-            "whether views turn, what is read of the features, or how far to train is found out from good images: call "
-            "prepare(images) or fit"
+            "whether views turn, in which shape, what is read of the features, or how far to train is found out from "
+            "good images: call prepare(images) or fit"
         )
     reads, stages = known.reading, known.backbone.stages
     read_stages = stages if isinstance(reads.read_stages, str) else reads.read_stages
@@ -200,7 +214,8 @@ def settle(asked: Config, found: FoundOut | None = None) -> Settled:
 def implied(asked: Config) -> Config:
     """Replace what follows from whether views turn, where that is known; the rest stays as it is.
 
-    ``score_rotations``, ``train_views``, ``blocks``, ``hidden`` and the ``length`` ``"quick"`` follow the rotation.
+    ``score_rotations``, ``train_views``, ``blocks``, ``hidden`` and the ``length`` ``"quick"`` follow the rotation, and
+    views that turn are squares.
     """
     views, flow = asked.views, asked.flow
     changes: dict[str, Any] = {}
@@ -216,6 +231,7 @@ def implied(asked: Config) -> Config:
             changes["train_views"] = counts[turns]
         if asked.training.length == "quick":
             changes["length"] = float(turns or flow.start != "gaussian")
+        changes |= {"aspect": 1.0} if turns and views.aspect == "auto" else {}
         hard = turns and not combines
         changes |= {"blocks": _BLOCKS[hard]} if flow.blocks == "auto" else {}
         changes |= {"hidden": _HIDDEN[hard]} if flow.hidden == "auto" else {}
@@ -225,11 +241,14 @@ def implied(asked: Config) -> Config:
 def provisional(asked: Config, rotation: Rotation | None = None) -> Settled:
     """Return ``asked`` as if all that is open had been found out: upright or as ``rotation`` says, the whole image.
 
+    Where the aspect is open, or views turn, it is the square.
+
     For looking at images before it is known how they are looked at best.
     """
     changes: dict[str, Any] = {"rotation": rotation or "none"}
     if rotation is None and asked.views.rotation != "auto":
         changes = {}
+    changes |= {"aspect": 1.0} if rotation == "full" or asked.views.aspect == "auto" else {}
     changes |= {"read_stages": "all"} if asked.reading.read_stages == "auto" else {}
     changes |= {"pooling": "whole"} if asked.reading.pooling == "auto" else {}
     changes |= {"length": 1.0} if isinstance(asked.training.length, str) else {}
@@ -245,6 +264,8 @@ def _with_found(asked: Config, found: FoundOut) -> Config:
             changes["flows"] = 1  # untrained, several would be the same
     if asked.views.rotation == "auto":
         changes["rotation"] = found.rotation
+        if found.rotation == "full":
+            changes["aspect"] = 1.0
     if asked.reading.read_stages == "auto":
         changes["read_stages"] = found.read_stages
     if asked.reading.pooling == "auto":

@@ -46,6 +46,8 @@ _MAGIC = (
 _HEAD = 30  # bytes that say what a file is, and how large a WebP is
 _MOST_DEEP_BYTES = 2**31  # of a PNG with 16 bits a colour, which is read as a whole
 _ORIENTATION = 0x0112
+_WIDTH, _LENGTH = 256, 257  # of a TIFF
+_ON_ITS_SIDE = (5, 6, 7, 8)
 _PART = 2**20  # bytes of a file at a time
 _NOT_REGULAR = (
     (stat.S_ISDIR, "a folder"),
@@ -70,6 +72,36 @@ def decode_content(content: bytes, name: str) -> Pixels:
     if not content:
         raise ImageError(f"{name}: the file is empty")
     return _decode_any(io.BytesIO(content), name, 1)
+
+
+def header_shape(path: Path, page: int = 1) -> tuple[int, int] | None:
+    """Return height and width that a file will have when it is decoded; nothing where its header does not say it."""
+    try:
+        with opened(path) as file:
+            head = file.read(_HEAD)
+            file.seek(0)
+            kind = _kind(head)
+            if kind == "WEBP":
+                check_size(*webp_size(head), str(path))  # as when it is decoded
+            with Image.open(file, formats=(kind or "",)) as image:
+                if page > 1:
+                    image.seek(page - 1)
+                return shown_shape(image)
+    except Exception:  # what is wrong with it is said when it is decoded
+        return None
+
+
+def shown_shape(image: Image.Image) -> tuple[int, int]:
+    """Return height and width of a picture that stands as EXIF says, without decoding it."""
+    is_late = (
+        image.format == "PNG" and "exif" not in image.info
+    )  # to look for it there would decode the picture
+    orientation = None if is_late else image.getexif().get(_ORIENTATION)
+    tags = getattr(
+        image, "tag_v2", {}
+    )  # the size of a TIFF's picture may have been turned already, by Pillow
+    shape = tags.get(_LENGTH, image.height), tags.get(_WIDTH, image.width)
+    return shape[::-1] if orientation in _ON_ITS_SIDE else shape
 
 
 @contextmanager

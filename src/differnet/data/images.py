@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
-from differnet.data.decoding import decode, file_digest, opened
+from differnet.data.decoding import decode, file_digest, header_shape, opened, shown_shape
 from differnet.data.pixels import MAX_PIXELS, Pixels, check_size, from_array, from_pil
 from differnet.data.tiff import page_count
 from differnet.errors import ImageError
@@ -118,6 +118,15 @@ def load(image: ImageLike | Page) -> Pixels:
     raise ImageError(f"{type(image).__name__}: a path, an array (H, W, 3) or a PIL image was wanted")
 
 
+def shape_of(image: ImageLike | Page) -> tuple[int, int] | None:
+    """Return height and width of an image from its header alone; nothing where that does not say it, or is damaged."""
+    if isinstance(image, np.ndarray):
+        return (int(image.shape[0]), int(image.shape[1])) if image.ndim in (2, 3) and image.size else None
+    if isinstance(image, Image.Image):
+        return shown_shape(image)
+    return header_shape(Path(image), image.number if isinstance(image, Page) else 1)
+
+
 def content_digest(image: str | os.PathLike[str]) -> bytes:
     """Return the SHA-256 of an image file, another for each page; :class:`ImageError` for what is no regular file."""
     return file_digest(Path(image), str(image.number).encode() if isinstance(image, Page) else b"")
@@ -125,11 +134,16 @@ def content_digest(image: str | os.PathLike[str]) -> bytes:
 
 def resize_square(pixels: Pixels, size: int) -> Pixels:
     """Resize to ``(size, size, 3)`` with antialiasing; the aspect ratio is not kept, as in the paper."""
-    if pixels.shape[:2] == (size, size):
+    return resize(pixels, (size, size))
+
+
+def resize(pixels: Pixels, shape: tuple[int, int]) -> Pixels:
+    """Resize to ``(*shape, 3)`` with antialiasing, whatever the aspect ratio was."""
+    if pixels.shape[:2] == shape:
         return pixels
-    resized = Image.fromarray(pixels).resize((size, size), Image.Resampling.BILINEAR)
-    square: Pixels = np.asarray(resized, dtype=np.uint8)
-    return square
+    resized = Image.fromarray(pixels).resize(shape[::-1], Image.Resampling.BILINEAR)
+    found: Pixels = np.asarray(resized, dtype=np.uint8)
+    return found
 
 
 def load_mask(path: Path, level: int = 128) -> npt.NDArray[np.bool_]:

@@ -1,4 +1,7 @@
-"""How a picture becomes the square that views are shown of, and which part of the square it is. In NumPy alone."""
+"""How a picture becomes the square that views are shown of, and which part of the square it is. In NumPy alone.
+
+Where all pictures are long, the square is an oblong of the same area (:mod:`differnet.config.shape`).
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from differnet.data.images import ImageLike, Pixels, load, resize_square
+from differnet.data.images import ImageLike, Pixels, load, resize
 from differnet.errors import ConfigError
 
+Shape = tuple[int, int]  # height and width
 Box = tuple[int, int, int, int]  # top, left, height and width
 COVER = 127.0  # what stands where a picture is ignored
 PREFIX = "png:"
@@ -36,8 +40,8 @@ class Framing(Protocol):
 
 
 @lru_cache(maxsize=16)
-def ignored_part(text: str, side: int, box: Box) -> npt.NDArray[np.bool_]:
-    """Return where a square is ignored whose picture lies in ``box``: booleans (side, side), not to be written to.
+def ignored_part(text: str, shape: Shape, box: Box) -> npt.NDArray[np.bool_]:
+    """Return where a square is ignored whose picture lies in ``box``: booleans (S, T), not to be written to.
 
     Raises :class:`ConfigError` for what is no mask.
     """
@@ -50,51 +54,51 @@ def ignored_part(text: str, side: int, box: Box) -> npt.NDArray[np.bool_]:
     except (ValueError, OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ConfigError(f"ignore: not a mask that differnet.data.square.encode made ({error})") from error
     top, left, height, width = box
-    mask = np.zeros((side, side), dtype=bool)
+    mask = np.zeros(shape, dtype=bool)
     inner = Image.fromarray(white).resize((width, height), Image.Resampling.BILINEAR)
     mask[top : top + height, left : left + width] = np.asarray(inner) >= 128
     return mask
 
 
-def to_square(pixels: Pixels, side: int, framing: Framing) -> npt.NDArray[np.float32]:
-    """Bring uint8 pixels (H, W, 3) to floats (3, side, side), values 0..255; what is ignored becomes grey."""
-    return covered(resized(pixels, side, framing), pixels.shape, framing)
+def to_square(pixels: Pixels, canvas: Shape, framing: Framing) -> npt.NDArray[np.float32]:
+    """Bring uint8 pixels (H, W, 3) to floats (3, *canvas), values 0..255; what is ignored becomes grey."""
+    return covered(resized(pixels, canvas, framing), pixels.shape, framing)
 
 
 def covered(bare: Pixels, shape: tuple[int, ...], framing: Framing) -> npt.NDArray[np.float32]:
-    """Return what :func:`resized` made of a picture (H, W) as floats (3, side, side), what is ignored being grey."""
+    """Return what :func:`resized` made of a picture (H, W) as floats (3, S, T), what is ignored being grey."""
     square: npt.NDArray[np.float32] = bare.transpose(2, 0, 1).astype(np.float32)
     if framing.ignore is not None:
-        side = len(bare)
-        square[:, ignored_part(framing.ignore, side, place(shape, side, framing))] = COVER
+        canvas = bare.shape[0], bare.shape[1]
+        square[:, ignored_part(framing.ignore, canvas, place(shape, canvas, framing))] = COVER
     return square
 
 
-def place(shape: tuple[int, ...], side: int, framing: Framing) -> Box:
+def place(shape: tuple[int, ...], canvas: Shape, framing: Framing) -> Box:
     """Return where a picture (H, W) lies in its square."""
     if framing.frame == "squash":
-        return 0, 0, side, side
-    scale = side / max(shape[:2])
+        return 0, 0, *canvas
+    scale = min(room / length for room, length in zip(canvas, shape[:2], strict=True))
     height, width = (max(1, round(scale * length)) for length in shape[:2])
-    return (side - height) // 2, (side - width) // 2, height, width
+    return (canvas[0] - height) // 2, (canvas[1] - width) // 2, height, width
 
 
 def shown(heat: npt.NDArray[np.float32], shape: tuple[int, ...], framing: Framing) -> npt.NDArray[np.float32]:
-    """Return the part (h, w) of a map (side, side) in which a picture (H, W) lies; zero where it is ignored."""
-    side = heat.shape[-1]
-    box = place(shape, side, framing)
+    """Return the part (h, w) of a map (S, T) in which a picture (H, W) lies; zero where it is ignored."""
+    canvas = heat.shape[-2], heat.shape[-1]
+    box = place(shape, canvas, framing)
     if framing.ignore is not None:
-        heat = np.where(ignored_part(framing.ignore, side, box), np.float32(0), heat)
+        heat = np.where(ignored_part(framing.ignore, canvas, box), np.float32(0), heat)
     top, left, height, width = box
     return heat[top : top + height, left : left + width]
 
 
-def resized(pixels: Pixels, side: int, framing: Framing) -> Pixels:
-    """Bring pixels (H, W, 3) to a square in bytes (side, side, 3), nothing covered."""
-    top, left, height, width = place(pixels.shape, side, framing)
-    if (height, width) == (side, side):
-        return resize_square(pixels, side)
-    square = np.zeros((side, side, 3), dtype=np.uint8)
+def resized(pixels: Pixels, canvas: Shape, framing: Framing) -> Pixels:
+    """Bring pixels (H, W, 3) to a square in bytes (*canvas, 3), nothing covered."""
+    top, left, height, width = place(pixels.shape, canvas, framing)
+    if (height, width) == canvas:
+        return resize(pixels, canvas)
+    square = np.zeros((*canvas, 3), dtype=np.uint8)
     inner = Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR)
     square[top : top + height, left : left + width] = np.asarray(inner)
     return square

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from differnet.config.shape import Shape
 from differnet.data.files import write_whole
 from differnet.data.images import ImageLike
 from differnet.data.stream import Progress, silent
@@ -147,7 +148,7 @@ def compare(
     detector: DifferNet, inspector: Inspector, images: Sequence[ImageLike], progress: Progress = silent
 ) -> Agreement:
     """Judge ``images``, or synthetic ones where there are none, by both."""
-    shown = list(images) or synthetic_images(detector.describer.side)
+    shown = list(images) or synthetic_images(detector.describer.canvas)
     model = detector.model
     early = len(model.view_scores) > 0 and 1 < model.usual_views == model.view_scores.shape[1]
     with_maps, largest, heat = inspector.station.maps is not None, 0.0, 0.0
@@ -172,12 +173,14 @@ def _is_tie(found: verdict.Prediction) -> bool:
     return any(abs(found.score - limit) <= TIE * limit for limit in limits)
 
 
-def synthetic_images(side: int) -> list[ImageLike]:
+def synthetic_images(canvas: Shape) -> list[ImageLike]:
     """Return pictures of coloured clouds and noise, grey ones among them, of several shapes."""
     draws = np.random.default_rng(0)
     found: list[ImageLike] = []
     for index in range(_SYNTHETIC):
-        width, height = (int(side * factor) for factor in draws.uniform(0.5, 1.5, 2))
+        width, height = (
+            int(side * factor) for side, factor in zip(canvas[::-1], draws.uniform(0.5, 1.5, 2), strict=True)
+        )
         coarse = draws.integers(0, 256, (4 + index, 5 + index, 3), dtype=np.uint8)
         clouds = np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
         noisy = np.clip(clouds + draws.normal(0, 8, clouds.shape), 0, 255).astype(np.uint8)
@@ -197,7 +200,7 @@ def _write(detector: DifferNet, folder: Path, form: Format, progress: Progress) 
     drift = None
     if record is not None:
         drift = {"brightness": record.brightness, "sharpness": record.sharpness, "seed": model.seed}
-    noise = torch.from_numpy(folders.probe_views(detector.describer.size))
+    noise = torch.from_numpy(folders.probe_views(detector.describer.shape))
     calibration = {
         "view_scores": standard.view_scores.tolist(),
         "drift": drift,
@@ -211,7 +214,7 @@ def _write(detector: DifferNet, folder: Path, form: Format, progress: Progress) 
         "engine": ENGINES[form],
         "precision": model.precision,
         "square": {
-            "size": detector.describer.size,
+            **folders.shape_entry(detector.describer.shape),
             "tiles": detector.describer.tiles,
             "frame": settings.frame,
             "ignore": settings.ignore,

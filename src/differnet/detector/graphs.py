@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor, nn
 
+from differnet.config.shape import Shape
 from differnet.decision.early_stop import GROUP
 from differnet.features.backbone.network import MultiScale
 from differnet.features.backbone.onnx_runtime import to_onnx
@@ -26,7 +27,7 @@ Format = Literal["onnx", "openvino"]
 
 
 class Rendering(nn.Module):
-    """T_i(x): a square (1, 3, S, S), angles, brightness and contrast (B,) to views (B, 3, S, S).
+    """T_i(x): a square (1, 3, S, T), angles, brightness and contrast (B,) to views (B, 3, S, T).
 
     As :func:`differnet.features.views.render`, to which a grey image is a case of its own.
     """
@@ -34,10 +35,10 @@ class Rendering(nn.Module):
     x: Tensor
     y: Tensor
 
-    def __init__(self, size: int, fill: str) -> None:
+    def __init__(self, shape: Shape, fill: str) -> None:
         super().__init__()
         self.fill = fill
-        upright = sampling_grid(torch.zeros(1), size)
+        upright = sampling_grid(torch.zeros(1), shape)
         self.register_buffer("x", upright[..., 0])
         self.register_buffer("y", upright[..., 1])
 
@@ -90,7 +91,7 @@ class Head(nn.Module):
 
 
 class Scoring(nn.Module):
-    """Views of one tile (B, 3, S, S) to their norms (B, R) and to their features (B, W)."""
+    """Views of one tile (B, 3, S, T) to their norms (B, R) and to their features (B, W)."""
 
     def __init__(self, module: MultiScale, fusion: Fusion) -> None:
         super().__init__()
@@ -104,7 +105,7 @@ class Scoring(nn.Module):
 
 
 class HeatMapping(nn.Module):
-    """Heat of one tile (S, S) from its turned views (V, 3, S, S), as :func:`differnet.flow.localize.contribution_maps`.
+    """Heat of one tile (S, T) from its turned views (V, 3, S, T), as :func:`differnet.flow.localize.contribution_maps`.
 
     The slope of the score comes from :mod:`differnet.flow.slopes`; nothing goes back through the backbone. ``features``
     (V, W), where given, are what the flow was fitted to. Raises :class:`ConfigError` for a flow that knows no mean.
@@ -115,26 +116,28 @@ class HeatMapping(nn.Module):
     kernel: Tensor
     grid: Tensor
 
-    def __init__(self, module: MultiScale, fusion: Fusion, blur: float, angles: Tensor) -> None:
+    def __init__(self, module: MultiScale, fusion: Fusion, blur: float, angles: Tensor, shape: Shape) -> None:
         super().__init__()
         self.module = module
         self.head = Head(fusion)
         self.angles = angles
+        self.shape = shape
         self.register_buffer("reference", self.head.fusion.means())
         self.register_buffer("places", _inverse(self.head.columns, self.head.width))
-        self.register_buffer("kernel", localize.gaussian_kernel(blur, module.sizes[0]).float())
-        self.register_buffer("grid", sampling_grid(-angles, module.sizes[0]))
+        self.register_buffer("kernel", localize.gaussian_kernel(blur, min(shape)).float())
+        self.register_buffer("grid", sampling_grid(-angles, shape))
 
     def forward(self, views: Tensor, features: Tensor | None = None) -> Tensor:
         """Share the scores of the views out among their cells, and turn the maps back."""
         maps = self.module.feature_maps(views)
-        pooled = self.module.pool(maps)
+        parts = self.module.parts_of(views)
+        pooled = self.module.pool(maps, parts)
         at = pooled if features is None else features
         rows = self.head.slopes(at, self.module.sizes)
         nothing = rows.new_zeros(views.shape[0], 1)
         slopes = torch.cat((rows, nothing), dim=1)[:, self.places]
         reference = self.reference + pooled - at
-        heat = localize.shared_out(maps, slopes, reference, self.module.grid, self.module.sizes[0])
+        heat = localize.shared_out(maps, slopes, reference, parts, self.shape)
         heat = localize.blurred(heat, self.kernel)[:, 0]
         return heat[0] if len(self.angles) == 1 else turn_back(heat, self.angles, self.grid)
 
@@ -174,9 +177,9 @@ def write_graphs(
     detector: DifferNet, folder: Path, form: Format, maps: Mapping[str, Any] | None, render: bool
 ) -> None:
     """Write the graph of each role into ``folder``; ``maps``: what the manifest says of heat maps, if there are any."""
-    model, size = detector.model, detector.describer.size
+    model, shape = detector.model, detector.describer.shape
     fusion = model.fusion
-    views = torch.zeros(GROUP, 3, size, size)
+    views = torch.zeros(GROUP, 3, *shape)
     if model.graph is not None:
         head = Head(fusion)
         rows = {"features": torch.zeros(GROUP, head.width)}
@@ -187,13 +190,13 @@ def write_graphs(
         Traceable("score", scoring, {"views": views}, ("norms", "features"), ("views",)).write(folder, form)
     if render:
         each = {name: torch.ones(GROUP) for name in ("angles", "brightness", "contrast")}
-        rendering = Rendering(size, detector.settings.views.fill)
+        rendering = Rendering(shape, detector.settings.views.fill)
         inputs = {"square": views[:1], **each}
         Traceable("render", rendering, inputs, ("views",), tuple(each)).write(folder, form)
     if maps:
         angles = torch.tensor(maps["angles"])
-        mapping = HeatMapping(detector.module, fusion, detector.settings.maps.blur, angles)
-        inputs = {"views": torch.zeros(len(angles), 3, size, size)}
+        mapping = HeatMapping(detector.module, fusion, detector.settings.maps.blur, angles, shape)
+        inputs = {"views": torch.zeros(len(angles), 3, *shape)}
         if maps["takes_features"]:
             inputs["features"] = torch.zeros(len(angles), fusion.of_tile.reads[0].width)
         Traceable("map", mapping, inputs, ("heat",)).write(folder, form)

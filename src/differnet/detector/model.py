@@ -161,6 +161,7 @@ def summarise(model: Model) -> dict[str, Any]:
         "calibration_count": len(model.view_scores),
         "calibrated_on": None if record is None else record.summary(),
         "seed": model.seed,
+        "view_shape": list(model.settings.shape),
         "features": [flow.features for flow, _ in model.fusion.parts],
         "flow_parameters": sum(
             parameter_count(flow.features, shape)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -11,13 +12,15 @@ from torch import Tensor
 
 from differnet.config import presets
 from differnet.config.settled import Settled, implied, is_open, provisional, settle
+from differnet.config.shape import Aspect, aspect_of
+from differnet.data.images import shape_of
 from differnet.data.stream import Progress
 from differnet.decision.early_stop import GROUP
 from differnet.detector.model import Model
 from differnet.detector.tuning.choice import Choice, choose, keep_choice, kept_choice
 from differnet.detector.tuning.evidence import Evidence
 from differnet.detector.tuning.length import with_length
-from differnet.errors import ConfigError, NotFittedError
+from differnet.errors import ConfigError, NotFittedError, warn
 from differnet.features.backbone import select
 from differnet.features.backbone.network import MultiScale
 from differnet.features.backbone.openvino_runtime import Graph
@@ -72,41 +75,71 @@ def prepare(
 ) -> Prepared:
     """Find out from ``good`` images what ``asked`` leaves open, and take the ranges of 8-bit integers from them.
 
-    ``checkpoint``: where the choice is kept and taken from, and :func:`quantized` networks.
+    ``checkpoint``: where the choice is kept and taken from, and :func:`quantized` networks. An open aspect comes from
+    the headers of the images.
     """
     count, groups = len(good.images), good.groups
     if not count or (groups is not None and len(groups) != count):
         raise ConfigError(
             f"{count} good images and {'no' if groups is None else len(groups)} groups to prepare by"
         )
-    asked = implied(asked)
-    select.choose_precision(asked.backbone, device)  # refuse at once
+    select.choose_precision(implied(asked).backbone, device)  # refuse at once
+    asked, aspect = with_aspect(asked, good.images)
     choice = describer = evidence = None
     if is_open(asked):
-        integers = asked.backbone.precision in ("auto", "int8")
-        floats = presets.resolve(asked, {"precision": "f32"}) if integers else asked
-        describer = describer_of_module(module, provisional(floats), device)
-        search = Search(asked, module, describer, seed, progress)
+        search = Search(asked, module, device, seed, progress)
         choice, evidence = search.choice(good, checkpoint)
+        describer = search.describer
     settings = settle(asked, choice)
+    tell_of_squares(aspect, settings)
     if select.choose_precision(settings.backbone, device) == "int8":
         graph = quantized(module, good.images, settings, seed, progress, checkpoint)
         return Prepared(settings, describer_of_graph(graph, settings, device), graph, choice)
-    if describer is None:
+    if describer is None or describer.shape != settings.shape:
         describer = describer_of_module(module, settings, device)
     at_hand = {} if evidence is None else evidence.for_bank()
     return Prepared(settings, describer.with_views(settings.views), None, choice, at_hand)
 
 
+def with_aspect(asked: presets.Config, images: Sequence[Look]) -> tuple[presets.Config, Aspect]:
+    """Return ``asked`` with the aspect that suits the images where it is open and views may stay upright, and that."""
+    if asked.views.aspect != "auto":
+        return implied(asked), Aspect(asked.views.aspect, asked.views.aspect)
+    found = aspect_of([shape for image in images if (shape := shape_of(image.image)) is not None])
+    known = implied(asked)
+    return presets.resolve(known, {"aspect": found.value}) if known.views.aspect == "auto" else known, found
+
+
+def tell_of_squares(aspect: Aspect, settings: Settled) -> None:
+    """Say where pictures that are long are looked at in a square all the same."""
+    if aspect.is_mixed and not settings.views.turns:
+        warn(
+            f"the pictures are of many shapes (a tenth is less than {aspect.low:.2g} times as high as wide, a tenth "
+            f"more than {aspect.high:.2g} times), so each is brought to a square"
+        )
+    elif aspect.value != settings.views.aspect:
+        warn(
+            f"the pictures are about {aspect.median:.2g} times as high as wide, but views turn, so each is brought to "
+            "a square; where all parts lie one way, rotation = 'none' sees more of them"
+        )
+
+
 @dataclass(frozen=True)
 class Search:
-    """What is looked for, with what: the settings that leave something open, and how images are described meanwhile."""
+    """What is looked for, with what: the settings that leave something open, but not the aspect."""
 
     asked: presets.Config
     module: MultiScale
-    describer: Describer
+    device: str
     seed: int
     progress: Progress
+
+    @cached_property
+    def describer(self) -> Describer:
+        """How images are described meanwhile: in floats where integers are wanted, whose ranges are not known yet."""
+        integers = self.asked.backbone.precision in ("auto", "int8")
+        floats = presets.resolve(self.asked, {"precision": "f32"}) if integers else self.asked
+        return describer_of_module(self.module, provisional(floats), self.device)
 
     def choice(self, good: Given, checkpoint: Checkpoint | None) -> tuple[Choice, Evidence | None]:
         """Return what the images say, and by what evidence; nothing of that where a broken-off fit had found it out."""
@@ -131,12 +164,22 @@ class Search:
             progress=self.progress,
         )
         give_back()
+        if found.rotation == "full" and self.asked.views.aspect != 1:
+            return self._in_squares(good, found)
         settled = settle(self.asked, found)
         if evidence is not None and self.asked.training.length == "auto":
             read = settled_reading(settled, self.module.channels)
             found = with_length(found, evidence, settled, read, self.seed, self.progress)
             give_back()
         return replace(found, length=settle(self.asked, found).training.length), evidence
+
+    def _in_squares(self, good: Given, found: Choice) -> tuple[Choice, Evidence | None]:
+        """Begin anew where long pictures turned out to show parts that lie any way: views that turn are squares."""
+        asked = presets.resolve(self.asked, {"rotation": "full", "aspect": 1.0})
+        choice, evidence = replace(found, length=settle(asked, found).training.length), None
+        if is_open(asked):
+            choice, evidence = replace(self, asked=asked)._found_out(good)
+        return replace(choice, turning=found.turning), evidence
 
 
 def describer_for(model: Model, module: Callable[[], MultiScale], device: str) -> Describer:
@@ -188,7 +231,9 @@ def quantized(
             return Graph.from_tensors(tensors)
     order = torch.randperm(len(images), generator=generator(seed, "quantising"))[:IMAGES]
     squares = [
-        cut(torch.from_numpy(images[index].square(views)), tiles)[position % tiles**2].clone()
+        cut(torch.from_numpy(images[index].square(settings.canvas, views)), tiles)[
+            position % tiles**2
+        ].clone()
         for position, index in enumerate(order.tolist())
     ]
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from differnet.config.settled import Settled, SettledViews
+from differnet.config.shape import Shape, times
 from differnet.data.images import load
 from differnet.data.stream import Progress, look_ahead, name_of, silent
 from differnet.decision.early_stop import GROUP
@@ -30,19 +31,19 @@ _GRID_SETS = 4
 class Describer:
     """Maps images and views of them to features: views (V,) -> (V, W).
 
-    ``size``: side in pixels at which views are rendered; ``tiles``: n where pictures are cut into n x n pieces, whose
-    features follow one another in a row; ``side``: n times ``size``; ``width``: W; ``digest``: of the network
-    that runs.
+    ``shape``: height and width in pixels at which views are rendered; ``tiles``: n where pictures are cut into n x n
+    pieces, whose features follow one another in a row; ``canvas``: n times ``shape``; ``width``: W; ``digest``: of the
+    network that runs.
     """
 
     def __init__(
-        self, runtime: Runtime, views: SettledViews, size: int, tiles: int, width: int, digest: str
+        self, runtime: Runtime, views: SettledViews, shape: Shape, tiles: int, width: int, digest: str
     ) -> None:
         self.runtime = runtime
         self.views = views
-        self.size = size
+        self.shape = shape
         self.tiles = tiles
-        self.side = tiles * size
+        self.canvas = times(shape, tiles)
         self.width = width
         self.digest = digest
         self._grids: dict[
@@ -52,7 +53,7 @@ class Describer:
     @property
     def identity(self) -> tuple[object, ...]:
         """What the features of a view depend on."""
-        return self.size, self.width, self.digest, self.runtime.name, self.runtime.precision
+        return self.shape, self.width, self.digest, self.runtime.name, self.runtime.precision
 
     @property
     def other_numbers(self) -> Runtime | None:
@@ -60,10 +61,10 @@ class Describer:
         return self.runtime if self.runtime.precision in ("int8", "bf16") else None
 
     def square(self, image: Shown) -> Tensor:
-        """Return what views are rendered from: (3, side, side), values 0..255; a :class:`Look` is decoded once."""
+        """Return what views are rendered from: (3, *canvas), values 0..255; a :class:`Look` is decoded once."""
         if isinstance(image, Look):
-            return torch.from_numpy(image.square(self.views))
-        return to_square(load(image), self.side, self.views)
+            return torch.from_numpy(image.square(self.canvas, self.views))
+        return to_square(load(image), self.canvas, self.views)
 
     def features(self, square: Tensor, views: ViewSet, name: str = "an image") -> Tensor:
         """Describe what :meth:`square` gave in every view: (V, W); the next group is rendered meanwhile.
@@ -78,7 +79,7 @@ class Describer:
         return _finite(torch.cat(tiles, dim=1), name)
 
     def plain_features(self, squares: Tensor) -> Tensor:
-        """Describe squares (B, 3, side, side) as they are, in one view each: (B, W)."""
+        """Describe squares (B, 3, *canvas) as they are, in one view each: (B, W)."""
         tiles = torch.stack([tile for square in squares for tile in cut(square, self.tiles)])
         return self.runtime.features(tiles.split(GROUP)).view(len(squares), -1)
 
@@ -91,7 +92,7 @@ class Describer:
 
     def probe(self) -> Tensor:
         """Return the features (B, W) of one group of fixed noise, to compare machines with."""
-        return self.runtime.features([probe(self.size)])
+        return self.runtime.features([probe(self.shape)])
 
     def check_machine(self, runtime: str, wanted: Tensor | None) -> None:
         """Compare with where the flow was fitted: features from ``runtime``, in integers the :meth:`probe`.
@@ -112,16 +113,16 @@ class Describer:
 
     def with_views(self, views: SettledViews) -> Describer:
         """Return what describes other views in the same runtime."""
-        return Describer(self.runtime, views, self.size, self.tiles, self.width, self.digest)
+        return Describer(self.runtime, views, self.shape, self.tiles, self.width, self.digest)
 
     def keep_grids(self, views: ViewSet) -> None:
         """Compute the sampling grids of ``views`` once for all images that they will be used for."""
-        size = 8 * self.size**2 * len(views)
+        size = 8 * self.shape[0] * self.shape[1] * len(views)
         key = _key(views)
         if key in self._grids or size > _GRID_BYTES:
             return
         starts = range(0, len(views), GROUP)
-        grids = {s: sampling_grid(views.part(s, s + GROUP).angles, self.size) for s in starts}
+        grids = {s: sampling_grid(views.part(s, s + GROUP).angles, self.shape) for s in starts}
         others = self._grids if len(self._grids) < _GRID_SETS else {}
         self._grids = {**others, key: grids}
 
@@ -174,13 +175,13 @@ def describer_of_graph(graph: Graph, settings: Settled, device: str = "cpu") -> 
 
 def describer_of_module(module: MultiScale, settings: Settled, device: str) -> Describer:
     """Describe in floats, where ``settings`` choose."""
-    floats = choose(module, settings.backbone, device)
-    return _describer(floats, settings, module.width, module.digest)
+    floats = choose(module, settings.backbone, device, settings.shape)
+    return _describer(floats, settings, module.width_at(settings.shape), module.digest)
 
 
 def _describer(runtime: Runtime, settings: Settled, width: int, digest: str) -> Describer:
-    size, tiles = settings.backbone.sizes[0], settings.backbone.tiles
-    return Describer(runtime, settings.views, size, tiles, tiles**2 * width, digest)
+    tiles = settings.backbone.tiles
+    return Describer(runtime, settings.views, settings.shape, tiles, tiles**2 * width, digest)
 
 
 def _key(views: ViewSet) -> bytes:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from differnet.config import presets
+from differnet.config.shape import Shape, times, view_shape
 from differnet.data import square as squares
 from differnet.data.images import ImageLike, Pixels, content_digest, gather, load
 from differnet.data.pixels import pixel_digest
@@ -41,11 +42,11 @@ class Seen(NamedTuple):
 
 
 class Room:
-    """Where squares (side, side, 3) in bytes are kept: in memory, then in a file (in ``TMPDIR``) without a name."""
+    """Where squares (*shape, 3) in bytes are kept: in memory, then in a file (in ``TMPDIR``) without a name."""
 
-    def __init__(self, side: int, in_memory: int = IN_MEMORY, most: int = MOST) -> None:
-        self.side = side
-        self._size = 3 * side**2
+    def __init__(self, shape: Shape, in_memory: int = IN_MEMORY, most: int = MOST) -> None:
+        self.shape = shape
+        self._size = 3 * shape[0] * shape[1]
         self._most = most
         self._file = tempfile.SpooledTemporaryFile(in_memory, prefix="differnet-squares-")  # noqa: SIM115
         weakref.finalize(self, self._file.close)
@@ -82,12 +83,27 @@ class Room:
             except OSError:
                 return None
         whole = len(found) == self._size
-        return np.frombuffer(found, np.uint8).reshape(self.side, self.side, 3) if whole else None
+        return np.frombuffer(found, np.uint8).reshape(*self.shape, 3) if whole else None
 
     def drop(self, place: int) -> None:
         """Let another square have that place."""
         with self._turn:
             self._free.append(place)
+
+
+class Rooms:
+    """A room for each shape that the squares of some images are asked for in, which as a rule is one."""
+
+    def __init__(self) -> None:
+        self._rooms: dict[Shape, Room] = {}
+        self._turn = threading.Lock()
+
+    def of(self, shape: Shape) -> Room:
+        """Return the room for squares of a shape."""
+        with self._turn:
+            if shape not in self._rooms:
+                self._rooms[shape] = Room(shape)
+            return self._rooms[shape]
 
 
 def _temporary_folder() -> str:
@@ -101,13 +117,15 @@ def _temporary_folder() -> str:
 class Look:
     """An image of a fit, decoded when the first thing is asked of it and then no more.
 
-    ``keep``: whether its square will be asked for again. Raises :class:`ImageError` for what cannot be read.
+    ``canvas``: the shape of its square; where one of another shape is asked for, it is decoded once more. ``keep``:
+    whether its square will be asked for again. Raises :class:`ImageError` for what cannot be read.
     """
 
-    def __init__(self, image: ImageLike, room: Room, framing: Framing) -> None:
+    def __init__(self, image: ImageLike, rooms: Rooms, canvas: Shape, framing: Framing) -> None:
         self.image = image
         self.keep = True
-        self._room = room
+        self._rooms = rooms
+        self._canvas = canvas
         self._framing = framing
         self._seen: Seen | None = None
         self._place: int | None = None
@@ -132,35 +150,41 @@ class Look:
                 self._content = self.seen.digest.encode()
         return self._content
 
-    def bare(self) -> Pixels:
-        """Return the square (side, side, 3) in bytes, nothing covered."""
+    def bare(self, canvas: Shape) -> Pixels:
+        """Return the square (*canvas, 3) in bytes, nothing covered."""
         with self._turn:
-            found = None if self._place is None else self._room.get(self._place)
+            if canvas != self._canvas:
+                self._drop()
+                self._canvas = canvas
+            found = None if self._place is None else self._rooms.of(canvas).get(self._place)
             if found is None:
                 found, _ = self._decode()
             if not self.keep:
                 self.forget()
             return found
 
-    def square(self, framing: Framing) -> npt.NDArray[np.float32]:
-        """Return what views are rendered from (3, side, side), values 0..255; what is ignored is grey."""
-        return squares.covered(self.bare(), self.seen.shape, framing)
+    def square(self, canvas: Shape, framing: Framing) -> npt.NDArray[np.float32]:
+        """Return what views are rendered from (3, *canvas), values 0..255; what is ignored is grey."""
+        return squares.covered(self.bare(canvas), self.seen.shape, framing)
 
     def forget(self) -> None:
         """Give up the square."""
         with self._turn:
             self.keep = False
-            if self._place is not None:
-                self._room.drop(self._place)
-                self._place = None
+            self._drop()
+
+    def _drop(self) -> None:
+        if self._place is not None:
+            self._rooms.of(self._canvas).drop(self._place)
+            self._place = None
 
     def _decode(self) -> tuple[Pixels, Seen]:
         with self._turn:
             pixels = load(self.image)
-            bare = squares.resized(pixels, self._room.side, self._framing)
+            bare = squares.resized(pixels, self._canvas, self._framing)
             self._seen = found = self._seen or Seen.of(pixels)
             if self.keep:
-                self._place = self._room.put(bare)
+                self._place = self._rooms.of(self._canvas).put(bare)
             return bare, found
 
 
@@ -169,12 +193,17 @@ Good: TypeAlias = ImageLike | Iterable[ImageLike] | Sequence[Look]
 
 
 def look_at(images: Sequence[Shown], settings: presets.Config) -> list[Look]:
-    """Return a look at each image for settings of this size, tiling and frame; looks stay as they are."""
+    """Return a look at each image for settings of this size, tiling and frame; looks stay as they are.
+
+    While the aspect is open, it is at a square: :meth:`Look.bare` changes that.
+    """
     known = [one for one in images if isinstance(one, Look)]
     if len(known) == len(images):
         return known
-    room = Room(settings.backbone.tiles * settings.backbone.sizes[0])
-    return [one if isinstance(one, Look) else Look(one, room, settings.views) for one in images]
+    rooms, aspect = Rooms(), settings.views.aspect
+    shape = view_shape(settings.backbone.sizes[0], 1.0 if aspect == "auto" else aspect)
+    canvas = times(shape, settings.backbone.tiles)
+    return [one if isinstance(one, Look) else Look(one, rooms, canvas, settings.views) for one in images]
 
 
 def looks_of(images: Good, settings: presets.Config) -> list[Look]:

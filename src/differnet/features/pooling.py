@@ -16,6 +16,7 @@ from torch import Tensor
 
 from differnet.config import presets
 from differnet.config.settled import Pooling, Settled
+from differnet.config.shape import Shape, count_places, view_shape
 from differnet.errors import ConfigError, ShapeError
 
 
@@ -81,11 +82,13 @@ def reading(
     pooling: Pooling,
     tiles: int = 1,
     read_sizes: Sequence[int] | None = None,
+    shape: Shape = (1, 1),
 ) -> RowReading:
     """Find the columns of some stages in a row.
 
     ``channels``: of every stage in the row; ``sizes``: how many there are; ``stages``: positions in ``channels``;
-    ``tiles``: how many there are in all; ``read_sizes``: the positions of the sizes that are read, or all.
+    ``tiles``: how many there are in all; ``read_sizes``: the positions of the sizes that are read, or all; ``shape``:
+    of a view, by which its ``grid`` goes.
 
     >>> reading((2, 3), sizes=1, grid=1, stages=(1,), pooling="whole").columns.tolist()
     [[2, 3, 4]]
@@ -101,7 +104,7 @@ def reading(
             for stage in stages
         ]
     )
-    count = 1 if grid == 1 else 1 + grid * grid
+    count = count_places(grid, shape)
     chosen = torch.arange(1) if pooling in ("whole", "combined") else torch.arange(1, count)
     starts = (torch.arange(tiles)[:, None] * count + chosen).flatten()
     return RowReading(starts[:, None] * place + columns, pooling, tiles * count * place, tiles)
@@ -126,7 +129,9 @@ def reading_of(
         )
     positions = tuple(known.index(stage) for stage in stages)
     sizes, grid, tiles = len(settings.backbone.sizes), settings.backbone.grid, settings.backbone.tiles
-    return reading(channels, sizes, grid, positions, pooling, tiles**2, read_sizes)
+    aspect = settings.views.aspect
+    shape = view_shape(settings.backbone.sizes[0], 1.0 if aspect == "auto" else aspect)
+    return reading(channels, sizes, grid, positions, pooling, tiles**2, read_sizes, shape)
 
 
 def settled_reading(settings: Settled, channels: tuple[int, ...]) -> RowReading:

@@ -11,34 +11,34 @@ from torch import Tensor
 from differnet.config.sections import Views
 from differnet.data import square as squares
 from differnet.data.images import Pixels
-from differnet.data.square import COVER, Box, ignored_part
+from differnet.data.square import COVER, Box, Shape, ignored_part
 
 _SQUASHED = Views()
 
 
-def to_square(pixels: Pixels, side: int, views: Views = _SQUASHED) -> Tensor:
-    """Bring uint8 pixels (H, W, 3) to a float32 tensor (3, side, side), values 0..255; ``views`` say in which frame.
+def to_square(pixels: Pixels, canvas: Shape, views: Views = _SQUASHED) -> Tensor:
+    """Bring uint8 pixels (H, W, 3) to a float32 tensor (3, *canvas), values 0..255; ``views`` say in which frame.
 
     What is ignored becomes grey.
     """
-    return torch.from_numpy(squares.to_square(pixels, side, views))
+    return torch.from_numpy(squares.to_square(pixels, canvas, views))
 
 
 def cover(those: Tensor, box: Box, views: Views) -> Tensor:
-    """Make grey what is ignored of squares (..., side, side) whose picture lies in ``box``; the same if nothing is."""
+    """Make grey what is ignored of squares (..., S, T) whose picture lies in ``box``; the same if nothing is."""
     if views.ignore is None:
         return those
-    mask = torch.tensor(ignored_part(views.ignore, those.shape[-1], box))
+    mask = torch.tensor(ignored_part(views.ignore, (those.shape[-2], those.shape[-1]), box))
     return those.masked_fill(mask, COVER)
 
 
 def shown(heat: Tensor, shape: tuple[int, ...], views: Views) -> Tensor:
-    """Return the part (h, w) of a map (side, side) in which a picture (H, W) lies; zero where it is ignored."""
+    """Return the part (h, w) of a map (S, T) in which a picture (H, W) lies; zero where it is ignored."""
     return torch.from_numpy(squares.shown(heat.numpy(), shape, views))
 
 
 def to_picture(heat: Tensor, shape: tuple[int, int], views: Views = _SQUASHED) -> npt.NDArray[np.float32]:
-    """Bring a map (side, side) of a square back to a picture of ``shape`` (H, W); zero where it is ignored."""
+    """Bring a map (S, T) of a square back to a picture of ``shape`` (H, W); zero where it is ignored."""
     part = shown(heat, shape, views)
     resized = F.interpolate(part[None, None], size=shape, mode="bilinear", align_corners=False)
     array: npt.NDArray[np.float32] = resized[0, 0].numpy()
@@ -46,8 +46,8 @@ def to_picture(heat: Tensor, shape: tuple[int, int], views: Views = _SQUASHED) -
 
 
 def cut(square: Tensor, tiles: int) -> list[Tensor]:
-    """Cut a square (C, n * S, n * S) into n x n pieces (C, S, S), row by row."""
+    """Cut a square (C, n * S, n * T) into n x n pieces (C, S, T), row by row."""
     if tiles == 1:
         return [square]
-    size = square.shape[-1] // tiles
-    return [piece for row in square.split(size, dim=1) for piece in row.split(size, dim=2)]
+    height, width = square.shape[-2] // tiles, square.shape[-1] // tiles
+    return [piece for row in square.split(height, dim=1) for piece in row.split(width, dim=2)]

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from differnet.config.settled import SettledViews
+from differnet.config.shape import Shape
 
 
 class ViewSet(NamedTuple):
@@ -66,20 +67,20 @@ def even_views(count: int, settings: SettledViews) -> ViewSet:
 
 
 def render(image: Tensor, views: ViewSet, fill: str, grid: Tensor | None = None) -> Tensor:
-    """Show ``image`` (C, S, S), values 0..255, in every view: (V, C, S, S), clipped to 0..255.
+    """Show ``image`` (C, S, T), values 0..255, in every view: (V, C, S, T), clipped to 0..255.
 
     ``fill`` is what stands where the turned image has no pixels; see :class:`differnet.config.sections.Views`.
     ``grid`` is :func:`sampling_grid` of the views, where it is at hand.
     """
     is_grey = bool((image == image[:1]).all())
     shown = image[:1] if is_grey else image  # grey: one channel does the work of all
-    grid = sampling_grid(views.angles, image.shape[-1]) if grid is None else grid
+    grid = sampling_grid(views.angles, (image.shape[-2], image.shape[-1])) if grid is None else grid
     turned = sample(shown.expand(len(views), -1, -1, -1), grid, fill)
     return shade(turned, views.brightness, views.contrast).expand(-1, len(image), -1, -1).contiguous()
 
 
 def shade(turned: Tensor, brightness: Tensor, contrast: Tensor) -> Tensor:
-    """Give each of turned images (V, C, S, S), in place, its brightness and contrast (V,); clipped to 0..255."""
+    """Give each of turned images (V, C, S, T), in place, its brightness and contrast (V,); clipped to 0..255."""
     bright = turned.mul_(_per_view(brightness)).clamp_(0, 255)
     mean = bright.mean(dim=(1, 2, 3), keepdim=True)
     factors = _per_view(contrast)
@@ -87,27 +88,30 @@ def shade(turned: Tensor, brightness: Tensor, contrast: Tensor) -> Tensor:
 
 
 def turn_back(maps: Tensor, angles: Tensor, grid: Tensor | None = None) -> Tensor:
-    """Turn maps (V, S, S) of views back to the image frame and average them: (S, S).
+    """Turn maps (V, S, T) of views back to the image frame and average them: (S, T).
 
     A pixel is averaged over the views that show it; one that no view shows is zero. ``grid`` is :func:`sampling_grid`
     of the angles turned back, where it is at hand.
     """
     stacked = torch.stack((maps, torch.ones_like(maps)), dim=1)
-    grid = sampling_grid(-angles, maps.shape[-1]) if grid is None else grid
+    grid = sampling_grid(-angles, (maps.shape[-2], maps.shape[-1])) if grid is None else grid
     total, weight = sample(stacked, grid, "zeros").sum(dim=0)
     return torch.where(weight > 0.5, total / weight.clamp(min=0.5), torch.zeros_like(total))
 
 
-def sampling_grid(angles: Tensor, size: int) -> Tensor:
-    """Return where each pixel of views turned by ``angles`` (V,) comes from: (V, size, size, 2)."""
+def sampling_grid(angles: Tensor, shape: Shape) -> Tensor:
+    """Return where each pixel of views turned by ``angles`` (V,) comes from: (V, *shape, 2).
+
+    Other angles than 0 are for squares: elsewhere they would shear.
+    """
     cos, sin = torch.cos(angles), torch.sin(angles)
     zero = torch.zeros_like(cos)
     matrices = torch.stack((cos, -sin, zero, sin, cos, zero), dim=1).view(-1, 2, 3)
-    return F.affine_grid(matrices, [len(angles), 1, size, size], align_corners=False)
+    return F.affine_grid(matrices, [len(angles), 1, *shape], align_corners=False)
 
 
 def sample(images: Tensor, grid: Tensor, fill: str) -> Tensor:
-    """Take images (V, C, S, S) at the places of a ``grid`` (V, S, S, 2); ``fill``: see :func:`render`."""
+    """Take images (V, C, S, T) at the places of a ``grid`` (V, S, T, 2); ``fill``: see :func:`render`."""
     return F.grid_sample(images, grid.to(images), mode="bilinear", padding_mode=fill, align_corners=False)
 
 

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from differnet.config.settled import Settled
+from differnet.config.shape import Shape
 from differnet.data.images import Pixels
 from differnet.errors import NumericalError
 from differnet.features.backbone.network import MultiScale, averages
@@ -42,8 +43,7 @@ def map_of_image(
 
     ``runtime``: see :func:`heat_map`.
     """
-    side = settings.backbone.tiles * module.sizes[0]
-    square = to_square(pixels, side, settings.views)
+    square = to_square(pixels, settings.canvas, settings.views)
     with in_turn():
         heat = heat_map(square, module, fusion, settings, runtime)
     height, width = pixels.shape[:2]
@@ -59,8 +59,8 @@ def heat_map(
 ) -> Tensor:
     """Average the maps of evenly spaced rotations in the image frame, tile by tile.
 
-    ``image``: (3, n * S, n * S), values 0..255, of n x n tiles. ``runtime``: what computed the features that the flow
-    was fitted to, when that is not ``module`` itself but its 8-bit form. Returns (n * S, n * S), not negative, in
+    ``image``: (3, n * S, n * T), values 0..255, of n x n tiles. ``runtime``: what computed the features that the flow
+    was fitted to, when that is not ``module`` itself but its 8-bit form. Returns (n * S, n * T), not negative, in
     units of the loss per grey level (eq. 7) or of the score (shared out among features). Raises
     :class:`NumericalError` when it is not finite.
     """
@@ -107,7 +107,7 @@ def gradient_maps(
 
     Where several places of a view are mapped, L is the sum over all of them.
 
-    ``views``: (V, 3, S, S), values 0..255; returns (V, S, S). ``features`` (V, D), where given, are where dL/dy is
+    ``views``: (V, 3, S, T), values 0..255; returns (V, S, T). ``features`` (V, D), where given, are where dL/dy is
     taken; ``module`` then only carries that gradient on to the pixels.
     """
     pixels = views.detach().contiguous(memory_format=torch.channels_last).requires_grad_(True)
@@ -134,14 +134,15 @@ def contribution_maps(
 ) -> Tensor:
     """Share the score of each view out among the cells of the feature maps, and enlarge the maps to the view.
 
-    Where several places of a view are mapped, their scores are added up. ``views``: (V, 3, S, S), values 0..255;
-    returns (V, S, S), not negative. ``features`` (V, W), where given, are what the flow was fitted to: the cells of
+    Where several places of a view are mapped, their scores are added up. ``views``: (V, 3, S, T), values 0..255;
+    returns (V, S, T), not negative. ``features`` (V, W), where given, are what the flow was fitted to: the cells of
     ``module`` are shifted so that they average to them. Raises :class:`ConfigError` for a flow that knows no mean.
     """
     means = fusion.means()
     with torch.no_grad():
         maps = module.feature_maps(views)
-        y = module.pool(maps)
+        parts = module.parts_of(views)
+        y = module.pool(maps, parts)
     at = (y if features is None else features.to(y)).clone().requires_grad_(True)
     with torch.enable_grad():
         risen = [
@@ -149,7 +150,7 @@ def contribution_maps(
             for (flow, read), share in _weighed(fusion, shares, module)
         ]
         (gradient,) = torch.autograd.grad(torch.stack(risen).sum(), at)
-    heat = shared_out(maps, gradient, means + y - at.detach(), module.grid, views.shape[-1])
+    heat = shared_out(maps, gradient, means + y - at.detach(), parts, (views.shape[-2], views.shape[-1]))
     return gaussian_blur(heat, blur)[:, 0]
 
 
@@ -160,23 +161,23 @@ def _weighed(
     return zip(fusion.parts, shares or fusion.shares(1, module.sizes), strict=False)
 
 
-def shared_out(maps: list[Tensor], slopes: Tensor, reference: Tensor, grid: int, side: int) -> Tensor:
-    """Share scores out among the cells of feature ``maps`` (V, C, h, w), pooled over parts of a ``grid``: (V, 1, S, S).
+def shared_out(maps: list[Tensor], slopes: Tensor, reference: Tensor, parts: Shape, shape: Shape) -> Tensor:
+    """Share scores out among the cells of feature ``maps`` (V, C, h, w), pooled over so many ``parts``: (V, 1, S, T).
 
     ``slopes`` (V, W): of the scores with the pooled features; ``reference`` (V, W): what cells count against.
-    ``side``: S. Forward operations alone.
+    ``parts``: rows and columns of them; ``shape``: S and T. Forward operations alone.
     """
-    count, places = slopes.shape[0], 1 if grid == 1 else 1 + grid**2
+    count, places = slopes.shape[0], 1 if parts == (1, 1) else 1 + parts[0] * parts[1]
     by_place, against = (row.reshape(count, places, -1) for row in (slopes, reference))
-    heat = slopes.new_zeros(count, 1, side, side)
+    heat = slopes.new_zeros(count, 1, *shape)
     start = 0
     for one in maps:
         part = slice(start, start := start + one.shape[1])
         rises, cells = by_place[..., part], one.flatten(2)
         excess = rises @ cells - (rises * against[..., part]).sum(dim=2, keepdim=True)  # (V, P, h * w)
-        shares = (excess * averages(one, grid).T).sum(dim=1) * cells.shape[2]
+        shares = (excess * averages(one, parts).T).sum(dim=1) * cells.shape[2]
         plane = shares.view(count, 1, *one.shape[2:])
-        heat = heat + F.interpolate(plane, size=(side, side), mode="bilinear", align_corners=False)
+        heat = heat + F.interpolate(plane, size=shape, mode="bilinear", align_corners=False)
     return heat.clamp_min(0)
 
 

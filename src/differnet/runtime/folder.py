@@ -18,6 +18,7 @@ from typing import Any, get_args
 import numpy as np
 import numpy.typing as npt
 
+from differnet.data.square import Shape
 from differnet.decision.calibration import Order, Standard
 from differnet.decision.thresholds import check_count, images_needed
 from differnet.errors import ModelFileError
@@ -27,6 +28,10 @@ KIND, FORMAT = "differnet station", 1
 MANIFEST, CALIBRATION = "manifest.json", "calibration.json"
 SUFFIXES: Mapping[EngineName, tuple[str, ...]] = {"onnxruntime": (".onnx",), "openvino": (".xml", ".bin")}
 ROLES = ("score", "render", "map")
+_PIXELS, _LONGEST = (
+    (15**2, 4100**2),
+    8,
+)  # of a view: the fewest and the most, and how many times one side the other is
 _MOST = 16 * 2**20  # bytes of a manifest, most of them a mask
 _HALVES = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
@@ -59,15 +64,15 @@ class Drift:
 class Station:
     """What :func:`read` found.
 
-    ``size``: side of a view in pixels; ``tiles``: n where pictures are cut into n x n; ``frame``, ``ignore``: see
-    :class:`differnet.config.sections.Views`; ``views`` (V, 3): angle, brightness and contrast of each scoring view.
-    ``parts_once``: see :func:`differnet.decision.fusion.view_scores`.
-    ``probe``: features of :func:`probe_views` where the folder was made. ``maps``: nothing where the graph has none,
-    for the reason in ``no_maps``. ``graphs``: the bytes of each by its role. ``about``: the manifest.
+    ``shape``: height and width of a view in pixels; ``tiles``: n where pictures are cut into n x n; ``frame``,
+    ``ignore``: see :class:`differnet.config.sections.Views`; ``views`` (V, 3): angle, brightness and contrast of each
+    scoring view. ``parts_once``: see :func:`differnet.decision.fusion.view_scores`. ``probe``: features of
+    :func:`probe_views` where the folder was made. ``maps``: nothing where the graph has none, for the reason in
+    ``no_maps``. ``graphs``: the bytes of each by its role. ``about``: the manifest.
     """
 
     engine: EngineName
-    size: int
+    shape: Shape
     tiles: int
     frame: str
     ignore: str | None
@@ -83,10 +88,26 @@ class Station:
     parts_once: bool = False
 
 
-def probe_views(size: int) -> Numbers:
-    """Return one view of fixed noise (1, 3, size, size), values 0..255, to compare machines with."""
-    noise: Numbers = 255 * np.random.Generator(np.random.PCG64(0)).random((1, 3, size, size), np.float32)
+def probe_views(shape: Shape) -> Numbers:
+    """Return one view of fixed noise (1, 3, *shape), values 0..255, to compare machines with."""
+    noise: Numbers = 255 * np.random.Generator(np.random.PCG64(0)).random((1, 3, *shape), np.float32)
     return noise
+
+
+def shape_entry(shape: Shape) -> dict[str, int]:
+    """Return what the manifest says of the shape of a view: one ``size`` for a square, as it always was."""
+    height, width = shape
+    return {"size": height} if height == width else {"height": height, "width": width}
+
+
+def _shape_of(entry: Mapping[str, Any]) -> Shape:
+    """Undo :func:`shape_entry`; raises :class:`ValueError` for what no view has."""
+    names = ("size", "size") if "size" in entry else ("height", "width")
+    height, width = (int(entry[name]) for name in names)
+    is_long = max(height, width) > _LONGEST * min(height, width)
+    if is_long or not _PIXELS[0] < height * width < _PIXELS[1]:
+        raise ValueError(f"views of {height} x {width} pixels")
+    return height, width
 
 
 def describe_files(contents: Mapping[str, bytes]) -> dict[str, dict[str, Any]]:
@@ -176,9 +197,9 @@ def _build(
 ) -> Station:
     square, decision, maps = about["square"], about["decision"], about["maps"]
     views = _numbers(about["views"], 3).astype(np.float32)
-    size, tiles = int(square["size"]), int(square["tiles"])
-    if not 16 <= size <= 4096 or not 1 <= tiles <= 8:
-        raise ValueError(f"views of {size} pixels in {tiles} x {tiles} tiles")
+    shape, tiles = _shape_of(square), int(square["tiles"])
+    if not 1 <= tiles <= 8:
+        raise ValueError(f"views in {tiles} x {tiles} tiles")
     if square["frame"] not in ("squash", "pad") or decision["order"] not in get_args(Order):
         raise ValueError(f"frame {square['frame']!r}, views in order {decision['order']!r}")
     if (maps is None) != ("map" not in graphs):
@@ -188,7 +209,7 @@ def _build(
     standard = _standard(decision, calibration["view_scores"], len(views))
     return Station(
         engine=about["engine"],
-        size=size,
+        shape=shape,
         tiles=tiles,
         frame=str(square["frame"]),
         ignore=None if square["ignore"] is None else str(square["ignore"]),

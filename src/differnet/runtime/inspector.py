@@ -184,14 +184,14 @@ class Inspector:
         return int(views)
 
     def _tiles(self, pixels: Pixels) -> list[Numbers]:
-        """Return the pieces (1, 3, S, S) of a picture, row by row."""
-        station, size = self.station, self.station.size
-        square = squares.to_square(pixels, station.tiles * size, station)
-        steps = range(0, station.tiles * size, size)
+        """Return the pieces (1, 3, S, T) of a picture, row by row."""
+        station, n = self.station, self.station.tiles
+        height, width = station.shape
+        square = squares.to_square(pixels, (n * height, n * width), station)
         return [
-            np.ascontiguousarray(square[None, :, top : top + size, left : left + size])
-            for top in steps
-            for left in steps
+            np.ascontiguousarray(square[None, :, top : top + height, left : left + width])
+            for top in range(0, n * height, height)
+            for left in range(0, n * width, width)
         ]
 
     def _groups(self, tiles: list[Numbers], count: int) -> Iterator[ViewScores]:
@@ -236,7 +236,7 @@ class Inspector:
 
     def _check_machine(self) -> None:
         """Refuse to judge where the graph gives other features than where it was made."""
-        found = self._engines["score"].run({"views": folders.probe_views(self.station.size)})
+        found = self._engines["score"].run({"views": folders.probe_views(self.station.shape)})
         if set(found) != {"norms", "features"} or found["features"].shape != self.station.probe.shape:
             raise ModelFileError(
                 f"{self.folder}: the graph does not give the norms and features of its manifest"

@@ -53,10 +53,10 @@ def local_rows(detector, paths):
 
 
 def rows_of(detector, table):
-    judge, side = Judge(detector), detector.describer.side
+    judge, canvas = Judge(detector), detector.describer.canvas
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        taken = squares(inventory.entries_in(table), side, detector.config.views)
+        taken = squares(inventory.entries_in(table), canvas, detector.config.views)
         return [judge.row(one) for one in taken]
 
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from differnet.config import presets
+from differnet.config.settled import provisional
 from differnet.data.square import encode
 from differnet.data.stream import silent
 from differnet.detector.tuning import turning
@@ -31,7 +32,9 @@ def module():
 
 
 def asked(module, images, groups=None, seed=0, settings=SETTINGS):
-    return look_for_turns(module, look_at(images, settings), groups, settings.views, seed, silent)
+    return look_for_turns(
+        module, look_at(images, settings), groups, provisional(settings).canvas, settings.views, seed, silent
+    )
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -29,7 +29,7 @@ def small():
 
 @pytest.fixture(scope="module")
 def graph(small):
-    return quantize.quantize(small, lambda index: torch_runtime.probe(48), 2, lambda done: None)
+    return quantize.quantize(small, lambda index: torch_runtime.probe((48, 48)), 2, lambda done: None)
 
 
 def groups(count, side=96):
@@ -145,7 +145,7 @@ def test_integers_that_point_elsewhere_are_refused(monkeypatch):
     module = network.build(sections.Backbone(sizes=(48,), stages=(1,)))
     monkeypatch.setattr(quantize, "alignment", lambda found, wanted: 0.5)
     with pytest.raises(QuantizationError, match=r"cosine 0.500.*precision = 'f32'"):
-        quantize.quantize(module, lambda index: torch_runtime.probe(48), 1, lambda done: None)
+        quantize.quantize(module, lambda index: torch_runtime.probe((48, 48)), 1, lambda done: None)
 
 
 def test_nothing_is_reported_over_the_network(graph):

@@ -21,7 +21,7 @@ from differnet.batch.cluster.inventory import CONTENT_COLUMNS, Entry, shown
 from differnet.config.sections import Views
 from differnet.data.decoding import decode, decode_content
 from differnet.data.pixels import Pixels
-from differnet.data.square import to_square
+from differnet.data.square import Shape, to_square
 from differnet.errors import ImageError
 
 Square = npt.NDArray[np.uint8]
@@ -34,24 +34,24 @@ _TOGETHER = 32  # rows of a Parquet table that are held at a time
 
 
 class Taken(NamedTuple):
-    """One input: a square (3, side, side), or the reason why there is none."""
+    """One input: a square (3, *canvas), or the reason why there is none."""
 
     name: str
     square: Square | None
     reason: str | None
 
 
-def squares(entries: Sequence[Entry], side: int, views: Views) -> Iterator[Taken]:
+def squares(entries: Sequence[Entry], canvas: Shape, views: Views) -> Iterator[Taken]:
     """Yield every entry of a part in order, one in memory at a time."""
     for (kind, place), group in groupby(entries, lambda entry: (entry.kind, entry.place)):
         some = list(group)
         if kind == "tar":
-            yield from _of_tar(place, some, side, views)
+            yield from _of_tar(place, some, canvas, views)
         elif kind == "parquet":
-            yield from _of_table(place, some, side, views)
+            yield from _of_table(place, some, canvas, views)
         else:
             for entry in some:
-                yield _take(entry, _reader(entry), side, views)
+                yield _take(entry, _reader(entry), canvas, views)
 
 
 def _reader(entry: Entry) -> Callable[[], Pixels]:
@@ -67,7 +67,7 @@ def _reader(entry: Entry) -> Callable[[], Pixels]:
     return read
 
 
-def _of_tar(place: str, entries: Sequence[Entry], side: int, views: Views) -> Iterator[Taken]:
+def _of_tar(place: str, entries: Sequence[Entry], canvas: Shape, views: Views) -> Iterator[Taken]:
     try:
         raw = _patiently(lambda: locations.opened_for_reading(place), place)
     except ImageError as error:
@@ -83,16 +83,16 @@ def _of_tar(place: str, entries: Sequence[Entry], side: int, views: Views) -> It
                     raise ImageError(f"{entry.name}: the tar breaks off in this image")
                 return decode_content(content, entry.name)
 
-            yield _take(entry, read, side, views)
+            yield _take(entry, read, canvas, views)
 
 
-def _of_table(place: str, entries: Sequence[Entry], side: int, views: Views) -> Iterator[Taken]:
+def _of_table(place: str, entries: Sequence[Entry], canvas: Shape, views: Views) -> Iterator[Taken]:
     arrow = locations.pyarrow_or_advice()
     waiting = iter(entries)
     try:
         for content in _contents(arrow, place, entries[0].at, entries[-1].at):
             entry = next(waiting)
-            yield _take(entry, lambda entry=entry, content=content: _of_cell(content, entry), side, views)  # type: ignore[misc]
+            yield _take(entry, lambda entry=entry, content=content: _of_cell(content, entry), canvas, views)  # type: ignore[misc]
     except (OSError, arrow.ArrowException) as error:
         for entry in waiting:
             yield Taken(entry.name, None, shown(f"{entry.name}: the table cannot be read: {error}"))
@@ -125,9 +125,9 @@ def _of_cell(content: Any, entry: Entry) -> Pixels:
     return decode_content(content, entry.name)
 
 
-def _take(entry: Entry, read: Callable[[], Pixels], side: int, views: Views) -> Taken:
+def _take(entry: Entry, read: Callable[[], Pixels], canvas: Shape, views: Views) -> Taken:
     try:
-        square = to_square(read(), side, views)
+        square = to_square(read(), canvas, views)
     except ImageError as error:
         return Taken(entry.name, None, shown(str(error)))
     return Taken(entry.name, np.asarray(square, dtype=np.uint8), None)  # they are whole numbers from 0 to 255

@@ -21,6 +21,7 @@ from differnet.batch.cluster import inventory, locations, parts, session
 from differnet.batch.cluster.inventory import Entry
 from differnet.batch.journal import COLUMNS, Row
 from differnet.config.sections import Views
+from differnet.config.shape import Shape
 from differnet.errors import ClusterError, ConfigError, NotFittedError
 from differnet.runtime import threads
 
@@ -55,7 +56,7 @@ class JudgingTask:
     parcel: Any
     views: Any
     actors: Actors
-    side: int
+    canvas: Shape
     frame: Views
     version: str = __version__
 
@@ -114,7 +115,7 @@ def _blocks(ray: Any, run: parts.Parts, wave: Sequence[int], task: JudgingTask) 
     )
     return (  # type: ignore[no-any-return]
         ray.data.from_items(items, override_num_blocks=len(items))
-        .map_batches(_decode, batch_size=1, fn_args=(task.side, task.frame), **decoders)
+        .map_batches(_decode, batch_size=1, fn_args=(task.canvas, task.frame), **decoders)
         .map_batches(
             Judges,
             batch_size=None,
@@ -127,25 +128,25 @@ def _blocks(ray: Any, run: parts.Parts, wave: Sequence[int], task: JudgingTask) 
     )
 
 
-def _decode(batch: dict[str, Any], side: int, frame: Views) -> Iterator[dict[str, Any]]:
+def _decode(batch: dict[str, Any], canvas: Shape, frame: Views) -> Iterator[dict[str, Any]]:
     """Turn a part into blocks of squares, a few images at a time."""
     threads.use(1)
     from differnet.batch.cluster.loading import squares
 
-    together = max(1, session.BLOCK_BYTES // (3 * side * side))
+    together = max(1, session.BLOCK_BYTES // (3 * canvas[0] * canvas[1]))
     for part, content in zip(batch["part"], batch["entries"], strict=True):
         some: list[Any] = []
-        for position, taken in enumerate(squares(_from_bytes(content), side, frame)):
+        for position, taken in enumerate(squares(_from_bytes(content), canvas, frame)):
             some.append((part, position, taken))
             if len(some) == together:
-                yield _block(some, side)
+                yield _block(some, canvas)
                 some = []
         if some:
-            yield _block(some, side)
+            yield _block(some, canvas)
 
 
-def _block(some: Sequence[Any], side: int) -> dict[str, Any]:
-    nothing = np.zeros((3, side, side), np.uint8)
+def _block(some: Sequence[Any], canvas: Shape) -> dict[str, Any]:
+    nothing = np.zeros((3, *canvas), np.uint8)
     return {
         "part": np.array([part for part, _, _ in some], np.int64),
         "position": np.array([position for _, position, _ in some], np.int64),
@@ -245,7 +246,6 @@ def score_on_ray(
         raise NotFittedError(
             f"--fail-on-defect: {order.model} has no threshold (it was fitted with holdout=0)"
         )
-    backbone = model.config.backbone
     weights = order.weights or (model.backbone_origin if model.backbone_origin == "random" else None)
     parcel = Parcel.of(order.model, weights)
     made_with = {"rows": 1, "version": __version__, "model": model.file_digest, "views": order.views}
@@ -254,8 +254,7 @@ def score_on_ray(
         actors = actors_of(ray, order.device, order.actors)
         entries = inventory.entries_of(order.inputs)
         run = begin(ray, order.folder, entries, made_with, order.part, order.resume)
-        side = backbone.tiles * backbone.sizes[0]
-        task = JudgingTask(ray.put(parcel), order.views, actors, side, model.config.views)
+        task = JudgingTask(ray.put(parcel), order.views, actors, model.settings.canvas, model.config.views)
         with bars() as progress:
             score(ray, run, task, progress)
     return run.counts(), theta

@@ -53,7 +53,7 @@ class Parcel:
 
 
 class Judge:
-    """Judges squares (3, side, side) as :meth:`DifferNet.predict` judges their images, in ``views``."""
+    """Judges squares (3, *canvas) as :meth:`DifferNet.predict` judges their images, in ``views``."""
 
     def __init__(self, detector: DifferNet, views: Count = None) -> None:
         self._model, self._early = detector.model, views == "auto"

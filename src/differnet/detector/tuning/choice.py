@@ -18,7 +18,7 @@ import numpy as np
 from torch import Tensor
 
 from differnet.config import presets
-from differnet.config.settled import Pooling
+from differnet.config.settled import Pooling, provisional
 from differnet.data import files
 from differnet.data.groups import hold_out
 from differnet.data.stream import Progress
@@ -151,18 +151,22 @@ def choose(
 ) -> tuple[Choice, Evidence | None]:
     """Find out what ``settings`` leave open; ``describer``: what describes by ``module``.
 
+    Where views turn and the aspect is not 1, that alone is found out: the rest needs a describer of squares.
     How far to train is left to :mod:`differnet.detector.tuning.length`, which needs the evidence. At most 700 of the
     images are used; whole ``groups`` are held out together.
     """
     rotation = settings.views.rotation
     turning = None
     if rotation == "auto":
-        turning = look_for_turns(module, images, groups, settings.views, seed, progress)
+        canvas = provisional(settings).canvas
+        turning = look_for_turns(module, images, groups, canvas, settings.views, seed, progress)
         rotation = "full" if turning.turns else "none"
     readings = _readings(settings, module.channels, _poolings(settings, rotation))
     if len(readings) == 1 and settings.training.length != "auto":  # nothing else is open
         candidates = _ranked(readings, None, seed)
         return _found(rotation, candidates, turning, len(images), 0), None
+    if rotation == "full" and settings.views.aspect != 1:
+        return _found(rotation, _ranked(readings, None, seed), turning, len(images), 0), None
     most = max(FEWEST, MOST // settings.backbone.tiles)  # features in memory
     order = np.random.default_rng(seed).permutation(len(images))[:most].tolist()
     names = [index if groups is None else groups[index] for index in order]

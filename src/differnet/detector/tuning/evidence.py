@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -118,7 +118,7 @@ class Tables:
         """Describe an image, without and with a defect of each kind, in the first views of scoring: (1 + K, V, W)."""
         rng = np.random.default_rng([self.seed, index])
         square, shape = self._held_out[index]
-        box = place(shape, self.describer.side, self.settings.views)
+        box = place(shape, self.describer.canvas, self.settings.views)
         top, left, height, width = box
         pixels = square[:, top : top + height, left : left + width].permute(1, 2, 0).numpy()
         shown = [square.float()]
@@ -134,15 +134,16 @@ class Tables:
         return torch.stack([self.describer.features(one, views) for one in covered])
 
     def _describe(self, squares: list[Tensor], shape: tuple[int, ...]) -> Tensor:
-        box = place(shape, self.describer.side, self.settings.views)
+        box = place(shape, self.describer.canvas, self.settings.views)
         return self.describer.plain_features(cover(torch.stack(squares), box, self.settings.views))
 
     @cached_property
     def _held_out(self) -> list[tuple[Tensor, tuple[int, ...]]]:
-        """Squares (3, side, side) of the held-out images in bytes, nothing covered, and the shapes of the images."""
-        squares = look_ahead(Look.bare, [self.images[position] for position in self.held])
+        """Squares (3, *canvas) of the held-out images in bytes, nothing covered, and the shapes of the images."""
+        bare = partial(Look.bare, canvas=self.describer.canvas)
+        squares = look_ahead(bare, [self.images[position] for position in self.held])
         return [
-            (torch.from_numpy(bare.transpose(2, 0, 1).copy("K")), one.seen.shape) for one, bare in squares
+            (torch.from_numpy(square.transpose(2, 0, 1).copy("K")), one.seen.shape) for one, square in squares
         ]
 
     def _views(self, rotation: Rotation) -> SettledViews:

@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from differnet.config.shape import Shape
 from differnet.data.square import Framing, place
 from differnet.data.stream import Progress, look_ahead
 from differnet.errors import NumericalError
@@ -102,6 +103,7 @@ def look_for_turns(
     module: MultiScale,
     images: Sequence[Look],
     groups: Sequence[Hashable] | None,
+    canvas: Shape,
     framing: Framing,
     seed: int,
     progress: Progress,
@@ -114,7 +116,7 @@ def look_for_turns(
     if len(order) < FEWEST:
         return Turning(None, None, None, 0, 0, len(order))
     chosen = [images[index] for index in order[:IMAGES]]
-    found = compare(*describe_turned(module, chosen, framing, progress))
+    found = compare(*describe_turned(module, chosen, canvas, framing, progress))
     return Turning(*found, images=len(chosen), independent=len(order))
 
 
@@ -129,7 +131,7 @@ def one_of_each(count: int, groups: Sequence[Hashable] | None, seed: int) -> lis
 
 @torch.inference_mode()
 def describe_turned(
-    module: MultiScale, images: Sequence[Look], framing: Framing, progress: Progress
+    module: MultiScale, images: Sequence[Look], canvas: Shape, framing: Framing, progress: Progress
 ) -> tuple[Tensor, ...]:
     """Return of every stage its features (N, 12, C, P) of N images turned in steps of 30 degrees, in P cells.
 
@@ -138,12 +140,16 @@ def describe_turned(
     """
     device, side = module.mean.device, min(_SIDE, module.sizes[0])
     angles = torch.arange(ANGLES) * (2 * math.pi / ANGLES)
-    grid = sampling_grid(angles, side).to(device)
-    radius = statistics.median(min(place(one.seen.shape, side, framing)[2:]) for one in images) / side
+    grid = sampling_grid(angles, (side, side)).to(device)
+    middle = _middle(canvas)
+    inner = [min(*canvas, *place(one.seen.shape, canvas, framing)[2:]) for one in images]
+    radius = statistics.median(inner) / min(canvas)
     is_part = _circle(side, radius).to(device)
     rows = []
     with one_torch_thread():  # several would wait for each other on a busy machine
-        for index, (image, square) in enumerate(look_ahead(lambda one: one.square(framing), images)):
+        for index, (image, square) in enumerate(
+            look_ahead(lambda one: one.square(canvas, framing)[middle], images)
+        ):
             shown = F.interpolate(torch.from_numpy(square).to(device)[None], (side, side), mode="area")
             turned = sample(shown.expand(ANGLES, -1, -1, -1), grid, "border")
             normalised = torch.where(is_part, (turned - module.mean) / module.std, 0.0)
@@ -192,6 +198,13 @@ def _in_cells(maps: Sequence[Tensor]) -> list[Tensor]:
     sizes = [(min(_CELLS, one.shape[2]), min(_CELLS, one.shape[3])) for one in maps]
     pooled = [F.adaptive_avg_pool2d(one, size) for one, size in zip(maps, sizes, strict=True)]
     return [one.flatten(2).float().cpu() for one in pooled]
+
+
+def _middle(canvas: Shape) -> tuple[slice, ...]:
+    """Return where the largest square in the middle of an oblong (3, H, W) lies."""
+    side = min(canvas)
+    starts = [(length - side) // 2 for length in canvas]
+    return slice(None), *(slice(start, start + side) for start in starts)
 
 
 def _circle(side: int, radius: float) -> Tensor:

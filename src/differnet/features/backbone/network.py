@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from differnet.config import sections
+from differnet.config.shape import Shape, count_places, grid_shape, smaller
 from differnet.errors import ConfigError
 from differnet.features.backbone import timm_network, weights
 from differnet.features.backbone.timm_network import IMAGENET_MEAN, IMAGENET_STD, Maps
@@ -23,9 +24,10 @@ from differnet.features.backbone.timm_network import IMAGENET_MEAN, IMAGENET_STD
 class MultiScale(nn.Module):
     """y = [pool(f(x_448)), pool(f(x_224)), pool(f(x_112))] for a frozen network f.
 
-    ``forward``: views (B, 3, S, S) with values 0..255, S the largest size, to features (B, W). The smaller
-    sizes are averaged down from the same view. A row holds the average over the whole image and then, with
-    ``grid`` n > 1, over each of n x n parts, row by row; each of these places has, for every size, the channels of
+    ``forward``: views (B, 3, S, S) with values 0..255, S the largest size, to features (B, W); or views (B, 3, S, T)
+    of the same area, where pictures are long (:mod:`differnet.config.shape`). The smaller sizes are averaged down from
+    the same view. A row holds the average over the whole image and then, with ``grid`` n > 1, over each of n x n parts,
+    or of about as many that are about square, row by row; each of these places has, for every size, the channels of
     every feature map that f returns (``channels``). :mod:`differnet.features.pooling` finds its way in such a row.
     ``mean`` and ``std`` normalise pixels of 0..255. ``digest`` is the SHA-256 of the network's weights, ``origin``
     says where they came from.
@@ -33,6 +35,7 @@ class MultiScale(nn.Module):
 
     mean: Tensor
     std: Tensor
+    channels: tuple[int, ...]
 
     def __init__(
         self,
@@ -55,23 +58,40 @@ class MultiScale(nn.Module):
         with torch.inference_mode():
             maps = self.network(torch.zeros(1, 3, self.sizes[0], self.sizes[0]))
         self.channels = tuple(one.shape[1] for one in maps)
-        places = 1 if self.grid == 1 else 1 + self.grid**2
-        self.width = places * len(self.sizes) * sum(self.channels)
+
+    @property
+    def square(self) -> Shape:
+        """The shape of views that are squares of the largest size."""
+        return self.sizes[0], self.sizes[0]
+
+    @property
+    def width(self) -> int:
+        """W of views that are squares."""
+        return self.width_at(self.square)
+
+    def width_at(self, shape: Shape) -> int:
+        """Return W of views of this ``shape``."""
+        return count_places(self.grid, shape) * len(self.sizes) * sum(self.channels)
+
+    def parts_of(self, views: Tensor) -> Shape:
+        """Return how many rows and columns of parts the grid has in views (B, 3, S, T)."""
+        return grid_shape(self.grid, _shape(views))
 
     def forward(self, views: Tensor) -> Tensor:
-        """Describe views (B, 3, S, S), values 0..255, by features (B, W)."""
-        return self.pool(self.feature_maps(views))
+        """Describe views (B, 3, S, T), values 0..255, by features (B, W)."""
+        return self.pool(self.feature_maps(views), self.parts_of(views))
 
     def feature_maps(self, views: Tensor) -> list[Tensor]:
         """Return what is pooled, maps (B, C, h, w): size after size, of each its stages."""
         normalised = (views - self.mean) / self.std
-        return [one for size in self.sizes for one in self.network(_shrink(normalised, size))]
+        shapes = [smaller(_shape(views), size, self.sizes[0]) for size in self.sizes]
+        return [one for shape in shapes for one in self.network(_shrink(normalised, shape))]
 
-    def pool(self, maps: list[Tensor]) -> Tensor:
-        """Pool :meth:`feature_maps` to features (B, W)."""
+    def pool(self, maps: list[Tensor], parts: Shape) -> Tensor:
+        """Pool :meth:`feature_maps` to features (B, W), over so many :meth:`parts_of` the views."""
         if self.grid == 1:
             return torch.cat([one.mean(dim=(2, 3)) for one in maps], dim=1)
-        places = torch.cat([one.flatten(2) @ averages(one, self.grid) for one in maps], dim=1)
+        places = torch.cat([one.flatten(2) @ averages(one, parts) for one in maps], dim=1)
         return places.transpose(1, 2).flatten(1)
 
     def __repr__(self) -> str:
@@ -178,32 +198,37 @@ def _from_timm(settings: sections.Backbone, source: str | None) -> MultiScale:
     return MultiScale(found.network, settings, *pixels, _origin(source, "timm"), found.digest)
 
 
-def averages(maps: Tensor, grid: int) -> Tensor:
+def averages(maps: Tensor, parts: Shape) -> Tensor:
     """Return weights (h * w, P) for maps (B, C, h, w): columns average over the whole map and each of its parts.
 
-    P is 1 + grid * grid, or 1 for a grid of 1. Parts are as equal as can be; they overlap by a row or column where
-    the map cannot be divided.
+    ``parts``: how many rows and columns of them; P is 1 more than there are, or 1 for a single one. They are as equal
+    as can be, and overlap by a row or column where the map cannot be divided.
     """
     height, width = int(maps.shape[2]), int(maps.shape[3])
+    down, across = parts
     weights = [torch.ones(height, width)]
-    for i, j in itertools.product(range(grid), range(grid)) if grid > 1 else ():
+    for i, j in itertools.product(range(down), range(across)) if parts != (1, 1) else ():
         part = torch.zeros(height, width)
-        rows = slice(i * height // grid, -(-(i + 1) * height // grid))
-        columns = slice(j * width // grid, -(-(j + 1) * width // grid))
+        rows = slice(i * height // down, -(-(i + 1) * height // down))
+        columns = slice(j * width // across, -(-(j + 1) * width // across))
         part[rows, columns] = 1
         weights.append(part)
     table = torch.stack([part / part.sum() for part in weights])
     return table.flatten(1).T.to(maps)
 
 
-def _shrink(images: Tensor, size: int) -> Tensor:
-    """Average down to ``size``: exactly where it divides the side, else bilinearly."""
-    side = images.shape[-1]
-    if side == size:
+def _shape(images: Tensor) -> Shape:
+    return int(images.shape[-2]), int(images.shape[-1])
+
+
+def _shrink(images: Tensor, shape: Shape) -> Tensor:
+    """Average down to ``shape``: exactly where it divides both sides, else bilinearly."""
+    height, width = _shape(images)
+    if (height, width) == shape:
         return images
-    if side % size == 0:
-        return F.avg_pool2d(images, side // size)
-    return F.interpolate(images, size=(size, size), mode="bilinear", align_corners=False)
+    if height % shape[0] == 0 and width % shape[1] == 0:
+        return F.avg_pool2d(images, (height // shape[0], width // shape[1]))
+    return F.interpolate(images, size=shape, mode="bilinear", align_corners=False)
 
 
 def _imagenet_bytes(

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from differnet.config.shape import Shape
 from differnet.decision.early_stop import GROUP
 from differnet.errors import MissingExtraError
 from differnet.features.backbone.network import MultiScale
@@ -24,26 +25,26 @@ class OnnxRuntime:
     name = "onnxruntime"
     precision: Precision = "f32"
 
-    def __init__(self, module: MultiScale) -> None:
+    def __init__(self, module: MultiScale, shape: Shape | None = None) -> None:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         options.intra_op_num_threads = threads.limit() or 0  # 0: as many as it likes
         self._session = onnxruntime.InferenceSession(
-            export(module), options, providers=["CPUExecutionProvider"]
+            export(module, shape), options, providers=["CPUExecutionProvider"]
         )
 
     def features(self, groups: Iterable[Tensor]) -> Tensor:
-        """Map groups of views (B, 3, S, S) to features (V, D)."""
+        """Map groups of views (B, 3, S, T) to features (V, D)."""
         with in_turn():
             rows = [self._session.run(None, {"views": views.numpy()})[0] for views in groups]
         return torch.from_numpy(np.concatenate(rows))
 
 
-def export(module: MultiScale) -> bytes:
-    """Return ``module`` as ONNX: input ``views`` (B, 3, S, S), output ``features`` (B, D), any B."""
-    example = torch.zeros(GROUP, 3, module.sizes[0], module.sizes[0])
+def export(module: MultiScale, shape: Shape | None = None) -> bytes:
+    """Return ``module`` as ONNX: input ``views`` (B, 3, *shape), else squares, output ``features`` (B, D), any B."""
+    example = torch.zeros(GROUP, 3, *(shape or module.square))
     return to_onnx(module, {"views": example}, ("features",), ("views",))
 
 

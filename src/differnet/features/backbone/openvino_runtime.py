@@ -17,6 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from differnet.config.shape import Shape
 from differnet.decision.early_stop import GROUP
 from differnet.errors import ModelFileError
 from differnet.features.backbone.graph_check import check_graph, check_shapes
@@ -79,7 +80,7 @@ class OpenVinoRuntime:
         self._queue(_TOGETHER, 2)
 
     def features(self, groups: Iterable[Tensor]) -> Tensor:
-        """Map groups of views (B, 3, S, S) to features (V, D)."""
+        """Map groups of views (B, 3, S, T) to features (V, D)."""
         rows: list[npt.NDArray[np.float32]] = []
         with one_torch_thread():
             try:
@@ -118,17 +119,18 @@ def has_bf16() -> bool:
     return "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
-def convert(module: MultiScale) -> Any:
-    """Return ``module`` as an ``openvino.Model`` for one group of views, which can be reshaped to other counts.
+def convert(module: MultiScale, shape: Shape | None = None) -> Any:
+    """Return ``module`` as an ``openvino.Model`` for one group of views of this ``shape``, by default squares.
 
-    It is converted for any count first: else that of the example would stay in the graph of a vision transformer.
+    It is converted for any count first: else that of the example would stay in the graph of a vision transformer. It
+    can be reshaped to other counts.
     """
     openvino = import_openvino()
-    shape = (GROUP, 3, module.sizes[0], module.sizes[0])
+    views = (GROUP, 3, *(shape or module.square))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        model = openvino.convert_model(module, example_input=torch.zeros(shape), input=[-1, *shape[1:]])
-    model.reshape(list(shape))
+        model = openvino.convert_model(module, example_input=torch.zeros(views), input=[-1, *views[1:]])
+    model.reshape(list(views))
     return model
 
 

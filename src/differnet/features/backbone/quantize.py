@@ -30,7 +30,7 @@ _LEAST_COSINE = 0.9
 def quantize(
     module: MultiScale, group: Callable[[int], Tensor], count: int, on_step: Callable[[int], None]
 ) -> Graph:
-    """Return ``module`` in 8-bit integers, with ranges from ``count`` groups of views (B, 3, S, S), values 0..255.
+    """Return ``module`` in 8-bit integers, with ranges from ``count`` groups of views (B, 3, S, T), values 0..255.
 
     ``group`` renders one of them anew whenever it is asked, so that they are never all in memory; ``on_step`` is
     told of each. Raises :class:`QuantizationError` when the new features point elsewhere than
@@ -45,10 +45,11 @@ def quantize(
         return group(index).numpy()
 
     nncf.set_log_level(logging.ERROR)
+    first = group(0)
     data = nncf.Dataset(range(count), pixels)
     with contextlib.redirect_stdout(io.StringIO()):  # NNCF draws progress bars there
         quantized = nncf.quantize(
-            convert(module),
+            convert(module, (first.shape[-2], first.shape[-1])),
             data,
             subset_size=count,
             preset=nncf.QuantizationPreset.MIXED,
@@ -60,8 +61,7 @@ def quantize(
     graph = Graph.of(quantized)
     del quantized, data
     give_back()
-    first = [group(0)]
-    cosine = alignment(run_graph(graph).features(first), TorchRuntime(module).features(first))
+    cosine = alignment(run_graph(graph).features([first]), TorchRuntime(module).features([first]))
     if not cosine >= _LEAST_COSINE:
         raise QuantizationError(
             f"in 8-bit integers the features point elsewhere (cosine {cosine:.3f} to those in floats, at "

@@ -10,6 +10,7 @@ import importlib.util
 import torch
 
 from differnet.config import sections
+from differnet.config.shape import Shape
 from differnet.errors import ConfigError, MissingExtraError, NumericalError
 from differnet.features.backbone.network import MultiScale
 from differnet.features.backbone.onnx_runtime import OnnxRuntime
@@ -21,18 +22,21 @@ AGREEMENT = 1e-4
 AGREEMENT_BF16 = 0.05  # eight bits of mantissa, through sixty layers
 
 
-def choose(module: MultiScale, settings: sections.Backbone, device: str = "cpu") -> Runtime:
+def choose(
+    module: MultiScale, settings: sections.Backbone, device: str = "cpu", shape: Shape | None = None
+) -> Runtime:
     """Pick where ``module`` runs in floats; ``"auto"`` takes the fastest that is installed.
 
-    That is OpenVINO, then ONNX Runtime, on a CPU, and PyTorch elsewhere. Raises :class:`MissingExtraError`
+    That is OpenVINO, then ONNX Runtime, on a CPU, and PyTorch elsewhere. ``shape``: of the views, by default squares
+    of the largest size. Raises :class:`MissingExtraError`
     when what was asked for is not installed and :class:`ConfigError` when it does not run on ``device``.
     """
     name = choose_name(settings, device)
     if name == "openvino":
         numbers: Precision = "bf16" if settings.precision == "bf16" else "f32"
-        return checked(OpenVinoRuntime(convert(module), numbers), module)
+        return checked(OpenVinoRuntime(convert(module, shape), numbers), module, shape)
     if name == "onnxruntime":
-        return checked(OnnxRuntime(module), module)
+        return checked(OnnxRuntime(module, shape), module, shape)
     return TorchRuntime(module, device, "f16" if settings.precision == "f16" else "f32")
 
 
@@ -81,9 +85,9 @@ def choose_precision(settings: sections.Backbone, device: str) -> Precision:
     return settings.precision
 
 
-def checked(runtime: Runtime, module: MultiScale) -> Runtime:
+def checked(runtime: Runtime, module: MultiScale, shape: Shape | None = None) -> Runtime:
     """Return ``runtime`` if its features agree with PyTorch's; raises :class:`NumericalError` if not."""
-    views = probe(module.sizes[0])
+    views = probe(shape or module.square)
     limit = AGREEMENT_BF16 if runtime.precision == "bf16" else AGREEMENT
     apart = difference(runtime.features([views]), TorchRuntime(module).features([views]))
     if not apart <= limit:

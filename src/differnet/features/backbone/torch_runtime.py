@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
+from differnet.config.shape import Shape
 from differnet.decision.early_stop import GROUP as GROUP
 from differnet.errors import ConfigError
 from differnet.features.backbone.network import MultiScale
@@ -25,7 +26,7 @@ class Runtime(Protocol):
     precision: Precision
 
     def features(self, groups: Iterable[Tensor]) -> Tensor:
-        """Map groups of at most ``GROUP`` views (B, 3, S, S), values 0..255, to features (V, D) on the CPU.
+        """Map groups of at most ``GROUP`` views (B, 3, S, T), values 0..255, to features (V, D) on the CPU.
 
         Groups are taken one by one, so that the next is rendered while the last is described.
         """
@@ -42,9 +43,9 @@ def check_device(device: str) -> str:
     return device
 
 
-def probe(size: int) -> Tensor:
-    """Return one group of fixed noise (B, 3, size, size), values 0..255, to compare runtimes with."""
-    return 255 * torch.rand(GROUP, 3, size, size, generator=torch.Generator().manual_seed(0))
+def probe(shape: Shape) -> Tensor:
+    """Return one group of fixed noise (B, 3, *shape), values 0..255, to compare runtimes with."""
+    return 255 * torch.rand(GROUP, 3, *shape, generator=torch.Generator().manual_seed(0))
 
 
 def difference(found: Tensor, wanted: Tensor) -> float:
@@ -89,7 +90,7 @@ class TorchRuntime:
         self.precision = precision
 
     def features(self, groups: Iterable[Tensor]) -> Tensor:
-        """Map groups of views (B, 3, S, S) to features (V, D) on the CPU."""
+        """Map groups of views (B, 3, S, T) to features (V, D) on the CPU."""
         kind, is_half = torch.device(self.device).type, self.precision == "f16"
         parts = []
         with in_turn(), torch.inference_mode(), torch.autocast(kind, torch.float16, enabled=is_half):
