@@ -52,6 +52,7 @@ PAPERS_READING = presets.resolve(
         "stages": [5],
         "grid": 1,
         "rotation": "none",
+        "aspect": 1.0,
         "score_rotations": "even",
         "read_stages": "all",
         "pooling": "whole",

@@ -65,7 +65,11 @@ def test_every_setting_can_be_replaced_one_by_one(name, preset):
     base, section = presets.resolve(preset), presets.names()[name]
     before = getattr(getattr(base, section), name)
     swapped = {"constant": "one-cycle", "auto": "all", "all": "auto", "whole": "auto", "gaussian": "random"}
-    other = {"fresh_views": not before, "schedule": swapped.get(before, "constant")} | OTHER
+    other = {
+        "fresh_views": not before,
+        "plain_first": not before,
+        "schedule": swapped.get(before, "constant"),
+    } | OTHER
     other |= {"read_stages": swapped.get(before, ""), "pooling": "whole" if before == "auto" else "auto"}
     if name == "start":  # noise goes with one start alone
         other["start"] = swapped.get(before, "gaussian")
@@ -73,6 +77,8 @@ def test_every_setting_can_be_replaced_one_by_one(name, preset):
         base = presets.resolve(base, {"rotation": "none"})
     if name == "noise":
         base = presets.resolve(base, {"start": "gaussian"})
+    if name in ("start", "fresh_views", "plain_first"):  # what is combined needs one value of each
+        base = presets.resolve(base, {"pooling": "whole"})
     for key in (name, f"{section}.{name}"):
         changed = presets.resolve(base, {key: other[name]})
         assert getattr(getattr(changed, section), name) == other[name] != before
@@ -119,9 +125,10 @@ def test_noise_goes_with_views_that_do_not_turn():
     def noise(preset, **changes):
         return provisional(presets.resolve(preset, changes)).training.noise
 
-    assert noise("default", rotation="none") == 0.5
-    assert noise("default", rotation="full") == 0
-    assert noise("default", rotation="full", noise=0.2) == 0.2
+    assert noise("single", rotation="none") == 0.5
+    assert noise("single", rotation="full") == 0
+    assert noise("single", rotation="full", noise=0.2) == 0.2
+    assert noise("default", rotation="none") == noise("default", rotation="full") == 1.0  # parts, upright
     assert noise("paper") == 0
 
 

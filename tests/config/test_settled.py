@@ -13,7 +13,7 @@ from differnet.errors import ConfigError, NotFittedError
 
 OPEN_WORDS = {"auto", "few", "quick", "all"}
 CHOSEN_BY_MACHINE = {"runtime", "precision"}
-SQUARE = presets.resolve("default", {"aspect": 1.0})
+SQUARE = presets.resolve("single", {"aspect": 1.0})
 
 
 def found(rotation="none", length=1.0):
@@ -49,6 +49,16 @@ def test_what_follows_from_the_rotation(rotation, wanted):
     known = values_of(settle(SQUARE, found(rotation)))
     assert {name: known[name] for name in wanted} == wanted
     assert known["precision"] == ("f32" if rotation == "none" else "auto")
+
+
+@pytest.mark.parametrize(("rotation", "views", "order"), [("none", 1, "even"), ("full", 8, "random")])
+def test_what_is_combined_needs_few_views_and_small_flows(rotation, views, order):
+    asked = presets.resolve("default", {"aspect": 1.0, "length": "auto"})
+    settings = settle(asked, SimpleNamespace(**vars(found(rotation)) | {"pooling": "combined"}))
+    assert (settings.views.train_views, settings.views.score_rotations) == (views, order)
+    assert (settings.parts_once, settings.training.length) == (rotation == "full", 1.0)
+    assert [(flow.blocks, flow.hidden) for flow in settings.flows] == [(0, 128), (4, 128), (4, 128)]
+    assert (settings.training.noise, settings.maps.blur) == (1.0, 6.0)
 
 
 def test_what_was_asked_for_is_not_implied():
@@ -104,10 +114,10 @@ def test_what_a_model_file_keeps_is_what_was_asked_with_what_was_found():
 def test_a_provisional_look_is_upright_unless_told_otherwise():
     asked = presets.resolve("default")
     assert not provisional(asked).views.turns
-    assert provisional(asked, "full").views.train_views == 32
-    assert provisional(asked).shape == (224, 224)
+    assert provisional(asked, "full").views.train_views == 8
+    assert provisional(asked).shape == (448, 448)
     long = presets.resolve(asked, {"aspect": 2.5})
-    assert (provisional(long).shape, provisional(long, "full").shape) == ((352, 144), (224, 224))
+    assert (provisional(long).shape, provisional(long, "full").shape) == ((704, 288), (448, 448))
     assert provisional(presets.resolve("turned")).views.turns
     assert provisional(presets.resolve("turned"), "none").views.train_views == 32  # as was asked for
 

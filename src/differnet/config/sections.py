@@ -72,9 +72,8 @@ class Backbone:
     grid are about as many and about square. ``tiles``: n cuts a picture into n x n pieces, each of which is looked at
     by itself and at that size; the score is that of the most anomalous one. ``runtime``: where it runs;
     ``precision``: in which numbers. ``"auto"`` takes the fastest that is installed: on a CPU OpenVINO, in 8-bit
-    integers where views turn.
-    ``"f16"`` is PyTorch's mixed precision, for GPUs; ``"bf16"`` is OpenVINO's, for CPUs that compute in it themselves:
-    as fast as integers and ready at once, but bound to such CPUs.
+    integers where views turn. ``"f16"`` is PyTorch's mixed precision, for GPUs; ``"bf16"`` is OpenVINO's, for CPUs
+    that compute in it themselves: as fast as integers and ready at once, but bound to such CPUs.
     """
 
     backbone: Annotated[str, Field(min_length=1)] = "efficientnet_lite0"
