@@ -142,6 +142,8 @@ def describe_turned(
     angles = torch.arange(ANGLES) * (2 * math.pi / ANGLES)
     grid = sampling_grid(angles, (side, side)).to(device)
     middle = _middle(canvas)
+    for image in images:
+        image.bare(canvas)  # decoded in this shape, and no more
     inner = [min(*canvas, *place(one.seen.shape, canvas, framing)[2:]) for one in images]
     radius = statistics.median(inner) / min(canvas)
     is_part = _circle(side, radius).to(device)
