@@ -51,7 +51,7 @@ def test_what_follows_from_the_rotation(rotation, wanted):
     assert known["precision"] == ("f32" if rotation == "none" else "auto")
 
 
-@pytest.mark.parametrize(("rotation", "views", "order"), [("none", 1, "even"), ("full", 8, "random")])
+@pytest.mark.parametrize(("rotation", "views", "order"), [("none", 1, "even"), ("full", 17, "random")])
 def test_what_is_combined_needs_few_views_and_small_flows(rotation, views, order):
     asked = presets.resolve("default", {"aspect": 1.0, "length": "auto"})
     settings = settle(asked, SimpleNamespace(**vars(found(rotation)) | {"pooling": "combined"}))
@@ -114,7 +114,7 @@ def test_what_a_model_file_keeps_is_what_was_asked_with_what_was_found():
 def test_a_provisional_look_is_upright_unless_told_otherwise():
     asked = presets.resolve("default")
     assert not provisional(asked).views.turns
-    assert provisional(asked, "full").views.train_views == 8
+    assert provisional(asked, "full").views.train_views == 17
     assert provisional(asked).shape == (448, 448)
     long = presets.resolve(asked, {"aspect": 2.5})
     assert (provisional(long).shape, provisional(long, "full").shape) == ((704, 288), (448, 448))

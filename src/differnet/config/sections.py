@@ -32,7 +32,7 @@ class Views:
     ``"border"`` repeats its rim. ``score_rotations``: images are scored in ``"random"`` views drawn once from the
     model's seed, or in ``"even"``ly spaced rotations without jitter: one where nothing turns. ``"auto"``, there and
     for ``train_views``, follows the rotation: one upright view to score and 4 to fit, or random ones and 32;
-    ``"few"`` is 2 or 8. With ``pooling="combined"`` it is one view to fit, or 8. ``plain_first``: the first of random
+    ``"few"`` is 2 or 8. With ``pooling="combined"`` it is one view to fit, or 17. ``plain_first``: the first of random
     views is the image as it is. ``frame``: how a picture gets into its square: ``"squash"`` changes its aspect ratio,
     as in the paper; ``"pad"`` keeps it, between black bars. ``aspect``: height over width of what the network sees; 1
     is the square of the paper, and anything else an oblong of the same area, only where views do not turn. ``"auto"``

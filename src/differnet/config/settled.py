@@ -33,7 +33,7 @@ Pooling = Literal["whole", "largest", "average", "combined"]
 
 UPRIGHT_VIEWS = 4  # to fit; views that are not turned differ in brightness and contrast alone
 _VIEWS_TO_FIT = {"auto": (UPRIGHT_VIEWS, 32), "few": (2, 8)}  # upright, turned
-_VIEWS_WITH_PARTS = (1, 8)
+_VIEWS_WITH_PARTS = (1, 17)
 _BLOCKS, _HIDDEN = (4, 8), (128, 256)  # upright, turned
 _NOISE = 0.5
 _NOISE_OF_PARTS = 1.0

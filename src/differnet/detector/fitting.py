@@ -194,6 +194,10 @@ class Fitter:
         if self.settings.reading.pooling == "combined" and read.pooling != "whole":
             seen = bank[:, :1] if self.settings.parts_once else bank
             return Parts(seen.flatten(0, 1), read.columns, training.batch, self.seed)
+        if self.settings.parts_once and bank.shape[1] > 1:
+            bank = bank[
+                :, 1:
+            ]  # the picture as it is is sharper than any that was turned, and would be learned apart
         return Bank(bank.flatten(0, 1), training.batch, self.seed, read.rows)
 
 

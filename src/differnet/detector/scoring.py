@@ -36,7 +36,8 @@ Count: TypeAlias = int | Literal["auto"] | None
 def scoring_views(settings: SettledViews, seed: int, count: int | None = None) -> ViewSet:
     """Return the views that images are scored in, ``score_views`` or ``count`` of them.
 
-    They come from settings and seed alone; fewer random views are the first of more. Raises :class:`ConfigError`
+    They come from settings and seed alone; fewer random views are the first of more, and after a plain one all are
+    without jitter. Raises :class:`ConfigError`
     for a count below 1.
     """
     count = settings.score_views if count is None else count
@@ -44,7 +45,10 @@ def scoring_views(settings: SettledViews, seed: int, count: int | None = None) -
         raise ConfigError(f"views = {count!r}: a number from 1, or 'auto', was wanted")
     if settings.score_rotations == "even":
         return even_views(int(count), settings)
-    return random_views(int(count), settings, generator(seed, "scoring views"))
+    drawn = random_views(int(count), settings, generator(seed, "scoring views"))
+    if settings.plain_first:
+        return ViewSet(drawn.angles, torch.ones_like(drawn.brightness), torch.ones_like(drawn.contrast))
+    return drawn
 
 
 def view_scores(fusion: Fusion, features: Tensor, device: str, name: str = "an image") -> ViewScores:
