@@ -118,7 +118,7 @@ def test_the_graph_renders_the_same_views(fill):
             3, -1, -1
         )
         wanted = render(square, views, fill)
-        found = Rendering(24, fill)(square[None], *views)
+        found = Rendering((24, 24), fill)(square[None], *views)
         torch.testing.assert_close(found, wanted, atol=0.02, rtol=0)
 
 

@@ -30,6 +30,7 @@ TINY = {
     "depth": 1,
     "blocks": 3,
     "fill": "reflection",
+    "plain_first": False,
     "epochs": 24,
     "min_steps": 0,
     "batch": 32,

@@ -144,10 +144,12 @@ WIDE_RESNET50 = dataclasses.replace(  # layers 2 and 3 at 224 pixels: PatchCore 
 )
 DINOV2 = dataclasses.replace(  # ViT-S/14 at 448 pixels as AnomalyDINO; the four blocks that DINOv2's dense heads read
     DEFAULT,
+    views=dataclasses.replace(DEFAULT.views, aspect=1.0),
     backbone=Backbone("vit_small_patch14_dinov2.lvd142m", (2, 5, 8, 11), 7, (448,), precision="f32"),
 )
 DINOV3 = dataclasses.replace(  # ViT-S/16, read in the same way
     DEFAULT,
+    views=dataclasses.replace(DEFAULT.views, aspect=1.0),
     backbone=Backbone("vit_small_patch16_dinov3.lvd1689m", (2, 5, 8, 11), 7, (448,), precision="f32"),
 )
 PRESETS: Mapping[str, Config] = {

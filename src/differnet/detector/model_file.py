@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, get_args
@@ -50,12 +50,13 @@ def save(path: str | Path, model: Model) -> None:
     tensors["view_scores"] = torch.from_numpy(model.view_scores)
     if model.graph is not None and model.probe is not None:
         tensors |= model.graph.to_tensors() | {"graph.probe": model.probe}
+    widths = [flow.features for flow, _ in model.fusion.parts]
     header = {
         "kind": _KIND,
         "format": FORMAT,
         "config": model.config.to_dict(),
         "seed": model.seed,
-        "features": [flow.features for flow, _ in model.fusion.parts],
+        "features": widths[0] if len(widths) == 1 else widths,  # one number, as before there were several
         "backbone_digest": model.backbone_digest,
         "backbone_origin": model.backbone_origin,
         "channels": list(model.channels),
@@ -104,12 +105,13 @@ def _build(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Model:
         header = from_2(header)
     maps = {"gradient": "pixels", **header["config"]["maps"]}  # as it was before there was a choice
     settings = _settled(presets.Config.from_dict({**header["config"], "maps": maps}))
-    channels = tuple(int(count) for count in header["channels"])
-    widths = _widths_of(header, settings, channels)
+    widths = _widths_of(header)
     states = [_state_of_flow(tensors, number) for number in range(len(widths))]
     for state, shape, width in zip(states, settings.flows, widths, strict=True):
         _check_parameters(state, shape, width)
     _check_numbers(header)
+    channels = tuple(int(count) for count in header["channels"])
+    _check_channels(settings, channels, widths)
     flows = [_flow_of(*one) for one in zip(states, settings.flows, widths, strict=True)]
     view_scores = _view_scores_of(header, tensors, settings)
     precision, probe = _precision_of(header, tensors)
@@ -208,17 +210,19 @@ def _settled(config: presets.Config) -> Settled:
         raise ValueError("the settings leave open what to look at") from error
 
 
-def _widths_of(header: Mapping[str, Any], settings: Settled, channels: tuple[int, ...]) -> list[int]:
-    """Return how many features each flow maps; refuses channels that do not come to that, before they are used."""
+def _widths_of(header: Mapping[str, Any]) -> list[int]:
+    """Return how many features each flow maps."""
     found = header["features"]
-    widths = [int(width) for width in (found if isinstance(found, list) else [found])]
+    return [int(width) for width in found] if isinstance(found, list) else [int(found)]
+
+
+def _check_channels(settings: Settled, channels: tuple[int, ...], widths: Sequence[int]) -> None:
+    """Refuse channels that do not come to the widths of the flows, before anything is made of them."""
     by_stage = dict(zip(settings.backbone.stages, channels, strict=True))
     each = sum(by_stage[stage] for stage in settings.reading.read_stages)
-    whole = len(settings.backbone.sizes) * each
-    wanted = [whole, *(each for _ in settings.flows[1:])]
-    if min(channels) < 1 or max(channels) > _MOST_CHANNELS or widths != wanted:
+    wanted = [len(settings.backbone.sizes) * each, *(each for _ in settings.flows[1:])]
+    if min(channels) < 1 or max(channels) > _MOST_CHANNELS or list(widths) != wanted:
         raise ValueError(f"channels {channels} do not give {widths} features")
-    return widths
 
 
 def _check_permutations(flow: Flow) -> None:

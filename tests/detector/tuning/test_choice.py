@@ -170,19 +170,19 @@ def test_groups_are_held_out_together(monkeypatch):
 
 
 def test_what_follows_from_the_rotation():
-    upright_config = DifferNet("default", rotation="none").config.views
+    upright_config = DifferNet("single", rotation="none").config.views
     assert (upright_config.score_rotations, upright_config.train_views) == ("even", 4)
-    turned = DifferNet("default", rotation="full").config.views
+    turned = DifferNet("single", rotation="full").config.views
     assert (turned.score_rotations, turned.train_views) == ("random", 32)
     assert DifferNet("fast", rotation="full").config.views.train_views == 8
     assert DifferNet("fast", rotation="none").config.views.train_views == 2
     assert DifferNet("fast", rotation="full").config.training.length == 1
     assert DifferNet("fast", rotation="none").config.training.length == 0
-    upright = DifferNet("default", rotation="none").config.flow
+    upright = DifferNet("single", rotation="none").config.flow
     assert (upright.blocks, upright.hidden) == (4, 128)
-    turning = DifferNet("default", rotation="full").config.flow
+    turning = DifferNet("single", rotation="full").config.flow
     assert (turning.blocks, turning.hidden) == (8, 256)
-    asked = DifferNet("default", rotation="none", train_views=9, score_rotations="random").config.views
+    asked = DifferNet("single", rotation="none", train_views=9, score_rotations="random").config.views
     assert (asked.score_rotations, asked.train_views) == ("random", 9)
 
 
@@ -260,7 +260,7 @@ def test_a_broken_off_fit_goes_on_with_what_was_found_out(tmp_path, monkeypatch)
 
 
 def test_siblings_that_turn_take_what_goes_with_it():
-    upright_only = DifferNet("default", weights="random", rotation="none", read_stages="all")
+    upright_only = DifferNet("single", weights="random", rotation="none", read_stages="all")
     views = upright_only.sibling(rotation="full").config.views
     assert (views.train_views, views.score_rotations) == (32, "random")
 

@@ -155,7 +155,8 @@ def test_runtimes_agree_also_with_positions_that_weigh(preset):
     for name, value in module.named_parameters():
         if name.endswith("pos_embed"):
             torch.nn.init.normal_(value)
-    groups = [probe(module.sizes[0]), probe(module.sizes[0])[:1]]
+    square = module.sizes[0], module.sizes[0]
+    groups = [probe(square), probe(square)[:1]]
     wanted = TorchRuntime(module).features(groups)
     for runtime in (
         openvino_runtime.OpenVinoRuntime(openvino_runtime.convert(module)),

@@ -138,7 +138,7 @@ def describe_turned(
     A circle is cut out, so that no corner and no bar of the frame tells how a picture was turned; around it all have
     the grey that the network takes for zero. On one core, some 40 views a second.
     """
-    device, side = module.mean.device, min(_SIDE, module.sizes[0])
+    device, side = module.mean.device, _side(module.sizes)
     angles = torch.arange(ANGLES) * (2 * math.pi / ANGLES)
     grid = sampling_grid(angles, (side, side)).to(device)
     middle = _middle(canvas)
@@ -207,6 +207,11 @@ def _middle(canvas: Shape) -> tuple[slice, ...]:
     side = min(canvas)
     starts = [(length - side) // 2 for length in canvas]
     return slice(None), *(slice(start, start + side) for start in starts)
+
+
+def _side(sizes: Sequence[int]) -> int:
+    """Return the smallest size that shows enough, of those that the network is made for."""
+    return min((size for size in sizes if size >= _SIDE), default=max(sizes))
 
 
 def _circle(side: int, radius: float) -> Tensor:

@@ -61,7 +61,13 @@ class TokenMaps(nn.Module):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Return a map (B, C, S / patch, S / patch) of each stage for (B, 3, S, S), S one of the sizes."""
-        network: Any = self.at[str(int(images.shape[-1]))]
+        height, width = int(images.shape[-2]), int(images.shape[-1])
+        if height != width or str(width) not in self.at:
+            raise ConfigError(
+                f"views of {height} x {width} pixels: a vision transformer looks at squares of its sizes alone; "
+                "set aspect=1"
+            )
+        network: Any = self.at[str(width)]
         return list(
             network.forward_intermediates(images, indices=self.stages, norm=True, intermediates_only=True)
         )
