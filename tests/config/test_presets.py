@@ -53,7 +53,7 @@ OTHER = {
     "blocks": 5, "flows": 4, "hidden": 77, "depth": 1, "clamp": 1.9, "epochs": 13, "min_steps": 17,
     "batch": 31, "views_per_step": 2, "learning_rate": 3e-5, "betas": (0.7, 0.9), "eps": 1e-3,
     "weight_decay": 0.1, "noise": 0.3, "length": 0.5,
-    "grid": 3, "tiles": 2, "frame": "pad", "aspect": 2.5, "ignore": "png:AAAA",
+    "grid": 3, "tiles": 2, "frame": "pad", "resampling": "floats", "aspect": 2.5, "ignore": "png:AAAA",
     "map_views": 11, "blur": 2.5, "gradient": "pixels",
     "holdout": 0.4, "rate": 0.07, "confidence": 0.95, "review_rate": 0.2, "folds": 3,
 }  # fmt: skip
@@ -70,6 +70,7 @@ def test_every_setting_can_be_replaced_one_by_one(name, preset):
         "plain_first": not before,
         "schedule": swapped.get(before, "constant"),
     } | OTHER
+    other |= {"resampling": "bytes" if before == "floats" else "floats"}
     other |= {"read_stages": swapped.get(before, ""), "pooling": "whole" if before == "auto" else "auto"}
     if name == "start":  # noise goes with one start alone
         other["start"] = swapped.get(before, "gaussian")

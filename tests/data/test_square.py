@@ -81,3 +81,27 @@ def test_a_mask_of_another_shape_is_squeezed_into_the_picture():
     square = to_square(np.full((20, 40, 3), 200, np.uint8), (16, 16), views)
     assert (square[:, 4:12, 8:] == 127).all()
     assert (square[:, 4:12, :8] == 200).all()
+
+
+@pytest.mark.parametrize("frame", ["squash", "pad"])
+def test_floats_are_what_bytes_are_rounded_from(frame):
+    pixels = np.random.default_rng(0).integers(0, 256, (61, 90, 3), dtype=np.uint8)
+    exact = to_square(pixels, (32, 40), Views(frame=frame, resampling="floats")).numpy()
+    rounded = to_square(pixels, (32, 40), Views(frame=frame)).numpy()
+    assert np.abs(exact - rounded).max() <= 1  # Pillow rounds after each of two passes
+    assert np.all(rounded % 1 == 0)
+    assert np.mean(exact % 1 == 0) < 0.6  # bars of black are whole
+
+
+def test_floats_are_averages_to_the_digit():
+    """Halves of a board of single pixels of 0 and 255 lie between two bytes, wherever no rim is near."""
+    board = (255 * (np.indices((64, 64)).sum(axis=0) % 2)).astype(np.uint8)
+    square = to_square(np.repeat(board[..., None], 3, axis=2), (32, 32), Views(resampling="floats")).numpy()
+    np.testing.assert_allclose(square[:, 2:-2, 2:-2], 127.5, atol=1e-4)
+    assert np.array_equal(square[0], square[1])
+
+
+def test_a_picture_that_is_no_larger_stays_as_it_is():
+    pixels = np.random.default_rng(1).integers(0, 256, (24, 24, 3), dtype=np.uint8)
+    square = to_square(pixels, (24, 24), Views(resampling="floats")).numpy()
+    np.testing.assert_allclose(square, pixels.transpose(2, 0, 1), atol=1e-4)

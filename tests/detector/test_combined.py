@@ -21,6 +21,7 @@ COMBINED = SMALL | {
     "pooling": "combined",
     "start": "gaussian",
     "plain_first": True,
+    "resampling": "floats",
     "epochs": 1,
     "min_steps": 20,
     "batch": 16,

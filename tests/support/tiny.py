@@ -31,6 +31,7 @@ TINY = {
     "blocks": 3,
     "fill": "reflection",
     "plain_first": False,
+    "resampling": "bytes",
     "epochs": 24,
     "min_steps": 0,
     "batch": 32,

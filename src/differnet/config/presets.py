@@ -104,7 +104,13 @@ PAPER = Config(
 )
 DEFAULT = Config(
     views=Views(
-        "auto", plain_first=True, train_views="auto", score_views=8, score_rotations="auto", aspect="auto"
+        "auto",
+        plain_first=True,
+        train_views="auto",
+        score_views=8,
+        score_rotations="auto",
+        aspect="auto",
+        resampling="floats",
     ),
     backbone=Backbone(sizes=(448, 224), stages=(3, 4, 5), grid=7),
     reading=Reading(pooling="combined"),

@@ -34,10 +34,12 @@ class Views:
     for ``train_views``, follows the rotation: one upright view to score and 4 to fit, or random ones and 32;
     ``"few"`` is 2 or 8. With ``pooling="combined"`` it is one view to fit, or 17. ``plain_first``: the first of random
     views is the image as it is. ``frame``: how a picture gets into its square: ``"squash"`` changes its aspect ratio,
-    as in the paper; ``"pad"`` keeps it, between black bars. ``aspect``: height over width of what the network sees; 1
-    is the square of the paper, and anything else an oblong of the same area, only where views do not turn. ``"auto"``
-    follows the good images where all are long (:mod:`differnet.config.shape`). ``ignore``: a mask of what does not
-    matter, as :func:`differnet.data.square.encode` makes it.
+    as in the paper; ``"pad"`` keeps it, between black bars. ``resampling``: whether a picture that was brought to its
+    square is rounded to ``"bytes"``, or stays in ``"floats"``: rounding is noise, which a turn smooths away.
+    ``aspect``: height over width of what the network sees; 1 is the square of the paper, and anything else an oblong
+    of the same area, only where views do not turn. ``"auto"`` follows the good images where all are long
+    (:mod:`differnet.config.shape`). ``ignore``: a mask of what does not matter, as
+    :func:`differnet.data.square.encode` makes it.
     """
 
     rotation: Literal["auto", "full", "none"] = "full"
@@ -50,6 +52,7 @@ class Views:
     score_views: Annotated[int, Field(ge=1, le=10_000)] = 16
     score_rotations: Literal["auto", "random", "even"] = "random"
     frame: Literal["squash", "pad"] = "squash"
+    resampling: Literal["bytes", "floats"] = "bytes"
     aspect: Literal["auto"] | Annotated[float, Field(ge=1 / LONGEST, le=LONGEST)] = 1.0
     ignore: Annotated[str, Field(pattern="^png:", max_length=200_000)] | None = None
 

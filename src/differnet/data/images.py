@@ -146,6 +146,21 @@ def resize(pixels: Pixels, shape: tuple[int, int]) -> Pixels:
     return found
 
 
+def resize_floats(pixels: Pixels, shape: tuple[int, int]) -> npt.NDArray[np.float32]:
+    """Resize to ``(*shape, 3)`` as :func:`resize` does, without rounding to bytes; values 0..255."""
+    is_grey = bool((pixels == pixels[..., :1]).all())  # one channel does the work of all
+    planes = [
+        np.asarray(
+            Image.fromarray(pixels[..., channel].astype(np.float32)).resize(
+                shape[::-1], Image.Resampling.BILINEAR
+            )
+        )
+        for channel in range(1 if is_grey else 3)
+    ]
+    found: npt.NDArray[np.float32] = np.stack(planes * 3 if is_grey else planes, axis=2)
+    return found
+
+
 def load_mask(path: Path, level: int = 128) -> npt.NDArray[np.bool_]:
     """Read a ground-truth mask as booleans of shape (H, W): true where a channel has ``level`` of 255 or more."""
     return np.asarray((load(path) >= level).any(axis=2))

@@ -15,10 +15,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from differnet.data.images import ImageLike, Pixels, load, resize
+from differnet.data.images import ImageLike, Pixels, load, resize, resize_floats
 from differnet.errors import ConfigError
 
 Shape = tuple[int, int]  # height and width
+Bare = Pixels | npt.NDArray[np.float32]
 Box = tuple[int, int, int, int]  # top, left, height and width
 COVER = 127.0  # what stands where a picture is ignored
 PREFIX = "png:"
@@ -26,13 +27,17 @@ LONGEST = 1024  # pixels that a mask keeps on its longer side
 
 
 class Framing(Protocol):
-    """In which frame pictures are, and the mask of what does not matter: see
+    """In which frame and numbers pictures are, and the mask of what does not matter: see
     :class:`differnet.config.sections.Views`.
     """
 
     @property
     def frame(self) -> str:
         """``"squash"`` or ``"pad"``."""
+
+    @property
+    def resampling(self) -> str:
+        """``"bytes"`` or ``"floats"``: in which numbers a resized picture is."""
 
     @property
     def ignore(self) -> str | None:
@@ -65,7 +70,7 @@ def to_square(pixels: Pixels, canvas: Shape, framing: Framing) -> npt.NDArray[np
     return covered(resized(pixels, canvas, framing), pixels.shape, framing)
 
 
-def covered(bare: Pixels, shape: tuple[int, ...], framing: Framing) -> npt.NDArray[np.float32]:
+def covered(bare: Bare, shape: tuple[int, ...], framing: Framing) -> npt.NDArray[np.float32]:
     """Return what :func:`resized` made of a picture (H, W) as floats (3, S, T), what is ignored being grey."""
     square: npt.NDArray[np.float32] = bare.transpose(2, 0, 1).astype(np.float32)
     if framing.ignore is not None:
@@ -93,14 +98,15 @@ def shown(heat: npt.NDArray[np.float32], shape: tuple[int, ...], framing: Framin
     return heat[top : top + height, left : left + width]
 
 
-def resized(pixels: Pixels, canvas: Shape, framing: Framing) -> Pixels:
-    """Bring pixels (H, W, 3) to a square in bytes (*canvas, 3), nothing covered."""
+def resized(pixels: Pixels, canvas: Shape, framing: Framing) -> Bare:
+    """Bring pixels (H, W, 3) to a square (*canvas, 3) in bytes or floats 0..255, nothing covered."""
     top, left, height, width = place(pixels.shape, canvas, framing)
+    to_shape = resize_floats if framing.resampling == "floats" else resize
+    inner = to_shape(pixels, (height, width))
     if (height, width) == canvas:
-        return resize(pixels, canvas)
-    square = np.zeros((*canvas, 3), dtype=np.uint8)
-    inner = Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR)
-    square[top : top + height, left : left + width] = np.asarray(inner)
+        return inner
+    square = np.zeros((*canvas, 3), dtype=inner.dtype)
+    square[top : top + height, left : left + width] = inner
     return square
 
 

@@ -217,6 +217,7 @@ def _write(detector: DifferNet, folder: Path, form: Format, progress: Progress) 
             **folders.shape_entry(detector.describer.shape),
             "tiles": detector.describer.tiles,
             "frame": settings.frame,
+            "resampling": settings.resampling,
             "ignore": settings.ignore,
         },
         "views": views.tolist(),

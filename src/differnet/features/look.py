@@ -18,7 +18,7 @@ from differnet.config.shape import Shape, times, view_shape
 from differnet.data import square as squares
 from differnet.data.images import ImageLike, Pixels, content_digest, gather, load
 from differnet.data.pixels import pixel_digest
-from differnet.data.square import Framing
+from differnet.data.square import Bare, Framing
 from differnet.data.stream import name_of
 from differnet.decision import light
 from differnet.decision.light import Light
@@ -42,11 +42,14 @@ class Seen(NamedTuple):
 
 
 class Room:
-    """Where squares (*shape, 3) in bytes are kept: in memory, then in a file (in ``TMPDIR``) without a name."""
+    """Where squares (*shape, 3) of a kind are kept: in memory, then in a file (in ``TMPDIR``) without a name."""
 
-    def __init__(self, shape: Shape, in_memory: int = IN_MEMORY, most: int = MOST) -> None:
+    def __init__(
+        self, shape: Shape, in_memory: int = IN_MEMORY, most: int = MOST, kind: npt.DTypeLike = np.uint8
+    ) -> None:
         self.shape = shape
-        self._size = 3 * shape[0] * shape[1]
+        self._kind = np.dtype(kind)
+        self._size = 3 * shape[0] * shape[1] * self._kind.itemsize
         self._most = most
         self._file = tempfile.SpooledTemporaryFile(in_memory, prefix="differnet-squares-")  # noqa: SIM115
         weakref.finalize(self, self._file.close)
@@ -54,7 +57,7 @@ class Room:
         self._free: list[int] = []
         self._turn = threading.Lock()
 
-    def put(self, square: Pixels) -> int | None:
+    def put(self, square: Bare) -> int | None:
         """Keep a square and return its place; nothing where there is no room, which is warned of for a full disk."""
         with self._turn:
             if (self._count + 1 - bool(self._free)) * self._size > self._most:
@@ -74,7 +77,7 @@ class Room:
             self._count = max(self._count, place + 1)
             return place
 
-    def get(self, place: int) -> Pixels | None:
+    def get(self, place: int) -> Bare | None:
         """Return the square that was put there; nothing when it was lost on a full disk."""
         with self._turn:
             try:
@@ -83,7 +86,7 @@ class Room:
             except OSError:
                 return None
         whole = len(found) == self._size
-        return np.frombuffer(found, np.uint8).reshape(*self.shape, 3) if whole else None
+        return np.frombuffer(found, self._kind).reshape(*self.shape, 3) if whole else None
 
     def drop(self, place: int) -> None:
         """Let another square have that place."""
@@ -95,15 +98,16 @@ class Rooms:
     """A room for each shape that the squares of some images are asked for in, which as a rule is one."""
 
     def __init__(self) -> None:
-        self._rooms: dict[Shape, Room] = {}
+        self._rooms: dict[tuple[Shape, str], Room] = {}
         self._turn = threading.Lock()
 
-    def of(self, shape: Shape) -> Room:
-        """Return the room for squares of a shape."""
+    def of(self, shape: Shape, resampling: str) -> Room:
+        """Return the room for squares of a shape, in bytes or floats."""
         with self._turn:
-            if shape not in self._rooms:
-                self._rooms[shape] = Room(shape)
-            return self._rooms[shape]
+            if (shape, resampling) not in self._rooms:
+                kind = np.float32 if resampling == "floats" else np.uint8
+                self._rooms[shape, resampling] = Room(shape, kind=kind)
+            return self._rooms[shape, resampling]
 
 
 def _temporary_folder() -> str:
@@ -150,13 +154,13 @@ class Look:
                 self._content = self.seen.digest.encode()
         return self._content
 
-    def bare(self, canvas: Shape) -> Pixels:
-        """Return the square (*canvas, 3) in bytes, nothing covered."""
+    def bare(self, canvas: Shape) -> Bare:
+        """Return the square (*canvas, 3), nothing covered."""
         with self._turn:
             if canvas != self._canvas:
                 self._drop()
                 self._canvas = canvas
-            found = None if self._place is None else self._rooms.of(canvas).get(self._place)
+            found = None if self._place is None else self._room.get(self._place)
             if found is None:
                 found, _ = self._decode()
             if not self.keep:
@@ -175,16 +179,20 @@ class Look:
 
     def _drop(self) -> None:
         if self._place is not None:
-            self._rooms.of(self._canvas).drop(self._place)
+            self._room.drop(self._place)
             self._place = None
 
-    def _decode(self) -> tuple[Pixels, Seen]:
+    @property
+    def _room(self) -> Room:
+        return self._rooms.of(self._canvas, self._framing.resampling)
+
+    def _decode(self) -> tuple[Bare, Seen]:
         with self._turn:
             pixels = load(self.image)
             bare = squares.resized(pixels, self._canvas, self._framing)
             self._seen = found = self._seen or Seen.of(pixels)
             if self.keep:
-                self._place = self._rooms.of(self._canvas).put(bare)
+                self._place = self._room.put(bare)
             return bare, found
 
 

@@ -65,9 +65,9 @@ class Station:
     """What :func:`read` found.
 
     ``shape``: height and width of a view in pixels; ``tiles``: n where pictures are cut into n x n; ``frame``,
-    ``ignore``: see :class:`differnet.config.sections.Views`; ``views`` (V, 3): angle, brightness and contrast of each
-    scoring view. ``parts_once``: see :func:`differnet.decision.fusion.view_scores`. ``probe``: features of
-    :func:`probe_views` where the folder was made. ``maps``: nothing where the graph has none, for the reason in
+    ``ignore``, ``resampling``: see :class:`differnet.config.sections.Views`; ``views`` (V, 3): angle, brightness and
+    contrast of each scoring view. ``parts_once``: see :func:`differnet.decision.fusion.view_scores`. ``probe``:
+    features of :func:`probe_views` where the folder was made. ``maps``: nothing where the graph has none, for the reason in
     ``no_maps``. ``graphs``: the bytes of each by its role. ``about``: the manifest.
     """
 
@@ -86,6 +86,7 @@ class Station:
     about: Mapping[str, Any] = field(repr=False)
     digest: str = ""
     parts_once: bool = False
+    resampling: str = "bytes"
 
 
 def probe_views(shape: Shape) -> Numbers:
@@ -223,6 +224,7 @@ def _build(
         about=about,
         digest=digest,
         parts_once=bool(about.get("parts_once", False)),
+        resampling=_resampling(square),
     )
 
 
@@ -264,6 +266,14 @@ def _drift(values: Mapping[str, Any] | None, count: int) -> Drift | None:
         return None
     brightness, sharpness = _numbers([values["brightness"], values["sharpness"]], count)
     return Drift(tuple(map(float, brightness)), tuple(map(float, sharpness)), int(values["seed"]))
+
+
+def _resampling(square: Mapping[str, Any]) -> str:
+    """Return in which numbers pictures are resized; folders of before, which do not say, did so in bytes."""
+    found = square.get("resampling", "bytes")
+    if found not in ("bytes", "floats"):
+        raise ValueError(f"resampling {found!r}; 'bytes' or 'floats' was wanted")
+    return str(found)
 
 
 def _numbers(rows: Any, width: int) -> npt.NDArray[np.float64]:

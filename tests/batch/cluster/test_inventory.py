@@ -22,6 +22,9 @@ from differnet.batch.cluster import inventory, locations, parts
 from differnet.batch.cluster.loading import squares
 from differnet.batch.cluster.worker import Judge
 from differnet.batch.rows import inputs, judge_all
+from differnet.config.sections import Views
+from differnet.data.images import load
+from differnet.data.square import to_square
 from differnet.errors import ConfigError, ImageError, MissingExtraError
 from support.tiny import good_image, save
 
@@ -304,3 +307,13 @@ def test_content_is_decoded_as_its_file_is(good_files):
     for file in good_files:
         wanted = said(lambda: decode(file))  # noqa: B023
         assert said(lambda: decode_content(file.read_bytes(), str(file))) == wanted  # noqa: B023
+
+
+@pytest.mark.parametrize(("resampling", "kind"), [("bytes", np.uint8), ("floats", np.float32)])
+def test_squares_travel_without_losing_a_digit(folder, resampling, kind):
+    """What is decoded elsewhere is what is decoded here, also where a picture is not rounded to bytes."""
+    views = Views(resampling=resampling)
+    place = folder / "line0" / "02.png"
+    (taken,) = squares([inventory.Entry(place.name, str(place), "file")], (32, 32), views)
+    assert taken.square.dtype == kind
+    assert np.array_equal(taken.square.astype(np.float32), to_square(load(place), (32, 32), views))

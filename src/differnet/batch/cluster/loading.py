@@ -1,4 +1,4 @@
-"""From the inventory to squares: images are read wherever they are, decoded, and brought to one size in uint8.
+"""From the inventory to squares: images are read wherever they are, decoded, and brought to one size.
 
 What cannot be read or decoded gives the reason in place of a square. A square holds the very numbers that the detector
 would have made of the image itself, so scores do not depend on where it was decoded.
@@ -24,7 +24,7 @@ from differnet.data.pixels import Pixels
 from differnet.data.square import Shape, to_square
 from differnet.errors import ImageError
 
-Square = npt.NDArray[np.uint8]
+Square = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
 _TRIES = 3
 _PAUSE = (
     0.5  # seconds before the second try of a place that is not of this machine, twice as long before the next
@@ -130,7 +130,12 @@ def _take(entry: Entry, read: Callable[[], Pixels], canvas: Shape, views: Views)
         square = to_square(read(), canvas, views)
     except ImageError as error:
         return Taken(entry.name, None, shown(str(error)))
-    return Taken(entry.name, np.asarray(square, dtype=np.uint8), None)  # they are whole numbers from 0 to 255
+    return Taken(entry.name, square.astype(kind_of(views)), None)
+
+
+def kind_of(views: Views) -> npt.DTypeLike:
+    """Return the numbers that squares travel in: bytes where they are whole numbers from 0 to 255, else floats."""
+    return np.float32 if views.resampling == "floats" else np.uint8
 
 
 def _patiently(work: Callable[[], Any], name: str) -> Any:

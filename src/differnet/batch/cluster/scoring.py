@@ -131,22 +131,23 @@ def _blocks(ray: Any, run: parts.Parts, wave: Sequence[int], task: JudgingTask) 
 def _decode(batch: dict[str, Any], canvas: Shape, frame: Views) -> Iterator[dict[str, Any]]:
     """Turn a part into blocks of squares, a few images at a time."""
     threads.use(1)
-    from differnet.batch.cluster.loading import squares
+    from differnet.batch.cluster.loading import kind_of, squares
 
-    together = max(1, session.BLOCK_BYTES // (3 * canvas[0] * canvas[1]))
+    kind = np.dtype(kind_of(frame))
+    together = max(1, session.BLOCK_BYTES // (3 * canvas[0] * canvas[1] * kind.itemsize))
     for part, content in zip(batch["part"], batch["entries"], strict=True):
         some: list[Any] = []
         for position, taken in enumerate(squares(_from_bytes(content), canvas, frame)):
             some.append((part, position, taken))
             if len(some) == together:
-                yield _block(some, canvas)
+                yield _block(some, canvas, kind)
                 some = []
         if some:
-            yield _block(some, canvas)
+            yield _block(some, canvas, kind)
 
 
-def _block(some: Sequence[Any], canvas: Shape) -> dict[str, Any]:
-    nothing = np.zeros((3, *canvas), np.uint8)
+def _block(some: Sequence[Any], canvas: Shape, kind: np.dtype[Any]) -> dict[str, Any]:
+    nothing = np.zeros((3, *canvas), kind)
     return {
         "part": np.array([part for part, _, _ in some], np.int64),
         "position": np.array([position for _, position, _ in some], np.int64),

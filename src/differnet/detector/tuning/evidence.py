@@ -143,7 +143,8 @@ class Tables:
         bare = partial(Look.bare, canvas=self.describer.canvas)
         squares = look_ahead(bare, [self.images[position] for position in self.held])
         return [
-            (torch.from_numpy(square.transpose(2, 0, 1).copy("K")), one.seen.shape) for one, square in squares
+            (torch.from_numpy(np.rint(square).astype(np.uint8).transpose(2, 0, 1)), one.seen.shape)
+            for one, square in squares
         ]
 
     def _views(self, rotation: Rotation) -> SettledViews:
