@@ -237,7 +237,9 @@ def begun(ray, model, folder, out, **changes):
     run = scoring.begin(ray, str(out), entries, {}, 8, False)
     parcel = ray.put(Parcel.of(model, "random"))
     actors = scoring.actors_of(ray, "cpu", 2)
-    return run, scoring.JudgingTask(parcel, None, actors, TINY["sizes"][0], loaded.config.views, **changes)
+    return run, scoring.JudgingTask(
+        parcel, None, actors, loaded.settings.canvas, loaded.config.views, **changes
+    )
 
 
 def judging_processes():
