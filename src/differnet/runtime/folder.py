@@ -67,8 +67,8 @@ class Station:
     ``shape``: height and width of a view in pixels; ``tiles``: n where pictures are cut into n x n; ``frame``,
     ``ignore``, ``resampling``: see :class:`differnet.config.sections.Views`; ``views`` (V, 3): angle, brightness and
     contrast of each scoring view. ``parts_once``: see :func:`differnet.decision.fusion.view_scores`. ``probe``:
-    features of :func:`probe_views` where the folder was made. ``maps``: nothing where the graph has none, for the reason
-    in ``no_maps``. ``graphs``: the bytes of each by its role. ``about``: the manifest.
+    features of :func:`probe_views` where the folder was made. ``maps``: nothing where the graph has none, for the
+    reason in ``no_maps``. ``graphs``: the bytes of each by its role. ``about``: the manifest.
     """
 
     engine: EngineName
