@@ -166,7 +166,7 @@ def test_where_squares_are_kept_changes_no_number(parts, decoded, monkeypatch, b
     wanted = fit(parts["turned"], settings)
     decoded.clear()
     room = look.Room
-    monkeypatch.setattr(look, "Room", lambda side: room(side, **bound))
+    monkeypatch.setattr(look, "Room", lambda side, **kind: room(side, **bound, **kind))
     found = fit(parts["turned"], settings)
     np.testing.assert_array_equal(found.model.view_scores, wanted.model.view_scores)
     assert found.model.map_scale == wanted.model.map_scale
@@ -178,8 +178,8 @@ def test_the_square_is_let_go_when_it_was_needed_for_the_last_time(parts, monkey
     """A fit that describes each image once has few squares at a time, however many images there are."""
     rooms, room = [], look.Room
 
-    def made(side):
-        rooms.append(room(side))
+    def made(side, **kind):
+        rooms.append(room(side, **kind))
         return rooms[-1]
 
     monkeypatch.setattr(look, "Room", made)

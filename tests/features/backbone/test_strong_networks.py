@@ -147,7 +147,7 @@ def test_a_transformer_from_a_file(tmp_path):
         build(asked, str(tmp_path / "part.safetensors"))
 
 
-@pytest.mark.parametrize("preset", STRONG)
+@pytest.mark.parametrize("preset", ["dinov2"])  # which has a table of positions
 @pytest.mark.slow
 def test_runtimes_agree_also_with_positions_that_weigh(preset):
     """Random positions are near zero, learned ones are not."""
