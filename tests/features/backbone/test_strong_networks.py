@@ -191,15 +191,17 @@ def test_a_transformer_from_fit_to_station(good_images, tmp_path):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("rotation", ["none", "full"])
-@pytest.mark.parametrize("preset", STRONG)
-def test_a_preset_from_fit_to_stations(good_images, tmp_path, preset, rotation):
+@pytest.mark.parametrize(
+    ("preset", "rotation", "form"),
+    [("wide_resnet50", "full", "onnx"), ("dinov2", "none", "openvino"), ("dinov3", "full", "openvino")],
+)
+def test_a_preset_from_fit_to_stations(good_images, tmp_path, preset, rotation, form):
     settings = {
         "sizes": SIZES[preset][:1],
         "rotation": rotation,
         "score_views": 4 if rotation == "full" else 1,
     }
-    through(fitted(good_images, preset, **settings), tmp_path, ("openvino", "onnx"))
+    through(fitted(good_images, preset, **settings), tmp_path, (form,))
 
 
 @pytest.mark.long
