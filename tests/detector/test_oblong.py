@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import warnings
-from collections import Counter
 
 import numpy as np
 import pytest
 
 import differnet
 from differnet import DifferNet, Inspector
-from differnet.data import images as decoder
 from differnet.data.square import encode
 from differnet.detector import export
 from differnet.errors import ConfigError, DifferNetWarning
+from support.decoding import counted
 from support.parts import lying_any_way
 from support.stations import UPRIGHT, agree
 from support.tiny import save
@@ -184,13 +183,7 @@ def files(tmp_path_factory):
 
 
 def test_finding_out_the_rest_goes_by_the_oblong_and_decodes_each_image_once(files, monkeypatch):
-    count, work = Counter(), decoder.decode
-
-    def counting(path, *rest):
-        count[path] += 1
-        return work(path, *rest)
-
-    monkeypatch.setattr(decoder, "decode", counting)
+    count = counted(monkeypatch)
     detector = fit(files["upright"], **ANY_WAY)
     assert (detector.config.views.rotation, detector.describer.shape) == ("none", (100, 40))
     assert not detector.model.choice.turning.turns

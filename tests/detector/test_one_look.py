@@ -12,6 +12,7 @@ from differnet import DifferNet
 from differnet.data import images as decoder
 from differnet.errors import DifferNetWarning
 from differnet.features import look
+from support.decoding import counted
 from support.tiny import TINY, good_image, save
 
 OPEN = TINY | {
@@ -54,18 +55,7 @@ def parts(tmp_path_factory):
 @pytest.fixture
 def decoded(monkeypatch):
     """How often each file was decoded."""
-    return counted(monkeypatch, "decode")
-
-
-def counted(monkeypatch, name):
-    count, work = Counter(), getattr(decoder, name)
-
-    def counting(path, *rest):
-        count[path] += 1
-        return work(path, *rest)
-
-    monkeypatch.setattr(decoder, name, counting)
-    return count
+    return counted(monkeypatch)
 
 
 def fit(images, settings, **options):

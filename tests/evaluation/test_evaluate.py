@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import warnings
-from collections import Counter
 
 import numpy as np
 import pytest
@@ -13,13 +12,13 @@ from sklearn.metrics import roc_auc_score
 
 from differnet import DifferNet, DifferNetWarning
 from differnet.config import presets
-from differnet.data import images
 from differnet.data.datasets import Dataset, read
 from differnet.data.stream import silent
 from differnet.detector import fitting
 from differnet.errors import LayoutError
 from differnet.evaluation.evaluate import NO_THRESHOLD_NOTE, THRESHOLD_NOTE, evaluate
 from differnet.features.cache import describe_all
+from support.decoding import counted
 from support.tiny import SMALL, defective_image, good_image, save
 
 SETTINGS = presets.resolve("default", SMALL | {"epochs": 20, "score_views": 16, "rate": 0.2, "holdout": 0.5})
@@ -231,12 +230,6 @@ def test_what_cannot_be_measured_is_refused_before_a_fit(data, tmp_path):
 
 
 def test_each_training_image_is_decoded_once_for_both_flows(data, monkeypatch):
-    count, decode = Counter(), images.decode
-
-    def counting(path, *rest):
-        count[path] += 1
-        return decode(path, *rest)
-
-    monkeypatch.setattr(images, "decode", counting)
+    count = counted(monkeypatch)
     evaluate(data, QUICK, (0,), weights="random", maps=False)
     assert {count[sample.path] for sample in data.train} == {1}

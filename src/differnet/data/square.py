@@ -65,6 +65,11 @@ def ignored_part(text: str, shape: Shape, box: Box) -> npt.NDArray[np.bool_]:
     return mask
 
 
+def kind_of(framing: Framing) -> np.dtype[Any]:
+    """Return the numbers that hold a square without loss: bytes where they are whole from 0 to 255, else floats."""
+    return np.dtype(np.float32) if framing.resampling == "floats" else np.dtype(np.uint8)
+
+
 def to_square(pixels: Pixels, canvas: Shape, framing: Framing) -> npt.NDArray[np.float32]:
     """Bring uint8 pixels (H, W, 3) to floats (3, *canvas), values 0..255; what is ignored becomes grey."""
     return covered(resized(pixels, canvas, framing), pixels.shape, framing)

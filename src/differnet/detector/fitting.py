@@ -195,9 +195,8 @@ class Fitter:
             seen = bank[:, :1] if self.settings.parts_once else bank
             return Parts(seen.flatten(0, 1), read.columns, training.batch, self.seed)
         if self.settings.parts_once and bank.shape[1] > 1:
-            bank = bank[
-                :, 1:
-            ]  # the picture as it is is sharper than any that was turned, and would be learned apart
+            # The picture as it is is sharper than any that was turned, and would be learned apart.
+            bank = bank[:, 1:]
         return Bank(bank.flatten(0, 1), training.batch, self.seed, read.rows)
 
 

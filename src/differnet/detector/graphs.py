@@ -15,6 +15,7 @@ from differnet.decision.early_stop import GROUP
 from differnet.features.backbone.network import MultiScale
 from differnet.features.backbone.onnx_runtime import to_onnx
 from differnet.features.backbone.openvino_runtime import Graph, stacked, to_openvino
+from differnet.features.pooling import RowReading
 from differnet.features.views import sample, sampling_grid, shade, turn_back
 from differnet.flow import localize
 from differnet.flow.fusion import Fusion
@@ -56,17 +57,22 @@ class Head(nn.Module):
     def __init__(self, fusion: Fusion) -> None:
         super().__init__()
         self.fusion = fusion.of_tile
-        self.reads = self.fusion.reads
-        self.width = self.reads[0].width
-        norms = [LatentNorm(flow) for flow, _ in self.fusion.parts]
-        self._tracked = nn.ModuleList(norms)
-        self.norms = tuple(norms)
-        self.columns = [read.columns for read in self.reads]
+        self.norms = nn.ModuleList(LatentNorm(flow) for flow, _ in self.fusion.parts)
+
+    @property
+    def width(self) -> int:
+        """W, how long a row of features is."""
+        return self.fusion.reads[0].width
+
+    @property
+    def parts(self) -> list[tuple[LatentNorm, RowReading]]:
+        """Each norm with what it reads."""
+        norms = [norm for norm in self.norms if isinstance(norm, LatentNorm)]
+        return list(zip(norms, self.fusion.reads, strict=True))
 
     def forward(self, features: Tensor) -> Tensor:
         """Score the views."""
-        each = zip(self.norms, self.columns, self.reads, strict=True)
-        found = [read.of_view(norm(self.rows(features, columns))) for norm, columns, read in each]
+        found = [read.of_view(norm(self.rows(features, read))) for norm, read in self.parts]
         return torch.stack(found, dim=1)
 
     def slopes(self, features: Tensor, sizes: Sequence[int]) -> Tensor:
@@ -76,18 +82,16 @@ class Head(nn.Module):
         """
         found: list[Tensor] = []
         count = features.shape[0]
-        for norm, columns, share in zip(
-            self.norms, self.columns, self.fusion.shares(count, sizes), strict=True
-        ):
-            rise = share * norm.rise(self.rows(features, columns)).slopes.reshape(count, -1)
+        for (norm, read), share in zip(self.parts, self.fusion.shares(count, sizes), strict=True):
+            rise = share * norm.rise(self.rows(features, read)).slopes.reshape(count, -1)
             if found and self.fusion.parts_once:
                 rise = torch.cat((rise[:1], torch.zeros_like(rise[1:])))
             found.append(rise)
         return torch.cat(found, dim=1)
 
-    def rows(self, features: Tensor, columns: Tensor) -> Tensor:
+    def rows(self, features: Tensor, read: RowReading) -> Tensor:
         """Take what is mapped (B * P, D) from rows (B, W), as :meth:`differnet.features.pooling.RowReading.rows`."""
-        return features[:, columns].flatten(0, 1)
+        return features[:, read.columns].flatten(0, 1)
 
 
 class Scoring(nn.Module):
@@ -123,7 +127,9 @@ class HeatMapping(nn.Module):
         self.angles = angles
         self.shape = shape
         self.register_buffer("reference", self.head.fusion.means())
-        self.register_buffer("places", _inverse(self.head.columns, self.head.width))
+        self.register_buffer(
+            "places", _inverse([read.columns for _, read in self.head.parts], self.head.width)
+        )
         self.register_buffer("kernel", localize.gaussian_kernel(blur, min(shape)).float())
         self.register_buffer("grid", sampling_grid(-angles, shape))
 

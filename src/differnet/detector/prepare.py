@@ -85,17 +85,18 @@ def prepare(
         )
     select.choose_precision(implied(asked).backbone, device)  # refuse at once
     asked, aspect = with_aspect(asked, good.images)
-    choice = describer = evidence = None
+    choice = evidence = search = None
     if is_open(asked):
         search = Search(asked, module, device, seed, progress)
         choice, evidence = search.choice(good, checkpoint)
-        describer = search.describer
     settings = settle(asked, choice)
     tell_of_squares(aspect, settings)
     if select.choose_precision(settings.backbone, device) == "int8":
         graph = quantized(module, good.images, settings, seed, progress, checkpoint)
         return Prepared(settings, describer_of_graph(graph, settings, device), graph, choice)
-    if describer is None or describer.shape != settings.shape:
+    if search is not None and search.describer.shape == settings.shape:
+        describer = search.describer
+    else:
         describer = describer_of_module(module, settings, device)
     at_hand = {} if evidence is None else evidence.for_bank()
     return Prepared(settings, describer.with_views(settings.views), None, choice, at_hand)
@@ -157,7 +158,7 @@ class Search:
         found, evidence = choose(
             self.asked,
             self.module,
-            self.describer,
+            lambda: self.describer,
             good.images,
             good.groups,
             seed=self.seed,

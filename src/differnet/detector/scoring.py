@@ -37,8 +37,7 @@ def scoring_views(settings: SettledViews, seed: int, count: int | None = None) -
     """Return the views that images are scored in, ``score_views`` or ``count`` of them.
 
     They come from settings and seed alone; fewer random views are the first of more, and after a plain one all are
-    without jitter. Raises :class:`ConfigError`
-    for a count below 1.
+    without jitter. Raises :class:`ConfigError` for a count below 1.
     """
     count = settings.score_views if count is None else count
     if not isinstance(count, (int, np.integer)) or count < 1:

@@ -8,7 +8,7 @@ import threading
 import weakref
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -98,16 +98,15 @@ class Rooms:
     """A room for each shape that the squares of some images are asked for in, which as a rule is one."""
 
     def __init__(self) -> None:
-        self._rooms: dict[tuple[Shape, str], Room] = {}
+        self._rooms: dict[tuple[Shape, np.dtype[Any]], Room] = {}
         self._turn = threading.Lock()
 
-    def of(self, shape: Shape, resampling: str) -> Room:
-        """Return the room for squares of a shape, in bytes or floats."""
+    def of(self, shape: Shape, kind: np.dtype[Any]) -> Room:
+        """Return the room for squares of a shape and kind of numbers."""
         with self._turn:
-            if (shape, resampling) not in self._rooms:
-                kind = np.float32 if resampling == "floats" else np.uint8
-                self._rooms[shape, resampling] = Room(shape, kind=kind)
-            return self._rooms[shape, resampling]
+            if (shape, kind) not in self._rooms:
+                self._rooms[shape, kind] = Room(shape, kind=kind)
+            return self._rooms[shape, kind]
 
 
 def _temporary_folder() -> str:
@@ -184,7 +183,7 @@ class Look:
 
     @property
     def _room(self) -> Room:
-        return self._rooms.of(self._canvas, self._framing.resampling)
+        return self._rooms.of(self._canvas, squares.kind_of(self._framing))
 
     def _decode(self) -> tuple[Bare, Seen]:
         with self._turn:

@@ -82,6 +82,7 @@ def _map_of_tile(
     turned = even_views(settings.maps.map_views, settings.views)
     device = module.mean.device
     make = gradient_maps if settings.maps.gradient == "pixels" else contribution_maps
+    shares = fusion.shares(len(turned), module.sizes)
     parts = []
     for start in range(0, len(turned), GROUP):  # no more views are in memory at a time
         rendered = render(image, turned.part(start, start + GROUP), settings.views.fill)
@@ -89,7 +90,6 @@ def _map_of_tile(
         for i in range(len(rendered)):
             exact = None if features is None else features[i : i + 1].to(device)
             looks = fusion if start + i == 0 else fusion.in_turned_views
-            shares = fusion.shares(len(turned), module.sizes)
             view = rendered[i : i + 1].to(device)
             parts.append(make(view, module, looks, settings.maps.blur, exact, shares).cpu())
     return turn_back(torch.cat(parts), turned.angles)

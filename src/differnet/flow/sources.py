@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
@@ -88,8 +89,37 @@ class Source(Protocol):
         """Return about ``most`` of the rows (B, D), or all: what a Gaussian is fitted to."""
 
 
-class Bank:
-    """A fixed set of feature rows (M, W), shuffled anew each epoch by the seed.
+class Shuffled(ABC):
+    """What is the same whenever rows are at hand: they are shuffled anew each epoch by the seed.
+
+    ``count``: how many things are drawn from, ``batch`` of them at a time.
+    """
+
+    def __init__(self, count: int, batch: int, seed: int) -> None:
+        self.count = count
+        self.batch = batch
+        self.seed = seed
+
+    @property
+    def steps(self) -> int:
+        """Batches in an epoch, the last one may be smaller."""
+        return math.ceil(self.count / self.batch)
+
+    def batches(self, epoch: int) -> Iterator[Tensor]:
+        """Yield every row once, in an order that depends on seed and epoch alone."""
+        for chosen in self._order("epoch", epoch).split(self.batch):
+            yield self._take(chosen)
+
+    def _order(self, purpose: str, *numbers: int) -> Tensor:
+        return torch.randperm(self.count, generator=generator(self.seed, purpose, *numbers))
+
+    @abstractmethod
+    def _take(self, chosen: Tensor) -> Tensor:
+        """Return what is learned of the things at these positions."""
+
+
+class Bank(Shuffled):
+    """A fixed set of feature rows (M, W).
 
     ``read`` takes what the flow maps from each batch of them.
     """
@@ -97,64 +127,39 @@ class Bank:
     def __init__(
         self, rows: Tensor, batch: int, seed: int, read: Callable[[Tensor], Tensor] = lambda rows: rows
     ) -> None:
+        super().__init__(len(rows), batch, seed)
         self.rows = rows
-        self.batch = batch
-        self.seed = seed
         self.read = read
-
-    @property
-    def steps(self) -> int:
-        """Batches in an epoch, the last one may be smaller."""
-        return math.ceil(len(self.rows) / self.batch)
-
-    def batches(self, epoch: int) -> Iterator[Tensor]:
-        """Yield every row once, in an order that depends on seed and epoch alone."""
-        order = torch.randperm(len(self.rows), generator=generator(self.seed, "epoch", epoch))
-        for chosen in order.split(self.batch):
-            yield self.read(self.rows[chosen])
 
     def sample(self, most: int) -> Tensor:
         """Return what is read from so many random rows that it comes to about ``most``."""
         first = self.read(self.rows[:1])
         each = len(first)
-        order = torch.randperm(len(self.rows), generator=generator(self.seed, "sample"))
-        chosen = order[: max(1, most // each)].sort().values
+        chosen = self._order("sample")[: max(1, most // each)].sort().values
         found = first.new_empty(each * len(chosen), first.shape[1])  # parts put together would be there twice
         for start in range(0, len(chosen), self.batch):
-            part = self.read(self.rows[chosen[start : start + self.batch]])
+            part = self._take(chosen[start : start + self.batch])
             found[each * start : each * start + len(part)] = part
         return found
 
+    def _take(self, chosen: Tensor) -> Tensor:
+        return self.read(self.rows[chosen])
 
-class Parts:
-    """A fixed set of feature rows (M, W) of which each part is a row to learn: M times P of them, shuffled each epoch.
+
+class Parts(Shuffled):
+    """A fixed set of feature rows (M, W) of which each part is a row to learn: M times P of them.
 
     ``columns`` (P, D): where each part stands in a row. ``batch`` counts parts.
     """
 
     def __init__(self, rows: Tensor, columns: Tensor, batch: int, seed: int) -> None:
+        super().__init__(len(rows) * len(columns), batch, seed)
         self.rows = rows
         self.columns = columns
-        self.batch = batch
-        self.seed = seed
-
-    @property
-    def steps(self) -> int:
-        """Batches in an epoch, the last one may be smaller."""
-        return math.ceil(len(self.rows) * len(self.columns) / self.batch)
-
-    def batches(self, epoch: int) -> Iterator[Tensor]:
-        """Yield every part once, in an order that depends on seed and epoch alone."""
-        count = len(self.rows) * len(self.columns)
-        order = torch.randperm(count, generator=generator(self.seed, "epoch", epoch))
-        for chosen in order.split(self.batch):
-            yield self._take(chosen)
 
     def sample(self, most: int) -> Tensor:
         """Return ``most`` random parts, or all."""
-        count = len(self.rows) * len(self.columns)
-        order = torch.randperm(count, generator=generator(self.seed, "sample"))
-        return self._take(order[:most].sort().values)
+        return self._take(self._order("sample")[:most].sort().values)
 
     def _take(self, chosen: Tensor) -> Tensor:
         places = len(self.columns)

@@ -303,7 +303,7 @@ def test_cutting_into_tiles_leaves_enough_images_to_try_ways_to_read_on(tiles, m
     settings = presets.resolve("default", OPEN | {"tiles": tiles, "rotation": "none"})
     module = network.build(settings.backbone, "random")
     with pytest.raises(Looked) as raised:
-        choice.choose(settings, module, None, range(1000), None, 0, silent)
+        choice.choose(settings, module, lambda: None, range(1000), None, 0, silent)
     assert raised.value.args[0] >= choice.FEWEST_HELD
 
 

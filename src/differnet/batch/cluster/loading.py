@@ -21,7 +21,7 @@ from differnet.batch.cluster.inventory import CONTENT_COLUMNS, Entry, shown
 from differnet.config.sections import Views
 from differnet.data.decoding import decode, decode_content
 from differnet.data.pixels import Pixels
-from differnet.data.square import Shape, to_square
+from differnet.data.square import Shape, kind_of, to_square
 from differnet.errors import ImageError
 
 Square = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
@@ -130,12 +130,8 @@ def _take(entry: Entry, read: Callable[[], Pixels], canvas: Shape, views: Views)
         square = to_square(read(), canvas, views)
     except ImageError as error:
         return Taken(entry.name, None, shown(str(error)))
-    return Taken(entry.name, square.astype(kind_of(views)), None)
-
-
-def kind_of(views: Views) -> npt.DTypeLike:
-    """Return the numbers that squares travel in: bytes where they are whole numbers from 0 to 255, else floats."""
-    return np.float32 if views.resampling == "floats" else np.uint8
+    kept: Square = square.astype(kind_of(views))
+    return Taken(entry.name, kept, None)
 
 
 def _patiently(work: Callable[[], Any], name: str) -> Any:

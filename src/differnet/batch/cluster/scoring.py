@@ -22,6 +22,7 @@ from differnet.batch.cluster.inventory import Entry
 from differnet.batch.journal import COLUMNS, Row
 from differnet.config.sections import Views
 from differnet.config.shape import Shape
+from differnet.data.square import kind_of
 from differnet.errors import ClusterError, ConfigError, NotFittedError
 from differnet.runtime import threads
 
@@ -131,9 +132,9 @@ def _blocks(ray: Any, run: parts.Parts, wave: Sequence[int], task: JudgingTask) 
 def _decode(batch: dict[str, Any], canvas: Shape, frame: Views) -> Iterator[dict[str, Any]]:
     """Turn a part into blocks of squares, a few images at a time."""
     threads.use(1)
-    from differnet.batch.cluster.loading import kind_of, squares
+    from differnet.batch.cluster.loading import squares
 
-    kind = np.dtype(kind_of(frame))
+    kind = kind_of(frame)
     together = max(1, session.BLOCK_BYTES // (3 * canvas[0] * canvas[1] * kind.itemsize))
     for part, content in zip(batch["part"], batch["entries"], strict=True):
         some: list[Any] = []

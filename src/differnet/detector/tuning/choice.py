@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -143,13 +143,13 @@ def kept_choice(checkpoint: Checkpoint, key: str) -> Choice | None:
 def choose(
     settings: presets.Config,
     module: MultiScale,
-    describer: Describer,
+    describer: Callable[[], Describer],
     images: Sequence[Look],
     groups: Sequence[Hashable] | None,
     seed: int,
     progress: Progress,
 ) -> tuple[Choice, Evidence | None]:
-    """Find out what ``settings`` leave open; ``describer``: what describes by ``module``.
+    """Find out what ``settings`` leave open; ``describer`` gives what describes by ``module``, when it is needed.
 
     Where views turn and the aspect is not 1, that alone is found out: the rest needs a describer of squares.
     How far to train is left to :mod:`differnet.detector.tuning.length`, which needs the evidence. At most 700 of the
@@ -162,10 +162,8 @@ def choose(
         turning = look_for_turns(module, images, groups, canvas, settings.views, seed, progress)
         rotation = "full" if turning.turns else "none"
     readings = _readings(settings, module.channels, _poolings(settings, rotation))
-    if len(readings) == 1 and settings.training.length != "auto":  # nothing else is open
-        candidates = _ranked(readings, None, seed)
-        return _found(rotation, candidates, turning, len(images), 0), None
-    if rotation == "full" and settings.views.aspect != 1:
+    is_settled = len(readings) == 1 and settings.training.length != "auto"
+    if is_settled or (rotation == "full" and settings.views.aspect != 1):
         return _found(rotation, _ranked(readings, None, seed), turning, len(images), 0), None
     most = max(FEWEST, MOST // settings.backbone.tiles)  # features in memory
     order = np.random.default_rng(seed).permutation(len(images))[:most].tolist()
@@ -177,7 +175,7 @@ def choose(
     if len(held) < FEWEST_HELD:
         return _without_evidence(settings, len(order), turning), None
     parts = [order[i] for i in fitted], [order[i] for i in held]
-    tables = Tables(settings, describer, images, *parts, seed=seed, progress=progress)
+    tables = Tables(settings, describer(), images, *parts, seed=seed, progress=progress)
     evidence = tables.evidence(rotation)
     return _found(rotation, _ranked(readings, evidence, seed), turning, len(order), len(held)), evidence
 
