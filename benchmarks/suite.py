@@ -34,7 +34,7 @@ from differnet.errors import ConfigError, DifferNetError, DifferNetWarning, in_a
 from differnet.evaluation import demo
 from differnet.evaluation.baselines.catalogue import METHODS
 from differnet.evaluation.timing import Stopwatch
-from suite_cell import OURS, Cell, Job, Place, failed, kept_in
+from suite_cell import OURS, Cell, Job, Place, failed, kept_in, size_for
 from suite_page import Shown
 
 ELPV = ("mono", "poly")
@@ -93,7 +93,9 @@ class Suite:
         options = self.options
         settings = presets.parse_assignments(options.set)
         limit = None if method == OURS else options.limit
-        return Job(place, method, seed, maps, settings, options.weights, str(options.work), limit)
+        data = self._tables[place.name]
+        size = size_for(method, len(data.train) if data else 0)
+        return Job(place, method, seed, maps, settings, options.weights, str(options.work), limit, size)
 
     def cell(self, job: Job) -> Cell | None:
         """Return the cell of a job, by this run or another; one with maps has all that one without has."""

@@ -40,6 +40,8 @@ from differnet.runtime.memory import keep_large_tables_apart
 
 OURS = "differnet"
 CORESET = 0.01
+SIZE = presets.DEFAULT.backbone.sizes[0]  # of the squares that other methods look at
+MOST_REMEMBERED = 150  # images of which PatchCore chooses its patches at that size in about ten minutes
 PACKAGE = Path(differnet.__file__).parent
 OF_OURS = ("config", "data", "decision", "detector", "features", "flow", "runtime")
 OF_MEASURING = ("evaluate", "measure", "metrics", "demo")
@@ -72,7 +74,11 @@ class Place:
 
 @dataclass(frozen=True)
 class Job:
-    """What a cell is measured by. ``limit``: the minutes it may take, of methods that have such a limit."""
+    """What a cell is measured by.
+
+    ``limit``: the minutes it may take, of methods that have such a limit; ``size``: of the squares that anomalib's
+    methods look at, in pixels.
+    """
 
     place: Place
     method: str
@@ -82,6 +88,7 @@ class Job:
     weights: str | None
     folder: str
     limit: float | None = None
+    size: int = SIZE
 
     @property
     def name(self) -> str:
@@ -94,9 +101,11 @@ class Job:
         return presets.resolve("default", self.settings)
 
     def make(self) -> Method:
-        """Return the method, as ``differnet compare`` has it, but with a coreset of 1 % for PatchCore."""
+        """Return the method, as ``differnet compare`` has it, but at ``size``, with a coreset of 1 % for PatchCore."""
+        if self.method == "padim":
+            return peers.Padim(self.weights, self.size)
         if self.method == "patchcore":
-            return peers.Patchcore(self.weights, coreset_ratio=CORESET, distances=math.inf)
+            return peers.Patchcore(self.weights, self.size, coreset_ratio=CORESET, distances=math.inf)
         return create(self.method, self.config, self.weights)
 
     def key(self, data: str) -> str:
@@ -178,6 +187,11 @@ def run(job: Job, key: str) -> Cell:
     return cell
 
 
+def size_for(method: str, images: int) -> int:
+    """Return the size for another method: ours, or anomalib's default where that would take too long."""
+    return peers.SIZE if method == "patchcore" and images > MOST_REMEMBERED else SIZE
+
+
 def failed(job: Job, reason: str, limit: float | None = None) -> Cell:
     """Return a cell that could not be measured; the folder of the data is left out of the reason."""
     return Cell(
@@ -225,7 +239,8 @@ def _other(job: Job, data: Dataset) -> Figures:
     method.fit([sample.path for sample in data.train], job.seed, groups=data.groups)
     fit_seconds = watch.seconds
     found = measure(_OneByOne(method), data, job.maps and isinstance(method, Localizer), may_fail=True)
-    said = [method.remark] if isinstance(method, Remarking) and method.remark else []
+    said = [f"{method.size} x {method.size} pixels"] if isinstance(method, peers.Peer) else []
+    said += [method.remark] if isinstance(method, Remarking) and method.remark else []
     if found.map_failure:
         said.append(f"no figures of pixels: {found.map_failure}")
     return Figures(

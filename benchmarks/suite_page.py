@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 
 from differnet.data.files import write_whole
-from differnet.evaluation.baselines.peers import SIZE
+from differnet.evaluation.baselines import peers
 from report import machine
-from suite_cell import OURS, Cell, Figures
+from suite_cell import MOST_REMEMBERED, OURS, SIZE, Cell, Figures
 
 METHODS = (OURS, "padim", "patchcore")
 BUSY = 0.1  # processors that others may take before times are marked
@@ -187,9 +187,11 @@ def _most(values: Iterable[float | None]) -> float | None:
 
 INTRODUCTION = f"""\
 The default preset as it stands, without an option for any set, last epoch, beside anomalib's PaDiM and PatchCore as
-`differnet compare` has them: the same images and backbone weights, at {SIZE} x {SIZE} pixels; PatchCore remembers 1 %
-of the patches. **The defaults were chosen by these very sets**: the figures say how well one setting can suit them
-all, and promise nothing for others.
+`differnet compare` has them: the same images and backbone weights, at our size, {SIZE} x {SIZE} pixels. PatchCore
+remembers 1 % of the patches, and looks at more than {MOST_REMEMBERED} images at {peers.SIZE} x {peers.SIZE}, anomalib's
+default, since choosing patches takes a time that grows with the square of their number.
+**The defaults were chosen by these very sets**: the figures say how well one setting can suit them all, and promise
+nothing for others.
 
 Means over seeds, each AUROC in brackets. *Recall without a false alarm*: the share of defective images above every good
 one. *False alarms*: the share of good test images rejected, and what the threshold promised. Pixels: AUROC, and AUPRO

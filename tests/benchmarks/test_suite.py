@@ -140,6 +140,15 @@ def test_cells_of_changed_sources_are_refused(sets, tmp_path):
     assert "have changed since the run began" in suite_cell.run(job, "the key of before").failure
 
 
+def test_peers_look_at_our_size_where_they_can(sets, tmp_path):
+    options = suite.read_options(arguments(sets, tmp_path, "--only=screw"))
+    whole = suite.Suite(options, suite.places(options, tmp_path))
+    (place,) = [place for place in whole.found if place.name == "screw"]
+    assert [whole.job(place, method, 0, False).size for method in ("padim", "patchcore")] == [448, 448]
+    assert [suite_cell.size_for("patchcore", count) for count in (150, 151)] == [448, 256]
+    assert suite_cell.size_for("padim", 1000) == 448
+
+
 def shown(name, **methods):
     cells = {
         method: tuple(suite_cell.Cell(name, method, seed, one) for seed, one in enumerate(found))

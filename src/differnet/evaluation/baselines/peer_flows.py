@@ -20,7 +20,6 @@ from differnet.data.stream import Progress
 from differnet.evaluation.baselines.method import fitted
 from differnet.evaluation.baselines.peers import (
     BACKBONE,
-    SIZE,
     STRIDE_8,
     STRIDE_16,
     STRIDE_32,
@@ -34,7 +33,7 @@ _REFERENCE_IMAGES = 32
 
 
 class PeerJudgement(NamedTuple):
-    """A score () and a map (1, 1, 256, 256), named as anomalib names them."""
+    """A score () and a map (1, 1, S, S), named as anomalib names them."""
 
     pred_score: Tensor
     anomaly_map: Tensor
@@ -56,10 +55,10 @@ class Fastflow(Peer):
 
     def _build(self) -> Any:
         module = part_of(self.name, "torch_model")
-        model = module.FastflowModel((SIZE, SIZE), "resnet18", pre_trained=False, flow_steps=1)
+        model = module.FastflowModel((self.size, self.size), "resnet18", pre_trained=False, flow_steps=1)
         network = timm.create_model(BACKBONE, pretrained=False, features_only=True, out_indices=(1, 2, 3))
         shapes = [
-            (channels, SIZE // stride, SIZE // stride)
+            (channels, self.size // stride, self.size // stride)
             for channels, stride in zip(
                 network.feature_info.channels(), network.feature_info.reduction(), strict=True
             )
@@ -74,7 +73,7 @@ class Fastflow(Peer):
         return model
 
     def _learn(self, model: Any, paths: Sequence[Path], progress: Progress) -> None:
-        bank = describe(model.feature_extractor, paths, progress)
+        bank = describe(model.feature_extractor, paths, self.size, progress)
         loss_of = part_of(self.name, "loss").FastflowLoss()
         learnt = [value for value in model.parameters() if value.requires_grad]
         descent = torch.optim.Adam(learnt, lr=1e-3, weight_decay=1e-5)
@@ -110,7 +109,7 @@ class Cflow(Peer):
         return model
 
     def _learn(self, model: Any, paths: Sequence[Path], progress: Progress) -> None:
-        bank = describe(model.encoder.feature_extractor, paths, progress)
+        bank = describe(model.encoder.feature_extractor, paths, self.size, progress)
         descent = torch.optim.Adam(model.decoders.parameters(), lr=1e-3)
         for step in range(1, self.steps + 1):
             losses = []
@@ -129,11 +128,13 @@ class Cflow(Peer):
 
     def _judge(self, image: Tensor) -> PeerJudgement:
         model = fitted(self._model, self)
-        total = torch.zeros(1, 1, SIZE, SIZE)
+        total = torch.zeros(1, 1, self.size, self.size)
         found = self._of_maps(model, model.encoder.feature_extractor(image))
         for likelihoods, top in zip(found, self._tops, strict=True):
             unlikely = 1 - (likelihoods - top).clamp(max=0).exp()
-            total += F.interpolate(unlikely[:, None], (SIZE, SIZE), mode="bilinear", align_corners=True)
+            total += F.interpolate(
+                unlikely[:, None], (self.size, self.size), mode="bilinear", align_corners=True
+            )
         return PeerJudgement(total.max(), total)
 
     @torch.no_grad()
@@ -158,10 +159,10 @@ class Cflow(Peer):
 
 
 @torch.no_grad()
-def describe(network: Any, paths: Sequence[Path], progress: Progress) -> list[Tensor]:
+def describe(network: Any, paths: Sequence[Path], size: int, progress: Progress) -> list[Tensor]:
     """Return the feature maps of all images, one tensor (N, C, H, W) a stage, in 16 bits."""
     network.eval().to(memory_format=torch.channels_last)
-    parts = [[maps.half() for maps in network(batch)] for batch in batches(paths, progress)]
+    parts = [[maps.half() for maps in network(batch)] for batch in batches(paths, size, progress)]
     network.to(memory_format=torch.contiguous_format)
     return [torch.cat(stage).contiguous() for stage in zip(*parts, strict=True)]
 

@@ -1,8 +1,8 @@
 """What a user would pick instead: anomalib's models on the images and the backbone weights that differnet uses.
 
-All run on EfficientNet-Lite0 at 256 x 256 pixels, anomalib's default size. The layers have the strides of anomalib's
-defaults: 4, 8 and 16 for PaDiM (ResNet-18's layer1 to layer3), 8 and 16 for PatchCore (Wide ResNet-50's layer2 and
-layer3).
+All run on EfficientNet-Lite0 at 256 x 256 pixels, anomalib's default, or another ``size``. The layers have the strides
+of anomalib's defaults: 4, 8 and 16 for PaDiM (ResNet-18's layer1 to layer3), 8 and 16 for PatchCore (Wide ResNet-50's
+layer2 and layer3).
 
 anomalib's torch models are used as they are, without Lightning's engine, in the way that favours them: inference mode,
 no backbone block computed that no layer reads, channels-last memory for the batches (faster there, slower for single
@@ -53,12 +53,14 @@ class Peer(ABC):
     """A model of anomalib's, fitted to image files in batches and asked about one file at a time.
 
     ``weights``: a file of the backbone's weights, ``"random"``, or nothing for those of ImageNet. A file for another
-    network is put aside for those of ImageNet, and ``remark`` says so after a fit. Raises :class:`MissingExtraError`
+    network is put aside for those of ImageNet, and ``remark`` says so after a fit. ``size``: of its square, in pixels,
+    a multiple of 32. Raises :class:`MissingExtraError`
     when anomalib is not installed.
     """
 
     name: ClassVar[str]
     weights: str | None = None
+    size: int = SIZE
     anomalib: str = field(init=False)
     remark: str = field(default="", init=False, repr=False)
     _model: Any = field(default=None, init=False, repr=False)
@@ -85,19 +87,20 @@ class Peer(ABC):
     @torch.inference_mode()
     def score(self, path: Path) -> float:
         """Decode an image and return anomalib's anomaly score of it."""
-        return float(self._judge(read([path]).contiguous()).pred_score)
+        return float(self._judge(read([path], self.size).contiguous()).pred_score)
 
     @torch.inference_mode()
     def localize(self, path: Path) -> Heat:
         """Return anomalib's map, resized to the image and moved to begin at 0 or above."""
-        found = self._judge(read([path]).contiguous()).anomaly_map.reshape(1, 1, SIZE, SIZE) + self._offset
+        image = read([path], self.size).contiguous()
+        found = self._judge(image).anomaly_map.reshape(1, 1, self.size, self.size) + self._offset
         heat = F.interpolate(found, load(path).shape[:2], mode="bilinear", align_corners=False)
         return np.asarray(heat[0, 0].clamp(min=0).numpy(), dtype=np.float32)
 
     _offset: ClassVar[float] = 0.0
 
     def _judge(self, image: Tensor) -> Any:
-        """Return ``pred_score`` and ``anomaly_map`` of an image (1, 3, 256, 256)."""
+        """Return ``pred_score`` and ``anomaly_map`` of an image (1, 3, S, S)."""
         return fitted(self._model, self)(image)
 
     @abstractmethod
@@ -115,7 +118,7 @@ class _Remembering(Peer):
     @torch.inference_mode()
     def _learn(self, model: Any, paths: Sequence[Path], progress: Progress) -> None:
         model.train().to(memory_format=torch.channels_last)
-        for batch in batches(paths, progress):
+        for batch in batches(paths, self.size, progress):
             model(batch)
         progress("learning features", 0, 1)
         self._finish(model)
@@ -210,16 +213,16 @@ def give_weights(network: Any, last: str, source: str | None) -> str:
     return remark
 
 
-def batches(paths: Sequence[Path], progress: Progress) -> Iterator[Tensor]:
+def batches(paths: Sequence[Path], size: int, progress: Progress) -> Iterator[Tensor]:
     """Read images 32 at a time."""
     remaining, done = iter(paths), 0
     while some := list(islice(remaining, BATCH)):
-        yield read(some)
+        yield read(some, size)
         done += len(some)
         progress("describing images", done, len(paths))
 
 
-def read(paths: Sequence[Path]) -> Tensor:
-    """Decode images to (B, 3, 256, 256), channels last, normalised by (x - 127) / 128 as Google trained."""
-    pixels = np.stack([resize_square(load(path), SIZE) for path in paths])
+def read(paths: Sequence[Path], size: int) -> Tensor:
+    """Decode images to (B, 3, size, size), channels last, normalised by (x - 127) / 128 as Google trained."""
+    pixels = np.stack([resize_square(load(path), size) for path in paths])
     return (torch.from_numpy(pixels).permute(0, 3, 1, 2) - 127.0) / 128.0
