@@ -53,6 +53,7 @@ PAPERS_READING = presets.resolve(
         "grid": 1,
         "rotation": "none",
         "aspect": 1.0,
+        "tiles": 1,
         "score_rotations": "even",
         "read_stages": "all",
         "pooling": "whole",

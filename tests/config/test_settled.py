@@ -29,13 +29,14 @@ def values_of(settings):
 @pytest.mark.parametrize("preset", presets.PRESETS)
 @pytest.mark.parametrize("rotation", ["none", "full"])
 def test_no_word_is_left_open(preset, rotation):
-    asked = presets.resolve(preset, {"rotation": "auto", "aspect": 2.5})
+    asked = presets.resolve(preset, {"rotation": "auto", "aspect": 2.5, "tiles": 2})
     choice = found(rotation)
     choice.read_stages = asked.backbone.stages
     known = values_of(settle(asked, choice))
     left = {name for name, value in known.items() if isinstance(value, str) and value in OPEN_WORDS}
     assert left <= CHOSEN_BY_MACHINE
     assert (known["rotation"], known["aspect"]) == (rotation, 2.5 if rotation == "none" else 1.0)
+    assert known["tiles"] == 2  # a number that was asked for stays, whether views turn or not
 
 
 @pytest.mark.parametrize(
@@ -53,7 +54,7 @@ def test_what_follows_from_the_rotation(rotation, wanted):
 
 @pytest.mark.parametrize(("rotation", "views", "order"), [("none", 1, "even"), ("full", 17, "random")])
 def test_what_is_combined_needs_few_views_and_small_flows(rotation, views, order):
-    asked = presets.resolve("default", {"aspect": 1.0, "length": "auto"})
+    asked = presets.resolve("default", {"aspect": 1.0, "tiles": 1, "length": "auto"})
     settings = settle(asked, SimpleNamespace(**vars(found(rotation)) | {"pooling": "combined"}))
     assert (settings.views.train_views, settings.views.score_rotations) == (views, order)
     assert (settings.parts_once, settings.training.length) == (rotation == "full", 1.0)
@@ -91,6 +92,8 @@ def test_nothing_is_settled_while_something_is_open():
         settle(presets.resolve("default"))
     with pytest.raises(NotFittedError, match="in which shape"):
         settle(presets.resolve("default"), found())  # the aspect is not found out with the rest
+    with pytest.raises(NotFittedError, match="in how many pieces"):
+        settle(presets.resolve(SQUARE, {"tiles": "auto"}), found())  # nor are the tiles
     assert is_open(presets.resolve("default"))
     assert not is_open(presets.resolve("turned"))
 
@@ -118,6 +121,8 @@ def test_a_provisional_look_is_upright_unless_told_otherwise():
     assert provisional(asked).shape == (448, 448)
     long = presets.resolve(asked, {"aspect": 2.5})
     assert (provisional(long).shape, provisional(long, "full").shape) == ((704, 288), (448, 448))
+    pieces = presets.resolve(asked, {"tiles": 3})
+    assert (provisional(asked).canvas, provisional(pieces).canvas) == ((448, 448), (1344, 1344))
     assert provisional(presets.resolve("turned")).views.turns
     assert provisional(presets.resolve("turned"), "none").views.train_views == 32  # as was asked for
 
@@ -139,6 +144,15 @@ def test_values_that_do_not_go_together_are_refused():
         presets.resolve("default", {"rotation": "full", "aspect": 2.5})
     with pytest.raises(ConfigError, match="aspect"):
         presets.resolve("default", {"aspect": 4.5})
+
+
+def test_views_that_turn_are_whole_and_upright_ones_wait_for_the_pictures():
+    open_tiles = presets.resolve(SQUARE, {"tiles": "auto"})
+    assert implied(presets.resolve("default", {"rotation": "full"})).backbone.tiles == 1
+    assert implied(presets.resolve("default", {"rotation": "none"})).backbone.tiles == "auto"
+    assert implied(presets.resolve("default", {"rotation": "full", "tiles": 2})).backbone.tiles == 2
+    assert settle(open_tiles, found("full")).backbone.tiles == 1
+    assert settle(open_tiles, found("full")).config.backbone.tiles == 1
 
 
 def test_views_that_turn_are_squares_and_upright_ones_wait_for_the_pictures():

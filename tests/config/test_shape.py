@@ -6,13 +6,17 @@ import math
 
 import pytest
 
+from differnet.config.sections import Backbone
 from differnet.config.shape import (
+    LARGEST_SQUARE,
     LONGEST,
+    MOST_TILES,
     aspect_of,
     count_places,
     grid_shape,
     in_words,
     smaller,
+    tiling_of,
     view_shape,
 )
 
@@ -75,10 +79,55 @@ def test_pictures_of_many_shapes_keep_the_square():
     assert (outlier.value, outlier.is_mixed) == (2.0, False)
 
 
+@pytest.mark.parametrize(
+    ("shape", "size", "tiles"),
+    [
+        ((448, 448), 448, 1),
+        ((1791, 1791), 448, 1),
+        ((1792, 1792), 448, 2),  # each piece has 896 x 896 pixels
+        ((2687, 2687), 448, 2),
+        ((2688, 2688), 448, 3),
+        ((3584, 3584), 448, 4),
+        ((20_000, 20_000), 448, MOST_TILES),
+        ((896, 3584), 448, 2),  # of the area of 1792 x 1792
+        ((3584, 896), 448, 2),
+        ((1792, 1792), 224, 4),
+        ((1792, 1792), 640, 1),
+        ((1, 1), 448, 1),
+    ],
+)
+def test_pictures_are_cut_where_each_piece_has_twice_the_pixels_that_the_network_sees(shape, size, tiles):
+    found = tiling_of([shape] * 3, size)
+    assert (found.tiles, found.picture) == (tiles, shape)
+
+
+@pytest.mark.parametrize("size", [16, 448, 1024, 2048, 2049, 3000, 4096])
+@pytest.mark.parametrize("side", [1, 1000, 5000, 17_000, 40_000])
+def test_no_more_is_seen_of_all_pieces_than_can_be_asked_for(size, side):
+    found = tiling_of([(side, side)], size)
+    assert found.tiles * size <= LARGEST_SQUARE
+    assert Backbone(sizes=(size,), tiles=found.tiles).tiles == found.tiles
+
+
+def test_tiles_go_by_the_picture_of_the_median_area():
+    small, middle, huge = (300, 400), (2000, 1800), (9000, 9000)
+    assert tiling_of([huge, small, middle], 448) == (2, middle)
+    assert tiling_of([small, small, huge], 448) == (1, small)
+    assert tiling_of([small, huge], 448) == (1, small)  # of two the smaller, which is less work
+    assert tiling_of([], 448) == (1, None)
+
+
 def test_it_is_said_in_words():
     assert (
         in_words((288, 704), 0.4)
         == "288 x 704 pixels, since the pictures are about 2.5 times as wide as high"
     )
     assert in_words((224, 224), 1.0) == "224 x 224 pixels"
+    assert in_words((448, 448), 1.0, 3, (3000, 4000)) == (
+        "448 x 448 pixels a piece; cut into 3 x 3 pieces, since the pictures are about 4000 pixels wide and 3000 high: "
+        "small defects stay visible, at 9 times the work (tiles=1 looks at each as a whole)"
+    )
+    assert in_words((704, 288), 2.5, 2).startswith(
+        "704 x 288 pixels a piece, since the pictures are about 2.5 times as high as wide; cut into 2 x 2 pieces: small"
+    )
     assert math.isclose(view_shape(448, 2.5)[0] / view_shape(448, 2.5)[1], 704 / 288)

@@ -100,6 +100,7 @@ def test_one_map_cannot_be_read_as_three():
         "backbone": "alexnet",
         "rotation": "none",
         "aspect": 1.0,
+        "tiles": 1,
         "read_stages": "all",
         "pooling": "whole",
         "length": 1.0,

@@ -125,8 +125,10 @@ def tell_fit(detector: Any, model: Path, json: bool) -> None:
         return
     out.print(f"Fitted on {detector.model.train_count} good images.")
     settings = detector.settings
-    if settings.views.aspect != 1:
-        out.print(f"Looked at {in_words(settings.shape, settings.views.aspect)}.", highlight=False)
+    tiles, picture = settings.backbone.tiles, detector.model.picture_shape
+    if settings.views.aspect != 1 or tiles > 1:
+        told = in_words(settings.shape, settings.views.aspect, tiles, picture)
+        out.print(f"Looked at {told}.", highlight=False)
     if detector.model.choice:
         out.print(f"Found out from them: {detector.model.choice}.", markup=False, highlight=False)
         out.print(

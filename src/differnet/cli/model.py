@@ -197,7 +197,9 @@ def tell_model(summary: dict[str, Any]) -> None:
             continue
         told = value["text"] if name == "choice" and value else value
         if name == "view_shape":
-            told = in_words((value[0], value[1]), summary["config"]["views"]["aspect"])
+            config = summary["config"]
+            aspect, tiles = config["views"]["aspect"], config["backbone"]["tiles"]
+            told = in_words((value[0], value[1]), aspect, tiles, summary["picture_shape"])
         out.print(f"{name:<26} {_short(told)}", markup=False, highlight=False)
 
 

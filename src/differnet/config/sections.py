@@ -7,13 +7,12 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from differnet.config.shape import LONGEST
+from differnet.config.shape import LARGEST_SQUARE, LONGEST
 
 strict = ConfigDict(extra="forbid", allow_inf_nan=False)
 RuntimeName = Literal["auto", "torch", "openvino", "onnxruntime"]
 PrecisionName = Literal["auto", "f32", "f16", "bf16", "int8"]
 Positive = Annotated[int, Field(ge=1, le=1_000_000)]
-LARGEST_SQUARE = 8192  # pixels of the side that a picture is brought to; in memory that is 800 MB
 Factors = Annotated[tuple[float, float], Field(description="lowest and highest factor")]
 
 
@@ -73,7 +72,8 @@ class Backbone:
     ``sizes``: side lengths in pixels, largest first, for vision transformers multiples of the patch; every view is
     rendered at the first. With another ``aspect`` than 1 they are those of squares of the same area, and parts of the
     grid are about as many and about square. ``tiles``: n cuts a picture into n x n pieces, each of which is looked at
-    by itself and at that size; the score is that of the most anomalous one. ``runtime``: where it runs;
+    by itself and at that size; the score is that of the most anomalous one. ``"auto"`` follows the good images where
+    views do not turn, and is 1 where they do (:func:`differnet.config.shape.tiling_of`). ``runtime``: where it runs;
     ``precision``: in which numbers. ``"auto"`` takes the fastest that is installed: on a CPU OpenVINO, in 8-bit
     integers where views turn. ``"f16"`` is PyTorch's mixed precision, for GPUs; ``"bf16"`` is OpenVINO's, for CPUs
     that compute in it themselves: as fast as integers and ready at once, but bound to such CPUs.
@@ -87,14 +87,14 @@ class Backbone:
         224,
         112,
     )
-    tiles: Annotated[int, Field(ge=1, le=8)] = 1
+    tiles: Literal["auto"] | Annotated[int, Field(ge=1, le=8)] = 1
     runtime: RuntimeName = "auto"
     precision: PrecisionName = "auto"
 
     def __post_init__(self) -> None:
         if list(self.sizes) != sorted(set(self.sizes), reverse=True):
             raise ValueError(f"sizes must be different and largest first, not {self.sizes}")
-        if self.tiles * self.sizes[0] > LARGEST_SQUARE:
+        if self.tiles != "auto" and self.tiles * self.sizes[0] > LARGEST_SQUARE:
             raise ValueError(
                 f"tiles * sizes[0] = {self.tiles * self.sizes[0]}: at most {LARGEST_SQUARE} pixels"
             )

@@ -20,6 +20,7 @@ from differnet.config.sections import (
     Flow,
     Maps,
     Positive,
+    PrecisionName,
     Reading,
     Training,
     Views,
@@ -62,6 +63,13 @@ class SettledViews(Views):
         if self.score_rotations == "even" and not self.turns:
             return "upright"
         return self.score_rotations
+
+
+@dataclass(frozen=True, config=strict)
+class SettledBackbone(Backbone):
+    """The frozen network, and into how many pieces pictures are cut for it."""
+
+    tiles: int = 1
 
 
 @dataclass(frozen=True, config=strict)
@@ -113,7 +121,7 @@ class Settled:
 
     config: Config
     views: SettledViews
-    backbone: Backbone
+    backbone: SettledBackbone
     reading: SettledReading
     flow: SettledFlow
     training: SettledTraining
@@ -171,8 +179,8 @@ class FoundOut(Protocol):
 def is_open(asked: Config) -> bool:
     """Whether something is left to be found out from the good images."""
     views, reading = asked.views, asked.reading
-    found = (views.rotation, views.aspect, reading.read_stages, reading.pooling, asked.training.length)
-    return "auto" in found
+    shown = (views.rotation, views.aspect, asked.backbone.tiles)
+    return "auto" in (*shown, reading.read_stages, reading.pooling, asked.training.length)
 
 
 def settle(asked: Config, found: FoundOut | None = None) -> Settled:
@@ -184,8 +192,8 @@ def settle(asked: Config, found: FoundOut | None = None) -> Settled:
     known = implied(asked if found is None else _with_found(asked, found))
     if is_open(known):
         raise NotFittedError(
-            "whether views turn, in which shape, what is read of the features, or how far to train is found out from "
-            "good images: call prepare(images) or fit"
+            "whether views turn, in which shape, in how many pieces, what is read of the features, or how far to train "
+            "is found out from good images: call prepare(images) or fit"
         )
     reads, stages = known.reading, known.backbone.stages
     read_stages = stages if isinstance(reads.read_stages, str) else reads.read_stages
@@ -203,7 +211,7 @@ def settle(asked: Config, found: FoundOut | None = None) -> Settled:
     return Settled(
         config=known,
         views=_narrowed(SettledViews, known.views),
-        backbone=_with_precision(known),
+        backbone=_narrowed(SettledBackbone, known.backbone, precision=_precision(known)),
         reading=_narrowed(SettledReading, reads, read_stages=read_stages),
         flow=_narrowed(SettledFlow, known.flow),
         training=_narrowed(SettledTraining, known.training, noise=noise),
@@ -215,7 +223,7 @@ def implied(asked: Config) -> Config:
     """Replace what follows from whether views turn, where that is known; the rest stays as it is.
 
     ``score_rotations``, ``train_views``, ``blocks``, ``hidden`` and the ``length`` ``"quick"`` follow the rotation, and
-    views that turn are squares.
+    views that turn are squares of whole pictures.
     """
     views, flow = asked.views, asked.flow
     changes: dict[str, Any] = {}
@@ -232,6 +240,7 @@ def implied(asked: Config) -> Config:
         if asked.training.length == "quick":
             changes["length"] = float(turns or flow.start != "gaussian")
         changes |= {"aspect": 1.0} if turns and views.aspect == "auto" else {}
+        changes |= {"tiles": 1} if turns and asked.backbone.tiles == "auto" else {}
         hard = turns and not combines
         changes |= {"blocks": _BLOCKS[hard]} if flow.blocks == "auto" else {}
         changes |= {"hidden": _HIDDEN[hard]} if flow.hidden == "auto" else {}
@@ -241,7 +250,7 @@ def implied(asked: Config) -> Config:
 def provisional(asked: Config, rotation: Rotation | None = None) -> Settled:
     """Return ``asked`` as if all that is open had been found out: upright or as ``rotation`` says, the whole image.
 
-    Where the aspect is open, or views turn, it is the square.
+    Where the aspect is open, or views turn, it is the square; where the tiles are open, pictures are not cut.
 
     For looking at images before it is known how they are looked at best.
     """
@@ -249,6 +258,7 @@ def provisional(asked: Config, rotation: Rotation | None = None) -> Settled:
     if rotation is None and asked.views.rotation != "auto":
         changes = {}
     changes |= {"aspect": 1.0} if rotation == "full" or asked.views.aspect == "auto" else {}
+    changes |= {"tiles": 1} if asked.backbone.tiles == "auto" else {}
     changes |= {"read_stages": "all"} if asked.reading.read_stages == "auto" else {}
     changes |= {"pooling": "whole"} if asked.reading.pooling == "auto" else {}
     changes |= {"length": 1.0} if isinstance(asked.training.length, str) else {}
@@ -273,12 +283,10 @@ def _with_found(asked: Config, found: FoundOut) -> Config:
     return presets.resolve(asked, changes) if changes else asked
 
 
-def _with_precision(known: Config) -> Backbone:
+def _precision(known: Config) -> PrecisionName:
     """Take floats where one upright view is scored: integers would gain it 2 ms, but take a fit 20 seconds."""
     upright = known.views.rotation == "none" and known.views.score_rotations == "even"
-    if known.backbone.precision == "auto" and upright:
-        return dataclasses.replace(known.backbone, precision="f32")
-    return known.backbone
+    return "f32" if known.backbone.precision == "auto" and upright else known.backbone.precision
 
 
 def _narrowed(kind: type[S], section: Any, **changes: Any) -> S:

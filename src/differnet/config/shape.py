@@ -1,7 +1,7 @@
 """How high and wide pictures are when a network sees them: a square, or, where all are long, an oblong of its area.
 
 A square costs a long part what it has most of: of 500 x 1,250 pixels, 448 x 448 keep every third row and every column.
-An oblong has the same number of pixels, so it takes the same time.
+An oblong has the same number of pixels, so it takes the same time. Large pictures are cut into pieces of that shape.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ Shape = tuple[int, int]  # height and width
 
 LONGEST = 4.0  # the most that one side is of the other
 NEARLY_SQUARE = 1.5  # up to here the square stays: most cameras give 4 : 3 or 3 : 2
+LARGEST_SQUARE = 8192  # pixels of the side that a picture is brought to; in memory that is 800 MB
+MOST_TILES = 4  # a side, where the pictures say how many; 16 times the work
+SHRUNK = 2.0  # pixels of a piece, a side, to those that the network sees of it: about as many at least
 _MOST_APART = 1.5  # between the aspects below and above which a tenth of the pictures lies each
 _COARSEST = 32  # pixels: by as much the last maps of the usual networks are smaller
 
@@ -52,6 +55,33 @@ def aspect_of(shapes: Sequence[Shape]) -> Aspect:
     if found.is_mixed or 1 / NEARLY_SQUARE <= median <= NEARLY_SQUARE:
         return found
     return found._replace(value=round(min(max(median, 1 / LONGEST), LONGEST), 4))
+
+
+class Tiling(NamedTuple):
+    """Into how many rows and columns of pieces pictures are cut, and how high and wide the median picture is."""
+
+    tiles: int
+    picture: Shape | None = None
+
+
+def tiling_of(shapes: Sequence[Shape], size: int) -> Tiling:
+    """Find into how many pieces pictures of these shapes (H, W) are cut for a network that sees ``size`` pixels a side.
+
+    As many a side as leave each piece about twice the pixels that the network sees, sqrt(H W) / (2 size) rounded down,
+    of the picture whose area is the median; at least 1, at most 4, and no more than 8,192 pixels a side are seen of
+    all pieces together. For no shapes it is the whole picture.
+
+    >>> [tiling_of([shape] * 3, 448).tiles for shape in [(480, 640), (1900, 1900), (3000, 4000), (9000, 9000)]]
+    [1, 2, 3, 4]
+    >>> tiling_of([(3000, 4000)], 224), tiling_of([], 448)
+    (Tiling(tiles=4, picture=(3000, 4000)), Tiling(tiles=1, picture=None))
+    """
+    if not shapes:
+        return Tiling(1)
+    by_area = sorted(shapes, key=math.prod)
+    picture = by_area[(len(by_area) - 1) // 2]
+    wanted = int(math.sqrt(math.prod(picture)) / (SHRUNK * size))
+    return Tiling(max(1, min(wanted, MOST_TILES, LARGEST_SQUARE // size)), picture)
 
 
 def view_shape(size: int, aspect: float) -> Shape:
@@ -107,14 +137,33 @@ def times(shape: Shape, count: int) -> Shape:
     return shape[0] * count, shape[1] * count
 
 
-def in_words(shape: Shape, aspect: float) -> str:
-    """Say at how many pixels pictures are looked at, and why.
+def in_words(shape: Shape, aspect: float, tiles: int = 1, picture: Shape | None = None) -> str:
+    """Say at how many pixels pictures are looked at, in how many pieces, and why.
+
+    ``picture``: the shape of that by which the pieces were found; nothing where they were asked for.
 
     >>> in_words((704, 288), 2.5)
     '704 x 288 pixels, since the pictures are about 2.5 times as high as wide'
+    >>> in_words((448, 448), 1.0, 2).partition(":")[0]
+    '448 x 448 pixels a piece; cut into 2 x 2 pieces'
     """
-    pixels = f"{shape[0]} x {shape[1]} pixels"
-    if shape[0] == shape[1]:
+    pixels = f"{shape[0]} x {shape[1]} pixels" + (" a piece" if tiles > 1 else "")
+    if shape[0] != shape[1]:
+        how = "high as wide" if aspect > 1 else "wide as high"
+        pixels += f", since the pictures are about {max(aspect, 1 / aspect):.3g} times as {how}"
+    if tiles == 1:
         return pixels
-    how = "high as wide" if aspect > 1 else "wide as high"
-    return f"{pixels}, since the pictures are about {max(aspect, 1 / aspect):.3g} times as {how}"
+    since = f", since the pictures are about {how_large(picture)}" if picture else ""
+    return (
+        f"{pixels}; cut into {tiles} x {tiles} pieces{since}: small defects stay visible, at {tiles**2} times the work "
+        "(tiles=1 looks at each as a whole)"
+    )
+
+
+def how_large(picture: Shape) -> str:
+    """Say how large a picture is.
+
+    >>> how_large((3000, 4000))
+    '4000 pixels wide and 3000 high'
+    """
+    return f"{picture[1]} pixels wide and {picture[0]} high"

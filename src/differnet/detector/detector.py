@@ -234,10 +234,12 @@ class DifferNet(DetectorState):
         """
         base = self._asked if _FOUND_OUT & set(settings) else self.config
         other = DifferNet(base, self.seed, self._weights, self.device, **settings)
-        if other.config.backbone == self.config.backbone:
+        mine, others = self.config.backbone, other.config.backbone
+        if others == replace(mine, tiles=others.tiles):
             other.module = self.module
             known = self._known()
-            if known and not is_open(other.config) and other.config.views == self.config.views:
+            is_same = (others, other.config.views) == (mine, self.config.views)
+            if known and is_same and not is_open(other.config):
                 choice = known.choice if other.config.reading == self.config.reading else None
                 other._state = replace(known, settings=settle(other.config), choice=choice)
         return other

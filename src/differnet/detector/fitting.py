@@ -131,6 +131,7 @@ class Fitter:
             choice=self.prepared.choice,
             calibrated_on=record,
             fitted_on=sources,
+            picture_shape=self.prepared.picture_shape,
             history=history,
             versions=model.versions(),
         )

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from differnet.config import presets
 from differnet.config.settled import Settled, settle
+from differnet.config.shape import Shape
 from differnet.decision.calibration import Standard
 from differnet.decision.thresholds import Threshold
 from differnet.detector.provenance import CalibrationRecord, Sources
@@ -54,8 +55,9 @@ class Model:
     ``runtime``, ``precision``: what computed the features that the flow was fitted to. ``graph``: the 8-bit network
     they came from, ``probe`` (B, W) its features of :func:`differnet.features.backbone.torch_runtime.probe` where it
     was made; nothing in floats. ``calibrated_on``: which images those held out were; nothing where there were none,
-    and in files of before. ``fitted_on``: which were fitted to; nothing in files of before. ``file_digest``: of the
-    file that was read.
+    and in files of before. ``fitted_on``: which were fitted to; nothing in files of before.
+    ``picture_shape``: of the picture by which tiles were found; nothing where they were asked for, or are 1.
+    ``file_digest``: of the file that was read.
     """
 
     config: presets.Config
@@ -74,6 +76,7 @@ class Model:
     choice: Choice | None = None
     calibrated_on: CalibrationRecord | None = None
     fitted_on: Sources | None = None
+    picture_shape: Shape | None = None
     history: tuple[Epoch, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
     file_digest: str = field(default="", repr=False)
@@ -162,6 +165,7 @@ def summarise(model: Model) -> dict[str, Any]:
         "calibrated_on": None if record is None else record.summary(),
         "seed": model.seed,
         "view_shape": list(model.settings.shape),
+        "picture_shape": None if model.picture_shape is None else list(model.picture_shape),
         "features": [flow.features for flow, _ in model.fusion.parts],
         "flow_parameters": sum(
             parameter_count(flow.features, shape)

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from differnet.config import presets
 from differnet.config.settled import Settled, SettledFlow, settle
+from differnet.config.shape import Shape
 from differnet.decision.thresholds import check_count
 from differnet.detector.model import Model
 from differnet.detector.provenance import Sources, from_header
@@ -67,6 +68,7 @@ def save(path: str | Path, model: Model) -> None:
         "choice": None if model.choice is None else model.choice.to_dict(),
         "calibrated_on": None if model.calibrated_on is None else model.calibrated_on.to_dict(),
         "fitted_on": None if model.fitted_on is None else asdict(model.fitted_on),
+        "picture_shape": None if model.picture_shape is None else list(model.picture_shape),
         "history": [asdict(epoch) for epoch in model.history],
         "versions": dict(model.versions),
     }
@@ -132,6 +134,7 @@ def _build(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Model:
         choice=None if header["choice"] is None else Choice.from_dict(header["choice"]),
         calibrated_on=from_header(header.get("calibrated_on"), view_scores.shape),
         fitted_on=Sources.from_dict(header["fitted_on"]) if header.get("fitted_on") else None,
+        picture_shape=_picture_shape_of(header),
         history=tuple(Epoch(**epoch) for epoch in header["history"]),
         versions=dict(header["versions"]),
     )
@@ -201,6 +204,16 @@ def _check_numbers(header: Mapping[str, Any]) -> None:
         losses = (epoch["loss"], epoch["held_out_loss"], epoch["seconds"])
         if not all(value is None or math.isfinite(value) for value in losses):
             raise ValueError(f"the history of training has {losses}")
+
+
+def _picture_shape_of(header: Mapping[str, Any]) -> Shape | None:
+    """Return the shape of the picture by which tiles were found, if they were."""
+    if not header.get("picture_shape"):
+        return None
+    height, width = (int(side) for side in header["picture_shape"])
+    if min(height, width) < 1:
+        raise ValueError(f"pictures of {height} x {width} pixels")
+    return height, width
 
 
 def _settled(config: presets.Config) -> Settled:

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from differnet.config import presets
 from differnet.config.settled import Settled, implied, is_open, provisional, settle
-from differnet.config.shape import Aspect, aspect_of
+from differnet.config.shape import Aspect, Shape, Tiling, aspect_of, how_large, tiling_of
 from differnet.data.images import shape_of
 from differnet.data.stream import Progress
 from differnet.decision.early_stop import GROUP
 from differnet.detector.model import Model
-from differnet.detector.tuning.choice import Choice, choose, keep_choice, kept_choice
+from differnet.detector.tuning.choice import Choice, choose, keep_choice, kept_choice, waits_for_rotation
 from differnet.detector.tuning.evidence import Evidence
 from differnet.detector.tuning.length import with_length
 from differnet.errors import ConfigError, NotFittedError, warn
@@ -42,6 +42,7 @@ class Prepared:
     """A backbone made ready for one kind of part: settings that leave nothing open, and what describes by them.
 
     ``described``: training features (V, W) that are at hand already, by the position of the image; emptied by a fit.
+    ``picture_shape``: of the picture by which tiles were found; nothing where they were asked for.
     """
 
     settings: Settled
@@ -49,6 +50,7 @@ class Prepared:
     graph: Graph | None
     choice: Choice | None
     described: dict[int, Tensor] = field(default_factory=dict)
+    picture_shape: Shape | None = None
 
     def with_changes(self, asked: Mapping[str, Any]) -> Prepared:
         """Return the same with some settings replaced that describing does not depend on."""
@@ -75,8 +77,8 @@ def prepare(
 ) -> Prepared:
     """Find out from ``good`` images what ``asked`` leaves open, and take the ranges of 8-bit integers from them.
 
-    ``checkpoint``: where the choice is kept and taken from, and :func:`quantized` networks. An open aspect comes from
-    the headers of the images.
+    ``checkpoint``: where the choice is kept and taken from, and :func:`quantized` networks. An open aspect and open
+    tiles come from the headers of the images.
     """
     count, groups = len(good.images), good.groups
     if not count or (groups is not None and len(groups) != count):
@@ -84,31 +86,47 @@ def prepare(
             f"{count} good images and {'no' if groups is None else len(groups)} groups to prepare by"
         )
     select.choose_precision(implied(asked).backbone, device)  # refuse at once
-    asked, aspect = with_aspect(asked, good.images)
-    choice = evidence = search = None
+    asked, aspect, tiling = with_shapes(asked, good.images)
+    choice = evidence = described_by = None
     if is_open(asked):
-        search = Search(asked, module, device, seed, progress)
-        choice, evidence = search.choice(good, checkpoint)
+        search = Search(asked, module, device, seed, progress, tiling.tiles)
+        choice, evidence, described_by = search.found(good, checkpoint)
+        asked = with_tiles(asked, choice.rotation, tiling.tiles)
     settings = settle(asked, choice)
     tell_of_squares(aspect, settings)
+    tell_of_whole(tiling, settings)
+    picture = tiling.picture if settings.backbone.tiles > 1 else None
     if select.choose_precision(settings.backbone, device) == "int8":
         graph = quantized(module, good.images, settings, seed, progress, checkpoint)
-        return Prepared(settings, describer_of_graph(graph, settings, device), graph, choice)
-    if search is not None and search.describer.shape == settings.shape:
-        describer = search.describer
-    else:
-        describer = describer_of_module(module, settings, device)
+        integers = describer_of_graph(graph, settings, device)
+        return Prepared(settings, integers, graph, choice, picture_shape=picture)
+    describer = described_by or describer_of_module(module, settings, device)
     at_hand = {} if evidence is None else evidence.for_bank()
-    return Prepared(settings, describer.with_views(settings.views), None, choice, at_hand)
+    return Prepared(settings, describer.with_views(settings.views), None, choice, at_hand, picture)
 
 
-def with_aspect(asked: presets.Config, images: Sequence[Look]) -> tuple[presets.Config, Aspect]:
-    """Return ``asked`` with the aspect that suits the images where it is open and views may stay upright, and that."""
-    if asked.views.aspect != "auto":
-        return implied(asked), Aspect(asked.views.aspect, asked.views.aspect)
-    found = aspect_of([shape for image in images if (shape := shape_of(image.image)) is not None])
+def with_shapes(asked: presets.Config, images: Sequence[Look]) -> tuple[presets.Config, Aspect, Tiling]:
+    """Return ``asked`` with the aspect and the tiles that suit the images where they are open, and these two.
+
+    The aspect is put in where views may stay upright, the tiles where it is known that they do.
+    """
+    ratio, tiles = asked.views.aspect, asked.backbone.tiles
+    shapes: list[Shape] = []
+    if "auto" in (ratio, tiles):
+        shapes = [shape for image in images if (shape := shape_of(image.image)) is not None]
+    aspect = aspect_of(shapes) if ratio == "auto" else Aspect(ratio, ratio)
+    tiling = tiling_of(shapes, asked.backbone.sizes[0]) if tiles == "auto" else Tiling(tiles)
     known = implied(asked)
-    return presets.resolve(known, {"aspect": found.value}) if known.views.aspect == "auto" else known, found
+    if known.views.aspect == "auto":
+        known = presets.resolve(known, {"aspect": aspect.value})
+    return with_tiles(known, known.views.rotation, tiling.tiles), aspect, tiling
+
+
+def with_tiles(asked: presets.Config, rotation: str, tiles: int) -> presets.Config:
+    """Return ``asked`` with so many ``tiles``, or one where views turn, if they are open and the rotation is known."""
+    if asked.backbone.tiles != "auto" or rotation == "auto":
+        return asked
+    return presets.resolve(asked, {"tiles": tiles if rotation == "none" else 1})
 
 
 def tell_of_squares(aspect: Aspect, settings: Settled) -> None:
@@ -125,15 +143,41 @@ def tell_of_squares(aspect: Aspect, settings: Settled) -> None:
         )
 
 
+def tell_of_whole(tiling: Tiling, settings: Settled) -> None:
+    """Say where pictures that would be cut into pieces are looked at as a whole all the same."""
+    if tiling.picture is None or tiling.tiles <= settings.backbone.tiles:
+        return
+    warn(
+        f"the pictures are about {how_large(tiling.picture)}, but views turn, so each is looked at as a whole, where "
+        "small defects are easily missed; if all parts lie one way, rotation = 'none' cuts pictures into pieces, and "
+        f"tiles = {tiling.tiles} does so however they lie, at {tiling.tiles**2} times the work"
+    )
+
+
+class Found(NamedTuple):
+    """What was found out, by what evidence, and what described it: in the shape and the pieces that follow from it.
+
+    Neither of these two where nothing was tried out, or where a broken-off fit had found it out.
+    """
+
+    choice: Choice
+    evidence: Evidence | None = None
+    describer: Describer | None = None
+
+
 @dataclass(frozen=True)
 class Search:
-    """What is looked for, with what: the settings that leave something open, but not the aspect."""
+    """What is looked for, with what: the settings that leave something open, but not the aspect.
+
+    ``tiles``: into how many rows and columns pictures are cut where that is open and views turn out upright.
+    """
 
     asked: presets.Config
     module: MultiScale
     device: str
     seed: int
     progress: Progress
+    tiles: int
 
     @cached_property
     def describer(self) -> Describer:
@@ -142,19 +186,19 @@ class Search:
         floats = presets.resolve(self.asked, {"precision": "f32"}) if integers else self.asked
         return describer_of_module(self.module, provisional(floats), self.device)
 
-    def choice(self, good: Given, checkpoint: Checkpoint | None) -> tuple[Choice, Evidence | None]:
-        """Return what the images say, and by what evidence; nothing of that where a broken-off fit had found it out."""
+    def found(self, good: Given, checkpoint: Checkpoint | None) -> Found:
+        """Return what the images say, or what they said to a broken-off fit."""
         depends = self.asked, repr(self.module), self.module.digest, good.groups, self.seed
         key = checkpoint.key(depends) if checkpoint else ""
         kept = kept_choice(checkpoint, key) if checkpoint else None
         if kept is not None:
-            return kept, None
-        found, evidence = self._found_out(good)
+            return Found(kept)
+        found = self._found_out(good)
         if checkpoint:
-            keep_choice(checkpoint, key, found)
-        return found, evidence
+            keep_choice(checkpoint, key, found.choice)
+        return found
 
-    def _found_out(self, good: Given) -> tuple[Choice, Evidence | None]:
+    def _found_out(self, good: Given) -> Found:
         found, evidence = choose(
             self.asked,
             self.module,
@@ -165,22 +209,25 @@ class Search:
             progress=self.progress,
         )
         give_back()
-        if found.rotation == "full" and self.asked.views.aspect != 1:
-            return self._in_squares(good, found)
+        if waits_for_rotation(self.asked, found.rotation):
+            return self._anew(good, found)
         settled = settle(self.asked, found)
         if evidence is not None and self.asked.training.length == "auto":
             read = settled_reading(settled, self.module.channels)
             found = with_length(found, evidence, settled, read, self.seed, self.progress)
             give_back()
-        return replace(found, length=settle(self.asked, found).training.length), evidence
+        choice = replace(found, length=settle(self.asked, found).training.length)
+        return Found(choice, evidence, None if evidence is None else self.describer)
 
-    def _in_squares(self, good: Given, found: Choice) -> tuple[Choice, Evidence | None]:
-        """Begin anew where long pictures turned out to show parts that lie any way: views that turn are squares."""
-        asked = presets.resolve(self.asked, {"rotation": "full", "aspect": 1.0})
-        choice, evidence = replace(found, length=settle(asked, found).training.length), None
-        if is_open(asked):
-            choice, evidence = replace(self, asked=asked)._found_out(good)
-        return replace(choice, turning=found.turning), evidence
+    def _anew(self, good: Given, found: Choice) -> Found:
+        """Begin anew with the rotation that was found, now that it is known in which shape and pieces pictures are."""
+        turned = {"aspect": 1.0} if found.rotation == "full" else {}
+        known = presets.resolve(self.asked, {"rotation": found.rotation} | turned)
+        asked = with_tiles(known, found.rotation, self.tiles)
+        if not is_open(asked):
+            return Found(replace(found, length=settle(asked, found).training.length))
+        rest = replace(self, asked=asked)._found_out(good)
+        return rest._replace(choice=replace(rest.choice, turning=found.turning))
 
 
 def describer_for(model: Model, module: Callable[[], MultiScale], device: str) -> Describer:

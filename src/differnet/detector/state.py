@@ -104,7 +104,8 @@ class DetectorState:
         """What another fit on the same backbone can start from."""
         if isinstance(self._state, Fitted):
             model = self._state.model
-            return Prepared(model.settings, self.describer, model.graph, model.choice)
+            here = model.settings, self.describer, model.graph, model.choice
+            return Prepared(*here, picture_shape=model.picture_shape)
         if self._state is None and preparing.is_ready(self._asked, self.device):
             return preparing.without_images(self._asked, lambda: self.module, self.device)
         return self._state

@@ -202,14 +202,14 @@ Good: TypeAlias = ImageLike | Iterable[ImageLike] | Sequence[Look]
 def look_at(images: Sequence[Shown], settings: presets.Config) -> list[Look]:
     """Return a look at each image for settings of this size, tiling and frame; looks stay as they are.
 
-    While the aspect is open, it is at a square: :meth:`Look.bare` changes that.
+    While the aspect or the tiles are open, it is at a square of the whole: :meth:`Look.bare` changes that.
     """
     known = [one for one in images if isinstance(one, Look)]
     if len(known) == len(images):
         return known
-    rooms, aspect = Rooms(), settings.views.aspect
+    rooms, aspect, tiles = Rooms(), settings.views.aspect, settings.backbone.tiles
     shape = view_shape(settings.backbone.sizes[0], 1.0 if aspect == "auto" else aspect)
-    canvas = times(shape, settings.backbone.tiles)
+    canvas = times(shape, 1 if tiles == "auto" else tiles)
     return [one if isinstance(one, Look) else Look(one, rooms, canvas, settings.views) for one in images]
 
 

@@ -131,7 +131,8 @@ def reading_of(
     sizes, grid, tiles = len(settings.backbone.sizes), settings.backbone.grid, settings.backbone.tiles
     aspect = settings.views.aspect
     shape = view_shape(settings.backbone.sizes[0], 1.0 if aspect == "auto" else aspect)
-    return reading(channels, sizes, grid, positions, pooling, tiles**2, read_sizes, shape)
+    count = 1 if tiles == "auto" else tiles**2
+    return reading(channels, sizes, grid, positions, pooling, count, read_sizes, shape)
 
 
 def settled_reading(settings: Settled, channels: tuple[int, ...]) -> RowReading:

@@ -151,7 +151,7 @@ def choose(
 ) -> tuple[Choice, Evidence | None]:
     """Find out what ``settings`` leave open; ``describer`` gives what describes by ``module``, when it is needed.
 
-    Where views turn and the aspect is not 1, that alone is found out: the rest needs a describer of squares.
+    Where the rest :func:`waits_for_rotation`, that alone is found out.
     How far to train is left to :mod:`differnet.detector.tuning.length`, which needs the evidence. At most 700 of the
     images are used; whole ``groups`` are held out together.
     """
@@ -163,9 +163,9 @@ def choose(
         rotation = "full" if turning.turns else "none"
     readings = _readings(settings, module.channels, _poolings(settings, rotation))
     is_settled = len(readings) == 1 and settings.training.length != "auto"
-    if is_settled or (rotation == "full" and settings.views.aspect != 1):
+    if is_settled or waits_for_rotation(settings, rotation):
         return _found(rotation, _ranked(readings, None, seed), turning, len(images), 0), None
-    most = max(FEWEST, MOST // settings.backbone.tiles)  # features in memory
+    most = max(FEWEST, MOST // provisional(settings).backbone.tiles)  # features in memory
     order = np.random.default_rng(seed).permutation(len(images))[:most].tolist()
     names = [index if groups is None else groups[index] for index in order]
     if len(order) < FEWEST or len(set(names)) < 2:
@@ -178,6 +178,14 @@ def choose(
     tables = Tables(settings, describer(), images, *parts, seed=seed, progress=progress)
     evidence = tables.evidence(rotation)
     return _found(rotation, _ranked(readings, evidence, seed), turning, len(order), len(held)), evidence
+
+
+def waits_for_rotation(settings: presets.Config, rotation: str) -> bool:
+    """Whether all else is found out in another shape or in other pieces than before this ``rotation`` was known.
+
+    Views that turn are squares, and how many tiles there are follows the rotation.
+    """
+    return settings.backbone.tiles == "auto" or (rotation == "full" and settings.views.aspect != 1)
 
 
 def _found(

@@ -169,7 +169,7 @@ def ablated(base: presets.Config, sizes: tuple[int, ...], turned: bool) -> prese
     views, training = base.views, base.training
     count = views.train_views if isinstance(views.train_views, int) else 32
     changes: dict[str, Any] = {"sizes": sizes, "read_stages": "all", "pooling": "whole", "grid": 1}
-    changes["aspect"] = 1.0
+    changes |= {"aspect": 1.0, "tiles": 1}
     changes |= {"length": 1.0, "noise": 0.0, "train_views": count}
     changes |= {"blocks": 8} if base.flow.blocks == "auto" else {}
     changes |= {"hidden": 256} if base.flow.hidden == "auto" else {}
