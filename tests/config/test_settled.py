@@ -57,7 +57,7 @@ def test_what_is_combined_needs_few_views_and_small_flows(rotation, views, order
     asked = presets.resolve("default", {"aspect": 1.0, "tiles": 1, "length": "auto"})
     settings = settle(asked, SimpleNamespace(**vars(found(rotation)) | {"pooling": "combined"}))
     assert (settings.views.train_views, settings.views.score_rotations) == (views, order)
-    assert (settings.parts_once, settings.training.length) == (rotation == "full", 1.0)
+    assert settings.training.length == 1.0
     assert [(flow.blocks, flow.hidden) for flow in settings.flows] == [(0, 128), (4, 128), (4, 128)]
     assert (settings.training.noise, settings.maps.blur) == (1.0, 6.0)
 

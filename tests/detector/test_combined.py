@@ -7,9 +7,10 @@ from tests.support.tiny import SMALL, defective_image, good_image
 
 from differnet import DifferNet
 from differnet.detector import export
+from differnet.detector.fitting import VIEWS_OF_PARTS
 from differnet.errors import ConfigError, ModelFileError
 from differnet.features.views import even_views
-from differnet.flow import localize, score
+from differnet.flow import score
 from differnet.flow.learning import Learner
 from differnet.flow.sources import Bank, Parts
 from differnet.runtime.inspector import Inspector
@@ -58,10 +59,7 @@ def literal(detector, image):
             rows = torch.stack([row[columns] for row in features for columns in read.columns])
             each = score.latent_norm(flow(rows)[0].double()).view(len(features), -1)
             norms.append(each.amax(dim=1) if read.pooling == "largest" else each.mean(dim=1))
-    whole, *parts = norms
-    if fusion.parts_once:
-        parts = [part[:1].expand(len(whole)) for part in parts]
-    return float(torch.stack([whole, *parts]).log().mean(dim=0).exp().mean())
+    return float(torch.stack(norms).log().mean(dim=0).exp().mean())
 
 
 @pytest.mark.parametrize("name", ["upright", "turned"])
@@ -92,7 +90,6 @@ def test_a_model_file_gives_it_back_to_the_bit(name, request, tmp_path):
     detector = request.getfixturevalue(name)
     detector.save(tmp_path / "m.safetensors")
     again = DifferNet.load(tmp_path / "m.safetensors", "random")
-    assert again.model.fusion.parts_once == (name == "turned")
     assert again.threshold == detector.threshold
     assert np.array_equal(again.score(OTHERS), detector.score(OTHERS))
 
@@ -135,14 +132,28 @@ def test_fewer_views_are_the_first_of_more(turned):
         assert turned.predict(image, views=3).score == pytest.approx(every[:3].mean(), rel=1e-6)
 
 
-def test_parts_are_seen_in_the_upright_view(turned):
-    """The first view is the picture as it is, to fit and to score, and parts are learned from that alone."""
+def test_the_first_view_is_the_picture_as_it_is(turned):
     shown = turned.scoring_views
     assert (float(shown.angles[0]), float(shown.brightness[0]), float(shown.contrast[0])) == (0, 1, 1)
     assert float(shown.angles[1:].min()) > 0
     square = turned.describer.square(OTHERS[0])
     first = turned.describer.features(square, even_views(1, turned.settings.views))[0]
     torch.testing.assert_close(turned.describe(OTHERS[0])[0], first, rtol=1e-5, atol=1e-5)
+
+
+def test_parts_are_learned_from_a_few_views_and_the_whole_from_all_that_are_turned(monkeypatch):
+    known = {}
+
+    def learn(learner, sources, held):
+        known.update(zip(("whole", "large", "small"), sources, strict=True))
+        return learner._started(sources).requires_grad_(False), ()
+
+    monkeypatch.setattr(Learner, "learn", learn)
+    fitted(rotation="full", train_views=6, score_views=2, holdout=0.0)
+    assert len(known["whole"].rows) == 20 * 5
+    assert [len(known[name].rows) for name in ("large", "small")] == [20 * VIEWS_OF_PARTS] * 2
+    first = known["large"].rows.view(20, VIEWS_OF_PARTS, -1)
+    assert torch.equal(known["whole"].rows.view(20, 5, -1)[:, :3], first[:, 1:])
 
 
 def test_a_broken_off_fit_goes_on_to_the_same_flows(upright, tmp_path, monkeypatch):
@@ -187,27 +198,10 @@ def test_maps_show_the_defect(name, request):
         assert heat[mask].mean() > 2 * heat[~mask].mean()
 
 
-def test_shares_of_a_map_are_a_feature_each_and_grow_with_the_size(upright, turned):
+def test_shares_of_a_map_are_a_feature_each_and_grow_with_the_size(upright):
     widths = [read.features for read in upright.model.fusion.reads]
     wanted = [loud / width for loud, width in zip((0.3, 2, 1), widths, strict=True)]
-    assert upright.model.fusion.shares(4, [64, 32]) == pytest.approx(wanted)
-    whole, *parts = turned.model.fusion.shares(4, [64, 32])
-    assert whole == pytest.approx(wanted[0])
-    assert parts == pytest.approx([4 * one for one in wanted[1:]])
-
-
-def test_heat_of_parts_comes_from_the_upright_view(turned, monkeypatch):
-    seen = []
-    real = localize.contribution_maps
-
-    def counted(views, module, fusion, *rest):
-        seen.append(len(fusion.parts))
-        return real(views, module, fusion, *rest)
-
-    monkeypatch.setattr(localize, "contribution_maps", counted)
-    settings = turned.settings
-    localize.heat_map(turned.describer.square(OTHERS[1]), turned.module, turned.model.fusion, settings)
-    assert seen == [3] + [1] * (settings.maps.map_views - 1)
+    assert upright.model.fusion.shares([64, 32]) == pytest.approx(wanted)
 
 
 @pytest.mark.parametrize(

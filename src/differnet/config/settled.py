@@ -128,11 +128,6 @@ class Settled:
     maps: SettledMaps
 
     @property
-    def parts_once(self) -> bool:
-        """Whether parts are looked at in the upright view alone, beside turned views of the whole image."""
-        return self.reading.pooling == "combined" and self.views.turns
-
-    @property
     def flows(self) -> tuple[SettledFlow, ...]:
         """The shape of the flow of each reading; a whole image that is read beside its parts has a Gaussian alone."""
         if self.reading.pooling != "combined":

@@ -21,18 +21,12 @@ from differnet.decision.calibration import ViewScores
 Norms = npt.NDArray[np.float64]
 
 
-def view_scores(groups: Iterable[Norms], parts_once: bool = False) -> Iterator[ViewScores]:
+def view_scores(groups: Iterable[Norms]) -> Iterator[ViewScores]:
     """Turn norms (T, V, R) of the views of an image, some at a time, into the score of each view (V,).
 
-    Of T tiles the most anomalous one counts. ``parts_once``: all readings but the first count as in the first view of
-    the image, the upright one.
+    Of T tiles the most anomalous one counts.
     """
-    first: Norms | None = None
     for norms in groups:
-        if parts_once and norms.shape[2] > 1:
-            first = norms[:, :1, 1:] if first is None else first
-            parts = np.broadcast_to(first, (*norms.shape[:2], first.shape[2]))
-            norms = np.concatenate((norms[:, :, :1], parts), axis=2)
         scores: ViewScores = geometric_mean(norms).max(axis=0)
         yield scores
 

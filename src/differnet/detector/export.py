@@ -221,7 +221,6 @@ def _write(detector: DifferNet, folder: Path, form: Format, progress: Progress) 
             "ignore": settings.ignore,
         },
         "views": views.tolist(),
-        "parts_once": model.fusion.parts_once,
         "decision": {
             name: getattr(standard, name) for name in ("order", "rate", "confidence", "review_rate", "folds")
         },

@@ -36,6 +36,7 @@ from differnet.flow.train import Epoch
 from differnet.runtime.memory import give_back
 
 _MAP_SCALE_IMAGES = 16
+VIEWS_OF_PARTS = 4  # the picture as it is, and so many less one that are turned: their parts are many
 
 
 def unheard(epoch: Epoch, total: int) -> None:
@@ -192,12 +193,12 @@ class Fitter:
         training = self.settings.training
         if bank is None or self.settings.views.fresh_views:
             return FreshViews(self.describer, images, training, self.seed, self.progress, read.rows)
-        if self.settings.reading.pooling == "combined" and read.pooling != "whole":
-            seen = bank[:, :1] if self.settings.parts_once else bank
-            return Parts(seen.flatten(0, 1), read.columns, training.batch, self.seed)
-        if self.settings.parts_once and bank.shape[1] > 1:
-            # The picture as it is is sharper than any that was turned, and would be learned apart.
-            bank = bank[:, 1:]
+        if self.settings.reading.pooling == "combined":
+            if read.pooling != "whole":
+                return Parts(bank[:, :VIEWS_OF_PARTS].flatten(0, 1), read.columns, training.batch, self.seed)
+            if self.settings.views.turns and bank.shape[1] > 1:
+                # The picture as it is is sharper than any that was turned, and would be learned apart.
+                bank = bank[:, 1:]
         return Bank(bank.flatten(0, 1), training.batch, self.seed, read.rows)
 
 

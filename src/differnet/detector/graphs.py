@@ -82,11 +82,8 @@ class Head(nn.Module):
         """
         found: list[Tensor] = []
         count = features.shape[0]
-        for (norm, read), share in zip(self.parts, self.fusion.shares(count, sizes), strict=True):
-            rise = share * norm.rise(self.rows(features, read)).slopes.reshape(count, -1)
-            if found and self.fusion.parts_once:
-                rise = torch.cat((rise[:1], torch.zeros_like(rise[1:])))
-            found.append(rise)
+        for (norm, read), share in zip(self.parts, self.fusion.shares(sizes), strict=True):
+            found.append(share * norm.rise(self.rows(features, read)).slopes.reshape(count, -1))
         return torch.cat(found, dim=1)
 
     def rows(self, features: Tensor, read: RowReading) -> Tensor:

@@ -124,7 +124,7 @@ def _build(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Model:
         backbone_origin=str(header["backbone_origin"]),
         channels=channels,
         runtime=str(header["runtime"]),
-        fusion=Fusion(flows, settled_readings(settings, channels), settings.parts_once),
+        fusion=Fusion(flows, settled_readings(settings, channels)),
         view_scores=view_scores,
         map_scale=float(header["map_scale"]),
         train_count=int(header["train_count"]),

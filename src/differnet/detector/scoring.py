@@ -63,7 +63,7 @@ def scores_of_groups(
 ) -> Iterator[ViewScores]:
     """Yield :func:`view_scores` of the views of one image, some of them at a time, each when it is asked for."""
     norms = (_norms(fusion, features, device, name) for features in groups)
-    return fused.view_scores(norms, fusion.parts_once)
+    return fused.view_scores(norms)
 
 
 @torch.inference_mode()

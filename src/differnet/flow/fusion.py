@@ -18,15 +18,13 @@ _WHOLE = 0.3  # of what parts at the smallest size count in a map (docs/decision
 class Fusion(nn.Module):
     """Flows, and of each how it reads a row of features: (B, W) to the norm of every view by every flow.
 
-    ``reads``: as many as ``flows``; all are of rows of the same width. ``parts_once``: whether all but the first look
-    at the first view of an image alone, since they know parts of upright images.
+    ``reads``: as many as ``flows``; all are of rows of the same width.
     """
 
-    def __init__(self, flows: Sequence[Flow], reads: Sequence[RowReading], parts_once: bool = False) -> None:
+    def __init__(self, flows: Sequence[Flow], reads: Sequence[RowReading]) -> None:
         super().__init__()
         self.flows = nn.ModuleList(flows)
         self.reads = tuple(reads)
-        self.parts_once = parts_once
 
     @property
     def parts(self) -> list[tuple[Flow, RowReading]]:
@@ -38,24 +36,17 @@ class Fusion(nn.Module):
     def of_tile(self) -> Fusion:
         """The same flows on the part of a row that stands for one tile."""
         flows = [flow for flow, _ in self.parts]
-        return Fusion(flows, [read.of_tile for read in self.reads], self.parts_once)
+        return Fusion(flows, [read.of_tile for read in self.reads])
 
-    @property
-    def in_turned_views(self) -> Fusion:
-        """What looks at other views than the first."""
-        return Fusion([self.parts[0][0]], self.reads[:1]) if self.parts_once else self
-
-    def shares(self, views: int, sizes: Sequence[int]) -> list[float]:
-        """Return how much each norm counts in a heat map that is the mean over ``views``; 1 for a single one.
+    def shares(self, sizes: Sequence[int]) -> list[float]:
+        """Return how much each norm counts in a heat map; 1 for a single one.
 
         Of several, the unit is one feature, so that none is louder for having more. Parts at a larger one of the
-        ``sizes`` know better where, and the whole image knows least. What looks at one view alone counts in that one as
-        often as the others do in all.
+        ``sizes`` know better where, and the whole image knows least.
         """
         if len(self.reads) == 1:
             return [1.0]
-        times = views if self.parts_once else 1
-        loud = [_WHOLE, *(times * size / sizes[-1] for size in sizes)]
+        loud = [_WHOLE, *(size / sizes[-1] for size in sizes)]
         return [one / read.features for one, read in zip(loud, self.reads, strict=True)]
 
     def means(self) -> Tensor:

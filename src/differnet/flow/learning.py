@@ -83,7 +83,7 @@ class Learner:
             if flow.whitening is not None:
                 flow.whitening.set(*gaussian.fit(source.sample(gaussian.MOST_ROWS), self.seed))
                 self.release()
-        return Fusion(flows, self.reads, self.settings.parts_once).to(self.device)
+        return Fusion(flows, self.reads).to(self.device)
 
     def _telling(self, fusion: Fusion, before: int, total: int) -> train.OnEpoch:
         def tell(epoch: Epoch, _: int) -> None:

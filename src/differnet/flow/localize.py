@@ -10,7 +10,7 @@ maps that are pooled, as class activation maps are (Zhou et al., CVPR 2016). No 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -82,16 +82,14 @@ def _map_of_tile(
     turned = even_views(settings.maps.map_views, settings.views)
     device = module.mean.device
     make = gradient_maps if settings.maps.gradient == "pixels" else contribution_maps
-    shares = fusion.shares(len(turned), module.sizes)
     parts = []
     for start in range(0, len(turned), GROUP):  # no more views are in memory at a time
         rendered = render(image, turned.part(start, start + GROUP), settings.views.fill)
         features = None if runtime is None else runtime.features([rendered])
         for i in range(len(rendered)):
             exact = None if features is None else features[i : i + 1].to(device)
-            looks = fusion if start + i == 0 else fusion.in_turned_views
             view = rendered[i : i + 1].to(device)
-            parts.append(make(view, module, looks, settings.maps.blur, exact, shares).cpu())
+            parts.append(make(view, module, fusion, settings.maps.blur, exact).cpu())
     return turn_back(torch.cat(parts), turned.angles)
 
 
@@ -101,7 +99,6 @@ def gradient_maps(
     fusion: Fusion,
     blur: float,
     features: Tensor | None = None,
-    shares: Sequence[float] = (),
 ) -> Tensor:
     """g = sum over channels of |G * dL/dx| (eq. 7), with L of eq. 4 and G a Gaussian of ``blur`` pixels.
 
@@ -117,7 +114,7 @@ def gradient_maps(
             y = y + (features - y).detach()
         losses = [
             share * score.negative_log_likelihood(*flow(read.rows(y))).sum()
-            for (flow, read), share in _weighed(fusion, shares, module)
+            for (flow, read), share in _weighed(fusion, module)
         ]
         loss = torch.stack(losses).sum()
         (gradient,) = torch.autograd.grad(loss, pixels)
@@ -130,7 +127,6 @@ def contribution_maps(
     fusion: Fusion,
     blur: float,
     features: Tensor | None = None,
-    shares: Sequence[float] = (),
 ) -> Tensor:
     """Share the score of each view out among the cells of the feature maps, and enlarge the maps to the view.
 
@@ -147,18 +143,16 @@ def contribution_maps(
     with torch.enable_grad():
         risen = [
             share * score.latent_norm(flow(read.rows(at))[0]).sum()
-            for (flow, read), share in _weighed(fusion, shares, module)
+            for (flow, read), share in _weighed(fusion, module)
         ]
         (gradient,) = torch.autograd.grad(torch.stack(risen).sum(), at)
     heat = shared_out(maps, gradient, means + y - at.detach(), parts, (views.shape[-2], views.shape[-1]))
     return gaussian_blur(heat, blur)[:, 0]
 
 
-def _weighed(
-    fusion: Fusion, shares: Sequence[float], module: MultiScale
-) -> Iterator[tuple[tuple[Flow, RowReading], float]]:
-    """Yield each flow, and what it reads, with its share in a map: of those given, or of a map of one view."""
-    return zip(fusion.parts, shares or fusion.shares(1, module.sizes), strict=False)
+def _weighed(fusion: Fusion, module: MultiScale) -> Iterator[tuple[tuple[Flow, RowReading], float]]:
+    """Yield each flow, and what it reads, with its share in a map."""
+    return zip(fusion.parts, fusion.shares(module.sizes), strict=True)
 
 
 def shared_out(maps: list[Tensor], slopes: Tensor, reference: Tensor, parts: Shape, shape: Shape) -> Tensor:

@@ -66,7 +66,7 @@ class Station:
 
     ``shape``: height and width of a view in pixels; ``tiles``: n where pictures are cut into n x n; ``frame``,
     ``ignore``, ``resampling``: see :class:`differnet.config.sections.Views`; ``views`` (V, 3): angle, brightness and
-    contrast of each scoring view. ``parts_once``: see :func:`differnet.decision.fusion.view_scores`. ``probe``:
+    contrast of each scoring view. ``probe``:
     features of :func:`probe_views` where the folder was made. ``maps``: nothing where the graph has none, for the
     reason in ``no_maps``. ``graphs``: the bytes of each by its role. ``about``: the manifest.
     """
@@ -85,7 +85,6 @@ class Station:
     graphs: Mapping[str, tuple[bytes, ...]] = field(repr=False)
     about: Mapping[str, Any] = field(repr=False)
     digest: str = ""
-    parts_once: bool = False
     resampling: str = "bytes"
 
 
@@ -223,7 +222,6 @@ def _build(
         graphs=graphs,
         about=about,
         digest=digest,
-        parts_once=bool(about.get("parts_once", False)),
         resampling=_resampling(square),
     )
 

@@ -197,7 +197,7 @@ class Inspector:
     def _groups(self, tiles: list[Numbers], count: int) -> Iterator[ViewScores]:
         """Yield the scores of the first ``count`` views, ``GROUP`` at a time; of tiles the most anomalous counts."""
         norms = (self._norms(tiles, start, count) for start in range(0, count, GROUP))
-        return fusion.view_scores(norms, self.station.parts_once)
+        return fusion.view_scores(norms)
 
     def _norms(self, tiles: list[Numbers], start: int, count: int) -> fusion.Norms:
         """Return the norms (T, V, R) of the group of views that begins at ``start``, by each reading."""
