@@ -75,8 +75,8 @@ class Backbone:
     by itself and at that size; the score is that of the most anomalous one. ``"auto"`` follows the good images where
     views do not turn, and is 1 where they do (:func:`differnet.config.shape.tiling_of`). ``runtime``: where it runs;
     ``precision``: in which numbers. ``"auto"`` takes the fastest that is installed: on a CPU OpenVINO, in 8-bit
-    integers where views turn. ``"f16"`` is PyTorch's mixed precision, for GPUs; ``"bf16"`` is OpenVINO's, for CPUs
-    that compute in it themselves: as fast as integers and ready at once, but bound to such CPUs.
+    integers where views turn and there is one reading. ``"f16"`` is PyTorch's mixed precision, for GPUs; ``"bf16"`` is
+    OpenVINO's, for CPUs that compute in it themselves: as fast as integers and ready at once, but bound to such CPUs.
     """
 
     backbone: Annotated[str, Field(min_length=1)] = "efficientnet_lite0"

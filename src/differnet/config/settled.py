@@ -279,9 +279,13 @@ def _with_found(asked: Config, found: FoundOut) -> Config:
 
 
 def _precision(known: Config) -> PrecisionName:
-    """Take floats where one upright view is scored: integers would gain it 2 ms, but take a fit 20 seconds."""
+    """Take floats where integers gain little: one upright view by 2 ms, for 20 seconds of a fit.
+
+    And where they lose much: several readings of turned views (docs/decisions.md).
+    """
     upright = known.views.rotation == "none" and known.views.score_rotations == "even"
-    return "f32" if known.backbone.precision == "auto" and upright else known.backbone.precision
+    in_floats = upright or known.reading.pooling == "combined"
+    return "f32" if known.backbone.precision == "auto" and in_floats else known.backbone.precision
 
 
 def _narrowed(kind: type[S], section: Any, **changes: Any) -> S:

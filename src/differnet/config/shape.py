@@ -67,12 +67,12 @@ class Tiling(NamedTuple):
 def tiling_of(shapes: Sequence[Shape], size: int) -> Tiling:
     """Find into how many pieces pictures of these shapes (H, W) are cut for a network that sees ``size`` pixels a side.
 
-    As many a side as leave each piece about twice the pixels that the network sees, sqrt(H W) / (2 size) rounded down,
-    of the picture whose area is the median; at least 1, at most 4, and no more than 8,192 pixels a side are seen of
+    As many a side as leave each piece about twice the pixels that the network sees, sqrt(H W) / (2 size) rounded, of
+    the picture whose area is the median; at least 1, at most 4, and no more than 8,192 pixels a side are seen of
     all pieces together. For no shapes it is the whole picture.
 
     >>> [tiling_of([shape] * 3, 448).tiles for shape in [(480, 640), (1900, 1900), (3000, 4000), (9000, 9000)]]
-    [1, 2, 3, 4]
+    [1, 2, 4, 4]
     >>> tiling_of([(3000, 4000)], 224), tiling_of([], 448)
     (Tiling(tiles=4, picture=(3000, 4000)), Tiling(tiles=1, picture=None))
     """
@@ -80,7 +80,7 @@ def tiling_of(shapes: Sequence[Shape], size: int) -> Tiling:
         return Tiling(1)
     by_area = sorted(shapes, key=math.prod)
     picture = by_area[(len(by_area) - 1) // 2]
-    wanted = int(math.sqrt(math.prod(picture)) / (SHRUNK * size))
+    wanted = math.floor(math.sqrt(math.prod(picture)) / (SHRUNK * size) + 0.5)
     return Tiling(max(1, min(wanted, MOST_TILES, LARGEST_SQUARE // size)), picture)
 
 
