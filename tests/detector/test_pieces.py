@@ -44,7 +44,7 @@ SINGLE = PIECES | {
 }
 
 
-def part(index, side=160):
+def part(index, side=144):
     """A part that lies one way: a light bar in the dark, and noise."""
     grey = np.full((side, side), 90.0)
     grey[side // 4 : -side // 4, side // 3 : side // 2] = 200
@@ -52,10 +52,10 @@ def part(index, side=160):
     return np.repeat(np.clip(grey + noise, 0, 255).astype(np.uint8)[..., None], 3, axis=2)
 
 
-def spotted(index, side=160):
+def spotted(index, side=144):
     """A part with a faint spot of 4 x 4 pixels."""
     image = part(1000 + index, side)
-    image[108:112, side - 44 : side - 40] = 140
+    image[side - 52 : side - 48, side - 44 : side - 40] = 140
     return image
 
 
@@ -79,7 +79,7 @@ def test_the_number_follows_the_pictures_and_is_that_of_one_asked_for(parts, cut
     asked = fit(parts, **PIECES | {"tiles": 2})
     assert cut.config == asked.config
     assert (cut.settings.backbone.tiles, cut.describer.tiles, cut.settings.canvas) == (2, 2, (64, 64))
-    assert (cut.model.picture_shape, asked.model.picture_shape) == ((160, 160), None)
+    assert (cut.model.picture_shape, asked.model.picture_shape) == ((144, 144), None)
     assert cut.describe(part(5)).shape == (1, 4 * cut.sibling(tiles=1).describer.width)
     images = [part(2000), spotted(1)]
     np.testing.assert_array_equal(cut.model.view_scores, asked.model.view_scores)
@@ -91,13 +91,13 @@ def test_a_model_file_keeps_the_number(cut, tmp_path):
     cut.save(tmp_path / "model.safetensors")
     again = differnet.load(tmp_path / "model.safetensors")
     assert (again.config.backbone.tiles, again.describer.tiles) == (2, 2)
-    assert again.model.picture_shape == (160, 160)
+    assert again.model.picture_shape == (144, 144)
     images = [part(2000), spotted(1)]
     np.testing.assert_array_equal(again.score(images), cut.score(images))
     assert again.predict(images[1]) == cut.predict(images[1])
 
 
-@pytest.mark.parametrize("found", [[0, 160], [160], "large", [160, 160, 3]])
+@pytest.mark.parametrize("found", [[0, 144], [144], "large", [144, 144, 3]])
 def test_a_model_file_with_pictures_of_no_shape_is_refused(cut, found, tmp_path):
     cut.save(tmp_path / "model.safetensors")
     header, tensors = tensor_file.read_tensors(tmp_path / "model.safetensors")
@@ -140,7 +140,7 @@ def test_an_exported_folder_judges_the_same(cut, tmp_path, form):
 
 
 def test_small_pictures_stay_whole():
-    detector = fit([part(index, 127) for index in range(12)], **PIECES)
+    detector = fit([part(index, 95) for index in range(12)], **PIECES)
     assert (detector.config.backbone.tiles, detector.model.picture_shape) == (1, None)
 
 
