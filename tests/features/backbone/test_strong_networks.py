@@ -209,7 +209,7 @@ def test_wide_resnet_in_integers(good_images, tmp_path):
     """With turned views, as integers are meant for.
 
     A pixel that lies between two integers is tipped by rendering it elsewhere, in a view here and there, which moves
-    its score by up to 0.4 %. None of the views of this seed and these pictures is moved by more than 0.02 %.
+    its score by up to 0.4 %. So a score is held to what an export promises, and not to what floats keep.
     """
     settings = {"sizes": [64], "rotation": "full", "score_views": 4, "precision": "int8", "seed": 2}
     detector = fitted(good_images, "wide_resnet50", **settings)
@@ -233,4 +233,5 @@ def through(detector, folder, forms, int8=False):
         export.export(detector, folder / form, form, int8=int8, images=pictures())
         station = Inspector(folder / form)
         for one in pictures():
-            agree(station.predict(one, heat_map=True), detector.predict(one, heat_map=True), heat=True)
+            said, wanted = (judge.predict(one, heat_map=True) for judge in (station, detector))
+            agree(said, wanted, heat=True, bound=export.SCORE_BOUND if int8 else 1e-4)
