@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from tests.support.tiny import SMALL, defective_image, good_image
+from tests.support.tiny import COMBINED, defective_image, good_image
 
 from differnet import DifferNet
 from differnet.detector import export
@@ -15,21 +15,6 @@ from differnet.flow.learning import Learner
 from differnet.flow.sources import Bank, Parts
 from differnet.runtime.inspector import Inspector
 
-COMBINED = SMALL | {
-    "sizes": [64, 32],
-    "stages": [2, 3],
-    "grid": 3,
-    "pooling": "combined",
-    "start": "gaussian",
-    "plain_first": True,
-    "resampling": "floats",
-    "epochs": 1,
-    "min_steps": 20,
-    "batch": 16,
-    "noise": 1.0,
-    "holdout": 0.3,
-    "rate": 0.2,
-}
 GOOD = [good_image(index) for index in range(20)]
 OTHERS = [good_image(50), defective_image(1)[0], defective_image(2)[0]]
 

@@ -15,24 +15,15 @@ from differnet.flow import tensor_file
 from support.decoding import counted
 from support.parts import lying_any_way
 from support.stations import agree
-from support.tiny import SMALL, save
+from support.tiny import COMBINED, save
 
-PIECES = SMALL | {
+PIECES = COMBINED | {
     "rotation": "none",
     "score_rotations": "even",
     "sizes": [32, 16],
     "stages": [1, 2],
     "grid": 2,
-    "pooling": "combined",
-    "start": "gaussian",
-    "plain_first": True,
-    "resampling": "floats",
     "train_views": 1,
-    "epochs": 1,
-    "min_steps": 20,
-    "batch": 16,
-    "noise": 1.0,
-    "holdout": 0.3,
     "rate": 0.1,
 }
 SINGLE = PIECES | {

@@ -51,6 +51,23 @@ SMALL = TINY | {
     "map_views": 1,
 }
 
+# The whole image and its parts, each read by a flow of its own.
+COMBINED = SMALL | {
+    "sizes": [64, 32],
+    "stages": [2, 3],
+    "grid": 3,
+    "pooling": "combined",
+    "start": "gaussian",
+    "plain_first": True,
+    "resampling": "floats",
+    "epochs": 1,
+    "min_steps": 20,
+    "batch": 16,
+    "noise": 1.0,
+    "holdout": 0.3,
+    "rate": 0.2,
+}
+
 # SMALL as options of a command.
 OPTIONS = [x for n, v in SMALL.items() for x in ("--set", f"{n}={json.dumps(v)}")] + ["--weights", "random"]
 

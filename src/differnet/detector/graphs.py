@@ -80,10 +80,10 @@ class Head(nn.Module):
 
         Each in its share of a heat map: see :meth:`differnet.flow.fusion.Fusion.shares`.
         """
-        found: list[Tensor] = []
-        count = features.shape[0]
-        for (norm, read), share in zip(self.parts, self.fusion.shares(sizes), strict=True):
-            found.append(share * norm.rise(self.rows(features, read)).slopes.reshape(count, -1))
+        found = [
+            share * norm.rise(self.rows(features, read)).slopes.reshape(features.shape[0], -1)
+            for (norm, read), share in zip(self.parts, self.fusion.shares(sizes), strict=True)
+        ]
         return torch.cat(found, dim=1)
 
     def rows(self, features: Tensor, read: RowReading) -> Tensor:

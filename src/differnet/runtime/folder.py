@@ -66,9 +66,9 @@ class Station:
 
     ``shape``: height and width of a view in pixels; ``tiles``: n where pictures are cut into n x n; ``frame``,
     ``ignore``, ``resampling``: see :class:`differnet.config.sections.Views`; ``views`` (V, 3): angle, brightness and
-    contrast of each scoring view. ``probe``:
-    features of :func:`probe_views` where the folder was made. ``maps``: nothing where the graph has none, for the
-    reason in ``no_maps``. ``graphs``: the bytes of each by its role. ``about``: the manifest.
+    contrast of each scoring view. ``probe``: features of :func:`probe_views` where the folder was made. ``maps``:
+    nothing where the graph has none, for the reason in ``no_maps``. ``graphs``: the bytes of each by its role.
+    ``about``: the manifest.
     """
 
     engine: EngineName
