@@ -31,7 +31,7 @@ from differnet.evaluation import demo, plots
 from differnet.evaluation.metrics import PixelAupro, PixelAuroc
 from differnet.features.tiles import to_picture, to_square
 from differnet.flow import score
-from differnet.flow.localize import contribution_maps, gaussian_blur, gradient_maps, map_of_image
+from differnet.flow.localize import Localizer, contribution_maps, gaussian_blur, gradient_maps
 from report import machine
 
 Draw = Callable[[Tensor], Tensor]  # a square (3, S, S) to a map (S, S)
@@ -164,10 +164,8 @@ def draw_demo(out: Path) -> None:
                 mask = sample.true_mask(pixels.shape[:2])
                 for gradient in ("pixels", "features"):
                     settings = settle(differnet.resolve(fitted.config, {"gradient": gradient}))
-                    raw = [
-                        map_of_image(load(path), module, model.fusion, settings)
-                        for path in (*held[::3], sample.path)
-                    ]
+                    localizer = Localizer(module, model.fusion, settings, cells=model.cells)
+                    raw = [localizer.of_picture(load(path)) for path in (*held[::3], sample.path)]
                     scale = np.median([one.max() for one in raw[:-1]])
                     panels.append(plots.Panel(pixels, raw[-1] / scale, mask, f"{texture}: by {gradient}"))
     title = (

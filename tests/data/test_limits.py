@@ -172,5 +172,5 @@ def test_maps_are_rendered_in_groups(detector, monkeypatch):
     import dataclasses
 
     settings = dataclasses.replace(other, maps=dataclasses.replace(other.maps, map_views=9))
-    localize.map_of_image(good_image(0), detector.module, detector.model.fusion, settings)
+    localize.Localizer(detector.module, detector.model.fusion, settings).of_picture(good_image(0))
     assert seen == [4, 4, 1]

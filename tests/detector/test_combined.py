@@ -1,16 +1,18 @@
 """The whole image and its parts, each read by a flow of its own, in one score."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from tests.support.tiny import COMBINED, defective_image, good_image
 
 from differnet import DifferNet
-from differnet.detector import export
+from differnet.detector import export, scoring
 from differnet.detector.fitting import VIEWS_OF_PARTS
 from differnet.errors import ConfigError, ModelFileError
-from differnet.features.views import even_views
-from differnet.flow import score
+from differnet.features.views import even_views, render
+from differnet.flow import localize, score
 from differnet.flow.learning import Learner
 from differnet.flow.sources import Bank, Parts
 from differnet.runtime.inspector import Inspector
@@ -181,6 +183,22 @@ def test_maps_show_the_defect(name, request):
         image, mask = defective_image(index)
         heat = detector.localize(image)
         assert heat[mask].mean() > 2 * heat[~mask].mean()
+
+
+def test_a_map_is_of_shares_and_of_cells(upright):
+    """And of shares alone in a model of before, which draws as it did."""
+    image, _ = defective_image(1)
+    model, settings = upright.model, upright.settings
+    localizer = scoring.localizer_of(model, upright.module, upright.describer)
+    square = upright.describer.square(image)
+    view = render(square, even_views(1, settings.views), settings.views.fill)
+    plain = localize.contribution_maps(view, upright.module, model.fusion, settings.maps.blur)[0]
+    close = {"rtol": 1e-4, "atol": 1e-4 * float(plain.max())}  # turning back by 0 resamples
+    torch.testing.assert_close(replace(localizer, cells=None).of_square(square), plain, **close)
+    maps, shares = localize.shares_of(view, upright.module, model.fusion)
+    sharp = localize.gaussian_blur(model.cells.of_tile(0).sharpened(maps, shares), settings.maps.blur)[0, 0]
+    torch.testing.assert_close(localizer.of_square(square), sharp, **close)
+    assert float(sharp.max()) > 1.5 * float(plain.max())  # where cells are far from what is usual
 
 
 def test_shares_of_a_map_are_a_feature_each_and_grow_with_the_size(upright):

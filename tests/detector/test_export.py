@@ -12,7 +12,7 @@ from PIL import Image
 
 from differnet import DifferNet, DifferNetWarning, Inspector
 from differnet.config.settled import SettledViews
-from differnet.detector import export
+from differnet.detector import export, scoring
 from differnet.detector.graphs import Head, HeatMapping, Rendering, Scoring
 from differnet.errors import (
     ConfigError,
@@ -128,14 +128,17 @@ def test_maps_without_a_gradient_are_the_detectors(name, request):
     model, settings = detector.model, detector.settings
     turned = even_views(settings.maps.map_views, settings.views)
     square = tiles.to_square(pictures()[1], (64, 64))
-    mapping = HeatMapping(detector.module, model.fusion, settings.maps.blur, turned.angles, (64, 64))
+    known = detector.module, model.fusion, model.cells, settings.maps.blur, turned.angles, (64, 64)
     views = render(square, turned, settings.views.fill)
-    wanted = localize.heat_map(square, detector.module, model.fusion, settings)
-    torch.testing.assert_close(mapping(views), wanted, rtol=1e-3, atol=1e-3 * float(wanted.max()))
+    wanted = scoring.localizer_of(model, detector.module, detector.describer).of_square(square)
+    torch.testing.assert_close(HeatMapping(*known)(views), wanted, rtol=1e-3, atol=1e-3 * float(wanted.max()))
     exact = detector.module(views) * 1.01
-    other = localize.contribution_maps(views, detector.module, model.fusion, settings.maps.blur, exact)
+    other = localize.contribution_maps(
+        views, detector.module, model.fusion, settings.maps.blur, exact, model.cells
+    )
     if len(turned) == 1:
-        torch.testing.assert_close(mapping(views, exact), other[0], rtol=1e-3, atol=1e-3 * float(other.max()))
+        found = HeatMapping(*known, ("features",))(views, exact)
+        torch.testing.assert_close(found, other[0], rtol=1e-3, atol=1e-3 * float(other.max()))
 
 
 def test_images_that_set_the_threshold_are_ties(upright, good_images, tmp_path):

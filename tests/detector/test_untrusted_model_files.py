@@ -125,6 +125,12 @@ def forge(path, change):
     tensor_file.write_tensors(path, tensors, header)
 
 
+def cells(**changes):
+    """Return the tensors of the cells of heat maps, with some of them changed or left out."""
+    sound = {"mean": torch.zeros(1, 8, 2, 2), "matrix": torch.eye(8), "level": torch.tensor(1.0)}
+    return {f"cells.{name}": value for name, value in {**sound, **changes}.items() if value is not None}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -152,6 +158,15 @@ def forge(path, change):
         (lambda h, t: t.update({"flow.steps.0.order": torch.zeros(16, dtype=torch.int64)}), "permutation"),
         (lambda h, t: t.update({"flow.steps.0.order": t["flow.steps.0.order"][:4]}), "do not fit together"),
         (lambda h, t: t.update({"flow.extra": torch.zeros(0)}), "do not fit together"),
+        (lambda h, t: t.update({"cells.extra": torch.zeros(0)}), "do not fit together"),
+        (lambda h, t: t.update(cells(mean=None)), "do not fit together"),
+        (lambda h, t: t.update(cells(mean=torch.zeros(4, 8, 2, 2))), r"cells of shape \(4, 8, 2, 2\)"),
+        (lambda h, t: t.update(cells(mean=torch.zeros(1, 8, 4))), r"cells of shape \(1, 8, 4\)"),
+        (lambda h, t: t.update(cells(mean=torch.zeros(1, 9999, 1, 1))), "cells of shape"),
+        (lambda h, t: t.update(cells(matrix=torch.eye(7))), r"8 channels do not go with a matrix \(7, 7\)"),
+        (lambda h, t: t.update(cells(level=torch.zeros(2))), "do not go with"),
+        (lambda h, t: t.update(cells(level=torch.tensor(float("nan")))), "NaN or infinite"),
+        (lambda h, t: t.update(cells(matrix=torch.eye(8).int())), "NaN or infinite"),
     ],
 )
 def test_a_file_that_was_forged_with_its_digest_is_refused(sealed, change, message):

@@ -20,7 +20,7 @@ from differnet.decision import thresholds, verdict
 from differnet.decision.calibration import ViewScores
 from differnet.decision.drift import DriftMonitor
 from differnet.decision.verdict import Heat, Prediction
-from differnet.detector import crossfit, fitting, integers, model_file, recalibrate
+from differnet.detector import crossfit, fitting, integers, model_file, recalibrate, scoring
 from differnet.detector import model as artifact
 from differnet.detector import prepare as preparing
 from differnet.detector.prepare import Fitted
@@ -30,7 +30,7 @@ from differnet.errors import WeightsError
 from differnet.features.checkpoint import opened
 from differnet.features.look import Given, Good, looks_of
 from differnet.features.views import count_views
-from differnet.flow import localize, train
+from differnet.flow import train
 
 _FOUND_OUT = {"rotation", "read_stages", "pooling", "length", "start"}
 
@@ -277,6 +277,4 @@ class DifferNet(DetectorState):
         return Scorer(self.model.fusion, self.describer, self.device)
 
     def _heat_map(self, pixels: Pixels) -> Heat:
-        model, numbers = self.model, self.describer.other_numbers
-        raw = localize.map_of_image(pixels, self.module, model.fusion, self.settings, numbers)
-        return np.asarray(raw / np.float32(self.model.map_scale))
+        return scoring.heat_map(self.model, self.module, self.describer, pixels)

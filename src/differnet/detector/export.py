@@ -242,7 +242,12 @@ def _map_settings(detector: DifferNet) -> tuple[dict[str, Any] | None, str]:
             "Gaussian and gradient = 'features' give maps that it does"
         )
     angles = even_views(settings.maps.map_views, settings.views).angles.tolist()
-    return {"angles": angles, "scale": model.map_scale, "takes_features": model.graph is not None}, ""
+    return {
+        "angles": angles,
+        "scale": model.map_scale,
+        "takes_features": model.graph is not None,
+        "takes_tile": model.cells is not None and settings.backbone.tiles > 1,
+    }, ""
 
 
 def _write_manifest(folder: Path, about: Mapping[str, Any]) -> None:

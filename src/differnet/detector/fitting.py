@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -18,7 +18,7 @@ from differnet.detector import model
 from differnet.detector.model import Model
 from differnet.detector.prepare import Prepared
 from differnet.detector.provenance import Way, record_of, sources_of
-from differnet.detector.scoring import scoring_views, stack_scores, view_scores
+from differnet.detector.scoring import localizer_of, scoring_views, stack_scores, view_scores
 from differnet.errors import ConfigError
 from differnet.features.backbone.network import MultiScale
 from differnet.features.cache import describe_all, kept_bank
@@ -28,7 +28,7 @@ from differnet.features.look import Given, Look, Shown
 from differnet.features.pooling import RowReading, settled_readings
 from differnet.features.tiles import shown
 from differnet.features.views import ViewSet
-from differnet.flow import localize, train
+from differnet.flow import cells, train
 from differnet.flow.fusion import Fusion
 from differnet.flow.learning import Learner, Watch
 from differnet.flow.sources import Bank, FreshViews, Parts, Source
@@ -36,6 +36,7 @@ from differnet.flow.train import Epoch
 from differnet.runtime.memory import give_back
 
 _MAP_SCALE_IMAGES = 16
+_CELL_IMAGES = 32  # more change nothing (docs/decisions.md)
 VIEWS_OF_PARTS = 4  # the picture as it is, and so many less one that are turned: their parts are many
 
 
@@ -103,7 +104,7 @@ class Fitter:
         ``bank``: the features (N, V, D) of ``fitted`` if at hand. Every image is decoded at most once.
         """
         good = held.images or fitted.images
-        self.mark_kept([*fitted.images, *held.images], good)
+        self.mark_kept([*fitted.images, *held.images], fitted.images, good)
         features = self.describe_held_out(held.images)
         bank = self.describe_training(fitted.images) if bank is None else bank
         sources = sources_of(fitted.images, fitted.groups, self.progress)
@@ -136,15 +137,13 @@ class Fitter:
             history=history,
             versions=model.versions(),
         )
-        if not self.scale_maps:
-            return found
-        return replace(found, map_scale=map_scale(found, self.module, self.describer, good, self.progress))
+        return self._with_maps(found, fitted.images, good) if self.scale_maps else found
 
-    def mark_kept(self, images: Sequence[Look], good: Sequence[Look]) -> None:
-        """Note which squares are asked for more than once from now on: by fresh views, and for the scale of maps."""
+    def mark_kept(self, images: Sequence[Look], fitted: Sequence[Look], good: Sequence[Look]) -> None:
+        """Note which squares are asked for more than once from now on: by fresh views, and for maps."""
         if self.settings.views.fresh_views:
             return
-        for_maps = good[:_MAP_SCALE_IMAGES] if self.scale_maps else []
+        for_maps = [*good[:_MAP_SCALE_IMAGES], *_some(fitted)] if self.scale_maps else []
         for image in images:
             image.keep = image in for_maps
 
@@ -189,6 +188,22 @@ class Fitter:
         give_back()
         return bank
 
+    def _with_maps(self, found: Model, fitted: Sequence[Look], good: Sequence[Look]) -> Model:
+        """Learn the cells of fitted images, where maps want them, and take the scale of maps from good ones."""
+        settings, describer = found.settings, self.describer
+        if settings.maps.gradient == "features":
+            some, localizer = _some(fitted), localizer_of(found, self.module, describer)
+            tiles = settings.backbone.tiles**2
+            seen = (one for image in self._shown(some) for one in localizer.seen_of(describer.square(image)))
+            found = replace(found, cells=cells.fit(seen, len(some), tiles, self.seed))
+        return replace(found, map_scale=map_scale(found, self.module, describer, good, self.progress))
+
+    def _shown(self, images: Sequence[Look]) -> Iterator[Look]:
+        for index, image in enumerate(images, 1):
+            with naming(image):
+                yield image
+            self.progress("learning the cells of heat maps", index, len(images))
+
     def _source(self, images: Sequence[Look], bank: Tensor | None, read: RowReading) -> Source:
         training = self.settings.training
         if bank is None or self.settings.views.fresh_views:
@@ -207,14 +222,19 @@ def map_scale(
 ) -> float:
     """Return the median peak of the maps of a few good images, which all maps are divided by."""
     some, settings = good[:_MAP_SCALE_IMAGES], found.settings
-    peaks = []
+    localizer, peaks = localizer_of(found, module, describer), []
     for index, image in enumerate(some, 1):
         square = describer.square(image)
         with naming(image):
-            heat = localize.heat_map(square, module, found.fusion, settings, describer.other_numbers)
+            heat = localizer.of_square(square)
         peaks.append(float(shown(heat, image.seen.shape, settings.views).max()))
         progress("scaling heat maps", index, len(some))
     return max(float(np.median(peaks)), 1e-30)
+
+
+def _some(fitted: Sequence[Look]) -> Sequence[Look]:
+    """Return the images whose cells are learned, from all over the series."""
+    return fitted[:: -(-len(fitted) // _CELL_IMAGES)]
 
 
 def split(

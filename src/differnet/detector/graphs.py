@@ -18,6 +18,7 @@ from differnet.features.backbone.openvino_runtime import Graph, stacked, to_open
 from differnet.features.pooling import RowReading
 from differnet.features.views import sample, sampling_grid, shade, turn_back
 from differnet.flow import localize
+from differnet.flow.cells import Cells
 from differnet.flow.fusion import Fusion
 from differnet.flow.slopes import LatentNorm
 
@@ -108,8 +109,8 @@ class Scoring(nn.Module):
 class HeatMapping(nn.Module):
     """Heat of one tile (S, T) from its turned views (V, 3, S, T), as :func:`differnet.flow.localize.contribution_maps`.
 
-    The slope of the score comes from :mod:`differnet.flow.slopes`; nothing goes back through the backbone. ``features``
-    (V, W), where given, are what the flow was fitted to. Raises :class:`ConfigError` for a flow that knows no mean.
+    The slope of the score comes from :mod:`differnet.flow.slopes`; nothing goes back through the backbone. Raises
+    :class:`ConfigError` for a flow that knows no mean.
     """
 
     reference: Tensor
@@ -117,9 +118,20 @@ class HeatMapping(nn.Module):
     kernel: Tensor
     grid: Tensor
 
-    def __init__(self, module: MultiScale, fusion: Fusion, blur: float, angles: Tensor, shape: Shape) -> None:
+    def __init__(
+        self,
+        module: MultiScale,
+        fusion: Fusion,
+        cells: Cells | None,
+        blur: float,
+        angles: Tensor,
+        shape: Shape,
+        takes: Sequence[str] = (),
+    ) -> None:
         super().__init__()
         self.module = module
+        self.cells = cells
+        self.takes = tuple(takes)
         self.head = Head(fusion)
         self.angles = angles
         self.shape = shape
@@ -130,8 +142,14 @@ class HeatMapping(nn.Module):
         self.register_buffer("kernel", localize.gaussian_kernel(blur, min(shape)).float())
         self.register_buffer("grid", sampling_grid(-angles, shape))
 
-    def forward(self, views: Tensor, features: Tensor | None = None) -> Tensor:
-        """Share the scores of the views out among their cells, and turn the maps back."""
+    def forward(self, views: Tensor, *others: Tensor) -> Tensor:
+        """Share the scores of the views out among their cells, and turn the maps back.
+
+        ``others``, which ``takes`` names: the ``"features"`` (V, W) that the flow was fitted to; the ``"tile"`` (T,), 1
+        for the one that is shown and 0 for the rest.
+        """
+        given = dict(zip(self.takes, others, strict=True))
+        features, tile = given.get("features"), given.get("tile")
         maps = self.module.feature_maps(views)
         parts = self.module.parts_of(views)
         pooled = self.module.pool(maps, parts)
@@ -141,8 +159,16 @@ class HeatMapping(nn.Module):
         slopes = torch.cat((rows, nothing), dim=1)[:, self.places]
         reference = self.reference + pooled - at
         heat = localize.shared_out(maps, slopes, reference, parts, self.shape)
+        if self.cells is not None:
+            heat = self._of_tile(self.cells, tile).sharpened(maps, heat)
         heat = localize.blurred(heat, self.kernel)[:, 0]
         return heat[0] if len(self.angles) == 1 else turn_back(heat, self.angles, self.grid)
+
+    @staticmethod
+    def _of_tile(cells: Cells, tile: Tensor | None) -> Cells:
+        if tile is None:
+            return cells
+        return cells._replace(mean=(tile @ cells.mean.flatten(1)).view(1, *cells.mean.shape[1:]))
 
 
 def _inverse(columns: Sequence[Tensor], width: int) -> Tensor:
@@ -198,10 +224,13 @@ def write_graphs(
         Traceable("render", rendering, inputs, ("views",), tuple(each)).write(folder, form)
     if maps:
         angles = torch.tensor(maps["angles"])
-        mapping = HeatMapping(detector.module, fusion, detector.settings.maps.blur, angles, shape)
         inputs = {"views": torch.zeros(len(angles), 3, *shape)}
         if maps["takes_features"]:
             inputs["features"] = torch.zeros(len(angles), fusion.of_tile.reads[0].width)
+        if maps["takes_tile"]:
+            inputs["tile"] = torch.eye(detector.describer.tiles**2)[0]
+        known = detector.module, fusion, model.cells, detector.settings.maps.blur
+        mapping = HeatMapping(*known, angles, shape, list(inputs)[1:])
         Traceable("map", mapping, inputs, ("heat",)).write(folder, form)
 
 

@@ -27,6 +27,7 @@ from differnet.features.backbone.openvino_runtime import Graph
 from differnet.features.backbone.torch_runtime import Precision
 from differnet.features.pooling import RowReading
 from differnet.features.views import count_views
+from differnet.flow.cells import Cells
 from differnet.flow.flow import Flow, parameter_count
 from differnet.flow.fusion import Fusion
 from differnet.flow.train import Epoch
@@ -51,7 +52,8 @@ class Model:
     ``fusion``: the flows, and what each of them reads.
     ``view_scores``: scores (M, V) of held-out good images in every scoring view, empty when none were held out.
     ``channels``: of every stage in a row of features. ``choice``: what was found out from the good images, and by what
-    evidence; nothing when the settings left nothing open. ``map_scale``: the heat-map value that is drawn as 1.
+    evidence; nothing when the settings left nothing open. ``map_scale``: the heat-map value that is drawn as 1;
+    ``cells``: what makes heat maps sharp, nothing for gradients to the pixels and in files of before.
     ``runtime``, ``precision``: what computed the features that the flow was fitted to. ``graph``: the 8-bit network
     they came from, ``probe`` (B, W) its features of :func:`differnet.features.backbone.torch_runtime.probe` where it
     was made; nothing in floats. ``calibrated_on``: which images those held out were; nothing where there were none,
@@ -74,6 +76,7 @@ class Model:
     graph: Graph | None = None
     probe: Tensor | None = None
     choice: Choice | None = None
+    cells: Cells | None = None
     calibrated_on: CalibrationRecord | None = None
     fitted_on: Sources | None = None
     picture_shape: Shape | None = None

@@ -1,9 +1,9 @@
 """The model file: one safetensors file with a JSON header, everything that prediction needs.
 
-Tensors: the flow's weights and permutations (``flow.*``), the scores of the held-out images in every view, and
-the backbone as an 8-bit network (``graph.*``) if that is what the flow was fitted to. Header: format, all
-settings, seed, the backbone's name and the hash of its weights, versions. In floats the backbone's weights
-stay where they came from and are checked by their hash when the file is loaded.
+Tensors: the flow's weights and permutations (``flow.*``), the scores of the held-out images in every view, the cells
+of heat maps (``cells.*``) where they have any, and the backbone as an 8-bit network (``graph.*``) if that is what the
+flow was fitted to. Header: format, all settings, seed, the backbone's name and the hash of its weights, versions. In
+floats the backbone's weights stay where they came from and are checked by their hash when the file is loaded.
 """
 
 from __future__ import annotations
@@ -32,12 +32,13 @@ from differnet.features.backbone.openvino_runtime import Graph
 from differnet.features.backbone.torch_runtime import Precision
 from differnet.features.pooling import settled_readings
 from differnet.flow import tensor_file
+from differnet.flow.cells import Cells
 from differnet.flow.flow import Flow, Permutation, parameter_count
 from differnet.flow.fusion import Fusion
 from differnet.flow.train import Epoch
 
 FORMAT = 3
-_KIND = "detector"
+_KIND, _CELLS = "detector", "cells."
 _MOST_CHANNELS = 65_536
 
 
@@ -51,6 +52,8 @@ def save(path: str | Path, model: Model) -> None:
     tensors["view_scores"] = torch.from_numpy(model.view_scores)
     if model.graph is not None and model.probe is not None:
         tensors |= model.graph.to_tensors() | {"graph.probe": model.probe}
+    if model.cells is not None:
+        tensors |= {_CELLS + name: value for name, value in model.cells._asdict().items()}
     widths = [flow.features for flow, _ in model.fusion.parts]
     header = {
         "kind": _KIND,
@@ -132,6 +135,7 @@ def _build(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Model:
         graph=Graph.from_tensors(tensors) if precision == "int8" else None,
         probe=probe,
         choice=None if header["choice"] is None else Choice.from_dict(header["choice"]),
+        cells=_cells_of(tensors, settings, channels),
         calibrated_on=from_header(header.get("calibrated_on"), view_scores.shape),
         fitted_on=Sources.from_dict(header["fitted_on"]) if header.get("fitted_on") else None,
         picture_shape=_picture_shape_of(header),
@@ -167,6 +171,22 @@ def _flow_of(state: Mapping[str, Tensor], shape: SettledFlow, features: int) -> 
     if flow.whitening is not None and not bool((flow.whitening.matrix.diagonal() > 0).all()):
         raise ValueError("the whitening of the flow cannot be undone")
     return flow.eval().requires_grad_(False)
+
+
+def _cells_of(tensors: Mapping[str, Tensor], settings: Settled, channels: Sequence[int]) -> Cells | None:
+    """Return the cells of heat maps, if the file has them."""
+    named = {name.removeprefix(_CELLS): value for name, value in tensors.items() if name.startswith(_CELLS)}
+    if not named:
+        return None
+    found = Cells(**named)
+    tiles, width, *cells = found.mean.shape
+    if len(cells) != 2 or tiles != settings.backbone.tiles**2 or not 0 < width <= sum(channels):
+        raise ValueError(f"cells of shape {tuple(found.mean.shape)}")
+    if found.matrix.shape != (width, width) or found.level.shape != ():
+        raise ValueError(f"cells of {width} channels do not go with a matrix {tuple(found.matrix.shape)}")
+    if not all(value.is_floating_point() and bool(torch.isfinite(value).all()) for value in found):
+        raise ValueError("NaN or infinite numbers")
+    return found
 
 
 def _view_scores_of(

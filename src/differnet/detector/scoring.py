@@ -21,6 +21,7 @@ from differnet.decision.calibration import ViewScores
 from differnet.decision.verdict import Heat, Prediction
 from differnet.detector.model import Model
 from differnet.errors import ConfigError, NumericalError
+from differnet.features.backbone.network import MultiScale
 from differnet.features.backbone.torch_runtime import one_torch_thread
 from differnet.features.describer import Describer
 from differnet.features.look import Shown
@@ -28,6 +29,7 @@ from differnet.features.seeds import generator
 from differnet.features.tiles import to_square
 from differnet.features.views import ViewSet, even_views, random_views
 from differnet.flow.fusion import Fusion
+from differnet.flow.localize import Localizer
 
 Images: TypeAlias = ImageLike | Iterable[ImageLike]
 Count: TypeAlias = int | Literal["auto"] | None
@@ -78,6 +80,17 @@ def _norms(fusion: Fusion, features: Tensor, device: str, name: str) -> fused.No
 def stack_scores(rows: list[ViewScores]) -> ViewScores:
     """Stack the view scores (V,) of images to a table (M, V), also of no images."""
     return np.stack(rows) if rows else np.empty((0, 0))
+
+
+def localizer_of(model: Model, module: MultiScale, describer: Describer) -> Localizer:
+    """Return what makes the heat maps of a model."""
+    return Localizer(module, model.fusion, model.settings, describer.other_numbers, model.cells)
+
+
+def heat_map(model: Model, module: MultiScale, describer: Describer, pixels: Pixels) -> Heat:
+    """Return the heat map (H, W) of pixels (H, W, 3); 1 is the peak of a typical good image."""
+    raw = localizer_of(model, module, describer).of_picture(pixels)
+    return np.asarray(raw / np.float32(model.map_scale))
 
 
 @dataclass(frozen=True)

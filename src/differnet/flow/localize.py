@@ -6,11 +6,13 @@ With y the pooled features, mu their mean over good images, and a_i the weight o
 its part of the sum where that raises the score. This is "gradient times input" (Shrikumar et al., Learning important
 features through propagating activation differences, ICML 2017), with the good mean as the reference, taken at the
 maps that are pooled, as class activation maps are (Zhou et al., CVPR 2016). No gradient passes through the network.
+Such a map is multiplied by how far the cells themselves are from good ones (:mod:`differnet.flow.cells`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -26,71 +28,78 @@ from differnet.features.backbone.network import MultiScale, averages
 from differnet.features.backbone.torch_runtime import GROUP, Runtime, in_turn
 from differnet.features.pooling import RowReading
 from differnet.features.tiles import cut, to_picture, to_square
-from differnet.features.views import even_views, render, turn_back
+from differnet.features.views import ViewSet, even_views, render, turn_back
 from differnet.flow import score
+from differnet.flow.cells import Cells, Seen
 from differnet.flow.flow import Flow
 from differnet.flow.fusion import Fusion
 
 
-def map_of_image(
-    pixels: Pixels,
-    module: MultiScale,
-    fusion: Fusion,
-    settings: Settled,
-    runtime: Runtime | None = None,
-) -> npt.NDArray[np.float32]:
-    """Return the heat map (H, W) of decoded pixels (H, W, 3), not yet divided by a scale.
+@dataclass(frozen=True)
+class Localizer:
+    """Heat maps of one model.
 
-    ``runtime``: see :func:`heat_map`.
+    ``runtime``: what computed the features that the flows were fitted to, when that is not ``module`` itself but its
+    8-bit form. ``cells``: what makes maps of shares sharp; nothing for gradients to the pixels and in models of before.
     """
-    square = to_square(pixels, settings.canvas, settings.views)
-    with in_turn():
-        heat = heat_map(square, module, fusion, settings, runtime)
-    height, width = pixels.shape[:2]
-    return to_picture(heat, (height, width), settings.views)
 
+    module: MultiScale
+    fusion: Fusion
+    settings: Settled
+    runtime: Runtime | None = None
+    cells: Cells | None = None
 
-def heat_map(
-    image: Tensor,
-    module: MultiScale,
-    fusion: Fusion,
-    settings: Settled,
-    runtime: Runtime | None = None,
-) -> Tensor:
-    """Average the maps of evenly spaced rotations in the image frame, tile by tile.
+    def of_picture(self, pixels: Pixels) -> npt.NDArray[np.float32]:
+        """Return the heat map (H, W) of decoded pixels (H, W, 3), not yet divided by a scale."""
+        views = self.settings.views
+        with in_turn():
+            heat = self.of_square(to_square(pixels, self.settings.canvas, views))
+        height, width = pixels.shape[:2]
+        return to_picture(heat, (height, width), views)
 
-    ``image``: (3, n * S, n * T), values 0..255, of n x n tiles. ``runtime``: what computed the features that the flow
-    was fitted to, when that is not ``module`` itself but its 8-bit form. Returns (n * S, n * T), not negative, in
-    units of the loss per grey level (eq. 7) or of the score (shared out among features). Raises
-    :class:`NumericalError` when it is not finite.
-    """
-    tiles = settings.backbone.tiles
-    maps = [_map_of_tile(tile, module, fusion.of_tile, settings, runtime) for tile in cut(image, tiles)]
-    heat = torch.cat([torch.cat(maps[i : i + tiles], dim=1) for i in range(0, len(maps), tiles)])
-    if not torch.isfinite(heat).all():
-        raise NumericalError("a heat map has NaN or infinite values")
-    return heat
+    def of_square(self, image: Tensor) -> Tensor:
+        """Average the maps of evenly spaced rotations in the image frame, tile by tile.
 
+        ``image``: (3, n * S, n * T), values 0..255, of n x n tiles. Returns (n * S, n * T), not negative, in units of
+        the loss per grey level (eq. 7) or of the score (shared out among features). Raises :class:`NumericalError` when
+        it is not finite.
+        """
+        tiles, angles = self.settings.backbone.tiles, self._turned.angles
+        maps = []
+        for number, tile in enumerate(cut(image, tiles)):
+            cells = None if self.cells is None else self.cells.of_tile(number)
+            parts = [self._map_of_view(*shown, cells).cpu() for shown in self._views_of(tile)]
+            maps.append(turn_back(torch.cat(parts), angles))
+        heat = torch.cat([torch.cat(maps[i : i + tiles], dim=1) for i in range(0, len(maps), tiles)])
+        if not torch.isfinite(heat).all():
+            raise NumericalError("a heat map has NaN or infinite values")
+        return heat
 
-def _map_of_tile(
-    image: Tensor,
-    module: MultiScale,
-    fusion: Fusion,
-    settings: Settled,
-    runtime: Runtime | None,
-) -> Tensor:
-    turned = even_views(settings.maps.map_views, settings.views)
-    device = module.mean.device
-    make = gradient_maps if settings.maps.gradient == "pixels" else contribution_maps
-    parts = []
-    for start in range(0, len(turned), GROUP):  # no more views are in memory at a time
-        rendered = render(image, turned.part(start, start + GROUP), settings.views.fill)
-        features = None if runtime is None else runtime.features([rendered])
-        for i in range(len(rendered)):
-            exact = None if features is None else features[i : i + 1].to(device)
-            view = rendered[i : i + 1].to(device)
-            parts.append(make(view, module, fusion, settings.maps.blur, exact).cpu())
-    return turn_back(torch.cat(parts), turned.angles)
+    def seen_of(self, image: Tensor) -> Iterator[Seen]:
+        """Yield what :func:`differnet.flow.cells.fit` learns from, of every tile and view of an image as above."""
+        for number, tile in enumerate(cut(image, self.settings.backbone.tiles)):
+            for view, features in self._views_of(tile):
+                yield number, *shares_of(view, self.module, self.fusion.of_tile, features)
+
+    @property
+    def _turned(self) -> ViewSet:
+        return even_views(self.settings.maps.map_views, self.settings.views)
+
+    def _views_of(self, tile: Tensor) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """Yield the views (1, 3, S, T) of a tile, and the features that the flows know of each, if they are others."""
+        turned, device = self._turned, self.module.mean.device
+        for start in range(0, len(turned), GROUP):  # no more views are in memory at a time
+            rendered = render(tile, turned.part(start, start + GROUP), self.settings.views.fill)
+            features = None if self.runtime is None else self.runtime.features([rendered])
+            for i in range(len(rendered)):
+                exact = None if features is None else features[i : i + 1].to(device)
+                yield rendered[i : i + 1].to(device), exact
+
+    def _map_of_view(self, view: Tensor, features: Tensor | None, cells: Cells | None) -> Tensor:
+        known = self.module, self.fusion.of_tile, self.settings.maps.blur, features
+        if self.settings.maps.gradient == "pixels":
+            return gradient_maps(view, *known)
+        return contribution_maps(view, *known, cells)
 
 
 def gradient_maps(
@@ -127,12 +136,26 @@ def contribution_maps(
     fusion: Fusion,
     blur: float,
     features: Tensor | None = None,
+    cells: Cells | None = None,
 ) -> Tensor:
     """Share the score of each view out among the cells of the feature maps, and enlarge the maps to the view.
 
-    Where several places of a view are mapped, their scores are added up. ``views``: (V, 3, S, T), values 0..255;
-    returns (V, S, T), not negative. ``features`` (V, W), where given, are what the flow was fitted to: the cells of
-    ``module`` are shifted so that they average to them. Raises :class:`ConfigError` for a flow that knows no mean.
+    ``views``: (V, 3, S, T), values 0..255; returns (V, S, T), not negative. ``features``: see :func:`shares_of`;
+    ``cells``, of one tile, make the maps sharp.
+    """
+    maps, shares = shares_of(views, module, fusion, features)
+    heat = shares if cells is None else cells.sharpened(maps, shares)
+    return gaussian_blur(heat, blur)[:, 0]
+
+
+def shares_of(
+    views: Tensor, module: MultiScale, fusion: Fusion, features: Tensor | None = None
+) -> tuple[list[Tensor], Tensor]:
+    """Return the feature maps (V, C, h, w) of views (V, 3, S, T) and the shares of pixels in the scores (V, 1, S, T).
+
+    Where several places of a view are mapped, their scores are added up. ``features`` (V, W), where given, are what the
+    flow was fitted to: the cells of ``module`` are shifted so that they average to them. Raises :class:`ConfigError`
+    for a flow that knows no mean.
     """
     means = fusion.means()
     with torch.no_grad():
@@ -146,8 +169,8 @@ def contribution_maps(
             for (flow, read), share in _weighed(fusion, module)
         ]
         (gradient,) = torch.autograd.grad(torch.stack(risen).sum(), at)
-    heat = shared_out(maps, gradient, means + y - at.detach(), parts, (views.shape[-2], views.shape[-1]))
-    return gaussian_blur(heat, blur)[:, 0]
+    shape = views.shape[-2], views.shape[-1]
+    return maps, shared_out(maps, gradient, means + y - at.detach(), parts, shape)
 
 
 def _weighed(fusion: Fusion, module: MultiScale) -> Iterator[tuple[tuple[Flow, RowReading], float]]:

@@ -43,12 +43,13 @@ class MapSettings:
     """Heat maps: ``angles`` of the views they are averaged over, in radians, and the heat that is drawn as 1.
 
     ``takes_features``: whether the graph wants the features of those views too, as one in floats does whose flow was
-    fitted to features in integers.
+    fitted to features in integers. ``takes_tile``: whether it wants to know which of several tiles is shown.
     """
 
     angles: tuple[float, ...]
     scale: float
     takes_features: bool
+    takes_tile: bool
 
 
 @dataclass(frozen=True)
@@ -256,7 +257,8 @@ def _map_settings(values: Mapping[str, Any]) -> MapSettings:
     scale = float(values["scale"])
     if len(angles) == 0 or not scale > 0 or not math.isfinite(scale):
         raise ValueError(f"heat maps of {len(angles)} views at a scale of {scale}")
-    return MapSettings(tuple(float(angle) for angle in angles), scale, bool(values["takes_features"]))
+    takes = bool(values["takes_features"]), bool(values.get("takes_tile", False))
+    return MapSettings(tuple(float(angle) for angle in angles), scale, *takes)
 
 
 def _drift(values: Mapping[str, Any] | None, count: int) -> Drift | None:

@@ -220,11 +220,13 @@ class Inspector:
         if settings is None:
             raise ConfigError(f"{self.folder} has no heat maps: {self.station.no_maps}")
         turned = np.array([(angle, 1, 1) for angle in settings.angles], dtype=np.float32)
-        parts = []
-        for tile in tiles:
+        parts, which = [], np.eye(len(tiles), dtype=np.float32)
+        for tile, this in zip(tiles, which, strict=True):
             inputs = {"views": self._render(tile, turned)}
             if settings.takes_features:
                 inputs["features"] = self._engines["score"].run(inputs)["features"]
+            if settings.takes_tile:
+                inputs["tile"] = this
             parts.append(self._engines["map"].run(inputs)["heat"])
         n = self.station.tiles
         heat = np.block([parts[row : row + n] for row in range(0, n * n, n)])

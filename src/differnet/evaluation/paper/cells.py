@@ -27,7 +27,7 @@ from differnet.data.stream import Progress
 from differnet.decision.verdict import Heat, Prediction, ViewScores
 from differnet.detector import fitting, prepare
 from differnet.detector.model import Model, versions
-from differnet.detector.scoring import scoring_views, view_scores
+from differnet.detector.scoring import heat_map, scoring_views, view_scores
 from differnet.errors import LayoutError, in_a_line, warn
 from differnet.evaluation import plots
 from differnet.evaluation.kept import Kept
@@ -42,7 +42,6 @@ from differnet.features.describer import Describer
 from differnet.features.look import Given, look_at
 from differnet.features.views import ViewSet
 from differnet.flow.fusion import Fusion
-from differnet.flow.localize import map_of_image
 from differnet.flow.train import by_epoch
 
 _LOOKS = 24  # at most so many epochs are looked at on the test images, evenly spaced, the last one among them
@@ -215,9 +214,7 @@ class _Fitted:
             yield Prediction(float(self.rows[-1].mean()))
 
     def localize(self, image: Path) -> Heat:
-        model, numbers = self.model, self.describer.other_numbers
-        raw = map_of_image(load(image), self.module, model.fusion, model.settings, numbers)
-        return np.asarray(raw / np.float32(model.map_scale))
+        return heat_map(self.model, self.module, self.describer, load(image))
 
 
 def _compute(plan: Plan, module: MultiScale, device: str, progress: Progress, picture: Path | None) -> Cell:
