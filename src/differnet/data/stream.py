@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from typing import TypeVar
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from typing import Generic, TypeVar
 
 from differnet.errors import NumericalError
 
@@ -20,27 +20,66 @@ def silent(stage: str, done: int, total: int) -> None:
     """Ignore progress."""
 
 
-def look_ahead(work: Callable[[In], Out], items: Iterable[In]) -> Iterator[tuple[In, Out]]:
-    """Yield each item with its result, in order, as soon as it is there; a thread goes on with the next two.
+class LookAhead(Generic[In, Out]):
+    """Items of a stream with the results of ``work``, in order, which threads make ahead of time.
 
-    An exception, of ``work`` or of ``items`` itself, comes where its item's turn is. A source that fills one buffer
-    again and again must yield copies.
+    One thread draws the items, ``ahead`` of those that were taken; so many ``threads`` work on them. A source that
+    fills one buffer again and again must yield copies.
     """
-    source = iter(items)
 
-    def step() -> tuple[In, Out] | None:
-        for item in source:
-            return item, work(item)
+    def __init__(
+        self, work: Callable[[In], Out], items: Iterable[In], ahead: int = _AHEAD, threads: int = 1
+    ) -> None:
+        self._work, self._source = work, iter(items)
+        self._drawing = ThreadPoolExecutor(1, "differnet-read")
+        self._working = ThreadPoolExecutor(threads, "differnet-decode")
+        self._waiting = deque(self._drawing.submit(self._step) for _ in range(ahead))
+
+    def take(self, most: int = 1) -> list[tuple[In, Out]]:
+        """Return the next item and those after it that are there already, at most so many; none at the end.
+
+        The next one is waited for. An exception, of ``work`` or of the source, is raised where its item is the next.
+        """
+        found: list[tuple[In, Out]] = []
+        while len(found) < most and (not found or self._is_there()):
+            try:
+                step = self._waiting[0].result()
+                if step is None:
+                    break
+                found.append((step[0], step[1].result()))
+            except Exception:
+                if not found:
+                    raise
+                break
+            self._waiting.popleft()
+            self._waiting.append(self._drawing.submit(self._step))
+        return found
+
+    def close(self) -> None:
+        """Give the threads up; what was not taken is lost."""
+        for pool in (self._drawing, self._working):
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _step(self) -> tuple[In, Future[Out]] | None:
+        for item in self._source:
+            return item, self._working.submit(self._work, item)
         return None
 
-    pool = ThreadPoolExecutor(1, "differnet-decode")
-    try:
-        waiting = deque(pool.submit(step) for _ in range(_AHEAD))
-        while (found := waiting.popleft().result()) is not None:
-            waiting.append(pool.submit(step))
-            yield found
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+    def _is_there(self) -> bool:
+        """Whether the next item needs no waiting for."""
+        if not self._waiting[0].done():
+            return False
+        if self._waiting[0].exception() is not None:
+            return True
+        step = self._waiting[0].result()
+        return step is None or step[1].done()
+
+
+def look_ahead(work: Callable[[In], Out], items: Iterable[In]) -> Iterator[tuple[In, Out]]:
+    """Yield each item with its result, in order, as soon as it is there; see :class:`LookAhead`."""
+    with closing(LookAhead(work, items)) as ahead:
+        while found := ahead.take():
+            yield found[0]
 
 
 def name_of(image: object) -> str:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from differnet.config import presets
 from differnet.config.settled import implied, is_open, settle
-from differnet.data.images import ImageLike, Pixels, gather
+from differnet.data.images import ImageLike, Pixels, gather, stream
 from differnet.data.images import load as load_image
 from differnet.data.stream import Progress, name_of, silent
 from differnet.decision import thresholds, verdict
@@ -133,10 +133,10 @@ class DifferNet(DetectorState):
         return np.array(scores, dtype=np.float64)
 
     def score_iter(self, images: Images, views: Count = None) -> Iterator[float]:
-        """Yield tau(x) of each image of a stream, in order and in constant memory; it is read two images ahead."""
+        """Yield tau(x) of each image of a stream, in order and in constant memory; it is read ahead."""
         if views == "auto":
             return (prediction.score for prediction in self.predict_iter(images, views=views))
-        return (float(row.mean()) for row in self._scorer.rows(images, self._views(views)))
+        return (float(row.mean()) for row in self._scorer.rows(stream(images), self._views(views)))
 
     def predict(self, image: ImageLike, heat_map: bool = False, views: Count = None) -> Prediction:
         """Judge one image, with its heat map on request.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -101,19 +100,23 @@ class Scorer:
     describer: Describer
     device: str
 
-    def rows(self, images: Images, shown: ViewSet) -> Iterator[ViewScores]:
-        """Yield the scores (V,) of each image of a stream in the views ``shown``, reading two images ahead."""
-        names: deque[str] = deque()
-        for features in self.describer.stream(_noting(stream(images), names), shown):
-            yield self.of_features(features, names.popleft())
+    def rows(self, images: Iterable[Shown], shown: ViewSet) -> Iterator[ViewScores]:
+        """Yield the scores (V,) of each image of a stream in the views ``shown``, in order, reading ahead."""
+        self.describer.keep_grids(shown)
+
+        def work(describer: Describer, image: Shown, square: Tensor) -> ViewScores:
+            name = name_of(image)
+            return self.of_features(describer.features(square, shown, name), name)
+
+        return self.describer.each(images, self.describer.square, work)
 
     def table(self, images: Sequence[Shown], shown: ViewSet, progress: Progress) -> ViewScores:
         """Return the scores (M, V) of held-out images; raises :class:`ConfigError` for none."""
         if not images:
             raise ConfigError("no images were given; good images are needed to calibrate")
         rows = []
-        for image, features in zip(images, self.describer.stream(images, shown), strict=True):
-            rows.append(self.of_features(features, name_of(image)))
+        for row in self.rows(images, shown):
+            rows.append(row)
             progress("scoring good images", len(rows), len(images))
         return stack_scores(rows)
 
@@ -133,14 +136,29 @@ class Scorer:
 
         ``early`` looks at them group by group until the verdict is certain.
         """
-        decode = partial(_decode, describer=self.describer, keep=heat_map is not None)
         self.describer.keep_grids(shown)
+        if heat_map is not None:
+            return self._with_maps(model, images, shown, early, heat_map)
+
+        def work(describer: Describer, image: ImageLike, square: Tensor) -> Prediction:
+            return replace(self, describer=describer).judge(model, square, shown, early, name_of(image))
+
+        return self.describer.each(stream(images), self.describer.square, work)
+
+    def _with_maps(
+        self,
+        model: Model,
+        images: Images,
+        shown: ViewSet,
+        early: bool,
+        heat_map: Callable[[Pixels], Heat],
+    ) -> Iterator[Prediction]:
+        """Do so one image after the other: their maps have all cores."""
+        decode = partial(_decode, describer=self.describer)
         for image, (pixels, square) in look_ahead(decode, stream(images)):
-            name = name_of(image)
-            prediction = self.judge(model, square, shown, early, name)
+            prediction = self.judge(model, square, shown, early, name_of(image))
             with naming(image):
-                heat = heat_map(pixels) if heat_map and pixels is not None else None
-            yield replace(prediction, heat_map=heat)
+                yield replace(prediction, heat_map=heat_map(pixels))
 
     def judge(self, model: Model, square: Tensor, shown: ViewSet, early: bool, name: str) -> Prediction:
         """Return the verdict on one square, in the views ``shown``, or ``early`` in as few as it takes."""
@@ -150,12 +168,6 @@ class Scorer:
         return verdict.after_all(model, self.of_features(self.describer.features(square, shown, name), name))
 
 
-def _noting(images: Iterable[ImageLike], names: deque[str]) -> Iterator[ImageLike]:
-    for image in images:
-        names.append(name_of(image))
-        yield image
-
-
-def _decode(image: ImageLike, describer: Describer, keep: bool) -> tuple[Pixels | None, Tensor]:
+def _decode(image: ImageLike, describer: Describer) -> tuple[Pixels, Tensor]:
     pixels = load(image)
-    return pixels if keep else None, to_square(pixels, describer.canvas, describer.views)
+    return pixels, to_square(pixels, describer.canvas, describer.views)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import copy
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import closing
 from types import MappingProxyType
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -11,21 +15,32 @@ from torch import Tensor
 from differnet.config.settled import Settled, SettledViews
 from differnet.config.shape import Shape, times
 from differnet.data.images import load
-from differnet.data.stream import Progress, look_ahead, name_of, silent
+from differnet.data.stream import LookAhead, Progress, name_of, silent
 from differnet.decision.early_stop import GROUP
 from differnet.errors import ConfigError, NumericalError, warn
 from differnet.features.backbone.network import MultiScale
 from differnet.features.backbone.openvino_runtime import Graph, run_graph
 from differnet.features.backbone.select import choose
-from differnet.features.backbone.torch_runtime import Runtime, difference, probe
+from differnet.features.backbone.torch_runtime import (
+    Runtime,
+    become_lane,
+    difference,
+    in_turn,
+    one_torch_thread,
+    probe,
+)
 from differnet.features.look import Look, Shown
 from differnet.features.seeds import generator
 from differnet.features.tiles import cut, to_square
 from differnet.features.views import ViewSet, random_views, render, sampling_grid
+from differnet.runtime import threads
 
 _SAME_MACHINE = 0.02  # of the largest feature
 _GRID_BYTES = 64 * 2**20  # for one set of views
 _GRID_SETS = 4
+In = TypeVar("In")
+Out = TypeVar("Out")
+Result = TypeVar("Result")
 
 
 class Describer:
@@ -127,10 +142,44 @@ class Describer:
         self._grids = {**others, key: grids}
 
     def stream(self, images: Iterable[Shown], views: ViewSet) -> Iterator[Tensor]:
-        """Yield the features (V, W) of each image in the same views, in order, reading two images ahead."""
+        """Yield the features (V, W) of each image in the same views, in order, reading ahead."""
         self.keep_grids(views)
-        for image, square in look_ahead(self.square, images):
-            yield self.features(square, views, name_of(image))
+
+        def work(describer: Describer, image: Shown, square: Tensor) -> Tensor:
+            return describer.features(square, views, name_of(image))
+
+        return self.each(images, self.square, work)
+
+    def each(
+        self, images: Iterable[In], decode: Callable[[In], Out], work: Callable[[Describer, In, Out], Result]
+    ) -> Iterator[Result]:
+        """Yield ``work`` of every image, in order: of several at a time, each on a core, as far as they are decoded.
+
+        ``work`` is given a describer, the image, and what ``decode`` made of it. What comes of an image is the same to
+        the bit whether it is alone, on all cores, or not.
+        """
+        cores = threads.cores()
+        reading = LookAhead(decode, images, 2 * cores, cores)
+        with closing(reading) as ahead, ThreadPoolExecutor(cores, "differnet-lane", become_lane) as lanes:
+            while found := ahead.take(2 * cores):
+                alone = self._on_one_core() if len(found) > 1 and cores > 1 else None
+                if alone is None:
+                    yield from (work(self, *one) for one in found)
+                    continue
+                with one_torch_thread():
+                    results = [lanes.submit(work, alone, *one) for one in found]
+                    wait(results)
+                yield from (one.result() for one in results)
+
+    def _on_one_core(self) -> Describer | None:
+        """Return the same on one core for each thread, where that can be."""
+        with in_turn():
+            alone = self.runtime.on_one_core
+        if alone is None:
+            return None
+        other = copy.copy(self)
+        other.runtime = alone
+        return other
 
     def training_views(
         self,
@@ -146,13 +195,16 @@ class Describer:
         are not described again.
         """
         positions = range(start, len(images))
-        missing = look_ahead(self.square, (images[i] for i in positions if i not in at_hand))
+
+        def work(describer: Describer, index: int, square: Tensor) -> Tensor:
+            return describer.training_features(
+                square, seed, index, self.views.train_views, name_of(images[index])
+            )
+
+        missing = [index for index in positions if index not in at_hand]
+        described = self.each(missing, lambda index: self.square(images[index]), work)
         for index in positions:
-            if index in at_hand:
-                yield at_hand[index]
-            else:
-                image, square = next(missing)
-                yield self.training_features(square, seed, index, self.views.train_views, name_of(image))
+            yield at_hand[index] if index in at_hand else next(described)
             progress("describing training images", index + 1, len(images))
 
     def training_features(self, square: Tensor, seed: int, index: int, count: int, name: str) -> Tensor:

@@ -70,13 +70,19 @@ def render(image: Tensor, views: ViewSet, fill: str, grid: Tensor | None = None)
     """Show ``image`` (C, S, T), values 0..255, in every view: (V, C, S, T), clipped to 0..255.
 
     ``fill`` is what stands where the turned image has no pixels; see :class:`differnet.config.sections.Views`.
-    ``grid`` is :func:`sampling_grid` of the views, where it is at hand.
+    ``grid`` is :func:`sampling_grid` of the views, where it is at hand. A view that changes nothing is the image as it
+    is.
     """
+    plain = (views.angles == 0) & (views.brightness == 1) & (views.contrast == 1)
+    if plain.all():
+        return image.repeat(len(views), 1, 1, 1)
     is_grey = bool((image == image[:1]).all())
-    shown = image[:1] if is_grey else image  # grey: one channel does the work of all
+    channels = image[:1] if is_grey else image  # grey: one channel does the work of all
     grid = sampling_grid(views.angles, (image.shape[-2], image.shape[-1])) if grid is None else grid
-    turned = sample(shown.expand(len(views), -1, -1, -1), grid, fill)
-    return shade(turned, views.brightness, views.contrast).expand(-1, len(image), -1, -1).contiguous()
+    turned = sample(channels.expand(len(views), -1, -1, -1), grid, fill)
+    shown = shade(turned, views.brightness, views.contrast).expand(-1, len(image), -1, -1).contiguous()
+    shown[plain] = image
+    return shown
 
 
 def shade(turned: Tensor, brightness: Tensor, contrast: Tensor) -> Tensor:
@@ -90,9 +96,12 @@ def shade(turned: Tensor, brightness: Tensor, contrast: Tensor) -> Tensor:
 def turn_back(maps: Tensor, angles: Tensor, grid: Tensor | None = None) -> Tensor:
     """Turn maps (V, S, T) of views back to the image frame and average them: (S, T).
 
-    A pixel is averaged over the views that show it; one that no view shows is zero. ``grid`` is :func:`sampling_grid`
+    A pixel is averaged over the views that show it; one that no view shows is zero. A single map that was not turned is
+    returned as it is. ``grid`` is :func:`sampling_grid`
     of the angles turned back, where it is at hand.
     """
+    if len(maps) == 1 and not angles.any():
+        return maps[0]
     stacked = torch.stack((maps, torch.ones_like(maps)), dim=1)
     grid = sampling_grid(-angles, (maps.shape[-2], maps.shape[-1])) if grid is None else grid
     total, weight = sample(stacked, grid, "zeros").sum(dim=0)

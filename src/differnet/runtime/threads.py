@@ -1,7 +1,7 @@
 """How many threads everything underneath may use: one number for torch, OpenVINO, ONNX Runtime and BLAS.
 
 ``differnet --threads N`` or the environment variable ``DIFFERNET_THREADS`` sets it for a process; differnet starts no
-worker processes, so nothing multiplies it. Beside these threads one more decodes images.
+worker processes, so nothing multiplies it. Beside these threads others read and decode images.
 """
 
 from __future__ import annotations
@@ -26,6 +26,13 @@ def limit() -> int | None:
     if not (text.isascii() and text.isdecimal() and 1 <= int(text[:6]) <= 1024 and len(text) <= 4):
         raise ConfigError(f"{VARIABLE} = {text!r}: a number from 1 to 1024 was wanted")
     return int(text)
+
+
+def cores() -> int:
+    """Return how many threads can compute at a time: as many as may be used, or as there are cores for this process."""
+    if (most := limit()) is not None:
+        return most
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def use(count: int | None = None) -> None:

@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
+import threading
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from differnet.decision.early_stop import GROUP
 from differnet.errors import ModelFileError
 from differnet.features.backbone.graph_check import check_graph, check_shapes
 from differnet.features.backbone.network import MultiScale
-from differnet.features.backbone.torch_runtime import Precision, one_torch_thread
+from differnet.features.backbone.torch_runtime import Precision, Runtime, one_torch_thread
 from differnet.runtime import threads
 from differnet.runtime.engines import core, import_openvino
 
@@ -79,6 +81,11 @@ class OpenVinoRuntime:
         self._queues: dict[tuple[int, int], Any] = {}
         self._queue(_TOGETHER, 2)
 
+    @cached_property
+    def on_one_core(self) -> Runtime | None:
+        """The same network, one view at a time on one core for each thread; its features are the same to the bit."""
+        return _OneCore(self, self._compiled(1, threads.cores()))
+
     def features(self, groups: Iterable[Tensor]) -> Tensor:
         """Map groups of views (B, 3, S, T) to features (V, D)."""
         rows: list[npt.NDArray[np.float32]] = []
@@ -101,17 +108,42 @@ class OpenVinoRuntime:
         """Return the queue for so many requests of so many views at a time, compiled when it is first needed."""
         key = together, streams
         if key not in self._queues:
-            openvino = import_openvino()
-            self._model.reshape([together, *list(self._model.input(0).shape)[1:]])
-            floats = "bf16" if self.precision == "bf16" else "f32"
-            options = {"NUM_STREAMS": str(streams), "INFERENCE_PRECISION_HINT": floats}
-            if (most := threads.limit()) is not None:
-                # pinned to cores, the threads of several processes would all be on the first ones
-                options |= {"INFERENCE_NUM_THREADS": str(most), "ENABLE_CPU_PINNING": "NO"}
-            compiled = core().compile_model(self._model, "CPU", options)
-            self._queues[key] = openvino.AsyncInferQueue(compiled, streams)
+            compiled = self._compiled(together, streams)
+            self._queues[key] = import_openvino().AsyncInferQueue(compiled, streams)
             self._queues[key].set_callback(_store)
         return self._queues[key]
+
+    def _compiled(self, together: int, streams: int) -> Any:
+        self._model.reshape([together, *list(self._model.input(0).shape)[1:]])
+        floats = "bf16" if self.precision == "bf16" else "f32"
+        options = {"NUM_STREAMS": str(streams), "INFERENCE_PRECISION_HINT": floats}
+        if (most := threads.limit()) is not None:
+            # pinned to cores, the threads of several processes would all be on the first ones
+            options |= {"INFERENCE_NUM_THREADS": str(most), "ENABLE_CPU_PINNING": "NO"}
+        return core().compile_model(self._model, "CPU", options)
+
+
+class _OneCore:
+    """A runtime on one core for each thread that uses it; see :attr:`OpenVinoRuntime.on_one_core`."""
+
+    name = "openvino"
+    on_one_core: Runtime | None = None
+
+    def __init__(self, whole: OpenVinoRuntime, compiled: Any) -> None:
+        self.precision = whole.precision
+        self._compiled = compiled
+        self._requests = threading.local()
+
+    def features(self, groups: Iterable[Tensor]) -> Tensor:
+        """Map groups of views (B, 3, S, T) to features (V, D)."""
+        if not hasattr(self._requests, "own"):
+            self._requests.own = self._compiled.create_infer_request()
+        rows = [
+            self._requests.own.infer({0: np.ascontiguousarray(view.numpy())}, share_inputs=True)[0].copy()
+            for views in groups
+            for view in views.split(1)
+        ]
+        return torch.from_numpy(np.concatenate(rows))
 
 
 def has_bf16() -> bool:

@@ -31,6 +31,10 @@ class Runtime(Protocol):
         Groups are taken one by one, so that the next is rendered while the last is described.
         """
 
+    @property
+    def on_one_core(self) -> Runtime | None:
+        """What gives the same features on one core, also in several threads at a time; nothing where that cannot be."""
+
 
 def check_device(device: str) -> str:
     """Return ``device`` if torch can use it here; raises :class:`ConfigError` if not."""
@@ -54,6 +58,16 @@ def difference(found: Tensor, wanted: Tensor) -> float:
 
 
 _TURN = threading.RLock()
+_LANE = threading.local()
+
+
+def become_lane() -> None:
+    """Let this thread compute on one core beside others of its kind, while the thread that waits for them has its turn.
+
+    It stays so for good.
+    """
+    torch.set_num_threads(1)
+    _LANE.is_here = True
 
 
 @contextmanager
@@ -61,8 +75,12 @@ def in_turn() -> Iterator[None]:
     """Let one thread of the process compute at a time.
 
     Torch's number of threads is the process's, and a sum split otherwise ends in other last digits: with turns, scores
-    do not depend on what other threads do. Decoding goes on meanwhile.
+    do not depend on what other threads do. Decoding goes on meanwhile, and so do the lanes of the thread whose turn it
+    is.
     """
+    if getattr(_LANE, "is_here", False):
+        yield
+        return
     with _TURN:
         yield
 
@@ -72,6 +90,9 @@ def one_torch_thread() -> Iterator[None]:
     """Keep torch to one thread, in turn: its idle ones wait in a loop, on cores that OpenVINO needs."""
     with in_turn():
         before = torch.get_num_threads()
+        if before == 1:
+            yield
+            return
         torch.set_num_threads(1)
         try:
             yield
@@ -83,6 +104,7 @@ class TorchRuntime:
     """The backbone as PyTorch runs it; in ``"f16"`` matrix products and convolutions are in half precision."""
 
     name = "torch"
+    on_one_core: Runtime | None = None
 
     def __init__(self, module: MultiScale, device: str = "cpu", precision: Precision = "f32") -> None:
         self.module = module.to(device)

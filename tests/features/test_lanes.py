@@ -1,0 +1,146 @@
+"""Several images at a time, each on a core: the same results in the same order, errors where their image's turn is."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from differnet import DifferNet
+from differnet.data.stream import LookAhead
+from differnet.errors import ImageError
+from differnet.features.backbone.torch_runtime import in_turn
+from differnet.runtime import threads
+from support.tiny import COMBINED, good_image
+
+pytest.importorskip("openvino")
+UPRIGHT = {"rotation": "none", "train_views": 1, "score_rotations": "even"}
+TURNED = {"rotation": "full", "train_views": 4, "score_views": 8, "score_rotations": "random"}
+IMAGES = [good_image(100 + index) for index in range(11)]
+
+
+@pytest.fixture(autouse=True)
+def four_cores(monkeypatch):
+    monkeypatch.setattr(threads, "cores", lambda: 4)
+
+
+@pytest.fixture(scope="module", params=[UPRIGHT, TURNED], ids=["upright", "turned"])
+def detector(request):
+    settings = COMBINED | request.param | {"runtime": "openvino"}
+    found = DifferNet("default", 0, "random", **settings)
+    return found.fit([good_image(index) for index in range(20)])
+
+
+def watched(detector, monkeypatch):
+    """Note the threads in which images are described."""
+    seen, real = [], type(detector.describer).features
+
+    def features(self, square, views, name="an image"):
+        seen.append(threading.current_thread().name)
+        return real(self, square, views, name)
+
+    monkeypatch.setattr(type(detector.describer), "features", features)
+    return seen
+
+
+def test_many_images_are_judged_on_lanes_as_one_by_one(detector, monkeypatch):
+    alone = [detector.predict(image) for image in IMAGES]
+    early = [detector.predict(image, views="auto") for image in IMAGES]
+    seen = watched(detector, monkeypatch)
+    assert list(detector.predict_iter(IMAGES)) == alone
+    assert any(name.startswith("differnet-lane") for name in seen)
+    assert list(detector.predict_iter(IMAGES, views="auto")) == early
+    assert detector.score(IMAGES).tolist() == [one.score for one in alone]
+    bank = torch.stack([detector.describe(image) for image in IMAGES])
+    assert torch.equal(torch.stack(list(detector.describer.stream(IMAGES, detector.scoring_views))), bank)
+
+
+def test_with_one_core_there_are_no_lanes(detector, monkeypatch):
+    wanted = detector.score(IMAGES).tolist()
+    monkeypatch.setattr(threads, "cores", lambda: 1)
+    seen = watched(detector, monkeypatch)
+    assert detector.score(IMAGES).tolist() == wanted
+    assert not any(name.startswith("differnet-lane") for name in seen)
+
+
+def test_an_error_comes_where_its_image_is(detector, tmp_path):
+    (tmp_path / "bad.png").write_bytes(b"no image")
+    mixed = [*IMAGES[:5], tmp_path / "bad.png", *IMAGES[5:]]
+    found, judged = detector.predict_iter(mixed), []
+    with pytest.raises(ImageError, match=r"bad\.png"):
+        for one in found:
+            judged.append(one.score)
+    assert judged == detector.score(IMAGES[:5]).tolist()
+
+
+def test_torch_keeps_its_threads(detector):
+    torch.set_num_threads(2)
+    detector.score(IMAGES)
+    assert torch.get_num_threads() == 2
+
+
+def test_others_are_let_in_between_and_nothing_hangs(detector):
+    """Two streams and a thread that wants its turn, all at once; each ends with what it gives alone."""
+    wanted = detector.score(IMAGES).tolist()
+    found = {}
+
+    def stream(name):
+        found[name] = detector.score(IMAGES).tolist()
+
+    def turn():
+        with in_turn():
+            found["turn"] = torch.get_num_threads()
+
+    workers = [threading.Thread(target=stream, args=(name,)) for name in "ab"] + [
+        threading.Thread(target=turn)
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(120)
+    assert found["a"] == found["b"] == wanted
+    assert "turn" in found
+
+
+def test_a_stream_that_is_given_up_leaves_no_thread(detector):
+    before = threading.active_count()
+    stream = detector.predict_iter(iter(IMAGES))
+    next(stream)
+    stream.close()
+    deadline = time.monotonic() + 20
+    while threading.active_count() > before and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert threading.active_count() <= before
+
+
+def test_only_so_many_images_are_drawn_ahead():
+    drawn = []
+
+    def source():
+        for index in range(100):
+            drawn.append(index)
+            yield index
+
+    ahead = LookAhead(lambda item: item, source(), ahead=6, threads=3)
+    assert ahead.take()[0] == (0, 0)
+    time.sleep(0.2)
+    assert len(drawn) == 7
+    assert ahead.take(4) == [(index, index) for index in range(1, 5)]
+    ahead.close()
+
+
+def test_what_is_slow_is_not_overtaken():
+    def work(item):
+        time.sleep(0.1 if item % 3 == 0 else 0)
+        return np.float64(item)
+
+    ahead = LookAhead(work, range(10), ahead=8, threads=4)
+    found = []
+    while some := ahead.take(3):
+        assert len(some) <= 3
+        found += some
+    assert found == [(item, item) for item in range(10)]
+    ahead.close()
