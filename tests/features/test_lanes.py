@@ -69,10 +69,10 @@ def test_with_one_core_there_are_no_lanes(detector, monkeypatch):
 def test_an_error_comes_where_its_image_is(detector, tmp_path):
     (tmp_path / "bad.png").write_bytes(b"no image")
     mixed = [*IMAGES[:5], tmp_path / "bad.png", *IMAGES[5:]]
-    found, judged = detector.predict_iter(mixed), []
+    found = detector.predict_iter(mixed)
+    judged = [next(found).score for _ in range(5)]
     with pytest.raises(ImageError, match=r"bad\.png"):
-        for one in found:
-            judged.append(one.score)
+        next(found)
     assert judged == detector.score(IMAGES[:5]).tolist()
 
 
