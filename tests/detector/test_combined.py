@@ -1,5 +1,6 @@
 """The whole image and its parts, each read by a flow of its own, in one score."""
 
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -15,9 +16,11 @@ from differnet.features.views import even_views, render
 from differnet.flow import localize, score
 from differnet.flow.learning import Learner
 from differnet.flow.sources import Bank, Parts
+from differnet.runtime import threads
 from differnet.runtime.inspector import Inspector
 
 GOOD = [good_image(index) for index in range(20)]
+TORCH_THREADS = torch.get_num_threads()
 OTHERS = [good_image(50), defective_image(1)[0], defective_image(2)[0]]
 
 
@@ -143,7 +146,10 @@ def test_parts_are_learned_from_a_few_views_and_the_whole_from_all_that_are_turn
     assert torch.equal(known["whole"].rows.view(20, 5, -1)[:, :3], first[:, 1:])
 
 
-def test_a_broken_off_fit_goes_on_to_the_same_flows(upright, tmp_path, monkeypatch):
+@pytest.mark.parametrize("cores", [1, 2])
+def test_a_broken_off_fit_goes_on_to_the_same_flows(upright, tmp_path, monkeypatch, cores):
+    monkeypatch.setattr(threads, "cores", lambda: cores)
+
     class Broken(Exception):
         pass
 
@@ -164,8 +170,9 @@ def test_a_broken_off_fit_goes_on_to_the_same_flows(upright, tmp_path, monkeypat
         fit(break_off)
     again = []
     detector = fit(lambda epoch, total: again.append(epoch.epoch))
-    assert again[0] > 0
-    assert again == list(range(again[0], len(upright.model.history)))
+    rest = set(range(len(upright.model.history))) - set(seen)
+    assert set(again) == rest  # nothing is done twice, whichever flow was how far
+    assert cores == 2 or again == sorted(rest)
     assert np.array_equal(detector.score(OTHERS), upright.score(OTHERS))
 
 
@@ -174,6 +181,42 @@ def test_cross_fitting_scores_every_image_by_other_flows():
     assert detector.model.view_scores.shape == (20, 1)
     own = detector.score(GOOD)
     assert detector.model.view_scores.mean() > own.mean()  # they were not fitted to
+
+
+def learned(monkeypatch, cores, **options):
+    """Fit with so many cores; returns the flows' numbers and the threads that they were learned in."""
+    seen = []
+    monkeypatch.setattr(threads, "cores", lambda: cores)
+    detector = DifferNet("default", 0, "random", **(COMBINED | {"rotation": "none", "epochs": 3}))
+    detector.fit(
+        GOOD, on_epoch=lambda epoch, total: seen.append((threading.current_thread().name, epoch)), **options
+    )
+    numbers = [value.clone() for flow in detector.model.fusion.flows for value in flow.state_dict().values()]
+    return numbers, seen, detector.model.history
+
+
+def test_flows_that_learn_at_a_time_learn_the_same(monkeypatch):
+    one, alone, before = learned(monkeypatch, 1)
+    two, beside, after = learned(monkeypatch, 2)
+    assert all(map(torch.equal, one, two))
+    assert len({name for name, _ in alone}) == 1
+    assert len({name for name, _ in beside if name.startswith("differnet-lane")}) == 2
+    assert [epoch.epoch for epoch in after] == list(range(len(after)))  # flow after flow, as one by one
+    assert [epoch.loss for epoch in after] == [epoch.loss for epoch in before]
+    assert torch.get_num_threads() == TORCH_THREADS
+
+
+def test_when_one_flow_fails_the_other_is_given_up(monkeypatch):
+    """The error is the one that was met, and no thread goes on."""
+
+    def stop(epoch, total):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(threads, "cores", lambda: 2)
+    detector = DifferNet("default", 0, "random", **(COMBINED | {"rotation": "none", "epochs": 500}))
+    with pytest.raises(KeyboardInterrupt):
+        detector.fit(GOOD, on_epoch=stop)
+    assert not [one for one in threading.enumerate() if one.name.startswith("differnet-lane")]
 
 
 @pytest.mark.parametrize("name", ["upright", "turned"])

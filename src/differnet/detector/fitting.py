@@ -30,7 +30,7 @@ from differnet.features.tiles import shown
 from differnet.features.views import ViewSet
 from differnet.flow import cells, train
 from differnet.flow.fusion import Fusion
-from differnet.flow.learning import Learner, Watch
+from differnet.flow.learning import Learner, Watch, unwatched
 from differnet.flow.sources import Bank, FreshViews, Parts, Source
 from differnet.flow.train import Epoch
 from differnet.runtime.memory import give_back
@@ -42,10 +42,6 @@ VIEWS_OF_PARTS = 4  # the picture as it is, and so many less one that are turned
 
 def unheard(epoch: Epoch, total: int) -> None:
     """Tell nobody."""
-
-
-def unwatched(fusion: Fusion, epoch: int, total: int) -> None:
-    """Look at nothing."""
 
 
 @dataclass(frozen=True)

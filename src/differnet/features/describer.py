@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import wait
 from contextlib import closing
 from types import MappingProxyType
 from typing import TypeVar
@@ -23,9 +23,10 @@ from differnet.features.backbone.openvino_runtime import Graph, run_graph
 from differnet.features.backbone.select import choose
 from differnet.features.backbone.torch_runtime import (
     Runtime,
-    become_lane,
+    count_lanes,
     difference,
     in_turn,
+    lanes,
     one_torch_thread,
     probe,
 )
@@ -33,7 +34,6 @@ from differnet.features.look import Look, Shown
 from differnet.features.seeds import generator
 from differnet.features.tiles import cut, to_square
 from differnet.features.views import ViewSet, random_views, render, sampling_grid
-from differnet.runtime import threads
 
 _SAME_MACHINE = 0.02  # of the largest feature
 _GRID_BYTES = 64 * 2**20  # for one set of views
@@ -158,16 +158,15 @@ class Describer:
         ``work`` is given a describer, the image, and what ``decode`` made of it. What comes of an image is the same to
         the bit whether it is alone, on all cores, or not.
         """
-        cores = threads.cores()
-        reading = LookAhead(decode, images, 2 * cores, cores)
-        with closing(reading) as ahead, ThreadPoolExecutor(cores, "differnet-lane", become_lane) as lanes:
-            while found := ahead.take(2 * cores):
-                alone = self._on_one_core() if len(found) > 1 and cores > 1 else None
+        count = count_lanes()
+        with closing(LookAhead(decode, images, 2 * count, count)) as ahead, lanes() as pool:
+            while found := ahead.take(2 * count):
+                alone = self._on_one_core() if len(found) > 1 and count > 1 else None
                 if alone is None:
                     yield from (work(self, *one) for one in found)
                     continue
                 with one_torch_thread():
-                    results = [lanes.submit(work, alone, *one) for one in found]
+                    results = [pool.submit(work, alone, *one) for one in found]
                     wait(results)
                 yield from (one.result() for one in results)
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from differnet.config.settled import Settled
-from differnet.features.backbone.torch_runtime import one_torch_thread
+from differnet.features.backbone.torch_runtime import count_lanes, lanes, one_torch_thread
 from differnet.features.checkpoint import Checkpoint
 from differnet.features.pooling import RowReading
 from differnet.flow import gaussian, train
@@ -21,6 +20,10 @@ from differnet.flow.sources import Parts, Source
 from differnet.flow.train import Epoch
 
 Watch = Callable[[Fusion, int, int], None]
+
+
+def unwatched(fusion: Fusion, epoch: int, total: int) -> None:
+    """Look at nothing."""
 
 
 @dataclass(frozen=True)
@@ -52,28 +55,34 @@ class Learner:
             train.epochs_to_run(training, source.steps) if flow.learns else 0
             for (flow, _), source in zip(fusion.parts, sources, strict=True)
         ]
-        history: list[Epoch] = []
         starts = itertools.accumulate(epochs, initial=0)
-        for number, ((flow, read), source, before) in enumerate(
-            zip(fusion.parts, sources, starts, strict=False)
-        ):
-            if not flow.learns:
-                continue
-            with _few_threads(source, self.device):
-                found = train.fit(
-                    flow,
-                    source,
-                    training,
-                    held_out=_unseen(held, read),
-                    checkpoint=self.checkpoint,
-                    identity=f"{self.identity} {number}",
-                    on_epoch=self._telling(fusion, before, sum(epochs)),
-                    noise_seed=self.seed,
-                    number=number,
-                )
-            history += [replace(epoch, epoch=before + epoch.epoch) for epoch in found]
+        lessons = [
+            Lesson(self, fusion, number, source, _unseen(held, read), before, sum(epochs))
+            for number, ((flow, read), source, before) in enumerate(
+                zip(fusion.parts, sources, starts, strict=False)
+            )
+            if flow.learns
+        ]
+        history = [epoch for found in self._learned(lessons) for epoch in found]
         fusion.eval().requires_grad_(False)
         return fusion, tuple(history)
+
+    def _learned(self, lessons: Sequence[Lesson]) -> list[list[Epoch]]:
+        """Go through the lessons, two and more at a time where each takes one core and nobody watches all flows."""
+        is_small = self.device == "cpu" and all(isinstance(lesson.source, Parts) for lesson in lessons)
+        if not is_small:
+            return [lesson.learned() for lesson in lessons]
+        with one_torch_thread():
+            if (self.watch is not unwatched and len(lessons) > 1) or count_lanes() == 1:
+                return [lesson.learned() for lesson in lessons]
+            with lanes() as pool:
+                running = [pool.submit(lesson.learned) for lesson in lessons]
+                try:
+                    return [one.result() for one in running]
+                except BaseException:
+                    for lesson in lessons:
+                        lesson.is_given_up = True
+                    raise
 
     def _started(self, sources: Sequence[Source]) -> Fusion:
         """Return the flows as they start."""
@@ -85,13 +94,53 @@ class Learner:
                 self.release()
         return Fusion(flows, self.reads).to(self.device)
 
-    def _telling(self, fusion: Fusion, before: int, total: int) -> train.OnEpoch:
-        def tell(epoch: Epoch, _: int) -> None:
-            shifted = replace(epoch, epoch=before + epoch.epoch)
-            self.watch(fusion, shifted.epoch + 1, total)
-            self.on_epoch(shifted, total)
 
-        return tell
+@dataclass
+class Lesson:
+    """What one flow learns: from its ``source``, ``unseen`` features aside, after so many epochs ``before`` it of all.
+
+    ``is_given_up`` ends it after the epoch that runs.
+    """
+
+    learner: Learner
+    fusion: Fusion
+    number: int
+    source: Source
+    unseen: Tensor | None
+    before: int
+    total: int
+    is_given_up: bool = False
+
+    def learned(self) -> list[Epoch]:
+        """Fit the flow, and return the record of its epochs among those of all."""
+        learner = self.learner
+        flow, _ = self.fusion.parts[self.number]
+        found = train.fit(
+            flow,
+            self.source,
+            learner.settings.training,
+            held_out=self.unseen,
+            checkpoint=learner.checkpoint,
+            identity=f"{learner.identity} {self.number}",
+            on_epoch=self._tell,
+            noise_seed=learner.seed,
+            number=self.number,
+        )
+        return [self._among_all(epoch) for epoch in found]
+
+    def _tell(self, epoch: Epoch, _: int) -> None:
+        among_all = self._among_all(epoch)
+        self.learner.watch(self.fusion, among_all.epoch + 1, self.total)
+        self.learner.on_epoch(among_all, self.total)
+        if self.is_given_up:
+            raise GivenUp
+
+    def _among_all(self, epoch: Epoch) -> Epoch:
+        return replace(epoch, epoch=self.before + epoch.epoch)
+
+
+class GivenUp(Exception):  # noqa: N818
+    """Another flow could not be learned; nobody sees this."""
 
 
 def _unseen(held: Sequence[Tensor], read: RowReading) -> Tensor | None:
@@ -100,13 +149,3 @@ def _unseen(held: Sequence[Tensor], read: RowReading) -> Tensor | None:
         return None
     each = len(held[0]) * len(read.columns)
     return read.rows(torch.cat(list(held[: max(1, gaussian.MOST_ROWS // each)])))
-
-
-@contextmanager
-def _few_threads(source: Source, device: str) -> Iterator[None]:
-    """Keep torch to one thread where batches are small: several of them would wait for each other most of the time."""
-    if device == "cpu" and isinstance(source, Parts):
-        with one_torch_thread():
-            yield
-    else:
-        yield

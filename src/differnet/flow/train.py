@@ -219,5 +219,12 @@ def _resume(
 
 
 def by_epoch(progress: Progress) -> OnEpoch:
-    """Return what tells ``progress`` of every epoch of a flow."""
-    return lambda epoch, total: progress("fitting the flow", epoch.epoch + 1, total)
+    """Return what tells ``progress`` of every epoch, however many flows learn at a time."""
+    done: set[int] = set()
+
+    def tell(epoch: Epoch, total: int) -> None:
+        done.add(epoch.epoch)
+        first = min(done)  # those before it were there when a broken-off fit went on
+        progress("fitting the flow", first + len(done), total)
+
+    return tell

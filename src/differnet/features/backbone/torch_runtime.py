@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Literal, Protocol
 
@@ -61,11 +62,17 @@ _TURN = threading.RLock()
 _LANE = threading.local()
 
 
-def become_lane() -> None:
-    """Let this thread compute on one core beside others of its kind, while the thread that waits for them has its turn.
+def count_lanes() -> int:
+    """Return how many lanes there can be: one a core."""
+    return threads.cores()
 
-    It stays so for good.
-    """
+
+def lanes() -> ThreadPoolExecutor:
+    """Return threads that each compute on one core, while the thread that waits for them has its turn."""
+    return ThreadPoolExecutor(count_lanes(), "differnet-lane", _become_lane)
+
+
+def _become_lane() -> None:
     torch.set_num_threads(1)
     _LANE.is_here = True
 
