@@ -29,7 +29,7 @@ from differnet.data import datasets
 from differnet.data.images import load
 from differnet.evaluation import demo, plots
 from differnet.evaluation.metrics import PixelAupro, PixelAuroc
-from differnet.features.tiles import to_picture, to_square
+from differnet.features.tiles import enlarged, to_picture, to_square
 from differnet.flow import score
 from differnet.flow.localize import Localizer, contribution_maps, gaussian_blur, gradient_maps
 from report import machine
@@ -165,7 +165,8 @@ def draw_demo(out: Path) -> None:
                 for gradient in ("pixels", "features"):
                     settings = settle(differnet.resolve(fitted.config, {"gradient": gradient}))
                     localizer = Localizer(module, model.fusion, settings, cells=model.cells)
-                    raw = [localizer.of_picture(load(path)) for path in (*held[::3], sample.path)]
+                    loaded = [load(path) for path in (*held[::3], sample.path)]
+                    raw = [enlarged(localizer.of_picture(one), one.shape) for one in loaded]
                     scale = np.median([one.max() for one in raw[:-1]])
                     panels.append(plots.Panel(pixels, raw[-1] / scale, mask, f"{texture}: by {gradient}"))
     title = (

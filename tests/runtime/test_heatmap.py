@@ -7,7 +7,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from differnet.runtime.heatmap import heat_png, layer, overlay, strength_of
+from differnet.runtime.heatmap import heat_png, layer, overlay, screen_overlay, strength_of
 
 
 def test_heat_begins_at_the_peak_of_a_good_image_and_is_full_at_three_times_that():
@@ -36,3 +36,17 @@ def test_an_overlay_is_the_layer_mixed_into_the_picture():
     found = overlay(grey, heat).astype(int)
     assert np.abs(found - np.asarray(whole.convert("RGB"))).max() <= 1
     assert (overlay(grey, np.zeros((5, 7))) == grey).all()
+
+
+def test_an_overlay_for_a_screen_is_no_larger_than_one():
+    """A map of any size is laid over a picture of any size, each where it belongs."""
+    heat = np.zeros((30, 40), dtype=np.float32)
+    heat[10, 30] = 9
+    grey = np.full((3000, 4000, 3), 100, dtype=np.uint8)
+    drawn = screen_overlay(grey, heat).astype(int)
+    assert drawn.shape == (1200, 1600, 3)
+    red = np.argwhere(np.abs(drawn - 100).max(axis=2) > 20)
+    assert np.abs(red.mean(axis=0) - (10.5 * 40, 30.5 * 40)).max() < 1
+    small = screen_overlay(grey[:60, :80], heat)
+    assert small.shape == (60, 80, 3)
+    assert (screen_overlay(grey[:1, :3000], heat[:1, :1]) == 100).all()

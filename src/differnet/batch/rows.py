@@ -25,7 +25,7 @@ from differnet.data.stream import Progress
 from differnet.decision.light import Light, measure
 from differnet.decision.verdict import Prediction, PredictionRecord
 from differnet.detector.detector import DifferNet
-from differnet.detector.scoring import Count
+from differnet.detector.scoring import Count, Mapped
 from differnet.errors import ConfigError, DifferNetWarning, ImageError, NumericalError
 
 OnError = Literal["fail", "skip"]
@@ -96,13 +96,14 @@ def judge_all(
     for index in rest:
         one = found[index]
         verdict = next(verdicts) if one.reason is None else one.reason
+        mapped = verdict if isinstance(verdict, Mapped) else None
+        verdict = verdict.prediction if isinstance(verdict, Mapped) else verdict
         light: Light | None = None
         if see and isinstance(verdict, Prediction):
             verdict, light = _with_light(one.path, verdict, on_error)
-        if maps and isinstance(verdict, Prediction):
-            verdict = _with_maps(one.path, maps / names[index], verdict, on_error)
         row = row_of(one.path, verdict)
-        if maps and row["error"] is None:
+        if maps and mapped and row["error"] is None:
+            _draw(maps / names[index], mapped)
             row |= {"overlay": f"{maps / names[index]}.png", "map": f"{maps / names[index]}.npy"}
         if see and light and isinstance(verdict, Prediction):
             row |= light._asdict() | {"drift": see(verdict.score, *light)}
@@ -172,18 +173,19 @@ def _write(file: IO[str], suffix: str, rows: Iterable[Row], extra: tuple[str, ..
 
 def _verdicts(
     detector: DifferNet, items: Sequence[Path | Page], with_maps: bool, views: Count, on_error: OnError
-) -> Iterator[Prediction | str]:
-    """Yield what is said of each image, or why nothing can be."""
+) -> Iterator[Prediction | Mapped | str]:
+    """Yield what is said of each image, ``with_maps`` its map, too, or why nothing can be."""
     done = 0
     while done < len(items):
         with warnings.catch_warnings():
             if done:  # it was said before
                 warnings.simplefilter("ignore", DifferNetWarning)
-            predictions = detector.predict_iter(items[done:], with_maps, views)
+            judge = detector.mapped_iter if with_maps else detector.predict_iter
+            found: Iterator[Prediction | Mapped] = judge(items[done:], views=views)
         try:
-            for prediction in predictions:
+            for one in found:
                 done += 1
-                yield prediction
+                yield one
         except (ImageError, NumericalError) as error:
             if on_error == "fail":
                 raise
@@ -203,26 +205,14 @@ def _with_light(
         return str(error), None
 
 
-def _with_maps(
-    image: Path | Page, target: Path, prediction: Prediction, on_error: OnError
-) -> Prediction | str:
-    """Draw the map of a prediction; the reason when the image cannot be read a second time."""
-    heat = prediction.heat_map
-    try:
-        pixels = load(image)
-        if heat is None or heat.shape != pixels.shape[:2]:
-            raise ImageError(f"{image}: changed while it was judged")
-    except ImageError as error:
-        if on_error == "fail":
-            raise
-        return str(error)
+def _draw(target: Path, mapped: Mapped) -> None:
+    """Write the overlay, at the size of a screen, and the heat map at its own size in 16 bits."""
     from differnet.evaluation.plots import save_overlay  # matplotlib, which rows alone need not
 
-    save_overlay(target.with_name(target.name + ".png"), pixels, heat)
+    save_overlay(target.with_name(target.name + ".png"), mapped.pixels, mapped.heat)
     buffer = io.BytesIO()
-    np.save(buffer, heat)
+    np.save(buffer, np.minimum(mapped.heat, np.finfo(np.float16).max).astype(np.float16))
     write_whole(target.with_name(target.name + ".npy"), buffer.getvalue())
-    return prediction
 
 
 def row_of(path: Path | Page | str, verdict: Prediction | str) -> Row:

@@ -24,12 +24,13 @@ from differnet.detector import crossfit, fitting, integers, model_file, recalibr
 from differnet.detector import model as artifact
 from differnet.detector import prepare as preparing
 from differnet.detector.prepare import Fitted
-from differnet.detector.scoring import Count, Images, Scorer
+from differnet.detector.scoring import Count, Images, Mapped, Scorer
 from differnet.detector.state import DetectorState
 from differnet.errors import WeightsError
 from differnet.features.checkpoint import opened
 from differnet.features.look import Given, Good, looks_of
-from differnet.features.views import count_views
+from differnet.features.tiles import enlarged
+from differnet.features.views import ViewSet, count_views
 from differnet.flow import train
 
 _FOUND_OUT = {"rotation", "read_stages", "pooling", "length", "start"}
@@ -151,19 +152,32 @@ class DifferNet(DetectorState):
         self, images: Images, heat_map: bool = False, views: Count = None
     ) -> Iterator[Prediction]:
         """Judge the images of a stream, in order and in constant memory; see :meth:`predict`."""
+        shown, early = self._judged_in(views)
+        draw = self._heat_map if heat_map else None
+        return self._scorer.predictions(self.model, images, shown, early, draw)
+
+    def mapped_iter(self, images: Images, views: Count = None) -> Iterator[Mapped]:
+        """Judge the images of a stream, and yield with each its pixels and its heat map (h, w), not enlarged to them.
+
+        Large pictures take a small part of the memory that :meth:`predict_iter` needs for their maps.
+        """
+        shown, early = self._judged_in(views)
+        return self._scorer.mapped(self.model, images, shown, early, self._heat_map)
+
+    def _judged_in(self, views: Count) -> tuple[ViewSet, bool]:
+        """Return the views that images are judged in, and whether to stop early; refuses at once what cannot be."""
         early = views == "auto"
         shown = self._views(None if early else views)
-        verdict.threshold_for(self.model, len(shown))  # refuse at once
+        verdict.threshold_for(self.model, len(shown))
         recalibrate.check_way(self.model, self.describer)
         if early:
             verdict.check_early(self.model)
-        return self._scorer.predictions(
-            self.model, images, shown, early, self._heat_map if heat_map else None
-        )
+        return shown, early
 
     def localize(self, image: ImageLike) -> Heat:
         """Return the heat map (H, W); 1 is the peak of a typical good image (:mod:`differnet.flow.localize`)."""
-        return self._heat_map(load_image(image))
+        pixels = load_image(image)
+        return enlarged(self._heat_map(pixels), pixels.shape)
 
     def describe(self, image: ImageLike) -> Tensor:
         """Return the features (V, W) of the scoring views."""

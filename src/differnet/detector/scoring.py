@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ from differnet.features.backbone.torch_runtime import one_torch_thread
 from differnet.features.describer import Describer
 from differnet.features.look import Shown
 from differnet.features.seeds import generator
-from differnet.features.tiles import to_square
+from differnet.features.tiles import enlarged, to_square
 from differnet.features.views import ViewSet, even_views, random_views
 from differnet.flow.fusion import Fusion
 from differnet.flow.localize import Localizer
@@ -87,9 +87,20 @@ def localizer_of(model: Model, module: MultiScale, describer: Describer) -> Loca
 
 
 def heat_map(model: Model, module: MultiScale, describer: Describer, pixels: Pixels) -> Heat:
-    """Return the heat map (H, W) of pixels (H, W, 3); 1 is the peak of a typical good image."""
+    """Return the heat map (h, w) of a picture (H, W, 3), as fine as what the network sees.
+
+    1 is the peak of a typical good image.
+    """
     raw = localizer_of(model, module, describer).of_picture(pixels)
     return np.asarray(raw / np.float32(model.map_scale))
+
+
+class Mapped(NamedTuple):
+    """A judged image: the ``prediction``, the ``pixels`` (H, W, 3), and its heat map (h, w) as :func:`heat_map`."""
+
+    prediction: Prediction
+    pixels: Pixels
+    heat: Heat
 
 
 @dataclass(frozen=True)
@@ -138,27 +149,29 @@ class Scorer:
         """
         self.describer.keep_grids(shown)
         if heat_map is not None:
-            return self._with_maps(model, images, shown, early, heat_map)
+            mapped = self.mapped(model, images, shown, early, heat_map)
+            return (replace(one.prediction, heat_map=enlarged(one.heat, one.pixels.shape)) for one in mapped)
 
         def work(describer: Describer, image: ImageLike, square: Tensor) -> Prediction:
             return replace(self, describer=describer).judge(model, square, shown, early, name_of(image))
 
         return self.describer.each(stream(images), self.describer.square, work)
 
-    def _with_maps(
+    def mapped(
         self,
         model: Model,
         images: Images,
         shown: ViewSet,
         early: bool,
         heat_map: Callable[[Pixels], Heat],
-    ) -> Iterator[Prediction]:
-        """Do so one image after the other: their maps have all cores."""
+    ) -> Iterator[Mapped]:
+        """Yield verdict and map of each image of a stream, one after the other: a map has all cores."""
         decode = partial(_decode, describer=self.describer)
         for image, (pixels, square) in look_ahead(decode, stream(images)):
             prediction = self.judge(model, square, shown, early, name_of(image))
             with naming(image):
-                yield replace(prediction, heat_map=heat_map(pixels))
+                heat = heat_map(pixels)
+            yield Mapped(prediction, pixels, heat)
 
     def judge(self, model: Model, square: Tensor, shown: ViewSet, early: bool, name: str) -> Prediction:
         """Return the verdict on one square, in the views ``shown``, or ``early`` in as few as it takes."""

@@ -19,7 +19,7 @@ from differnet.data.files import write_whole
 from differnet.data.images import Pixels, load
 from differnet.data.samples import Sample
 from differnet.decision.verdict import Heat, Prediction
-from differnet.runtime.heatmap import overlay
+from differnet.runtime.heatmap import overlay, screen_overlay
 
 Array = npt.NDArray[Any]
 _A_DEFECT = 4  # panels of a gallery
@@ -60,8 +60,8 @@ class Gallery:
 
 
 def save_overlay(path: Path, pixels: Pixels, heat: Array) -> None:
-    """Write an overlay as PNG, whole or not at all."""
-    _save_image(path, overlay(pixels, heat))
+    """Write a heat map (h, w) over its picture (H, W, 3) as PNG at the size of a screen, whole or not at all."""
+    _save_image(path, screen_overlay(pixels, heat))
 
 
 def contact_sheet(path: Path, panels: Sequence[Panel], title: str, columns: int = 3) -> None:

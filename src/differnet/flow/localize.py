@@ -27,7 +27,7 @@ from differnet.errors import NumericalError
 from differnet.features.backbone.network import MultiScale, averages
 from differnet.features.backbone.torch_runtime import GROUP, Runtime, in_turn
 from differnet.features.pooling import RowReading
-from differnet.features.tiles import cut, to_picture, to_square
+from differnet.features.tiles import cut, shown, to_square
 from differnet.features.views import ViewSet, even_views, render, turn_back
 from differnet.flow import score
 from differnet.flow.cells import Cells, Seen
@@ -50,12 +50,14 @@ class Localizer:
     cells: Cells | None = None
 
     def of_picture(self, pixels: Pixels) -> npt.NDArray[np.float32]:
-        """Return the heat map (H, W) of decoded pixels (H, W, 3), not yet divided by a scale."""
+        """Return the heat map (h, w) of decoded pixels (H, W, 3), not yet divided by a scale.
+
+        It is as fine as what the network sees: the part of the square in which the picture lies.
+        """
         views = self.settings.views
         with in_turn():
             heat = self.of_square(to_square(pixels, self.settings.canvas, views))
-        height, width = pixels.shape[:2]
-        return to_picture(heat, (height, width), views)
+        return shown(heat, pixels.shape, views).numpy()
 
     def of_square(self, image: Tensor) -> Tensor:
         """Average the maps of evenly spaced rotations in the image frame, tile by tile.
@@ -68,7 +70,7 @@ class Localizer:
         maps = []
         for number, tile in enumerate(cut(image, tiles)):
             cells = None if self.cells is None else self.cells.of_tile(number)
-            parts = [self._map_of_view(*shown, cells).cpu() for shown in self._views_of(tile)]
+            parts = [self._map_of_view(*view, cells).cpu() for view in self._views_of(tile)]
             maps.append(turn_back(torch.cat(parts), angles))
         heat = torch.cat([torch.cat(maps[i : i + tiles], dim=1) for i in range(0, len(maps), tiles)])
         if not torch.isfinite(heat).all():

@@ -35,15 +35,21 @@ _ANCHORS = (
     (241, 239, 117),
 )
 _STEPS = 256
+_OPAQUE = 0.75  # of the colour where heat is full
+_BAND = 2**16  # pixels that are mixed at a time
+LONGEST = 1600  # pixels of the longer side of an overlay to look at
 
 
-def _palette() -> npt.NDArray[np.float64]:
+def _palette() -> npt.NDArray[np.uint8]:
+    """Return colours with alpha (256, 4), from clear and calm to glowing."""
     anchors = np.array(_ANCHORS, dtype=np.float64)
     at, wanted = np.linspace(0, 1, len(anchors)), np.linspace(0, 1, _STEPS)
-    return np.stack([np.interp(wanted, at, channel) for channel in anchors.T], axis=1)
+    colours = [np.interp(wanted, at, channel) for channel in anchors.T]
+    table = np.stack([*colours, 255 * _OPAQUE * np.sqrt(wanted)], axis=1)
+    return np.asarray(np.rint(table), dtype=np.uint8)
 
 
-_PALETTE = _palette()  # (256, 3), from calm to glowing
+_PALETTE = _palette()
 
 
 def strength_of(heat: Array) -> Array:
@@ -51,32 +57,34 @@ def strength_of(heat: Array) -> Array:
     return np.clip((heat - _CALM) / (_GLOWING - _CALM), 0, 1)
 
 
-def _colour_of(strength: Array) -> Array:
-    colour: Array = _PALETTE[np.rint(strength * (_STEPS - 1)).astype(np.intp)]
-    return colour
-
-
-def _alpha_of(strength: Array) -> Array:
-    return 0.75 * np.sqrt(strength)
-
-
 def overlay(pixels: Pixels, heat: Array) -> Pixels:
     """Lay a heat map (H, W) in units of the fixed scale over an image (H, W, 3).
 
     Nothing is drawn below 1, the peak of a typical good image; the colour is full at 3.
     """
-    strength = strength_of(heat)
-    alpha = _alpha_of(strength)[..., None]
-    mixed: Pixels = np.rint((1 - alpha) * pixels + alpha * _colour_of(strength)).astype(np.uint8)
+    mixed = np.empty_like(pixels)
+    rows = max(1, _BAND // max(1, heat.shape[1]))
+    for top in range(0, len(heat), rows):
+        band = slice(top, top + rows)
+        drawn = layer(heat[band]).astype(np.float32)
+        alpha = drawn[..., 3:] / 255
+        mixed[band] = np.rint((1 - alpha) * pixels[band] + alpha * drawn[..., :3])
     return mixed
+
+
+def screen_overlay(pixels: Pixels, heat: npt.NDArray[np.float32]) -> Pixels:
+    """Lay a heat map (h, w) over a picture (H, W, 3), which gets at most ``LONGEST`` pixels to its longer side."""
+    height, width = pixels.shape[:2]
+    scale = min(1.0, LONGEST / max(height, width))
+    size = max(1, round(scale * width)), max(1, round(scale * height))
+    small = pixels if scale == 1 else np.asarray(Image.fromarray(pixels).resize(size, reducing_gap=2.0))
+    enlarged = Image.fromarray(heat.astype(np.float32)).resize(size, Image.Resampling.BILINEAR)
+    return overlay(small, np.asarray(enlarged))
 
 
 def layer(heat: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
     """Return a heat map (H, W) as colours with alpha (H, W, 4) to lay over its image: clear below 1, full at 3."""
-    strength = strength_of(heat)
-    drawn = np.empty((*heat.shape, 4), dtype=np.uint8)
-    drawn[..., :3] = np.rint(_colour_of(strength))
-    drawn[..., 3] = np.rint(255 * _alpha_of(strength))
+    drawn: npt.NDArray[np.uint8] = _PALETTE[np.rint(strength_of(heat) * (_STEPS - 1)).astype(np.uint8)]
     return drawn
 
 

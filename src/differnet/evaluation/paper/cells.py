@@ -40,6 +40,7 @@ from differnet.features.backbone.network import MultiScale
 from differnet.features.backbone.weights import digest_of_weights
 from differnet.features.describer import Describer
 from differnet.features.look import Given, look_at
+from differnet.features.tiles import enlarged
 from differnet.features.views import ViewSet
 from differnet.flow.fusion import Fusion
 from differnet.flow.train import by_epoch
@@ -214,7 +215,8 @@ class _Fitted:
             yield Prediction(float(self.rows[-1].mean()))
 
     def localize(self, image: Path) -> Heat:
-        return heat_map(self.model, self.module, self.describer, load(image))
+        pixels = load(image)
+        return enlarged(heat_map(self.model, self.module, self.describer, pixels), pixels.shape)
 
 
 def _compute(plan: Plan, module: MultiScale, device: str, progress: Progress, picture: Path | None) -> Cell:
