@@ -6,6 +6,7 @@ import csv
 import json
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -293,3 +294,19 @@ def test_python_dash_m_and_version():
         [sys.executable, "-m", "differnet", "--version"], capture_output=True, text=True, check=True
     )
     assert run.stdout.startswith("differnet 0.")
+
+
+def test_timings_are_told_and_kept(mvtec_root, tmp_path):
+    """Stage by stage on stderr, and in the model's record; together they are about as long as the fit."""
+    good, path = str(mvtec_root / "stripes/train/good"), str(tmp_path / "m.safetensors")
+    started = time.perf_counter()
+    done = RUN.invoke(app, ["fit", good, "--out", path, "--timings", "--json", *TINY_OPTIONS])
+    took = time.perf_counter() - started
+    assert done.exit_code == 0, done.output
+    kept = json.loads(RUN.invoke(app, ["info", path, "--json"]).stdout)["stage_seconds"]
+    assert kept == json.loads(done.stdout)["stage_seconds"]
+    assert {"describing training images", "fitting the flow", "scaling heat maps"} <= set(kept)
+    assert 0 < sum(kept.values()) <= took
+    told = [line.split(maxsplit=3) for line in done.stderr.splitlines() if " s " in line]
+    found = {line[3]: float(line[0]) for line in told[:-1]}
+    assert found == {stage: pytest.approx(seconds, abs=0.051) for stage, seconds in kept.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ def fit(
     settings: options.Set = None,
     weights: options.Weights = None,
     device: options.Device = "cpu",
+    timings: options.Timings = False,
     json: options.Json = False,
 ) -> None:
     """Learn from a folder of good images and write a model file."""
@@ -57,7 +59,17 @@ def fit(
                 on_epoch=by_epoch(progress),
             )
         detector.save(model)
+        if timings:
+            _tell_timings(detector.model.stage_seconds)
         tell_fit(detector, model, json)
+
+
+def _tell_timings(stages: Mapping[str, float]) -> None:
+    """List on stderr how long each stage took."""
+    total = sum(stages.values())
+    for stage, seconds in stages.items():
+        err.print(f"{seconds:8.1f} s {seconds / max(total, 1e-9):5.0%}  {stage}", highlight=False)
+    err.print(f"{total:8.1f} s        in all", highlight=False)
 
 
 def fit_many(

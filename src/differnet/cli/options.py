@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from differnet.data.datasets import Layout
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
+Timings = Annotated[bool, typer.Option("--timings", help="Say how long each stage took.")]
 Preset = Annotated[
     str,
     typer.Option(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,6 +20,28 @@ Out = TypeVar("Out")
 
 def silent(stage: str, done: int, total: int) -> None:
     """Ignore progress."""
+
+
+class Stopwatch:
+    """Progress that is passed on, with how many ``seconds`` each stage took: since the last that was heard of any."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.seconds: dict[str, float] = {}
+        self._progress = progress
+        self._last = time.perf_counter()
+        self._turn = threading.Lock()
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """Note progress and pass it on."""
+        self.note(stage)
+        self._progress(stage, done, total)
+
+    def note(self, stage: str) -> None:
+        """Count the time since the last note as that of a stage."""
+        with self._turn:
+            now = time.perf_counter()
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + now - self._last
+            self._last = now
 
 
 class LookAhead(Generic[In, Out]):

@@ -15,7 +15,7 @@ from differnet.config import presets
 from differnet.config.settled import implied, is_open, settle
 from differnet.data.images import ImageLike, Pixels, gather, stream
 from differnet.data.images import load as load_image
-from differnet.data.stream import Progress, name_of, silent
+from differnet.data.stream import Progress, Stopwatch, name_of, silent
 from differnet.decision import thresholds, verdict
 from differnet.decision.calibration import ViewScores
 from differnet.decision.drift import DriftMonitor
@@ -111,13 +111,15 @@ class DifferNet(DetectorState):
                 bank, len(items), known, bool(before) or preparing.is_ready(known, self.device)
             )
         rows = bank if bank is None or not held else bank[chosen]
-        here = self.seed, self.device, progress
+        watch = Stopwatch(progress)
+        here = self.seed, self.device, watch
         with opened(None if checkpoint is None else Path(checkpoint), fitted.images) as folder:
             ready = before or preparing.prepare(self._asked, self.module, fitted, *here, checkpoint=folder)
+            watch.note("making ready")
             fitter = fitting.Fitter(
                 ready, self.module, *here, on_epoch=on_epoch, checkpoint=folder, scale_maps=scale_maps
             )
-            model = crossfit.fit(fitter, fitted, kept, rows)
+            model = replace(crossfit.fit(fitter, fitted, kept, rows), stage_seconds=watch.seconds)
         self._become(Fitted(model, ready.describer, before))
         recalibrate.warn_when_weak(model)
         return self

@@ -12,7 +12,7 @@ from torch import Tensor
 from differnet.config import presets, sections
 from differnet.config.settled import Settled
 from differnet.data.groups import folds_of, hold_out
-from differnet.data.stream import Progress, name_of, naming
+from differnet.data.stream import Progress, Stopwatch, name_of, naming
 from differnet.decision import thresholds
 from differnet.detector import model
 from differnet.detector.model import Model
@@ -108,6 +108,7 @@ class Fitter:
             record_of(held.images, held.groups, self.way, sources, self.progress) if held.images else None
         )
         fusion, history = self.train(fitted.images, features, bank)
+        self.noted("fitting the flow")
         scores = [
             view_scores(fusion, part, self.device, name_of(image))
             for image, part in zip(held.images, features, strict=True)
@@ -183,6 +184,11 @@ class Fitter:
         at_hand.clear()
         give_back()
         return bank
+
+    def noted(self, stage: str) -> None:
+        """Have the time since the last progress count as that of a stage, where that is measured."""
+        if isinstance(self.progress, Stopwatch):
+            self.progress.note(stage)
 
     def _with_maps(self, found: Model, fitted: Sequence[Look], good: Sequence[Look]) -> Model:
         """Learn the cells of fitted images, where maps want them, and take the scale of maps from good ones."""

@@ -59,7 +59,7 @@ class Model:
     was made; nothing in floats. ``calibrated_on``: which images those held out were; nothing where there were none,
     and in files of before. ``fitted_on``: which were fitted to; nothing in files of before.
     ``picture_shape``: of the picture by which tiles were found; nothing where they were asked for, or are 1.
-    ``file_digest``: of the file that was read.
+    ``stage_seconds``: how long each stage of the fit took. ``file_digest``: of the file that was read.
     """
 
     config: presets.Config
@@ -82,6 +82,7 @@ class Model:
     picture_shape: Shape | None = None
     history: tuple[Epoch, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
+    stage_seconds: Mapping[str, float] = field(default_factory=dict)
     file_digest: str = field(default="", repr=False)
 
     def calibration(self, views: int | None = None) -> npt.NDArray[np.float64]:
@@ -182,6 +183,7 @@ def summarise(model: Model) -> dict[str, Any]:
         "choice": None if model.choice is None else model.choice.to_dict() | {"text": str(model.choice)},
         "loss": [epoch.loss for epoch in model.history],
         "held_out_loss": [epoch.held_out_loss for epoch in model.history],
+        "stage_seconds": {stage: round(seconds, 3) for stage, seconds in model.stage_seconds.items()},
         "versions": dict(model.versions),
         "config": model.config.to_dict(),
     }

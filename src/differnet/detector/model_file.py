@@ -74,6 +74,7 @@ def save(path: str | Path, model: Model) -> None:
         "picture_shape": None if model.picture_shape is None else list(model.picture_shape),
         "history": [asdict(epoch) for epoch in model.history],
         "versions": dict(model.versions),
+        "stage_seconds": dict(model.stage_seconds),
     }
     tensor_file.write_tensors(path, tensors, header)
 
@@ -141,6 +142,9 @@ def _build(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Model:
         picture_shape=_picture_shape_of(header),
         history=tuple(Epoch(**epoch) for epoch in header["history"]),
         versions=dict(header["versions"]),
+        stage_seconds={
+            str(stage): float(seconds) for stage, seconds in header.get("stage_seconds", {}).items()
+        },
     )
 
 
