@@ -30,7 +30,8 @@ from typing import BinaryIO
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from differnet.data import png16, tiff
+from differnet.data.formats import jpeg, png, tiff
+from differnet.data.levels import OWN, PLAIN, Facts, Scale
 from differnet.data.pixels import MAX_PIXELS, Pixels, check_size, from_array, from_pil, upright
 from differnet.errors import ImageError
 
@@ -58,20 +59,20 @@ _NOT_REGULAR = (
 )
 
 
-def decode(path: Path, page: int = 1, name: str | None = None) -> Pixels:
-    """Decode one file, or one page of a TIFF, to uint8 RGB (H, W, 3).
+def decode(path: Path, page: int = 1, name: str | None = None, scale: Scale = OWN) -> Pixels:
+    """Decode one file, or one page of a TIFF, to uint8 RGB (H, W, 3); ``scale``: where white is beyond 8 bits.
 
     Raises :class:`ImageError` whose message starts with the path, or ``name`` if given, and nothing else.
     """
     with opened(path, name) as file:
-        return _decode_any(file, name or str(path), page)
+        return _decode_any(file, name or str(path), page, scale)
 
 
-def decode_content(content: bytes, name: str) -> Pixels:
+def decode_content(content: bytes, name: str, scale: Scale = OWN) -> Pixels:
     """Decode the content of a file as :func:`decode` would, wherever it came from; errors start with ``name``."""
     if not content:
         raise ImageError(f"{name}: the file is empty")
-    return _decode_any(io.BytesIO(content), name, 1)
+    return _decode_any(io.BytesIO(content), name, 1, scale)
 
 
 def header_shape(path: Path, page: int = 1) -> tuple[int, int] | None:
@@ -187,9 +188,9 @@ def _reason(error: Exception) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def _decode_any(file: BinaryIO, name: str, page: int) -> Pixels:
+def _decode_any(file: BinaryIO, name: str, page: int, scale: Scale) -> Pixels:
     try:
-        return _decode(file, name, page)
+        return _decode(file, name, page, scale)
     except ImageError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -202,7 +203,7 @@ def _decode_any(file: BinaryIO, name: str, page: int) -> Pixels:
         raise ImageError(f"{name}: cannot be decoded: {_reason(error)}") from error
 
 
-def _decode(file: BinaryIO, name: str, page: int) -> Pixels:
+def _decode(file: BinaryIO, name: str, page: int, scale: Scale) -> Pixels:
     head = file.read(_HEAD)
     file.seek(0)
     kind = _kind(head)
@@ -216,13 +217,19 @@ def _decode(file: BinaryIO, name: str, page: int) -> Pixels:
     if kind == "WEBP":
         check_size(*webp_size(head), name)  # Pillow makes room for it when it opens it
     if kind == "TIFF":
-        return tiff.decode(file, name, page)
+        return tiff.decode(file, name, page, scale)
     with Image.open(file, formats=(kind,)) as image:
         check_size(image.width, image.height, name)
         if kind == "PNG" and _is_deep_colour(image):
-            return _decode_deep_png(file, name, image.getexif().get(_ORIENTATION))
+            return _decode_deep_png(file, name, image.getexif().get(_ORIENTATION), scale)
+        facts = Facts(png.stated_white(file)) if kind == "PNG" else PLAIN
+        image.load()
+        if kind == "PNG":
+            png.check_rows(file, image, name)
+        elif kind == "JPEG":
+            jpeg.check_pixels(file, image, name)
         ImageOps.exif_transpose(image, in_place=True)  # no copy: the image is large and nobody else's
-        return from_pil(image, name)
+        return from_pil(image, name, scale, facts)
 
 
 def _kind(head: bytes) -> str | None:
@@ -252,6 +259,9 @@ def _is_deep_colour(image: Image.Image) -> bool:
     return ";16" in rawmode and image.mode in {"RGB", "RGBA", "LA"}
 
 
-def _decode_deep_png(file: BinaryIO, name: str, orientation: object) -> Pixels:
+def _decode_deep_png(file: BinaryIO, name: str, orientation: object, scale: Scale) -> Pixels:
     file.seek(0)
-    return from_array(upright(png16.decode(file.read(_MOST_DEEP_BYTES), name), orientation), name)
+    facts = Facts(png.stated_white(file))
+    file.seek(0)
+    array = upright(png.decode(file.read(_MOST_DEEP_BYTES), name), orientation)
+    return from_array(array, name, scale, facts)

@@ -18,8 +18,8 @@ import numpy.typing as npt
 from PIL import Image, ImageOps
 
 from differnet.data.decoding import decode, file_digest, header_shape, opened, shown_shape
+from differnet.data.formats.tiff import page_count
 from differnet.data.pixels import MAX_PIXELS, Pixels, check_size, from_array, from_pil
-from differnet.data.tiff import page_count
 from differnet.errors import ImageError
 
 __all__ = ["MAX_PIXELS", "SUFFIXES", "ImageLike", "Page", "Pixels", "find", "gather", "load", "stream"]
