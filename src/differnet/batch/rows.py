@@ -21,6 +21,7 @@ from differnet.batch.journal import COLUMNS, Row, Rows, journal, spool
 from differnet.data import files
 from differnet.data.files import write_whole
 from differnet.data.images import Page, find, load, pages
+from differnet.data.levels import Scale
 from differnet.data.stream import Progress
 from differnet.decision.light import Light, measure
 from differnet.decision.verdict import Prediction, PredictionRecord
@@ -90,7 +91,7 @@ def judge_all(
     of a row (:mod:`differnet.batch.drift_file`).
     """
     names = _map_names([one.path for one in found]) if maps else []
-    rest = range(done, len(found))
+    rest, scale = range(done, len(found)), detector.settings.views
     readable = [found[index].path for index in rest if found[index].reason is None]
     verdicts = _verdicts(detector, readable, maps is not None, views, on_error)
     for index in rest:
@@ -98,9 +99,9 @@ def judge_all(
         verdict = next(verdicts) if one.reason is None else one.reason
         light: Light | None = None
         if see and isinstance(verdict, Prediction):
-            verdict, light = _with_light(one.path, verdict, on_error)
+            verdict, light = _with_light(one.path, verdict, on_error, scale)
         if maps and isinstance(verdict, Prediction):
-            verdict = _with_maps(one.path, maps / names[index], verdict, on_error)
+            verdict = _with_maps(one.path, maps / names[index], verdict, on_error, scale)
         row = row_of(one.path, verdict)
         if maps and row["error"] is None:
             row |= {"overlay": f"{maps / names[index]}.png", "map": f"{maps / names[index]}.npy"}
@@ -192,11 +193,11 @@ def _verdicts(
 
 
 def _with_light(
-    image: Path | Page, prediction: Prediction, on_error: OnError
+    image: Path | Page, prediction: Prediction, on_error: OnError, scale: Scale
 ) -> tuple[Prediction | str, Light | None]:
     """Measure the light of an image that was judged; the reason when it cannot be read a second time."""
     try:
-        return prediction, measure(load(image))
+        return prediction, measure(load(image, scale))
     except ImageError as error:
         if on_error == "fail":
             raise
@@ -204,12 +205,12 @@ def _with_light(
 
 
 def _with_maps(
-    image: Path | Page, target: Path, prediction: Prediction, on_error: OnError
+    image: Path | Page, target: Path, prediction: Prediction, on_error: OnError, scale: Scale
 ) -> Prediction | str:
     """Draw the map of a prediction; the reason when the image cannot be read a second time."""
     heat = prediction.heat_map
     try:
-        pixels = load(image)
+        pixels = load(image, scale)
         if heat is None or heat.shape != pixels.shape[:2]:
             raise ImageError(f"{image}: changed while it was judged")
     except ImageError as error:

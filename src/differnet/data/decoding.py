@@ -47,7 +47,7 @@ _MAGIC = (
 _HEAD = 30  # bytes that say what a file is, and how large a WebP is
 _MOST_DEEP_BYTES = 2**31  # of a PNG with 16 bits a colour, which is read as a whole
 _ORIENTATION = 0x0112
-_WIDTH, _LENGTH = 256, 257  # of a TIFF
+_WIDTH, _LENGTH, _BITS = 256, 257, 258  # of a TIFF
 _ON_ITS_SIDE = (5, 6, 7, 8)
 _PART = 2**20  # bytes of a file at a time
 _NOT_REGULAR = (
@@ -90,6 +90,25 @@ def header_shape(path: Path, page: int = 1) -> tuple[int, int] | None:
                 return shown_shape(image)
     except Exception:  # what is wrong with it is said when it is decoded
         return None
+
+
+def has_deep_header(path: Path, page: int = 1) -> bool:
+    """Whether a file may have samples of more than eight bits, by its header; true where that is damaged."""
+    try:
+        with opened(path) as file:
+            head = file.read(_HEAD)
+            kind = _kind(head)
+            if kind == "PNG":
+                return head[24] > 8
+            if kind != "TIFF":
+                return kind is None
+            file.seek(0)
+            with Image.open(file, formats=("TIFF",)) as image:
+                image.seek(page - 1)
+                bits = image.tag_v2.get(_BITS, (1,))
+                return bool(max(bits) > 8)
+    except Exception:  # what is wrong with it is said when it is decoded
+        return True
 
 
 def shown_shape(image: Image.Image) -> tuple[int, int]:

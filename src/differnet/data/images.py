@@ -1,8 +1,8 @@
 """Find images and load them: every picture enters as uint8 RGB of shape (H, W, 3).
 
-What is accepted and what is refused: :mod:`differnet.data.decoding`. A 16-bit image is scaled by its own bit
-depth (the smallest of 8, 10, 12, 14 and 16 bits that holds its brightest pixel), so that 12-bit cameras
-keep their detail and nothing saturates. EXIF orientation is applied.
+What is accepted and what is refused: :mod:`differnet.data.decoding`. Which level is white in an image of more than
+eight bits, a scale says (:mod:`differnet.data.levels`): for a model that of its training pictures, else the end of the
+smallest range that holds the image. EXIF orientation is applied.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
-from differnet.data.decoding import decode, file_digest, header_shape, opened, shown_shape
+from differnet.data.decoding import decode, file_digest, has_deep_header, header_shape, opened, shown_shape
 from differnet.data.formats.tiff import page_count
+from differnet.data.levels import OWN, Scale
 from differnet.data.pixels import MAX_PIXELS, Pixels, check_size, from_array, from_pil
 from differnet.errors import ImageError
 
@@ -101,21 +102,30 @@ def stream(source: ImageLike | Iterable[ImageLike]) -> Iterator[ImageLike]:
             yield from find(item) if is_folder else [item]  # type: ignore[arg-type]
 
 
-def load(image: ImageLike | Page) -> Pixels:
-    """Decode one image to uint8 RGB of shape (H, W, 3).
+def load(image: ImageLike | Page, scale: Scale = OWN) -> Pixels:
+    """Decode one image to uint8 RGB of shape (H, W, 3); ``scale``: which level is white beyond eight bits.
 
     Raises :class:`ImageError` that says what was found: not an image, cut off, too many pixels (checked
     before decoding), NaN or infinite pixels, an unusable array shape or type.
     """
     if isinstance(image, np.ndarray):
-        return from_array(image, "array")
+        return from_array(image, "array", scale)
     if isinstance(image, Image.Image):
-        return _from_pil(image)
+        return _from_pil(image, scale)
     if isinstance(image, Page):
-        return decode(image.path, image.number)
+        return decode(image.path, image.number, None, scale)
     if isinstance(image, (str, os.PathLike)):
-        return decode(Path(image))
+        return decode(Path(image), 1, None, scale)
     raise ImageError(f"{type(image).__name__}: a path, an array (H, W, 3) or a PIL image was wanted")
+
+
+def is_deep(image: ImageLike | Page) -> bool:
+    """Whether an image may have more than eight bits, by its header alone; true where that is damaged."""
+    if isinstance(image, np.ndarray):
+        return image.dtype not in (np.uint8, np.bool_)
+    if isinstance(image, Image.Image):
+        return image.mode.startswith("I") or image.mode == "F"
+    return has_deep_header(Path(image), image.number if isinstance(image, Page) else 1)
 
 
 def shape_of(image: ImageLike | Page) -> tuple[int, int] | None:
@@ -189,10 +199,10 @@ def _cannot_list(error: OSError) -> None:
     raise ImageError(f"{error.filename}: cannot be listed: {error.strerror}") from error
 
 
-def _from_pil(image: Image.Image) -> Pixels:
+def _from_pil(image: Image.Image, scale: Scale) -> Pixels:
     check_size(*image.size, "PIL image")
     try:
-        return from_pil(ImageOps.exif_transpose(image), "PIL image")
+        return from_pil(ImageOps.exif_transpose(image), "PIL image", scale)
     except (OSError, ValueError, SyntaxError) as error:  # it may be read from its file only now
         if isinstance(error, ImageError):
             raise

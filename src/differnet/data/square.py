@@ -16,6 +16,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from differnet.data.images import ImageLike, Pixels, load, resize, resize_floats
+from differnet.data.levels import Scale
 from differnet.errors import ConfigError
 
 Shape = tuple[int, int]  # height and width
@@ -26,8 +27,8 @@ PREFIX = "png:"
 LONGEST = 1024  # pixels that a mask keeps on its longer side
 
 
-class Framing(Protocol):
-    """In which frame and numbers pictures are, and the mask of what does not matter: see
+class Framing(Scale, Protocol):
+    """In which frame, numbers and levels pictures are, and the mask of what does not matter: see
     :class:`differnet.config.sections.Views`.
     """
 

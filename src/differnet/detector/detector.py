@@ -30,6 +30,7 @@ from differnet.errors import WeightsError
 from differnet.features.checkpoint import opened
 from differnet.features.look import Given, Good, looks_of
 from differnet.features.views import count_views
+from differnet.features.white import with_white
 from differnet.flow import train
 
 _FOUND_OUT = {"rotation", "read_stages", "pooling", "length", "start"}
@@ -104,6 +105,7 @@ class DifferNet(DetectorState):
         chosen, held = fitting.split(items, groups, self.config.decision, self.seed)
         fitted, kept = fitting.part(items, groups, chosen), fitting.part(items, groups, held)
         before = self._prepared
+        asked = self._asked if before else with_white(self._asked, items)
         if bank is not None:
             known = before.settings.config if before else implied(self._asked)
             fitting.check_bank(
@@ -112,7 +114,7 @@ class DifferNet(DetectorState):
         rows = bank if bank is None or not held else bank[chosen]
         here = self.seed, self.device, progress
         with opened(None if checkpoint is None else Path(checkpoint), fitted.images) as folder:
-            ready = before or preparing.prepare(self._asked, self.module, fitted, *here, checkpoint=folder)
+            ready = before or preparing.prepare(asked, self.module, fitted, *here, checkpoint=folder)
             fitter = fitting.Fitter(
                 ready, self.module, *here, on_epoch=on_epoch, checkpoint=folder, scale_maps=scale_maps
             )
@@ -163,7 +165,7 @@ class DifferNet(DetectorState):
 
     def localize(self, image: ImageLike) -> Heat:
         """Return the heat map (H, W); 1 is the peak of a typical good image (:mod:`differnet.flow.localize`)."""
-        return self._heat_map(load_image(image))
+        return self._heat_map(load_image(image, self.settings.views))
 
     def describe(self, image: ImageLike) -> Tensor:
         """Return the features (V, W) of the scoring views."""

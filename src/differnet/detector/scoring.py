@@ -157,5 +157,5 @@ def _noting(images: Iterable[ImageLike], names: deque[str]) -> Iterator[ImageLik
 
 
 def _decode(image: ImageLike, describer: Describer, keep: bool) -> tuple[Pixels | None, Tensor]:
-    pixels = load(image)
+    pixels = load(image, describer.views)
     return pixels if keep else None, to_square(pixels, describer.canvas, describer.views)
