@@ -113,7 +113,7 @@ class Extent:
             return 1.0
         self.check_clear(name)
         ends = [2.0**bits - 1 for bits in _DEPTHS]
-        if self.dtype == np.int16:
+        if self.dtype.name == "int16":
             ends[-1] = _SIGNED
         fitting = [end for end in ends if self.high <= end]
         if not fitting:

@@ -20,6 +20,7 @@ _MIDDLE, _NEAR = 128, 2  # the grey of what is missing, up to rounding of colour
 _MORE = bytes(1 + number * 37 % 250 for number in range(64))
 _MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])", re.DOTALL)
 _FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
+_PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 _SCAN, _END, _START = 0xDA, 0xD9, 0xD8
 
 
@@ -35,8 +36,8 @@ def check_pixels(file: BinaryIO, image: Image.Image, name: str) -> None:
     file.seek(0)
     content = file.read()
     end = end_of(content)
-    if end is None:
-        raise ImageError(f"{name}: cut off: the picture has no end")
+    if end is None or not has_all_passes(content[:end]):
+        raise ImageError(f"{name}: cut off: it has not all of its passes")
     with Image.open(io.BytesIO(content[:end] + _MORE + content[end:]), formats=("JPEG",)) as again:
         again.load()
         if again.tobytes() != image.tobytes():
@@ -53,6 +54,25 @@ def end_of(content: bytes) -> int | None:
         if kind not in (0x01, _START) and at + 2 <= len(content):
             at += int.from_bytes(content[at : at + 2], "big")
     return None
+
+
+def has_all_passes(content: bytes) -> bool:
+    """Whether a picture in several passes has all numbers of each of its colours, to their last bits."""
+    at, colours, known = 2, set[int](), set[tuple[int, int]]()
+    is_progressive = False
+    while (found := _MARKER.search(content, at)) is not None:
+        kind, at = found[1][0], found.end()
+        body = content[at + 2 : at + int.from_bytes(content[at : at + 2], "big")]
+        at += 2 + len(body)
+        if kind in _FRAMES:
+            is_progressive |= kind in _PROGRESSIVE
+            colours = {body[6 + 3 * number] for number in range(body[5])}
+        elif kind == _SCAN:
+            shown, (first, last, bits) = body[1 : 1 + 2 * body[0] : 2], body[-3:]
+            known |= {
+                (colour, place) for colour in shown for place in range(first, last + 1) if bits & 15 == 0
+            }
+    return not is_progressive or known == {(colour, place) for colour in colours for place in range(64)}
 
 
 def size_of(content: bytes) -> tuple[int, int] | None:

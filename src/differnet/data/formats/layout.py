@@ -30,7 +30,7 @@ _OTHERS = {
     4: "a mask", 8: "CIE Lab", 9: "ICC Lab", 10: "ITU Lab", 32803: "the mosaic of a camera", 32844: "LogL",
     32845: "LogLuv", 34892: "the raw levels of a camera",
 }  # fmt: skip
-_UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
+UNSIGNED, SIGNED, FLOAT = 1, 2, 3
 PREMULTIPLIED, STRAIGHT = 1, 2
 JPEG = 7
 _MOST_SAMPLES = 16
@@ -57,7 +57,7 @@ class Layout:
     def of(cls, get: Callable[[int], Any], name: str) -> Layout:
         """Read the tags by their numbers; raises :class:`ImageError` for what is not read."""
         photometric, samples = get(262), int(get(277) or 1)
-        bits, kinds = set(_numbers(get(258) or 1)), set(_numbers(get(339) or _UNSIGNED))
+        bits, kinds = set(_numbers(get(258) or 1)), set(_numbers(get(339) or UNSIGNED))
         if photometric is None:
             raise ImageError(
                 f"{name}: does not say how its samples are to be seen (photometric interpretation)"
@@ -65,7 +65,7 @@ class Layout:
         if int(photometric) not in COLOURS:
             what = _OTHERS.get(int(photometric), f"photometric interpretation {int(photometric)}")
             raise ImageError(f"{name}: its samples are {what}; grey, RGB, palette, CMYK or YCbCr was wanted")
-        if len(bits) != 1 or len(kinds) != 1 or not kinds <= {_UNSIGNED, _SIGNED, _FLOAT}:
+        if len(bits) != 1 or len(kinds) != 1 or not kinds <= {UNSIGNED, SIGNED, FLOAT}:
             raise ImageError(
                 f"{name}: samples of {sorted(bits)} bits and formats {sorted(kinds)}; all alike, unsigned, signed or "
                 "floats were wanted"
@@ -95,11 +95,11 @@ class Layout:
             )
         if is_grey and self.extras.count(0) > 1:
             raise ImageError(f"{name}: {self.samples} bands; one, three or four were wanted")
-        if self.kind == _SIGNED and (
+        if self.kind == SIGNED and (
             self.bits not in (16, 32) or self.photometric not in (BLACK_IS_ZERO, RGB)
         ):
             raise ImageError(f"{name}: signed samples of {self.bits} bits; unsigned ones were wanted")
-        if self.kind == _FLOAT and not (is_grey or self.photometric == RGB):
+        if self.kind == FLOAT and not (is_grey or self.photometric == RGB):
             raise ImageError(f"{name}: floats are read as grey or RGB")
         if self.photometric == CMYK and int(get(332) or 1) != 1:
             raise ImageError(f"{name}: inks other than CMYK")
@@ -113,7 +113,7 @@ class Layout:
 
     def _stated(self, get: Callable[[int], Any]) -> float | None:
         """Return the end of the range of unusual depths, or MaxSampleValue where it is such an end."""
-        if self.kind == _FLOAT:
+        if self.kind == FLOAT:
             return None
         if self.bits < 8 or 8 < self.bits < 16:
             return 2.0**self.bits - 1
@@ -127,6 +127,12 @@ class Layout:
         if self.samples > 1 and self.bits > 8:
             return False
         return PREMULTIPLIED not in self.extras or self.compression not in PLAINLY_PACKED
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The numbers of a sample of more than eight bits."""
+        kind = {UNSIGNED: "uint", SIGNED: "int", FLOAT: "float"}[self.kind]
+        return np.dtype(f"{kind}{16 if self.bits <= 16 else self.bits}")
 
     @property
     def facts(self) -> Facts:

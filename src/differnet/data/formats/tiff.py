@@ -26,7 +26,7 @@ from differnet.data.formats.layout import (
     YCBCR,
     Layout,
 )
-from differnet.data.levels import OWN, Facts, Scale
+from differnet.data.levels import OWN, Scale
 from differnet.data.pixels import Pixels, check_bytes, check_size, from_array, from_pil, on_black, upright
 from differnet.errors import ImageError
 
@@ -61,8 +61,12 @@ def _by_pillow(file: BinaryIO, image: Any, layout: Layout, name: str, scale: Sca
     if layout.photometric == PALETTE and max(tags[320]) < 256:  # written as bytes
         image.palette.palette = bytes(tags[320])
     ImageOps.exif_transpose(image, in_place=True)
-    is_deep = layout.bits > 8  # Pillow itself turns fewer bits round
-    return from_pil(image, name, scale, layout.facts if is_deep else Facts())
+    if layout.bits <= 8:  # Pillow itself turns these round
+        return from_pil(image, name, scale)
+    array = np.asarray(
+        image
+    )  # of 32 bits where the file has 16 with a sign, and with a sign where it has none
+    return from_array(array.astype(layout.dtype, copy=False), name, scale, layout.facts)
 
 
 def _count_segments(tags: Any, width: int, height: int) -> int:
