@@ -257,18 +257,26 @@ class Inspector:
 def enlarge(part: Numbers, shape: tuple[int, ...]) -> Heat:
     """Bring a map (h, w) bilinearly to (H, W), pixel centres on pixel centres, the rim continued.
 
-    Two pixels count for each in either direction, and no table is larger than the map that is wanted.
+    Two pixels count for each in either direction, first in the one that leaves less to do: what it takes goes by the
+    pixels of the two maps.
     """
-    height, width = shape
-    low, high, rest = _taps(width, part.shape[1])
-    wide: Heat = part[:, low] * (1 - rest) + part[:, high] * rest
-    low, high, rest = _taps(height, part.shape[0])
-    enlarged: Heat = wide[low]
-    enlarged *= (1 - rest)[:, None]
-    for rows in range(0, height, step := max(1, _STRIP // width)):
-        some = slice(rows, rows + step)
-        enlarged[some] += wide[high[some]] * rest[some, None]
-    return enlarged
+    (height, width), (found_height, found_width) = shape, part.shape
+    if height * found_width <= found_height * width:
+        enlarged: Heat = np.ascontiguousarray(_rows(_rows(part, height).T, width).T)
+        return enlarged
+    return _rows(_rows(part.T, width).T, height)
+
+
+def _rows(part: Numbers, count: int) -> Heat:
+    """Bring a map (h, w) to (count, w), some rows at a time."""
+    low, high, rest = _taps(count, part.shape[0])
+    found: Heat = np.empty((count, part.shape[1]), dtype=np.float32)
+    step = max(1, _STRIP // part.shape[1])
+    for start in range(0, count, step):
+        some = slice(start, start + step)
+        share = rest[some, None]
+        found[some] = part[low[some]] * (1 - share) + part[high[some]] * share
+    return found
 
 
 def _taps(wanted: int, found: int) -> tuple[Places, Places, Numbers]:
