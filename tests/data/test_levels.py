@@ -66,6 +66,13 @@ def test_pil_images_of_16_bits_go_by_the_same_white():
     assert np.array_equal(images.load(dim), levels.as_seen(np.asarray(dim), 1023))
 
 
+@pytest.mark.parametrize("name", ["white-is-zero-16<", "white-is-zero-float<", "16-bits-tif", "12-bits-tif"])
+def test_an_opened_tiff_is_what_its_tags_say(name):
+    case = next(case for case in CASES if case.name == name)
+    with Image.open(io.BytesIO(case.content)) as opened:
+        assert np.array_equal(images.load(opened, Levels(case.white)), levels.PART)
+
+
 @pytest.mark.parametrize(
     ("whites", "wanted"),
     [([1000, 900], 1023), ([1000, 1100], 4095), ([200, 255], 255), ([4096], 16383), ([65535, 3], 65535)],

@@ -129,6 +129,8 @@ def tell_fit(detector: Any, model: Path, json: bool) -> None:
     if settings.views.aspect != 1 or tiles > 1:
         told = in_words(settings.shape, settings.views.aspect, tiles, picture)
         out.print(f"Looked at {told}.", highlight=False)
+    if isinstance(settings.views.white, float):
+        out.print(f"White is the level {settings.views.white:g}, in every picture of more than 8 bits.")
     if detector.model.choice:
         out.print(f"Found out from them: {detector.model.choice}.", markup=False, highlight=False)
         out.print(

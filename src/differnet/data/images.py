@@ -18,8 +18,9 @@ import numpy.typing as npt
 from PIL import Image, ImageOps
 
 from differnet.data.decoding import decode, file_digest, has_deep_header, header_shape, opened, shown_shape
+from differnet.data.formats.layout import Layout
 from differnet.data.formats.tiff import page_count
-from differnet.data.levels import OWN, Scale
+from differnet.data.levels import OWN, PLAIN, Scale
 from differnet.data.pixels import MAX_PIXELS, Pixels, check_size, from_array, from_pil
 from differnet.errors import ImageError
 
@@ -202,7 +203,9 @@ def _cannot_list(error: OSError) -> None:
 def _from_pil(image: Image.Image, scale: Scale) -> Pixels:
     check_size(*image.size, "PIL image")
     try:
-        return from_pil(ImageOps.exif_transpose(image), "PIL image", scale)
+        tags = getattr(image, "tag_v2", None)  # of one that was opened from a TIFF
+        facts = Layout.of(tags.get, "PIL image").facts if tags and is_deep(image) else PLAIN
+        return from_pil(ImageOps.exif_transpose(image), "PIL image", scale, facts)
     except (OSError, ValueError, SyntaxError) as error:  # it may be read from its file only now
         if isinstance(error, ImageError):
             raise
