@@ -2,18 +2,20 @@
 
 | kind | what is read | what is refused |
 |---|---|---|
-| PNG | 1 to 16 bits, grey, colour, palette, with or without alpha | cut off, or with a wrong checksum |
-| JPEG (also MPO) | grey, YCbCr, CMYK; the first picture of an MPO | cut off |
+| PNG | 1 to 16 bits, grey, colour, palette, with or without alpha | cut off, lacking rows, a wrong checksum |
+| JPEG (also MPO) | grey, YCbCr, CMYK; the first picture of an MPO | cut off, lacking rows or passes |
 | BMP | what Pillow reads | cut off |
-| TIFF, BigTIFF | 1, 8, 16 bits, float; the first page or the one asked for | cut off, lacking strips, NaN, > 65535 |
+| TIFF, BigTIFF | what :mod:`differnet.data.formats.layout` lists; the first page or the one asked for | cut off, the rest |
 | WebP, GIF | the first picture of an animation | cut off |
 
-All of them: EXIF orientation is applied, colour profiles are left alone, alpha is laid on black. No other kind is
-opened, whatever Pillow knows. More than ``MAX_PIXELS`` or ``MAX_BYTES``, no pixels, empty files, folders, pipes,
-devices and loops of symbolic links are refused before anything is decoded. A JPEG or a BMP whose middle was
-overwritten cannot be told from a picture of noise. PNG with 16 bits a colour needs the package ``imagecodecs`` and
-TIFF with such or with floats ``tifffile``; where that is compressed, by nothing but LZW, PackBits, deflate, LZMA or
-Zstandard, both. A station may lack them; then such files are refused.
+All of them: EXIF orientation is applied, colour profiles are left alone, alpha is laid on black. Which level is white
+beyond eight bits, a scale says (:mod:`differnet.data.levels`). No other kind is opened, whatever Pillow knows. More than
+``MAX_PIXELS`` or ``MAX_BYTES``, no pixels, thin pictures (one side more than ``MAX_ASPECT`` times the other), empty
+files, folders, pipes, devices and loops of symbolic links are refused before anything is decoded. A JPEG or a BMP whose
+middle was overwritten cannot be told from a picture of noise. PNG with 16 bits a colour needs the package
+``imagecodecs`` and TIFF with such, with floats, or with colours that are laid on black already ``tifffile``; where that
+is compressed, by nothing but LZW, PackBits, deflate, LZMA or Zstandard, both. A station may lack them; then such files
+are refused.
 """
 
 from __future__ import annotations
