@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from differnet.data import images, pixels
+from differnet.data import images
 from differnet.data.decoding import decode_content
-from differnet.data.formats import jpeg
-from differnet.data.levels import Extent, Levels, Meter
+from differnet.data.formats import arrays, jpeg
+from differnet.data.formats.levels import Extent, Levels, Meter
 from differnet.errors import DifferNetWarning, ImageError
 from support import hostile, levels
 
@@ -105,12 +105,12 @@ def test_thin_pictures_are_refused_before_they_are_decoded(shape, monkeypatch):
     ):
         decode_content(content, "thin")
     with pytest.raises(ImageError, match="one side is more than 10,000 times"):
-        pixels.from_array(np.zeros(shape, np.uint8), "thin")
+        arrays.from_array(np.zeros(shape, np.uint8), "thin")
 
 
 def test_thin_pictures_within_the_limit_are_read():
     array = np.arange(20_000, dtype=np.uint8).reshape(10_000, 2).repeat(1, axis=1)
-    assert np.array_equal(pixels.from_array(array[:, :1], "thin")[..., 0], array[:, :1])
+    assert np.array_equal(arrays.from_array(array[:, :1], "thin")[..., 0], array[:, :1])
 
 
 @pytest.mark.parametrize("tail", [128, 127, 129, 0, 255])

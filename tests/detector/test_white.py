@@ -19,8 +19,8 @@ from differnet import DifferNet, DifferNetWarning, Inspector
 from differnet.cli.app import app
 from differnet.config import presets
 from differnet.data import images
-from differnet.data import levels as scales
-from differnet.data.levels import Levels
+from differnet.data.formats import levels as scales
+from differnet.data.formats.levels import Levels
 from differnet.decision.light import measure
 from differnet.detector import export, model_file
 from differnet.errors import ConfigError, ImageError, ModelFileError

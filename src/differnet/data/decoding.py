@@ -5,17 +5,17 @@
 | PNG | 1 to 16 bits, grey, colour, palette, with or without alpha | cut off, lacking rows, a wrong checksum |
 | JPEG (also MPO) | grey, YCbCr, CMYK; the first picture of an MPO | cut off, lacking rows or passes |
 | BMP | what Pillow reads | cut off |
-| TIFF, BigTIFF | what :mod:`differnet.data.formats.layout` lists; the first page or the one asked for | cut off, the rest |
+| TIFF, BigTIFF | what :mod:`differnet.data.formats.layout` lists; one page | cut off, the rest |
 | WebP, GIF | the first picture of an animation | cut off |
 
 All of them: EXIF orientation is applied, colour profiles are left alone, alpha is laid on black. Which level is white
-beyond eight bits, a scale says (:mod:`differnet.data.levels`). No other kind is opened, whatever Pillow knows. More than
-``MAX_PIXELS`` or ``MAX_BYTES``, no pixels, thin pictures (one side more than ``MAX_ASPECT`` times the other), empty
-files, folders, pipes, devices and loops of symbolic links are refused before anything is decoded. A JPEG or a BMP whose
-middle was overwritten cannot be told from a picture of noise. PNG with 16 bits a colour needs the package
-``imagecodecs`` and TIFF with such, with floats, or with colours that are laid on black already ``tifffile``; where that
-is compressed, by nothing but LZW, PackBits, deflate, LZMA or Zstandard, both. A station may lack them; then such files
-are refused.
+beyond eight bits, a scale says (:mod:`differnet.data.formats.levels`). No other kind is opened, whatever Pillow
+knows. More than ``MAX_PIXELS`` or ``MAX_BYTES``, no pixels, thin pictures (one side more than ``MAX_ASPECT`` times
+the other), empty files, folders, pipes, devices and loops of symbolic links are refused before anything is decoded. A
+JPEG or a BMP whose middle was overwritten cannot be told from a picture of noise. PNG with 16 bits a colour needs the
+package ``imagecodecs`` and TIFF with such, with floats, or with colours that are laid on black already ``tifffile``;
+where that is compressed, by nothing but LZW, PackBits, deflate, LZMA or Zstandard, both. A station may lack them;
+then such files are refused.
 """
 
 from __future__ import annotations
@@ -33,8 +33,9 @@ from typing import BinaryIO
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from differnet.data.formats import jpeg, png, tiff
-from differnet.data.levels import OWN, PLAIN, Facts, Scale
-from differnet.data.pixels import MAX_PIXELS, Pixels, check_size, from_array, from_pil, upright
+from differnet.data.formats.arrays import from_array, from_pil
+from differnet.data.formats.levels import OWN, PLAIN, Facts, Scale
+from differnet.data.pixels import MAX_PIXELS, Pixels, check_size, upright
 from differnet.errors import ImageError
 
 KINDS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF")

@@ -1,8 +1,8 @@
 """Find images and load them: every picture enters as uint8 RGB of shape (H, W, 3).
 
 What is accepted and what is refused: :mod:`differnet.data.decoding`. Which level is white in an image of more than
-eight bits, a scale says (:mod:`differnet.data.levels`): for a model that of its training pictures, else the end of the
-smallest range that holds the image. EXIF orientation is applied.
+eight bits, a scale says (:mod:`differnet.data.formats.levels`): for a model that of its training pictures, else the end
+of the smallest range that holds the image. EXIF orientation is applied.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ import numpy.typing as npt
 from PIL import Image, ImageOps
 
 from differnet.data.decoding import decode, file_digest, has_deep_header, header_shape, opened, shown_shape
+from differnet.data.formats.arrays import from_array, from_pil
 from differnet.data.formats.layout import Layout
+from differnet.data.formats.levels import OWN, PLAIN, Scale
 from differnet.data.formats.tiff import page_count
-from differnet.data.levels import OWN, PLAIN, Scale
-from differnet.data.pixels import MAX_PIXELS, Pixels, check_size, from_array, from_pil
+from differnet.data.pixels import MAX_PIXELS, Pixels, check_size
 from differnet.errors import ImageError
 
 __all__ = ["MAX_PIXELS", "SUFFIXES", "ImageLike", "Page", "Pixels", "find", "gather", "load", "stream"]

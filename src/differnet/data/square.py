@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from differnet.data.formats.levels import Scale
 from differnet.data.images import ImageLike, Pixels, load, resize, resize_floats
-from differnet.data.levels import Scale
 from differnet.errors import ConfigError
 
 Shape = tuple[int, int]  # height and width

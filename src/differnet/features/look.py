@@ -16,8 +16,8 @@ import numpy.typing as npt
 from differnet.config import presets
 from differnet.config.shape import Shape, times, view_shape
 from differnet.data import square as squares
+from differnet.data.formats.levels import Meter, Scale
 from differnet.data.images import ImageLike, Pixels, content_digest, gather, load
-from differnet.data.levels import Meter, Scale
 from differnet.data.pixels import pixel_digest
 from differnet.data.square import Bare, Framing
 from differnet.data.stream import name_of

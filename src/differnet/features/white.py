@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from typing import Literal
 
 from differnet.config import presets
+from differnet.data.formats.levels import Meter
 from differnet.data.images import is_deep
-from differnet.data.levels import Meter
 from differnet.features.look import Look
 
 

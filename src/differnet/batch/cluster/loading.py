@@ -21,7 +21,7 @@ from differnet.batch.cluster import locations
 from differnet.batch.cluster.inventory import CONTENT_COLUMNS, Entry, shown
 from differnet.config.sections import Views
 from differnet.data.decoding import decode, decode_content
-from differnet.data.levels import Scale
+from differnet.data.formats.levels import Scale
 from differnet.data.pixels import Pixels
 from differnet.data.square import Shape, kind_of, to_square
 from differnet.errors import ImageError

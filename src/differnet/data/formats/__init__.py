@@ -1,1 +1,1 @@
-"""What single formats say of their pixels, and what of it must be checked before they are decoded."""
+"""What formats say of their samples, what must be checked of them, and how samples of any kind become pixels."""

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from differnet.data.levels import Facts
+from differnet.data.formats.levels import Facts
 from differnet.errors import ImageError
 
 # How pixels may be packed: not at all, by LZW, deflate, PackBits, LZMA, Zstandard.

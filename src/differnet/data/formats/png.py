@@ -58,7 +58,7 @@ def stated_white(file: BinaryIO) -> float | None:
     """Return the level that is white by the significant bits (sBIT) of a file with 16 bits; nothing where it has none.
 
     The place in the file stays. By the rules samples are stretched to all 16 bits whatever sBIT says; where none
-    reaches beyond the significant bits, they were not (:meth:`differnet.data.levels.Extent.white`).
+    reaches beyond the significant bits, they were not (:meth:`differnet.data.formats.levels.Extent.white`).
     """
     at, found = file.tell(), None
     for kind, body in _before_rows(file):

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from differnet.data.formats import jpeg
+from differnet.data.formats.arrays import from_array, from_pil, on_black
 from differnet.data.formats.layout import (
     CMYK,
     COLOURS,
@@ -26,8 +27,8 @@ from differnet.data.formats.layout import (
     YCBCR,
     Layout,
 )
-from differnet.data.levels import OWN, Scale
-from differnet.data.pixels import Pixels, check_bytes, check_size, from_array, from_pil, on_black, upright
+from differnet.data.formats.levels import OWN, Scale
+from differnet.data.pixels import Pixels, check_bytes, check_size, upright
 from differnet.errors import ImageError
 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")

@@ -7,7 +7,7 @@ import io
 from PIL import Image
 
 from differnet.data.decoding import KINDS, decode_content, webp_size
-from differnet.data.levels import OWN, Scale
+from differnet.data.formats.levels import OWN, Scale
 from differnet.data.pixels import Pixels
 from differnet.errors import ImageError
 

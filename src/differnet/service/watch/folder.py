@@ -24,8 +24,8 @@ from pathlib import Path
 from threading import Event
 
 from differnet.data.decoding import decode_content, opened
+from differnet.data.formats.levels import OWN, Scale
 from differnet.data.images import SUFFIXES
-from differnet.data.levels import OWN, Scale
 from differnet.errors import ImageError
 from differnet.service.record.inspection import Tell
 from differnet.service.watch.file_events import Hints, is_closed
