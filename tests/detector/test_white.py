@@ -355,3 +355,30 @@ def test_pages_and_colours_beyond_eight_bits_are_told_by_their_headers(tmp_path)
         tmp_path / "eight.jpg": False, tmp_path / "none.tif": True,
     }.items():  # fmt: skip
         assert images.is_deep(path) == wanted, path
+
+
+def test_other_methods_go_by_the_white_of_their_training_pictures(parts, good_images, tmp_path):
+    from differnet.evaluation.baselines.dsebm import Dsebm
+    from differnet.features.white import scale_of
+
+    assert scale_of(parts) == Levels(4095.0)
+    assert scale_of(good_images) == Levels("type")
+    method = Dsebm()
+    method.epochs = method.least_steps = 1
+    method.fit(parts, 0)
+    full, dim = folder_of(tmp_path / "shots", [shot(908), shot(908, 1000)])
+    eight = tmp_path / "dim.png"
+    Image.fromarray(levels.as_seen(shot(908, 1000), 4095)).save(eight)
+    assert method.score(dim) == method.score(eight) != method.score(full)
+
+
+def test_evaluate_goes_by_the_white_of_the_model(tmp_path):
+    """A dim part among the test images is found; by its own brightest pixel it was like the good ones."""
+    root = tmp_path / "set"
+    folder_of(root / "train" / "good", [shot(index) for index in range(30)])
+    folder_of(root / "test" / "good", [shot(index) for index in range(300, 306)])
+    folder_of(root / "test" / "dim", [shot(index, 1000) for index in range(306, 312)])
+    run = CliRunner().invoke
+    done = run(app, ["evaluate", str(root), *OPTIONS, "--seeds", "1", "--json"])
+    assert done.exit_code == 0, done.output
+    assert '"image_auroc": 1.0' in done.stdout, done.stdout[:2000]

@@ -40,9 +40,9 @@ class Views:
     (:mod:`differnet.config.shape`). ``white``: which level is white in pictures of more than eight bits: a number, or
     ``"auto"`` for the end of the smallest range that holds all training pictures, or that their files state
     (:mod:`differnet.data.formats.levels`); ``"type"`` is the end of the range of the numbers, which is what ``"auto"``
-    becomes where all have eight bits, and ``"picture"`` lets the brightest pixel of each decide, as models of before do.
-    ``beyond``: whether brighter pixels ``"saturate"``, which is said, or their picture is refused. ``ignore``: a mask
-    of what does not matter, as :func:`differnet.data.square.encode` makes it.
+    becomes where all have eight bits, and ``"picture"`` lets the brightest pixel of each decide, as models of before
+    do. ``beyond``: whether brighter pixels ``"saturate"``, which is said, or their picture is refused. ``ignore``: a
+    mask of what does not matter, as :func:`differnet.data.square.encode` makes it.
     """
 
     rotation: Literal["auto", "full", "none"] = "full"

@@ -7,12 +7,12 @@ decoded once more.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from differnet.config import presets
-from differnet.data.formats.levels import Meter
-from differnet.data.images import is_deep
+from differnet.data.formats.levels import Levels, Meter
+from differnet.data.images import ImageLike, is_deep, load
 from differnet.features.look import Look
 
 
@@ -28,10 +28,23 @@ def with_white(asked: presets.Config, looks: Sequence[Look]) -> presets.Config:
     return asked
 
 
+def scale_of(paths: Iterable[ImageLike]) -> Levels:
+    """Return the scale of training pictures, for methods that look at pictures by themselves."""
+    meter = Meter()
+    for path in paths:
+        if is_deep(path):
+            load(path, meter)
+    return Levels(_white(meter))
+
+
 def white_of(looks: Sequence[Look]) -> float | Literal["type"]:
     """Return the white of all that have more than eight bits, or ``"type"`` where none has."""
     meter = Meter()
     for look in looks:
         if is_deep(look.image):
             look.measure(meter)
+    return _white(meter)
+
+
+def _white(meter: Meter) -> float | Literal["type"]:
     return "type" if meter.extent is None else meter.extent.white("the training pictures")
