@@ -135,7 +135,7 @@ def test_an_image_that_vanished_before_its_light_was_measured_has_its_row(
     model, folder, tmp_path, monkeypatch
 ):
     real = rows.measure
-    monkeypatch.setattr(rows, "load", lambda image: rows_load(image, folder / "4.png"))
+    monkeypatch.setattr(rows, "load", lambda image, scale: rows_load(image, folder / "4.png"))
     done = score(model, folder, tmp_path / "rows.jsonl", "--drift", tmp_path / "s.json")
     assert rows.measure is real
     assert done.exit_code == 3, done.output

@@ -54,6 +54,7 @@ OTHER = {
     "batch": 31, "views_per_step": 2, "learning_rate": 3e-5, "betas": (0.7, 0.9), "eps": 1e-3,
     "weight_decay": 0.1, "noise": 0.3, "length": 0.5,
     "grid": 3, "tiles": 2, "frame": "pad", "resampling": "floats", "aspect": 2.5, "ignore": "png:AAAA",
+    "white": 4095.0, "beyond": "refuse",
     "map_views": 11, "blur": 2.5, "gradient": "pixels",
     "holdout": 0.4, "rate": 0.07, "confidence": 0.95, "review_rate": 0.2, "folds": 3,
 }  # fmt: skip

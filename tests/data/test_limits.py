@@ -13,7 +13,8 @@ import tifffile
 from PIL import Image
 
 from differnet.batch import rows
-from differnet.data import images, pixels
+from differnet.data import images
+from differnet.data.formats import arrays
 from differnet.data.images import content_digest
 from differnet.errors import ImageError, ModelFileError
 from support import hostile
@@ -53,7 +54,7 @@ def test_a_pipe_among_the_good_images_is_said(detector, tmp_path, what):
 def test_scaling_takes_little_more_than_the_pixels(kind):
     array = np.full((1500, 1500, 3), 1000, kind)
     tracemalloc.start()
-    found = pixels.from_array(array, "big")
+    found = arrays.from_array(array, "big")
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert (found == round(1000 * 255 / 1023)).all()
@@ -62,10 +63,10 @@ def test_scaling_takes_little_more_than_the_pixels(kind):
 
 def test_strips_give_what_the_whole_would(monkeypatch):
     array = np.random.default_rng(0).integers(0, 2**16, (37, 11, 4)).astype(np.uint16)
-    whole = pixels.from_array(array, "whole")
-    monkeypatch.setattr(pixels, "_STRIP", 44)
-    assert np.array_equal(pixels.from_array(array, "strips"), whole)
-    assert np.array_equal(pixels.from_array(array / 65535, "floats"), whole)
+    whole = arrays.from_array(array, "whole")
+    monkeypatch.setattr(arrays, "_STRIP", 44)
+    assert np.array_equal(arrays.from_array(array, "strips"), whole)
+    assert np.array_equal(arrays.from_array(array / 65535, "floats"), whole)
 
 
 def test_a_small_file_of_too_many_bytes_is_refused_before_it_is_decoded(tmp_path):

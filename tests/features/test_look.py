@@ -77,7 +77,7 @@ def test_a_look_has_what_the_picture_has(tmp_path, frame):
 
 def test_a_square_is_gone_after_it_was_asked_for_the_last_time(monkeypatch):
     count = []
-    monkeypatch.setattr("differnet.features.look.load", lambda image: count.append(1) or image)
+    monkeypatch.setattr("differnet.features.look.load", lambda image, scale: count.append(1) or image)
     (one,) = look_at([good_image(0)], presets.resolve("default", {"sizes": [32]}))
     one.bare((32, 32))
     one.keep = False

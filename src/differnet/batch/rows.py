@@ -20,6 +20,7 @@ import numpy as np
 from differnet.batch.journal import COLUMNS, Row, Rows, journal, spool
 from differnet.data import files
 from differnet.data.files import write_whole
+from differnet.data.formats.levels import Scale
 from differnet.data.images import Page, find, load, pages
 from differnet.data.stream import Progress
 from differnet.decision.light import Light, measure
@@ -90,7 +91,7 @@ def judge_all(
     of a row (:mod:`differnet.batch.drift_file`).
     """
     names = _map_names([one.path for one in found]) if maps else []
-    rest = range(done, len(found))
+    rest, scale = range(done, len(found)), detector.settings.views
     readable = [found[index].path for index in rest if found[index].reason is None]
     verdicts = _verdicts(detector, readable, maps is not None, views, on_error)
     for index in rest:
@@ -100,7 +101,7 @@ def judge_all(
         verdict = verdict.prediction if isinstance(verdict, Mapped) else verdict
         light: Light | None = None
         if see and isinstance(verdict, Prediction):
-            verdict, light = _with_light(one.path, verdict, on_error)
+            verdict, light = _with_light(one.path, verdict, on_error, scale)
         row = row_of(one.path, verdict)
         if maps and mapped and row["error"] is None:
             _draw(maps / names[index], mapped)
@@ -194,11 +195,11 @@ def _verdicts(
 
 
 def _with_light(
-    image: Path | Page, prediction: Prediction, on_error: OnError
+    image: Path | Page, prediction: Prediction, on_error: OnError, scale: Scale
 ) -> tuple[Prediction | str, Light | None]:
     """Measure the light of an image that was judged; the reason when it cannot be read a second time."""
     try:
-        return prediction, measure(load(image))
+        return prediction, measure(load(image, scale))
     except ImageError as error:
         if on_error == "fail":
             raise

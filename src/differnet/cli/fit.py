@@ -59,9 +59,7 @@ def fit(
                 on_epoch=by_epoch(progress),
             )
         detector.save(model)
-        if timings:
-            _tell_timings(detector.model.stage_seconds)
-        tell_fit(detector, model, json)
+        tell_fit(detector, model, json, timings)
 
 
 def _tell_timings(stages: Mapping[str, float]) -> None:
@@ -127,9 +125,11 @@ def _tell(outcome: Any) -> None:
     err.print(f"{printable(outcome.key)}: {printable(said)}", markup=False)
 
 
-def tell_fit(detector: Any, model: Path, json: bool) -> None:
-    """Say what was learned and what to do next."""
+def tell_fit(detector: Any, model: Path, json: bool, timings: bool = False) -> None:
+    """Say what was learned and what to do next, and how long each stage took."""
     promise = detector.promise
+    if timings:
+        _tell_timings(detector.model.stage_seconds)
     if json:
         from differnet.detector.model import summarise
 
@@ -141,6 +141,8 @@ def tell_fit(detector: Any, model: Path, json: bool) -> None:
     if settings.views.aspect != 1 or tiles > 1:
         told = in_words(settings.shape, settings.views.aspect, tiles, picture)
         out.print(f"Looked at {told}.", highlight=False)
+    if isinstance(settings.views.white, float):
+        out.print(f"White is the level {settings.views.white:g}, in every picture of more than 8 bits.")
     if detector.model.choice:
         out.print(f"Found out from them: {detector.model.choice}.", markup=False, highlight=False)
         out.print(

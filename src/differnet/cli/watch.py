@@ -103,7 +103,7 @@ def watch(
         wishes = parts.Wishes(count_of(views), *kept, drift, max_age_days, max_bytes)
         inspector, record = parts.Inspector(model), parts.Store.open(store, images)
         memory = parts.StoreMemory(record, name or model.resolve().name, label or _place(source))
-        found = input_of(memory, only_new)
+        found = input_of(memory, only_new, inspector.station)
         destinations = _destinations(webhook, webhook_key, mqtt, memory.watch)
         outbox, senders = _outgoing(parts, record, memory.watch, destinations, telling)
         work = parts.Watch(inspector, memory, wishes, telling.tell, outbox, senders)
@@ -157,8 +157,8 @@ class _Input:
         self.source, self.label, self.telling = source, label, telling
         self.every, self.settle, self.patience = every, settle, patience
 
-    def opened(self, memory: Any, only_new: bool) -> Any:
-        """Open it for a watch with that ``memory``."""
+    def opened(self, memory: Any, only_new: bool, scale: Any) -> Any:
+        """Open it for a watch with that ``memory``; ``scale``: which level is white beyond eight bits."""
         from differnet.service.watch.folder import Folder
         from differnet.service.watch.video import Camera, Video
 
@@ -171,7 +171,7 @@ class _Input:
             return Video(Path(self.source), memory, tell, self.every)
         return Folder(
             Path(self.source), self.label, memory, tell,
-            settle=self.settle, patience=self.patience, only_new=only_new,
+            settle=self.settle, patience=self.patience, only_new=only_new, scale=scale,
         )  # fmt: skip
 
 

@@ -37,8 +37,12 @@ class Views:
     square is rounded to ``"bytes"``, or stays in ``"floats"``: rounding is noise, which a turn smooths away.
     ``aspect``: height over width of what the network sees; 1 is the square of the paper, and anything else an oblong
     of the same area, only where views do not turn. ``"auto"`` follows the good images where all are long
-    (:mod:`differnet.config.shape`). ``ignore``: a mask of what does not matter, as
-    :func:`differnet.data.square.encode` makes it.
+    (:mod:`differnet.config.shape`). ``white``: which level is white in pictures of more than eight bits: a number, or
+    ``"auto"`` for the end of the smallest range that holds all training pictures, or that their files state
+    (:mod:`differnet.data.formats.levels`); ``"type"`` is the end of the range of the numbers, which is what ``"auto"``
+    becomes where all have eight bits, and ``"picture"`` lets the brightest pixel of each decide, as models of before
+    do. ``beyond``: whether brighter pixels ``"saturate"``, which is said, or their picture is refused. ``ignore``: a
+    mask of what does not matter, as :func:`differnet.data.square.encode` makes it.
     """
 
     rotation: Literal["auto", "full", "none"] = "full"
@@ -53,6 +57,8 @@ class Views:
     frame: Literal["squash", "pad"] = "squash"
     resampling: Literal["bytes", "floats"] = "bytes"
     aspect: Literal["auto"] | Annotated[float, Field(ge=1 / LONGEST, le=LONGEST)] = 1.0
+    white: Literal["auto", "type", "picture"] | Annotated[float, Field(gt=0, le=2**32)] = "auto"
+    beyond: Literal["saturate", "refuse"] = "saturate"
     ignore: Annotated[str, Field(pattern="^png:", max_length=200_000)] | None = None
 
     def __post_init__(self) -> None:

@@ -51,6 +51,7 @@ class SettledViews(Views):
     train_views: Positive = 32
     score_rotations: Literal["random", "even"] = "random"
     aspect: float = 1.0
+    white: Literal["type", "picture"] | float = "type"
 
     @property
     def turns(self) -> bool:
@@ -190,6 +191,8 @@ def settle(asked: Config, found: FoundOut | None = None) -> Settled:
             "whether views turn, in which shape, in how many pieces, what is read of the features, or how far to train "
             "is found out from good images: call prepare(images) or fit"
         )
+    if known.views.white == "auto":  # no picture said which
+        known = presets.resolve(known, {"white": "type"})
     reads, stages = known.reading, known.backbone.stages
     read_stages = stages if isinstance(reads.read_stages, str) else reads.read_stages
     gradient = known.maps.gradient

@@ -2,18 +2,20 @@
 
 | kind | what is read | what is refused |
 |---|---|---|
-| PNG | 1 to 16 bits, grey, colour, palette, with or without alpha | cut off, or with a wrong checksum |
-| JPEG (also MPO) | grey, YCbCr, CMYK; the first picture of an MPO | cut off |
+| PNG | 1 to 16 bits, grey, colour, palette, with or without alpha | cut off, lacking rows, a wrong checksum |
+| JPEG (also MPO) | grey, YCbCr, CMYK; the first picture of an MPO | cut off, lacking rows or passes |
 | BMP | what Pillow reads | cut off |
-| TIFF, BigTIFF | 1, 8, 16 bits, float; the first page or the one asked for | cut off, lacking strips, NaN, > 65535 |
+| TIFF, BigTIFF | what :mod:`differnet.data.formats.layout` lists; one page | cut off, the rest |
 | WebP, GIF | the first picture of an animation | cut off |
 
-All of them: EXIF orientation is applied, colour profiles are left alone, alpha is laid on black. No other kind is
-opened, whatever Pillow knows. More than ``MAX_PIXELS`` or ``MAX_BYTES``, no pixels, empty files, folders, pipes,
-devices and loops of symbolic links are refused before anything is decoded. A JPEG or a BMP whose middle was
-overwritten cannot be told from a picture of noise. PNG with 16 bits a colour needs the package ``imagecodecs`` and
-TIFF with such or with floats ``tifffile``; where that is compressed, by nothing but LZW, PackBits, deflate, LZMA or
-Zstandard, both. A station may lack them; then such files are refused.
+All of them: EXIF orientation is applied, colour profiles are left alone, alpha is laid on black. Which level is white
+beyond eight bits, a scale says (:mod:`differnet.data.formats.levels`). No other kind is opened, whatever Pillow
+knows. More than ``MAX_PIXELS`` or ``MAX_BYTES``, no pixels, thin pictures (one side more than ``MAX_ASPECT`` times
+the other), empty files, folders, pipes, devices and loops of symbolic links are refused before anything is decoded. A
+JPEG or a BMP whose middle was overwritten cannot be told from a picture of noise. PNG with 16 bits a colour needs the
+package ``imagecodecs`` and TIFF with such, with floats, or with colours that are laid on black already ``tifffile``;
+where that is compressed, by nothing but LZW, PackBits, deflate, LZMA or Zstandard, both. A station may lack them;
+then such files are refused.
 """
 
 from __future__ import annotations
@@ -30,8 +32,10 @@ from typing import BinaryIO
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from differnet.data import png16, tiff
-from differnet.data.pixels import MAX_PIXELS, Pixels, check_size, from_array, from_pil, upright
+from differnet.data.formats import jpeg, png, tiff
+from differnet.data.formats.arrays import from_array, from_pil
+from differnet.data.formats.levels import OWN, PLAIN, Facts, Scale
+from differnet.data.pixels import MAX_PIXELS, Pixels, check_size, upright
 from differnet.errors import ImageError
 
 KINDS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF")
@@ -46,7 +50,7 @@ _MAGIC = (
 _HEAD = 30  # bytes that say what a file is, and how large a WebP is
 _MOST_DEEP_BYTES = 2**31  # of a PNG with 16 bits a colour, which is read as a whole
 _ORIENTATION = 0x0112
-_WIDTH, _LENGTH = 256, 257  # of a TIFF
+_WIDTH, _LENGTH, _BITS = 256, 257, 258  # of a TIFF
 _ON_ITS_SIDE = (5, 6, 7, 8)
 _PART = 2**20  # bytes of a file at a time
 _NOT_REGULAR = (
@@ -58,20 +62,20 @@ _NOT_REGULAR = (
 )
 
 
-def decode(path: Path, page: int = 1, name: str | None = None) -> Pixels:
-    """Decode one file, or one page of a TIFF, to uint8 RGB (H, W, 3).
+def decode(path: Path, page: int = 1, name: str | None = None, scale: Scale = OWN) -> Pixels:
+    """Decode one file, or one page of a TIFF, to uint8 RGB (H, W, 3); ``scale``: where white is beyond 8 bits.
 
     Raises :class:`ImageError` whose message starts with the path, or ``name`` if given, and nothing else.
     """
     with opened(path, name) as file:
-        return _decode_any(file, name or str(path), page)
+        return _decode_any(file, name or str(path), page, scale)
 
 
-def decode_content(content: bytes, name: str) -> Pixels:
+def decode_content(content: bytes, name: str, scale: Scale = OWN) -> Pixels:
     """Decode the content of a file as :func:`decode` would, wherever it came from; errors start with ``name``."""
     if not content:
         raise ImageError(f"{name}: the file is empty")
-    return _decode_any(io.BytesIO(content), name, 1)
+    return _decode_any(io.BytesIO(content), name, 1, scale)
 
 
 def header_shape(path: Path, page: int = 1) -> tuple[int, int] | None:
@@ -89,6 +93,25 @@ def header_shape(path: Path, page: int = 1) -> tuple[int, int] | None:
                 return shown_shape(image)
     except Exception:  # what is wrong with it is said when it is decoded
         return None
+
+
+def has_deep_header(path: Path, page: int = 1) -> bool:
+    """Whether a file may have samples of more than eight bits, by its header; true where that is damaged."""
+    try:
+        with opened(path) as file:
+            head = file.read(_HEAD)
+            kind = _kind(head)
+            if kind == "PNG":
+                return head[24] > 8
+            if kind != "TIFF":
+                return kind is None
+            file.seek(0)
+            with Image.open(file, formats=("TIFF",)) as image:
+                image.seek(page - 1)
+                bits = image.tag_v2.get(_BITS, (1,))
+                return bool(max(bits) > 8)
+    except Exception:  # what is wrong with it is said when it is decoded
+        return True
 
 
 def shown_shape(image: Image.Image) -> tuple[int, int]:
@@ -187,9 +210,9 @@ def _reason(error: Exception) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def _decode_any(file: BinaryIO, name: str, page: int) -> Pixels:
+def _decode_any(file: BinaryIO, name: str, page: int, scale: Scale) -> Pixels:
     try:
-        return _decode(file, name, page)
+        return _decode(file, name, page, scale)
     except ImageError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -202,7 +225,7 @@ def _decode_any(file: BinaryIO, name: str, page: int) -> Pixels:
         raise ImageError(f"{name}: cannot be decoded: {_reason(error)}") from error
 
 
-def _decode(file: BinaryIO, name: str, page: int) -> Pixels:
+def _decode(file: BinaryIO, name: str, page: int, scale: Scale) -> Pixels:
     head = file.read(_HEAD)
     file.seek(0)
     kind = _kind(head)
@@ -216,13 +239,19 @@ def _decode(file: BinaryIO, name: str, page: int) -> Pixels:
     if kind == "WEBP":
         check_size(*webp_size(head), name)  # Pillow makes room for it when it opens it
     if kind == "TIFF":
-        return tiff.decode(file, name, page)
+        return tiff.decode(file, name, page, scale)
     with Image.open(file, formats=(kind,)) as image:
         check_size(image.width, image.height, name)
         if kind == "PNG" and _is_deep_colour(image):
-            return _decode_deep_png(file, name, image.getexif().get(_ORIENTATION))
+            return _decode_deep_png(file, name, image.getexif().get(_ORIENTATION), scale)
+        facts = Facts(png.stated_white(file)) if kind == "PNG" else PLAIN
+        image.load()
+        if kind == "PNG":
+            png.check_rows(file, image, name)
+        elif kind == "JPEG":
+            jpeg.check_pixels(file, image, name)
         ImageOps.exif_transpose(image, in_place=True)  # no copy: the image is large and nobody else's
-        return from_pil(image, name)
+        return from_pil(image, name, scale, facts)
 
 
 def _kind(head: bytes) -> str | None:
@@ -252,6 +281,9 @@ def _is_deep_colour(image: Image.Image) -> bool:
     return ";16" in rawmode and image.mode in {"RGB", "RGBA", "LA"}
 
 
-def _decode_deep_png(file: BinaryIO, name: str, orientation: object) -> Pixels:
+def _decode_deep_png(file: BinaryIO, name: str, orientation: object, scale: Scale) -> Pixels:
     file.seek(0)
-    return from_array(upright(png16.decode(file.read(_MOST_DEEP_BYTES), name), orientation), name)
+    facts = Facts(png.stated_white(file))
+    file.seek(0)
+    array = upright(png.decode(file.read(_MOST_DEEP_BYTES), name), orientation)
+    return from_array(array, name, scale, facts)

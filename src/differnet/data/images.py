@@ -1,8 +1,8 @@
 """Find images and load them: every picture enters as uint8 RGB of shape (H, W, 3).
 
-What is accepted and what is refused: :mod:`differnet.data.decoding`. A 16-bit image is scaled by its own bit
-depth (the smallest of 8, 10, 12, 14 and 16 bits that holds its brightest pixel), so that 12-bit cameras
-keep their detail and nothing saturates. EXIF orientation is applied.
+What is accepted and what is refused: :mod:`differnet.data.decoding`. Which level is white in an image of more than
+eight bits, a scale says (:mod:`differnet.data.formats.levels`): for a model that of its training pictures, else the end
+of the smallest range that holds the image. EXIF orientation is applied.
 """
 
 from __future__ import annotations
@@ -17,9 +17,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
-from differnet.data.decoding import decode, file_digest, header_shape, opened, shown_shape
-from differnet.data.pixels import MAX_PIXELS, Pixels, check_size, from_array, from_pil
-from differnet.data.tiff import page_count
+from differnet.data.decoding import decode, file_digest, has_deep_header, header_shape, opened, shown_shape
+from differnet.data.formats.arrays import from_array, from_pil
+from differnet.data.formats.layout import Layout
+from differnet.data.formats.levels import OWN, PLAIN, Scale
+from differnet.data.formats.tiff import page_count
+from differnet.data.pixels import MAX_PIXELS, Pixels, check_size
 from differnet.errors import ImageError
 
 __all__ = ["MAX_PIXELS", "SUFFIXES", "ImageLike", "Page", "Pixels", "find", "gather", "load", "stream"]
@@ -101,21 +104,30 @@ def stream(source: ImageLike | Iterable[ImageLike]) -> Iterator[ImageLike]:
             yield from find(item) if is_folder else [item]  # type: ignore[arg-type]
 
 
-def load(image: ImageLike | Page) -> Pixels:
-    """Decode one image to uint8 RGB of shape (H, W, 3).
+def load(image: ImageLike | Page, scale: Scale = OWN) -> Pixels:
+    """Decode one image to uint8 RGB of shape (H, W, 3); ``scale``: which level is white beyond eight bits.
 
     Raises :class:`ImageError` that says what was found: not an image, cut off, too many pixels (checked
     before decoding), NaN or infinite pixels, an unusable array shape or type.
     """
     if isinstance(image, np.ndarray):
-        return from_array(image, "array")
+        return from_array(image, "array", scale)
     if isinstance(image, Image.Image):
-        return _from_pil(image)
+        return _from_pil(image, scale)
     if isinstance(image, Page):
-        return decode(image.path, image.number)
+        return decode(image.path, image.number, None, scale)
     if isinstance(image, (str, os.PathLike)):
-        return decode(Path(image))
+        return decode(Path(image), 1, None, scale)
     raise ImageError(f"{type(image).__name__}: a path, an array (H, W, 3) or a PIL image was wanted")
+
+
+def is_deep(image: ImageLike | Page) -> bool:
+    """Whether an image may have more than eight bits, by its header alone; true where that is damaged."""
+    if isinstance(image, np.ndarray):
+        return image.dtype not in (np.uint8, np.bool_)
+    if isinstance(image, Image.Image):
+        return image.mode.startswith("I") or image.mode == "F"
+    return has_deep_header(Path(image), image.number if isinstance(image, Page) else 1)
 
 
 def shape_of(image: ImageLike | Page) -> tuple[int, int] | None:
@@ -189,10 +201,12 @@ def _cannot_list(error: OSError) -> None:
     raise ImageError(f"{error.filename}: cannot be listed: {error.strerror}") from error
 
 
-def _from_pil(image: Image.Image) -> Pixels:
+def _from_pil(image: Image.Image, scale: Scale) -> Pixels:
     check_size(*image.size, "PIL image")
     try:
-        return from_pil(ImageOps.exif_transpose(image), "PIL image")
+        tags = getattr(image, "tag_v2", None)  # of one that was opened from a TIFF
+        facts = Layout.of(tags.get, "PIL image").facts if tags and is_deep(image) else PLAIN
+        return from_pil(ImageOps.exif_transpose(image), "PIL image", scale, facts)
     except (OSError, ValueError, SyntaxError) as error:  # it may be read from its file only now
         if isinstance(error, ImageError):
             raise

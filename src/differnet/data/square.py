@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from differnet.data.formats.levels import Scale
 from differnet.data.images import ImageLike, Pixels, load, resize, resize_floats
 from differnet.errors import ConfigError
 
@@ -26,8 +27,8 @@ PREFIX = "png:"
 LONGEST = 1024  # pixels that a mask keeps on its longer side
 
 
-class Framing(Protocol):
-    """In which frame and numbers pictures are, and the mask of what does not matter: see
+class Framing(Scale, Protocol):
+    """In which frame, numbers and levels pictures are, and the mask of what does not matter: see
     :class:`differnet.config.sections.Views`.
     """
 

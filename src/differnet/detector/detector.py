@@ -31,6 +31,7 @@ from differnet.features.checkpoint import opened
 from differnet.features.look import Given, Good, looks_of
 from differnet.features.tiles import enlarged
 from differnet.features.views import ViewSet, count_views
+from differnet.features.white import with_white
 from differnet.flow import train
 
 _FOUND_OUT = {"rotation", "read_stages", "pooling", "length", "start"}
@@ -105,6 +106,7 @@ class DifferNet(DetectorState):
         chosen, held = fitting.split(items, groups, self.config.decision, self.seed)
         fitted, kept = fitting.part(items, groups, chosen), fitting.part(items, groups, held)
         before = self._prepared
+        asked = self._asked if before else with_white(self._asked, items)
         if bank is not None:
             known = before.settings.config if before else implied(self._asked)
             fitting.check_bank(
@@ -114,7 +116,7 @@ class DifferNet(DetectorState):
         watch = Stopwatch(progress)
         here = self.seed, self.device, watch
         with opened(None if checkpoint is None else Path(checkpoint), fitted.images) as folder:
-            ready = before or preparing.prepare(self._asked, self.module, fitted, *here, checkpoint=folder)
+            ready = before or preparing.prepare(asked, self.module, fitted, *here, checkpoint=folder)
             watch.note("making ready")
             fitter = fitting.Fitter(
                 ready, self.module, *here, on_epoch=on_epoch, checkpoint=folder, scale_maps=scale_maps
@@ -178,7 +180,7 @@ class DifferNet(DetectorState):
 
     def localize(self, image: ImageLike) -> Heat:
         """Return the heat map (H, W); 1 is the peak of a typical good image (:mod:`differnet.flow.localize`)."""
-        pixels = load_image(image)
+        pixels = load_image(image, self.settings.views)
         return enlarged(self._heat_map(pixels), pixels.shape)
 
     def describe(self, image: ImageLike) -> Tensor:

@@ -218,6 +218,8 @@ def _write(detector: DifferNet, folder: Path, form: Format, progress: Progress) 
             "tiles": detector.describer.tiles,
             "frame": settings.frame,
             "resampling": settings.resampling,
+            "white": settings.white,
+            "beyond": settings.beyond,
             "ignore": settings.ignore,
         },
         "views": views.tolist(),

@@ -110,7 +110,8 @@ def _build(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Model:
     if header["format"] == 2:
         header = from_2(header)
     maps = {"gradient": "pixels", **header["config"]["maps"]}  # as it was before there was a choice
-    settings = _settled(presets.Config.from_dict({**header["config"], "maps": maps}))
+    views = {"white": "picture", **header["config"]["views"]}
+    settings = _settled(presets.Config.from_dict({**header["config"], "maps": maps, "views": views}))
     widths = _widths_of(header)
     states = [_state_of_flow(tensors, number) for number in range(len(widths))]
     for state, shape, width in zip(states, settings.flows, widths, strict=True):

@@ -31,6 +31,7 @@ from differnet.features.pooling import settled_reading
 from differnet.features.seeds import generator
 from differnet.features.tiles import cut
 from differnet.features.views import random_views, render
+from differnet.features.white import with_white
 from differnet.flow import tensor_file
 from differnet.runtime.memory import give_back
 
@@ -86,6 +87,7 @@ def prepare(
             f"{count} good images and {'no' if groups is None else len(groups)} groups to prepare by"
         )
     select.choose_precision(implied(asked).backbone, device)  # refuse at once
+    asked = with_white(asked, good.images)
     asked, aspect, tiling = with_shapes(asked, good.images)
     choice = evidence = described_by = None
     if is_open(asked):

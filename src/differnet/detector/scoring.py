@@ -182,5 +182,5 @@ class Scorer:
 
 
 def _decode(image: ImageLike, describer: Describer) -> tuple[Pixels, Tensor]:
-    pixels = load(image)
+    pixels = load(image, describer.views)
     return pixels, to_square(pixels, describer.canvas, describer.views)

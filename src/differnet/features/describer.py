@@ -79,7 +79,7 @@ class Describer:
         """Return what views are rendered from: (3, *canvas), values 0..255; a :class:`Look` is decoded once."""
         if isinstance(image, Look):
             return torch.from_numpy(image.square(self.canvas, self.views))
-        return to_square(load(image), self.canvas, self.views)
+        return to_square(load(image, self.views), self.canvas, self.views)
 
     def features(self, square: Tensor, views: ViewSet, name: str = "an image") -> Tensor:
         """Describe what :meth:`square` gave in every view: (V, W); the next group is rendered meanwhile.

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from differnet.config import presets
 from differnet.config.shape import Shape, times, view_shape
 from differnet.data import square as squares
+from differnet.data.formats.levels import Meter, Scale
 from differnet.data.images import ImageLike, Pixels, content_digest, gather, load
 from differnet.data.pixels import pixel_digest
 from differnet.data.square import Bare, Framing
@@ -130,6 +131,7 @@ class Look:
         self._rooms = rooms
         self._canvas = canvas
         self._framing = framing
+        self._white = framing.white  # by which it was, or will be, decoded
         self._seen: Seen | None = None
         self._place: int | None = None
         self._content = b""
@@ -168,7 +170,25 @@ class Look:
 
     def square(self, canvas: Shape, framing: Framing) -> npt.NDArray[np.float32]:
         """Return what views are rendered from (3, *canvas), values 0..255; what is ignored is grey."""
-        return squares.covered(self.bare(canvas), self.seen.shape, framing)
+        with self._turn:
+            self.go_by(framing)
+            return squares.covered(self.bare(canvas), self.seen.shape, framing)
+
+    def measure(self, meter: Meter) -> None:
+        """Decode it by the white of a meter, and keep what came of it for the case that this stays the white."""
+        with self._turn:
+            self._drop()
+            self._seen = None
+            self._decode(meter)
+            self._white = meter.white
+
+    def go_by(self, framing: Framing) -> None:
+        """Go by these settings from now on; what was decoded by another white is given up."""
+        with self._turn:
+            if framing.white != self._white:
+                self._drop()
+                self._seen = None
+            self._framing, self._white = framing, framing.white
 
     def forget(self) -> None:
         """Give up the square."""
@@ -185,9 +205,9 @@ class Look:
     def _room(self) -> Room:
         return self._rooms.of(self._canvas, squares.kind_of(self._framing))
 
-    def _decode(self) -> tuple[Bare, Seen]:
+    def _decode(self, scale: Scale | None = None) -> tuple[Bare, Seen]:
         with self._turn:
-            pixels = load(self.image)
+            pixels = load(self.image, scale or self._framing)
             bare = squares.resized(pixels, self._canvas, self._framing)
             self._seen = found = self._seen or Seen.of(pixels)
             if self.keep:

@@ -66,10 +66,10 @@ class Station:
     """What :func:`read` found.
 
     ``shape``: height and width of a view in pixels; ``tiles``: n where pictures are cut into n x n; ``frame``,
-    ``ignore``, ``resampling``: see :class:`differnet.config.sections.Views`; ``views`` (V, 3): angle, brightness and
-    contrast of each scoring view. ``probe``: features of :func:`probe_views` where the folder was made. ``maps``:
-    nothing where the graph has none, for the reason in ``no_maps``. ``graphs``: the bytes of each by its role.
-    ``about``: the manifest.
+    ``ignore``, ``resampling``, ``white``, ``beyond``: see :class:`differnet.config.sections.Views`; ``views`` (V, 3):
+    angle, brightness and contrast of each scoring view. ``probe``: features of :func:`probe_views` where the folder was
+    made. ``maps``: nothing where the graph has none, for the reason in ``no_maps``. ``graphs``: the bytes of each by
+    its role. ``about``: the manifest.
     """
 
     engine: EngineName
@@ -87,6 +87,8 @@ class Station:
     about: Mapping[str, Any] = field(repr=False)
     digest: str = ""
     resampling: str = "bytes"
+    white: float | str = "picture"
+    beyond: str = "saturate"
 
 
 def probe_views(shape: Shape) -> Numbers:
@@ -224,6 +226,8 @@ def _build(
         about=about,
         digest=digest,
         resampling=_resampling(square),
+        white=_white(square),
+        beyond=_beyond(square),
     )
 
 
@@ -273,6 +277,23 @@ def _resampling(square: Mapping[str, Any]) -> str:
     found = square.get("resampling", "bytes")
     if found not in ("bytes", "floats"):
         raise ValueError(f"resampling {found!r}; 'bytes' or 'floats' was wanted")
+    return str(found)
+
+
+def _white(square: Mapping[str, Any]) -> float | str:
+    """Return which level is white; folders of before, which do not say, let each picture decide."""
+    found = square.get("white", "picture")
+    if found in ("picture", "type"):
+        return str(found)
+    if isinstance(found, bool) or not isinstance(found, int | float) or not 0 < found <= 2**32:
+        raise ValueError(f"white {found!r}; a level, 'type' or 'picture' was wanted")
+    return float(found)
+
+
+def _beyond(square: Mapping[str, Any]) -> str:
+    found = square.get("beyond", "saturate")
+    if found not in ("saturate", "refuse"):
+        raise ValueError(f"beyond {found!r}; 'saturate' or 'refuse' was wanted")
     return str(found)
 
 

@@ -30,9 +30,11 @@ from differnet.runtime.engines import Engine, open_graph
 from differnet.runtime.threads import limit as thread_limit
 
 _SAME_MACHINE = 0.02  # of the largest feature
+_STRIP = 2**20  # pixels of a map that are worked on at a time
 _ROUNDING = 1e-9  # of a rate that somebody typed
 Count = int | Literal["auto"] | None
 Numbers = npt.NDArray[np.float32]
+Places = npt.NDArray[np.intp]
 
 
 class Inspector:
@@ -138,18 +140,18 @@ class Inspector:
             verdict.check_early(self.station)
         if heat_map and self.station.maps is None:
             raise ConfigError(f"{self.folder} has no heat maps: {self.station.no_maps}")
-        return (self._judge(load(image), heat_map, count, early) for image in stream(images))
+        return (self._judge(load(image, self.station), heat_map, count, early) for image in stream(images))
 
     def view_scores(self, image: ImageLike, views: int | None = None) -> ViewScores:
         """Return the score of each scoring view (V,), or of the first ``views``; their mean is tau(x) of eq. 5."""
-        groups = self._groups(self._tiles(load(image)), self._count(views))
+        groups = self._groups(self._tiles(load(image, self.station)), self._count(views))
         return np.concatenate(list(groups))
 
     def localize(self, image: ImageLike) -> Heat:
         """Return the heat map (H, W); 1 is the peak of a typical good image, the same for all."""
         if self.station.maps is None:
             raise ConfigError(f"{self.folder} has no heat maps: {self.station.no_maps}")
-        pixels = load(image)
+        pixels = load(image, self.station)
         return self._heat_map(pixels, self._tiles(pixels))
 
     def drift_monitor(self, alpha: float = 0.01) -> DriftMonitor:
@@ -253,18 +255,32 @@ class Inspector:
 
 
 def enlarge(part: Numbers, shape: tuple[int, ...]) -> Heat:
-    """Bring a map (h, w) bilinearly to (H, W), pixel centres on pixel centres, the rim continued."""
-    rows, columns = (_weights(wanted, found) for wanted, found in zip(shape, part.shape, strict=True))
-    enlarged: Heat = rows @ part @ columns.T
-    return enlarged
+    """Bring a map (h, w) bilinearly to (H, W), pixel centres on pixel centres, the rim continued.
+
+    Two pixels count for each in either direction, first in the one that leaves less to do: what it takes goes by the
+    pixels of the two maps.
+    """
+    (height, width), (found_height, found_width) = shape, part.shape
+    if height * found_width <= found_height * width:
+        enlarged: Heat = np.ascontiguousarray(_rows(_rows(part, height).T, width).T)
+        return enlarged
+    return _rows(_rows(part.T, width).T, height)
 
 
-def _weights(wanted: int, found: int) -> Numbers:
-    """Return how much each of ``found`` pixels counts for each of ``wanted``: (wanted, found)."""
+def _rows(part: Numbers, count: int) -> Heat:
+    """Bring a map (h, w) to (count, w), some rows at a time."""
+    low, high, rest = _taps(count, part.shape[0])
+    found: Heat = np.empty((count, part.shape[1]), dtype=np.float32)
+    step = max(1, _STRIP // part.shape[1])
+    for start in range(0, count, step):
+        some = slice(start, start + step)
+        share = rest[some, None]
+        found[some] = part[low[some]] * (1 - share) + part[high[some]] * share
+    return found
+
+
+def _taps(wanted: int, found: int) -> tuple[Places, Places, Numbers]:
+    """Return of each of ``wanted`` pixels which two of ``found`` count for it, and how much the second does."""
     at = np.clip((np.arange(wanted) + 0.5) * (found / wanted) - 0.5, 0, found - 1)
-    low = at.astype(int)
-    high, rest = np.minimum(low + 1, found - 1), (at - low).astype(np.float32)
-    weights = np.zeros((wanted, found), dtype=np.float32)
-    np.add.at(weights, (np.arange(wanted), low), 1 - rest)
-    np.add.at(weights, (np.arange(wanted), high), rest)
-    return weights
+    low = at.astype(np.intp)
+    return low, np.minimum(low + 1, found - 1), (at - low).astype(np.float32)

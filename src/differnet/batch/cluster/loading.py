@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +21,7 @@ from differnet.batch.cluster import locations
 from differnet.batch.cluster.inventory import CONTENT_COLUMNS, Entry, shown
 from differnet.config.sections import Views
 from differnet.data.decoding import decode, decode_content
+from differnet.data.formats.levels import Scale
 from differnet.data.pixels import Pixels
 from differnet.data.square import Shape, kind_of, to_square
 from differnet.errors import ImageError
@@ -51,18 +53,19 @@ def squares(entries: Sequence[Entry], canvas: Shape, views: Views) -> Iterator[T
             yield from _of_table(place, some, canvas, views)
         else:
             for entry in some:
-                yield _take(entry, _reader(entry), canvas, views)
+                yield _take(entry, _reader(entry, views), canvas, views)
 
 
-def _reader(entry: Entry) -> Callable[[], Pixels]:
+def _reader(entry: Entry, scale: Scale) -> Callable[[], Pixels]:
     """Return what decodes an image file, or raises the reason that is known already."""
 
     def read() -> Pixels:
         if entry.reason is not None:
             raise ImageError(entry.reason)
         if not locations.is_remote(entry.place):
-            return decode(Path(entry.place), name=entry.name)
-        return decode_content(_patiently(lambda: locations.read(entry.place), entry.name), entry.name)
+            return decode(Path(entry.place), name=entry.name, scale=scale)
+        content = _patiently(lambda: locations.read(entry.place), entry.name)
+        return decode_content(content, entry.name, scale)
 
     return read
 
@@ -81,7 +84,7 @@ def _of_tar(place: str, entries: Sequence[Entry], canvas: Shape, views: Views) -
                 content = _patiently(lambda: file.read(entry.size), entry.name)
                 if len(content) < entry.size:
                     raise ImageError(f"{entry.name}: the tar breaks off in this image")
-                return decode_content(content, entry.name)
+                return decode_content(content, entry.name, views)
 
             yield _take(entry, read, canvas, views)
 
@@ -92,7 +95,7 @@ def _of_table(place: str, entries: Sequence[Entry], canvas: Shape, views: Views)
     try:
         for content in _contents(arrow, place, entries[0].at, entries[-1].at):
             entry = next(waiting)
-            yield _take(entry, lambda entry=entry, content=content: _of_cell(content, entry), canvas, views)  # type: ignore[misc]
+            yield _take(entry, partial(_of_cell, content, entry, views), canvas, views)
     except (OSError, arrow.ArrowException) as error:
         for entry in waiting:
             yield Taken(entry.name, None, shown(f"{entry.name}: the table cannot be read: {error}"))
@@ -116,13 +119,13 @@ def _contents(arrow: Any, place: str, first: int, last: int) -> Iterator[Any]:
             start = end
 
 
-def _of_cell(content: Any, entry: Entry) -> Pixels:
+def _of_cell(content: Any, entry: Entry, scale: Scale) -> Pixels:
     """Decode a cell: bytes, or a struct with them, as tables of Hugging Face have it."""
     if isinstance(content, dict):
         content = content.get("bytes")
     if not isinstance(content, bytes):
         raise ImageError(f"{entry.name}: {type(content).__name__} in place of the bytes of an image")
-    return decode_content(content, entry.name)
+    return decode_content(content, entry.name, scale)
 
 
 def _take(entry: Entry, read: Callable[[], Pixels], canvas: Shape, views: Views) -> Taken:

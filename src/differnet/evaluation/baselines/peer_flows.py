@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from differnet.data.formats.levels import Scale
 from differnet.data.stream import Progress
 from differnet.evaluation.baselines.method import fitted
 from differnet.evaluation.baselines.peers import (
@@ -73,7 +74,7 @@ class Fastflow(Peer):
         return model
 
     def _learn(self, model: Any, paths: Sequence[Path], progress: Progress) -> None:
-        bank = describe(model.feature_extractor, paths, self.size, progress)
+        bank = describe(model.feature_extractor, paths, self.size, progress, self._scale)
         loss_of = part_of(self.name, "loss").FastflowLoss()
         learnt = [value for value in model.parameters() if value.requires_grad]
         descent = torch.optim.Adam(learnt, lr=1e-3, weight_decay=1e-5)
@@ -109,7 +110,7 @@ class Cflow(Peer):
         return model
 
     def _learn(self, model: Any, paths: Sequence[Path], progress: Progress) -> None:
-        bank = describe(model.encoder.feature_extractor, paths, self.size, progress)
+        bank = describe(model.encoder.feature_extractor, paths, self.size, progress, self._scale)
         descent = torch.optim.Adam(model.decoders.parameters(), lr=1e-3)
         for step in range(1, self.steps + 1):
             losses = []
@@ -159,10 +160,12 @@ class Cflow(Peer):
 
 
 @torch.no_grad()
-def describe(network: Any, paths: Sequence[Path], size: int, progress: Progress) -> list[Tensor]:
+def describe(
+    network: Any, paths: Sequence[Path], size: int, progress: Progress, scale: Scale
+) -> list[Tensor]:
     """Return the feature maps of all images, one tensor (N, C, H, W) a stage, in 16 bits."""
     network.eval().to(memory_format=torch.channels_last)
-    parts = [[maps.half() for maps in network(batch)] for batch in batches(paths, size, progress)]
+    parts = [[maps.half() for maps in network(batch)] for batch in batches(paths, size, progress, scale)]
     network.to(memory_format=torch.contiguous_format)
     return [torch.cat(stage).contiguous() for stage in zip(*parts, strict=True)]
 

@@ -27,6 +27,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from differnet.data.formats.levels import OWN, Scale
 from differnet.data.images import load, resize_square
 from differnet.data.stream import Progress, silent
 from differnet.decision.verdict import Heat
@@ -40,6 +41,7 @@ from differnet.features.backbone.weights import (
     read_state,
 )
 from differnet.features.seeds import seeded
+from differnet.features.white import scale_of
 
 INSTALL = "pip install 'differnet[compare]'"
 SIZE = 256
@@ -78,6 +80,7 @@ class Peer(ABC):
     ) -> None:
         """Decode good images, describe them, and fit the model to their features; groups say nothing to it."""
         check_count(paths, 2, self)
+        self._scale = scale_of(paths)
         with seeded(seed):
             model = self._build().eval()
         with seeded(seed):
@@ -87,17 +90,18 @@ class Peer(ABC):
     @torch.inference_mode()
     def score(self, path: Path) -> float:
         """Decode an image and return anomalib's anomaly score of it."""
-        return float(self._judge(read([path], self.size).contiguous()).pred_score)
+        return float(self._judge(read([path], self.size, self._scale).contiguous()).pred_score)
 
     @torch.inference_mode()
     def localize(self, path: Path) -> Heat:
         """Return anomalib's map, resized to the image and moved to begin at 0 or above."""
-        image = read([path], self.size).contiguous()
+        image = read([path], self.size, self._scale).contiguous()
         found = self._judge(image).anomaly_map.reshape(1, 1, self.size, self.size) + self._offset
-        heat = F.interpolate(found, load(path).shape[:2], mode="bilinear", align_corners=False)
+        heat = F.interpolate(found, load(path, self._scale).shape[:2], mode="bilinear", align_corners=False)
         return np.asarray(heat[0, 0].clamp(min=0).numpy(), dtype=np.float32)
 
     _offset: ClassVar[float] = 0.0
+    _scale = OWN  # until a fit settles it
 
     def _judge(self, image: Tensor) -> Any:
         """Return ``pred_score`` and ``anomaly_map`` of an image (1, 3, S, S)."""
@@ -118,7 +122,7 @@ class _Remembering(Peer):
     @torch.inference_mode()
     def _learn(self, model: Any, paths: Sequence[Path], progress: Progress) -> None:
         model.train().to(memory_format=torch.channels_last)
-        for batch in batches(paths, self.size, progress):
+        for batch in batches(paths, self.size, progress, self._scale):
             model(batch)
         progress("learning features", 0, 1)
         self._finish(model)
@@ -213,16 +217,16 @@ def give_weights(network: Any, last: str, source: str | None) -> str:
     return remark
 
 
-def batches(paths: Sequence[Path], size: int, progress: Progress) -> Iterator[Tensor]:
+def batches(paths: Sequence[Path], size: int, progress: Progress, scale: Scale) -> Iterator[Tensor]:
     """Read images 32 at a time."""
     remaining, done = iter(paths), 0
     while some := list(islice(remaining, BATCH)):
-        yield read(some, size)
+        yield read(some, size, scale)
         done += len(some)
         progress("describing images", done, len(paths))
 
 
-def read(paths: Sequence[Path], size: int) -> Tensor:
+def read(paths: Sequence[Path], size: int, scale: Scale) -> Tensor:
     """Decode images to (B, 3, size, size), channels last, normalised by (x - 127) / 128 as Google trained."""
-    pixels = np.stack([resize_square(load(path), size) for path in paths])
+    pixels = np.stack([resize_square(load(path, scale), size) for path in paths])
     return (torch.from_numpy(pixels).permute(0, 3, 1, 2) - 127.0) / 128.0

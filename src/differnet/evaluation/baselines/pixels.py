@@ -17,11 +17,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from differnet.data.formats.levels import OWN, Scale
 from differnet.data.images import Pixels, load, resize_square
 from differnet.data.stream import Progress, look_ahead, silent
 from differnet.errors import ConfigError
 from differnet.evaluation.baselines.method import check_count
 from differnet.features.seeds import generator, seeded
+from differnet.features.white import scale_of
 
 SLOPE = 0.2  # of leaky ReLUs, as in DCGAN
 
@@ -34,6 +36,7 @@ class SmallImages(ABC):
     epochs: int
     batch: int = 64
     least_steps: int = 300
+    _scale = OWN
 
     def __post_init__(self) -> None:
         if self.side < 8 or self.side & (self.side - 1):
@@ -48,13 +51,14 @@ class SmallImages(ABC):
     ) -> None:
         """Read the images and train; none is held out, so groups say nothing."""
         check_count(paths, 1, self)
-        images = read(paths, self.side, progress)
+        self._scale = scale_of(paths)
+        images = read(paths, self.side, progress, self._scale)
         with seeded(seed):  # where initial weights come from
             self._learn(images, seed, progress)
 
     def score(self, path: Path) -> float:
         """Score one image."""
-        return self._score(read([path], self.side))
+        return self._score(read([path], self.side, scale=self._scale))
 
     def _batches(self, images: Tensor, seed: int, progress: Progress) -> Iterator[Tensor]:
         """Yield batches of always the same size, one epoch's order after the other."""
@@ -77,10 +81,10 @@ class SmallImages(ABC):
         """Score an image (1, 3, side, side); raises :class:`NotFittedError` before a fit."""
 
 
-def read(paths: Sequence[Path], side: int, progress: Progress = silent) -> Tensor:
-    """Decode images to (N, 3, side, side), values -1..1; the aspect ratio is not kept."""
+def read(paths: Sequence[Path], side: int, progress: Progress = silent, scale: Scale = OWN) -> Tensor:
+    """Decode images to (N, 3, side, side), values -1..1, by the white of ``scale``; the aspect ratio is not kept."""
     squares: list[Pixels] = []
-    for _, square in look_ahead(lambda path: resize_square(load(path), side), paths):
+    for _, square in look_ahead(lambda path: resize_square(load(path, scale), side), paths):
         squares.append(square)
         progress("reading images", len(squares), len(paths))
     return torch.from_numpy(np.stack(squares)).permute(0, 3, 1, 2).contiguous().float() / 127.5 - 1.0

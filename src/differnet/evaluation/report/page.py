@@ -67,7 +67,7 @@ def write(
         side = next(side for most, side in _SIDES if len(samples) <= most)
         predictions = detector.predict_iter([sample.path for sample in samples], maps)
         for sample, prediction in zip(samples, predictions, strict=True):
-            pixels = load(sample.path)
+            pixels = load(sample.path, detector.settings.views)
             defect = sample.defect if labelled else None
             rows.append(_judged(names[len(rows)], defect, prediction, pixels, pixel_digest(pixels) in seen))
             pictures.write(json.dumps(_pictures(sample, pixels, prediction.heat_map, side)).encode() + b"\n")

@@ -99,7 +99,7 @@ class Served:
         digest = hashlib.sha256(task.content).hexdigest()
         received = Received(digest=digest, key=task.source_key, name=task.file_name, content=task.content)
         try:
-            pixels = read(task.content, task.file_name or "image", self._most_pixels)
+            pixels = read(task.content, task.file_name or "image", self._most_pixels, self.inspector.station)
         except Exception as error:
             unread = self.recorder.judge(replace(received, error=in_a_line(error)), task.views)
             return replace(unread, failure=error)

@@ -7,6 +7,7 @@ import io
 from PIL import Image
 
 from differnet.data.decoding import KINDS, decode_content, webp_size
+from differnet.data.formats.levels import OWN, Scale
 from differnet.data.pixels import Pixels
 from differnet.errors import ImageError
 
@@ -15,8 +16,8 @@ class TooManyPixelsError(ImageError):
     """A picture with more pixels than the service takes."""
 
 
-def read(content: bytes, name: str, most_pixels: int) -> Pixels:
-    """Decode an image (H, W, 3); its size is looked at first.
+def read(content: bytes, name: str, most_pixels: int, scale: Scale = OWN) -> Pixels:
+    """Decode an image (H, W, 3); its size is looked at first. ``scale``: which level is white beyond eight bits.
 
     Raises :class:`TooManyPixelsError` and, for what is no image or damaged, :class:`ImageError`; messages start with
     ``name``.
@@ -26,7 +27,7 @@ def read(content: bytes, name: str, most_pixels: int) -> Pixels:
         raise TooManyPixelsError(
             f"{name}: {width} x {height} is more than the {most_pixels:,} pixels that are taken; cut it into pieces"
         )
-    return decode_content(content, name)
+    return decode_content(content, name, scale)
 
 
 def _dimensions(content: bytes) -> tuple[int, int]:

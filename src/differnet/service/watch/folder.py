@@ -24,6 +24,7 @@ from pathlib import Path
 from threading import Event
 
 from differnet.data.decoding import decode_content, opened
+from differnet.data.formats.levels import OWN, Scale
 from differnet.data.images import SUFFIXES
 from differnet.errors import ImageError
 from differnet.service.record.inspection import Tell
@@ -59,9 +60,11 @@ class Folder:
         settle: float = 1.0,
         patience: float = 10.0,
         only_new: bool = False,
+        scale: Scale = OWN,
     ) -> None:
         self.root, self.label, self.memory, self.tell = root, label, memory, tell
         self.settle, self.patience, self.only_new = settle, patience, only_new
+        self._scale = scale
         self._known = {stamp.path: stamp for stamp in memory.stamps()}
         self._places = {stamp.wherever: stamp.path for stamp in self._known.values()}
         self._waiting: dict[str, _Waiting] = {}
@@ -217,7 +220,7 @@ class Folder:
         pixels = None
         if content is not None:
             try:
-                pixels = decode_content(content, str(file))
+                pixels = decode_content(content, str(file), self._scale)
             except ImageError as reason:
                 error = str(reason)
         now = time.monotonic()

@@ -1,0 +1,89 @@
+"""JPEG files that end by the rules before their last pixel, which decoders fill with grey.
+
+What lies between the last pixel and the end of a picture is skipped by every decoder. So bytes that are put there
+change nothing of a whole picture, and the pixels of one whose coded pixels end too early.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import struct
+from typing import BinaryIO
+
+import numpy as np
+from PIL import Image
+
+from differnet.errors import ImageError
+
+_MIDDLE, _NEAR = 128, 2  # the grey of what is missing, up to rounding of colours
+_MORE = bytes(1 + number * 37 % 250 for number in range(64))
+_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])", re.DOTALL)
+_FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
+_PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
+_SCAN, _END, _START = 0xDA, 0xD9, 0xD8
+
+
+def check_pixels(file: BinaryIO, image: Image.Image, name: str) -> None:
+    """Refuse a picture, just decoded by Pillow, whose coded pixels end too early: :class:`ImageError`.
+
+    Looked at again is one whose last pixel is the grey of what is missing, and one in several passes, in which whatever
+    is missing of the last pass looks like less detail.
+    """
+    last = np.asarray(image.crop((image.width - 1, image.height - 1, image.width, image.height))).astype(int)
+    if np.abs(last - _MIDDLE).max() > _NEAR and not image.info.get("progressive"):
+        return
+    file.seek(0)
+    content = file.read()
+    end = end_of(content)
+    if end is None or not has_all_passes(content[:end]):
+        raise ImageError(f"{name}: cut off: it has not all of its passes")
+    with Image.open(io.BytesIO(content[:end] + _MORE + content[end:]), formats=("JPEG",)) as again:
+        again.load()
+        if again.tobytes() != image.tobytes():
+            raise ImageError(f"{name}: cut off: its coded pixels end before the last row")
+
+
+def end_of(content: bytes) -> int | None:
+    """Return where the end of the first picture is marked; nothing where it is not."""
+    at = 2
+    while (found := _MARKER.search(content, at)) is not None:
+        kind, at = found[1][0], found.end()
+        if kind == _END:
+            return at - 2
+        if kind not in (0x01, _START) and at + 2 <= len(content):
+            at += int.from_bytes(content[at : at + 2], "big")
+    return None
+
+
+def has_all_passes(content: bytes) -> bool:
+    """Whether a picture in several passes has all numbers of each of its colours, to their last bits."""
+    at, colours, known = 2, set[int](), set[tuple[int, int]]()
+    is_progressive = False
+    while (found := _MARKER.search(content, at)) is not None:
+        kind, at = found[1][0], found.end()
+        body = content[at + 2 : at + int.from_bytes(content[at : at + 2], "big")]
+        at += 2 + len(body)
+        if kind in _FRAMES:
+            is_progressive |= kind in _PROGRESSIVE
+            colours = {body[6 + 3 * number] for number in range(body[5])}
+        elif kind == _SCAN:
+            shown, (first, last, bits) = body[1 : 1 + 2 * body[0] : 2], body[-3:]
+            known |= {
+                (colour, place) for colour in shown for place in range(first, last + 1) if bits & 15 == 0
+            }
+    return not is_progressive or known == {(colour, place) for colour in colours for place in range(64)}
+
+
+def size_of(content: bytes) -> tuple[int, int] | None:
+    """Return height and width of a picture by its header; nothing where it has none."""
+    at = 2
+    while (found := _MARKER.search(content, at)) is not None:
+        kind, at = found[1][0], found.end()
+        if kind in _FRAMES and at + 7 <= len(content):
+            height, width = struct.unpack(">HH", content[at + 3 : at + 7])
+            return height, width
+        if kind in (_SCAN, _END):
+            return None
+        at += int.from_bytes(content[at : at + 2], "big")
+    return None

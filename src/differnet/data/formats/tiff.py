@@ -1,0 +1,217 @@
+"""TIFF and BigTIFF: how many pages there are, and one of them to pixels; one that lacks part of them is refused.
+
+What its samples mean: :mod:`differnet.data.formats.layout`.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from typing import Any, BinaryIO, Literal
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from differnet.data.formats import jpeg
+from differnet.data.formats.arrays import from_array, from_pil, on_black
+from differnet.data.formats.layout import (
+    CMYK,
+    COLOURS,
+    JPEG,
+    PALETTE,
+    PLAINLY_PACKED,
+    PREMULTIPLIED,
+    STRAIGHT,
+    YCBCR,
+    Layout,
+)
+from differnet.data.formats.levels import OWN, Scale
+from differnet.data.pixels import Pixels, check_bytes, check_size, upright
+from differnet.errors import ImageError
+
+MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_CUT = "; the file is cut off or damaged"
+
+
+def decode(file: BinaryIO, name: str, page: int, scale: Scale = OWN) -> Pixels:
+    """Decode one page to uint8 RGB (H, W, 3); raises :class:`ImageError`, or what a decoder stumbles over."""
+    try:
+        with Image.open(file, formats=("TIFF",)) as image:
+            _turn_to(image, page, name)
+            check_size(image.width, image.height, name)
+            tags: Any = image.tag_v2
+            layout = Layout.of(tags.get, name)
+            if layout.is_known_to_pillow:
+                return _by_pillow(file, image, layout, name, scale)
+    except UnidentifiedImageError:
+        pass  # tifffile knows more kinds
+    file.seek(0)
+    return _by_tifffile(file, name, page, scale)
+
+
+def _by_pillow(file: BinaryIO, image: Any, layout: Layout, name: str, scale: Scale) -> Pixels:
+    tags = image.tag_v2
+    offsets, counts = tags.get(273) or tags.get(324), tags.get(279) or tags.get(325)
+    width, height = int(tags.get(256, image.width)), int(tags.get(257, image.height))
+    wanted = _count_segments(tags, width, height)  # of the sides as stored, not turned
+    _check_segments(file, offsets, counts, wanted, name)
+    if layout.compression == JPEG:
+        _check_pictures(file, tags, (height, width), offsets, counts, name)
+    if layout.photometric == PALETTE and max(tags[320]) < 256:  # written as bytes
+        image.palette.palette = bytes(tags[320])
+    ImageOps.exif_transpose(image, in_place=True)
+    if layout.bits <= 8:  # Pillow itself turns these round
+        return from_pil(image, name, scale)
+    array = np.asarray(
+        image
+    )  # of 32 bits where the file has 16 with a sign, and with a sign where it has none
+    return from_array(array.astype(layout.dtype, copy=False), name, scale, layout.facts)
+
+
+def _count_segments(tags: Any, width: int, height: int) -> int:
+    """Return how many strips or tiles a page of this size must have; raises ValueError for a size of theirs of zero."""
+    down, across = _segment_shape(tags, width, height)
+    planes = int(tags.get(277, 1)) if tags.get(284) == 2 else 1
+    return planes * math.ceil(width / across) * math.ceil(height / down)
+
+
+def _segment_shape(tags: Any, width: int, height: int) -> tuple[int, int]:
+    if tags.get(322):
+        across, down = int(tags[322]), int(tags.get(323, 0))
+    else:
+        across, down = width, min(int(tags.get(278, height)), height)
+    if across < 1 or down < 1:
+        raise ValueError("strips or tiles without a size")
+    return down, across
+
+
+def _check_pictures(
+    file: BinaryIO, tags: Any, shape: tuple[int, int], offsets: Any, counts: Any, name: str
+) -> None:
+    """Refuse strips or tiles that are JPEG pictures with fewer rows than the page has there."""
+    down, across = _segment_shape(tags, shape[1], shape[0])
+    for number, (at, count) in enumerate(zip(offsets, counts, strict=False)):
+        file.seek(at)
+        found = jpeg.size_of(file.read(count))
+        left = (
+            shape[0] - number * down
+            if across == shape[1] and not tags.get(322) and tags.get(284) != 2
+            else down
+        )
+        if found is not None and (found[0] < min(down, left) or found[1] < across):
+            raise ImageError(f"{name}: cut off: a strip has {found[0]} rows, {min(down, left)} were wanted")
+
+
+def page_count(file: BinaryIO) -> int:
+    """Return how many pages a TIFF has, from the chain of their directories; 1 for any other file.
+
+    Raises :class:`ValueError` when the chain breaks off, or comes back to where it was: there were more pages.
+    """
+    head, size = file.read(16), _size(file)
+    if not head.startswith(MAGIC):
+        return 1
+    order: Literal["little", "big"] = "little" if head[:2] == b"II" else "big"
+    is_big = head[2:4] in (b"+\0", b"\0+")
+    wide, counter, entry = (8, 8, 20) if is_big else (4, 2, 12)
+    at, seen = int.from_bytes(head[8:16] if is_big else head[4:8], order), set[int]()
+    while at:
+        file.seek(at)
+        entries = int.from_bytes(file.read(counter), order)
+        end = at + counter + entry * entries
+        if at in seen or end + wide > size:
+            raise ValueError(f"its directories break off after page {len(seen)}")
+        seen.add(at)
+        file.seek(end)
+        at = int.from_bytes(file.read(wide), order)
+    return len(seen)
+
+
+def _turn_to(image: Image.Image, page: int, name: str) -> None:
+    try:
+        image.seek(page - 1)
+    except EOFError as error:
+        raise ImageError(f"{name}: has no page {page}{_CUT if page == 1 else ''}") from error
+
+
+def _by_tifffile(file: BinaryIO, name: str, page: int, scale: Scale) -> Pixels:
+    """Read what Pillow does not know, for instance 16-bit RGB."""
+    try:
+        import tifffile  # here, since a station may do without
+    except ImportError as error:
+        raise ImageError(f"{name}: this kind of TIFF needs tifffile: pip install tifffile") from error
+    with tifffile.TiffFile(file) as tiff:
+        try:
+            found: Any = tiff.pages[page - 1]
+        except IndexError as error:
+            raise ImageError(f"{name}: has no page {page}{_CUT if page == 1 else ''}") from error
+        check_size(int(found.imagewidth), int(found.imagelength), name)
+        layout = Layout.of(found.tags.valueof, name)
+        if found.size > layout.samples * found.imagewidth * found.imagelength:
+            raise ImageError(f"{name}: shape {found.shape}; (H, W), (H, W, 3) or (H, W, 4) was wanted")
+        check_bytes(int(found.size) * found.dtype.itemsize, name)
+        if layout.compression not in PLAINLY_PACKED:  # a picture within the picture, with a size of its own
+            known = "none, LZW, deflate, PackBits, LZMA or Zstandard"
+            raise ImageError(f"{name}: compressed in a way that is not read; {known} was wanted")
+        wanted = int(np.prod(found.chunked))
+        _check_segments(file, found.dataoffsets, found.databytecounts, wanted, name)
+        array = np.asarray(found.asarray())
+        if array.ndim == 3 and layout.planar == 2:  # one plane a colour
+            array = np.moveaxis(array, 0, -1)
+        array = upright(array.reshape(*array.shape[:2], -1), int(found.tags.valueof(274) or 1))
+        return _from_samples(array, layout, found.tags.valueof(320), name, scale)
+
+
+def _from_samples(array: npt.NDArray[Any], layout: Layout, colours: Any, name: str, scale: Scale) -> Pixels:
+    """Bring samples (H, W, S) of a layout to pixels (H, W, 3)."""
+    if array.shape[2] != layout.samples or layout.photometric == YCBCR:
+        raise ImageError(f"{name}: samples of shape {array.shape} that are not read as what they are")
+    count = COLOURS[layout.photometric]
+    kinds = [kind for kind in layout.extras if kind in (PREMULTIPLIED, STRAIGHT)]
+    at = count + layout.extras.index(kinds[0]) if kinds else None
+    base, alpha = array[..., :count], None if at is None or kinds[0] == PREMULTIPLIED else array[..., at]
+    if layout.photometric == PALETTE:
+        pixels = _of_palette(base[..., 0], colours, layout.bits)
+    elif layout.photometric == CMYK:
+        inks = _bytes(base, layout.bits)
+        pixels = np.asarray(Image.frombytes("CMYK", inks.shape[1::-1], inks.tobytes()).convert("RGB"))
+    elif alpha is not None and layout.bits >= 8:
+        shown = base.repeat(3, axis=2) if count == 1 else base
+        return from_array(np.dstack([shown, alpha]), name, scale, layout.facts)
+    else:
+        pixels = from_array(_bytes(base, layout.bits) if layout.bits < 8 else base, name, scale, layout.facts)
+    return pixels if alpha is None else on_black(pixels, _bytes(alpha, layout.bits))
+
+
+def _of_palette(places: npt.NDArray[Any], colours: Any, bits: int) -> Pixels:
+    """Return the colours (H, W, 3) at places (H, W) of a colour map, which some write as bytes."""
+    table = np.asarray(colours, dtype=np.uint16).reshape(3, 2**bits).T
+    found: Pixels = (table if table.max() < 256 else table >> 8).astype(np.uint8)[places]
+    return found
+
+
+def _bytes(samples: npt.NDArray[Any], bits: int) -> Pixels:
+    """Scale unsigned samples of so many bits to 0..255 by the end of their range."""
+    if bits == 8:
+        return samples.astype(np.uint8)
+    scaled: Pixels = np.rint(samples * (255 / (2.0**bits - 1))).astype(np.uint8)
+    return scaled
+
+
+def _check_segments(
+    file: BinaryIO, offsets: Sequence[int] | None, counts: Sequence[int] | None, wanted: int, name: str
+) -> None:
+    """Refuse a TIFF whose pixels lie beyond its end: decoders would fill them with black."""
+    size = _size(file)
+    places = list(zip(offsets or (), counts or (), strict=False))
+    if len(places) < wanted or any(count < 1 or at + count > size for at, count in places):
+        raise ImageError(f"{name}: cannot be decoded: the file is cut off, or lacks part of its pixels")
+
+
+def _size(file: BinaryIO) -> int:
+    """Return how many bytes there are; the place in the file stays."""
+    at = file.tell()
+    size = file.seek(0, os.SEEK_END)
+    file.seek(at)
+    return size
