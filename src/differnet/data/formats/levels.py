@@ -7,6 +7,7 @@ settled once from all training pictures (:mod:`differnet.features.white`), and e
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Protocol
@@ -17,6 +18,7 @@ import numpy.typing as npt
 from differnet.errors import ImageError, warn
 
 _DEPTHS = (8, 10, 12, 14, 16)  # bits
+_TELLING = threading.Lock()
 _SIGNED = 2.0**15 - 1
 _FEW = 0.01  # of the pixels: floats of which fewer lie above 1 are none of 0..255
 _DIM = 16.0  # and those whose brightest pixel is below it hardly are
@@ -170,7 +172,7 @@ def white_of(found: Extent, scale: Scale, name: str) -> float:
     if isinstance(scale, Meter):
         return scale.take(found)
     if scale.white == "picture" and found.high > 0:
-        _tell(
+        _tell_once(
             "grey levels beyond 8 bits are scaled by the brightest pixel of each picture (white = 'picture', as models "
             "of before do): a lamp that dims is not seen, and one hot pixel changes the whole picture; a new fit "
             "settles the white of the camera"
@@ -207,7 +209,7 @@ def _white_of_type(found: Extent, name: str) -> float:
             f"they had 8 bits; {_ADVICE} at a fit, or scale pictures to 0..255"
         )
     if end > 255:
-        _tell(
+        _tell_once(
             f"the training pictures had 8 bits, so in pictures of {found.dtype} {end:g} is white; where the camera's "
             "white is another, fit with white = NUMBER (--set white=NUMBER)"
         )
@@ -225,7 +227,12 @@ def check_beyond(array: npt.NDArray[Any], white: float, scale: Scale, name: str)
     warn(f"{name}: {share}; they are taken for white")
 
 
+def _tell_once(message: str) -> None:
+    """Warn once in a process, whatever filters say: every picture of a stream would say the same."""
+    with _TELLING:  # by one thread alone, or two may be the first
+        _tell(message)
+
+
 @lru_cache(maxsize=64)
 def _tell(message: str) -> None:
-    """Warn once in a process, whatever filters say: every picture of a stream would say the same."""
     warn(message)
