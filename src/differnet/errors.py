@@ -101,6 +101,24 @@ def in_a_line(error: Exception) -> str:
     return " ".join(lines) if known else f"{type(error).__name__}: {lines[0]}"
 
 
+def counted(count: int, one: str, many: str = "") -> str:
+    """Return a number with the noun that goes with it; ``many`` where that is not the noun with an s.
+
+    >>> counted(1, "good image"), counted(2, "good image"), counted(0, "copy", "copies")
+    ('1 good image', '2 good images', '0 copies')
+    """
+    return f"{count} {one if count == 1 else many or one + 's'}"
+
+
+def agreeing(count: int, one: str, many: str) -> str:
+    """Return the verb that goes with a number.
+
+    >>> agreeing(1, "is", "are"), agreeing(0, "is", "are")
+    ('is', 'are')
+    """
+    return one if count == 1 else many
+
+
 class DifferNetWarning(UserWarning):
     """Something is weaker than it looks, for instance a threshold from too few good images."""
 

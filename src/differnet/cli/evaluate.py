@@ -152,4 +152,6 @@ def _verdicts(figures: dict[str, Any]) -> str:
 
 
 def _percent(value: float | None) -> str:
-    return "none" if value is None else f"{value:.2%}"
+    from differnet.evaluation.metrics import in_percent
+
+    return "none" if value is None else in_percent(value, 2)

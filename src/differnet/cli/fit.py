@@ -11,6 +11,7 @@ from differnet.cli import options
 from differnet.cli.console import bars, err, guarded, out, print_json, printable
 from differnet.cli.model import tell_review
 from differnet.config.shape import in_words
+from differnet.errors import counted
 
 
 def fit(
@@ -99,7 +100,7 @@ def fit_many(
         if json:
             print_json({"keys": len(outcomes), "failed": failed, "out": str(folder)})
         else:
-            told = f"{len(outcomes) - len(failed)} models, {len(failed)} failed."
+            told = f"{counted(len(outcomes) - len(failed), 'model')}, {len(failed)} failed."
             out.print(f"{told}\nLook at {page}", markup=False)
     if failed:
         raise typer.Exit(3)
@@ -123,7 +124,7 @@ def tell_fit(detector: Any, model: Path, json: bool) -> None:
 
         print_json({"model": str(model), **summarise(detector.model)})
         return
-    out.print(f"Fitted on {detector.model.train_count} good images.")
+    out.print(f"Fitted on {counted(detector.model.train_count, 'good image')}.")
     settings = detector.settings
     tiles, picture = settings.backbone.tiles, detector.model.picture_shape
     if settings.views.aspect != 1 or tiles > 1:
@@ -136,6 +137,13 @@ def tell_fit(detector: Any, model: Path, json: bool) -> None:
         )
     if promise:
         held = "" if promise.folds else "held-out "
-        out.print(f"Threshold {promise.value:.4g} from {promise.count} {held}good images: {promise}.")
+        out.print(
+            f"Threshold {promise.value:.4g} from {counted(promise.count, held + 'good image')}: {promise}."
+        )
         tell_review(detector.model)
+        if not promise.folds:
+            out.print(
+                "That is for parts like these. For parts of another day or lamp: differnet calibrate, on good images "
+                "of then."
+            )
     out.print(f"Model file: {model}\nNext: differnet score {model} IMAGES --maps maps", markup=False)

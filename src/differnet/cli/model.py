@@ -11,6 +11,7 @@ from differnet.cli import options
 from differnet.cli.console import bars, err, guarded, out, print_json
 from differnet.cli.report import tell_known
 from differnet.config.shape import in_words
+from differnet.errors import counted
 
 
 def quantize(
@@ -166,10 +167,11 @@ def tell_calibration(detector: Any, model: Path, known: list[Any], json: bool) -
         found = {"known_defects": [one.to_dict() for one in known]} if known else {}
         print_json({"model": str(model), **summarise(detector.model), **found})
         return
-    out.print(f"Threshold {promise.value:.4g} from {promise.count} good images: {promise}.")
+    out.print(f"Threshold {promise.value:.4g} from {counted(promise.count, 'good image')}: {promise}.")
     tell_review(detector.model)
     out.print(
-        f"Calibrated on {record.count} images of {record.groups} groups, {record.date}, {record.digest[:12]}."
+        f"Calibrated on {counted(record.count, 'image')} of {counted(record.groups, 'group')}, {record.date}, "
+        f"{record.digest[:12]}."
     )
     tell_known(known)
     out.print(f"Model file: {model}", markup=False)

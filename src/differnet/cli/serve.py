@@ -11,6 +11,7 @@ import typer
 
 from differnet.cli.console import err, guarded, out
 from differnet.cli.settings_file import Settings
+from differnet.errors import counted
 
 Store = Annotated[
     str,
@@ -162,4 +163,4 @@ def export_good(
                 count += 1
         finally:
             record.close()
-        out.print(f"{count} good images in {target}", markup=False)
+        out.print(f"{counted(count, 'good image')} in {target}", markup=False)

@@ -25,7 +25,7 @@ from threading import Event
 
 from differnet.data.decoding import decode_content, opened
 from differnet.data.images import SUFFIXES
-from differnet.errors import ImageError
+from differnet.errors import ImageError, agreeing, counted
 from differnet.service.record.inspection import Tell
 from differnet.service.watch.file_events import Hints, is_closed
 from differnet.service.watch.sources import Arrival, Memory, Stamp, key_of, writable
@@ -100,7 +100,11 @@ class Folder:
             self.memory.remember([*found, _BEGINNING])
             self._known |= {stamp.path: stamp for stamp in (*found, _BEGINNING)}
             if found:
-                self.tell("skipped", f"{len(found)} images were there before the first start: not judged")
+                self.tell(
+                    "skipped",
+                    f"{counted(len(found), 'image')} {agreeing(len(found), 'was', 'were')} there before the first "
+                    "start: not judged",
+                )
         self._scan()
 
     def _is_over(self, start: float) -> bool:
