@@ -20,6 +20,7 @@ people expect. A message says what was found, what was wanted and what to do::
     └── MissingExtraError  (ImportError)        an optional package, with the pip command
 
     DifferNetWarning       (UserWarning)        something that is weaker than it looks
+    └── PagesWarning                            pages or frames of a file that were not looked at
 """
 
 from __future__ import annotations
@@ -123,9 +124,13 @@ class DifferNetWarning(UserWarning):
     """Something is weaker than it looks, for instance a threshold from too few good images."""
 
 
-def warn(message: str) -> None:
-    """Warn with :class:`DifferNetWarning`, at the line outside of the package that led here."""
+class PagesWarning(DifferNetWarning):
+    """A file has pages or frames that were not looked at."""
+
+
+def warn(message: str, category: type[DifferNetWarning] = DifferNetWarning) -> None:
+    """Warn at the line outside of the package that led here."""
     frame, level = sys._getframe(1), 2  # level 2 is who called this function
     while frame.f_code.co_filename.startswith(_OURS) and frame.f_back is not None:
         frame, level = frame.f_back, level + 1
-    warnings.warn(message, DifferNetWarning, stacklevel=level)
+    warnings.warn(message, category, stacklevel=level)

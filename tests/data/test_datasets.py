@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from differnet.data import datasets, layouts
+from differnet.data import datasets
+from differnet.data.layouts import published as layouts
 from differnet.errors import LayoutError, MissingExtraError
 from support.tiny import touch
 

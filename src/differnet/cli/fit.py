@@ -25,6 +25,7 @@ def fit(
     group_pattern: options.GroupPattern = None,
     group_table: options.GroupTable = None,
     group_column: options.GroupColumn = "group",
+    all_pages: options.AllPages = False,
     folds: options.Folds = None,
     ignore: options.Ignore = None,
     checkpoint: options.Checkpoint = None,
@@ -48,7 +49,7 @@ def fit(
         values = presets.parse_assignments(settings or []) | given
         detector = DifferNet(preset, seed, weights, device, **values)
         check_target(model)
-        paths = find_good(good)
+        paths = find_good(good, all_pages)
         with bars() as progress:
             detector.fit(
                 paths,

@@ -68,6 +68,7 @@ def calibrate(
     group_table: options.GroupTable = None,
     group_column: options.GroupColumn = "group",
     defects: options.Defects = None,
+    all_pages: options.AllPages = False,
     weights: options.Weights = None,
     device: options.Device = "cpu",
     json: options.Json = False,
@@ -88,7 +89,7 @@ def calibrate(
         known = [] if defects is None else find(defects)
         kinds = [] if defects is None else _kinds(known, defects)
         sure = None if marginal else confidence
-        detector, paths = DifferNet.load(model, weights, device), find_good(good)
+        detector, paths = DifferNet.load(model, weights, device), find_good(good, all_pages)
         names = groups.of_paths(paths, group_pattern, group_table, group_column, good)
         with bars() as progress:
             detector.calibrate(paths, rate, progress, confidence=sure, review_rate=review_rate, groups=names)

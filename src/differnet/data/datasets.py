@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Literal
 
 from differnet.data import tables
-from differnet.data.images import find
-from differnet.data.layouts import (
+from differnet.data.images import Page, find, pages
+from differnet.data.layouts.published import (
     elpv_folder,
     read_btad,
     read_elpv,
@@ -133,8 +133,8 @@ def read_to_judge(
     return replace(tables[0], samples=tuple(tables[0].test)), True
 
 
-def find_good(root: Path) -> list[Path]:
-    """Find the images of a folder of good images alone, to fit on.
+def find_good(root: Path, all_pages: bool = False) -> list[Path | Page]:
+    """Find the images of a folder of good images alone, to fit on; ``all_pages``: every page of a TIFF.
 
     Raises :class:`LayoutError` for a folder that holds more: a labelled data set, or masks beside images.
     """
@@ -153,7 +153,7 @@ def find_good(root: Path) -> list[Path]:
             f"{root}: {len(twice)} images have the same name with two suffixes, such as {twice[0].name!r}; "
             "if one of them is a mask, move the masks out of the folder"
         )
-    return paths
+    return [page for path in paths for page in (pages(path) if all_pages else [path])]
 
 
 def _recognise(place: Path) -> Layout:

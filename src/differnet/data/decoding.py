@@ -5,12 +5,13 @@
 | PNG | 1 to 16 bits, grey, colour, palette, with or without alpha | cut off, or with a wrong checksum |
 | JPEG (also MPO) | grey, YCbCr, CMYK; the first picture of an MPO | cut off |
 | BMP | what Pillow reads | cut off |
-| TIFF, BigTIFF | 1, 8, 16 bits, float; the first page or the one asked for | cut off, lacking strips, NaN, > 65535 |
+| TIFF, BigTIFF | 1, 8, 16 bits, float; the first page but thumbnails, or any | cut off, lacking strips, NaN, > 65535 |
 | WebP, GIF | the first picture of an animation | cut off |
 
-All of them: EXIF orientation is applied, colour profiles are left alone, alpha is laid on black. No other kind is
-opened, whatever Pillow knows. More than ``MAX_PIXELS`` or ``MAX_BYTES``, no pixels, empty files, folders, pipes,
-devices and loops of symbolic links are refused before anything is decoded. A JPEG or a BMP whose middle was
+All of them: EXIF orientation is applied, colour profiles are left alone, alpha is laid on black. Pages and pictures
+beside the one that is read are warned of. No other kind is opened, whatever Pillow knows. More than ``MAX_PIXELS`` or
+``MAX_BYTES``, no pixels, empty files, folders, pipes, devices and loops of symbolic links are refused before anything
+is decoded. A JPEG or a BMP whose middle was
 overwritten cannot be told from a picture of noise. PNG with 16 bits a colour needs the package ``imagecodecs`` and
 TIFF with such or with floats ``tifffile``; where that is compressed, by nothing but LZW, PackBits, deflate, LZMA or
 Zstandard, both. A station may lack them; then such files are refused.
@@ -31,6 +32,7 @@ from typing import BinaryIO
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from differnet.data import png16, tiff
+from differnet.data.pages import MAGIC, shown_page, tell_of_frames, tell_of_others
 from differnet.data.pixels import MAX_PIXELS, Pixels, check_size, from_array, from_pil, upright
 from differnet.errors import ImageError
 
@@ -39,12 +41,13 @@ _MAGIC = (
     (b"\x89PNG\r\n\x1a\n", "PNG"),
     (b"\xff\xd8\xff", "JPEG"),
     (b"BM", "BMP"),
-    *((magic, "TIFF") for magic in tiff.MAGIC),
+    *((magic, "TIFF") for magic in MAGIC),
     (b"GIF87a", "GIF"),
     (b"GIF89a", "GIF"),
 )
-_HEAD = 30  # bytes that say what a file is, and how large a WebP is
+HEAD = 30  # bytes that say what a file is, and how large a WebP is
 _MOST_DEEP_BYTES = 2**31  # of a PNG with 16 bits a colour, which is read as a whole
+_BMP_HEADERS = (12, 16, 40, 52, 56, 64, 108, 124)  # bytes that the second header of a BMP may have
 _ORIENTATION = 0x0112
 _WIDTH, _LENGTH = 256, 257  # of a TIFF
 _ON_ITS_SIDE = (5, 6, 7, 8)
@@ -58,8 +61,8 @@ _NOT_REGULAR = (
 )
 
 
-def decode(path: Path, page: int = 1, name: str | None = None) -> Pixels:
-    """Decode one file, or one page of a TIFF, to uint8 RGB (H, W, 3).
+def decode(path: Path, page: int | None = None, name: str | None = None) -> Pixels:
+    """Decode one file, or one page of a TIFF, to uint8 RGB (H, W, 3); without ``page`` the first that is no thumbnail.
 
     Raises :class:`ImageError` whose message starts with the path, or ``name`` if given, and nothing else.
     """
@@ -71,20 +74,22 @@ def decode_content(content: bytes, name: str) -> Pixels:
     """Decode the content of a file as :func:`decode` would, wherever it came from; errors start with ``name``."""
     if not content:
         raise ImageError(f"{name}: the file is empty")
-    return _decode_any(io.BytesIO(content), name, 1)
+    return _decode_any(io.BytesIO(content), name, None)
 
 
-def header_shape(path: Path, page: int = 1) -> tuple[int, int] | None:
+def header_shape(path: Path, page: int | None = None) -> tuple[int, int] | None:
     """Return height and width that a file will have when it is decoded; nothing where its header does not say it."""
     try:
         with opened(path) as file:
-            head = file.read(_HEAD)
+            head = file.read(HEAD)
             file.seek(0)
             kind = _kind(head)
             if kind == "WEBP":
                 check_size(*webp_size(head), str(path))  # as when it is decoded
+            if kind == "TIFF" and page is None:
+                page = shown_page(file, str(path)).number
             with Image.open(file, formats=(kind or "",)) as image:
-                if page > 1:
+                if page is not None and page > 1:
                     image.seek(page - 1)
                 return shown_shape(image)
     except Exception:  # what is wrong with it is said when it is decoded
@@ -187,7 +192,7 @@ def _reason(error: Exception) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def _decode_any(file: BinaryIO, name: str, page: int) -> Pixels:
+def _decode_any(file: BinaryIO, name: str, page: int | None) -> Pixels:
     try:
         return _decode(file, name, page)
     except ImageError:
@@ -202,8 +207,8 @@ def _decode_any(file: BinaryIO, name: str, page: int) -> Pixels:
         raise ImageError(f"{name}: cannot be decoded: {_reason(error)}") from error
 
 
-def _decode(file: BinaryIO, name: str, page: int) -> Pixels:
-    head = file.read(_HEAD)
+def _decode(file: BinaryIO, name: str, page: int | None) -> Pixels:
+    head = file.read(HEAD)
     file.seek(0)
     kind = _kind(head)
     if kind is None:
@@ -211,18 +216,34 @@ def _decode(file: BinaryIO, name: str, page: int) -> Pixels:
         raise ImageError(
             f"{name}: not an image that can be read ({size} bytes of something else); {', '.join(KINDS)} are"
         )
-    if page != 1 and kind != "TIFF":
+    if page not in (None, 1) and kind != "TIFF":
         raise ImageError(f"{name}: page {page} was wanted, but only a TIFF has pages, and this is a {kind}")
     if kind == "WEBP":
         check_size(*webp_size(head), name)  # Pillow makes room for it when it opens it
     if kind == "TIFF":
-        return tiff.decode(file, name, page)
+        return tiff.decode(file, name, page) if page is not None else _decode_shown(file, name)
     with Image.open(file, formats=(kind,)) as image:
         check_size(image.width, image.height, name)
         if kind == "PNG" and _is_deep_colour(image):
             return _decode_deep_png(file, name, image.getexif().get(_ORIENTATION))
         ImageOps.exif_transpose(image, in_place=True)  # no copy: the image is large and nobody else's
-        return from_pil(image, name)
+        pixels = from_pil(image, name)
+        tell_of_frames(image, name)
+        return pixels
+
+
+def _decode_shown(file: BinaryIO, name: str) -> Pixels:
+    """Decode the page that a TIFF shows, and say that there are others."""
+    shown = shown_page(file, name)
+    pixels = tiff.decode(file, name, shown.number)
+    tell_of_others(name, shown)
+    return pixels
+
+
+def is_image_head(head: bytes) -> bool:
+    """Whether the first bytes (:data:`HEAD`) of a file are those of a kind that is read, and of no text like it."""
+    kind = _kind(head)
+    return kind is not None and (kind != "BMP" or int.from_bytes(head[14:18], "little") in _BMP_HEADERS)
 
 
 def _kind(head: bytes) -> str | None:
@@ -233,7 +254,7 @@ def _kind(head: bytes) -> str | None:
 
 def webp_size(head: bytes) -> tuple[int, int]:
     """Return width and height from the first 30 bytes of a WebP file; raises ValueError for no WebP."""
-    kind, known = head[12:16], len(head) == _HEAD
+    kind, known = head[12:16], len(head) == HEAD
     if known and kind == b"VP8X":
         return 1 + int.from_bytes(head[24:27], "little"), 1 + int.from_bytes(head[27:30], "little")
     if known and kind == b"VP8 ":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import re
 from collections import Counter
 from collections.abc import Hashable, Sequence
@@ -90,7 +91,7 @@ def _rows(table: Path, column: str) -> list[tuple[str, str]]:
 
 
 def of_paths(
-    paths: Sequence[Path],
+    images: Sequence[str | os.PathLike[str]],
     pattern: str | None,
     table: Path | None = None,
     column: str = "group",
@@ -100,6 +101,7 @@ def of_paths(
 
     A pattern looks at the paths from the folder ``root`` on, where one is given.
     """
+    paths = [Path(image) for image in images]  # of pages, that of their file
     if pattern is not None and table is not None:
         raise ConfigError("--group-pattern and --group-table: one of them was wanted")
     if table is not None:
