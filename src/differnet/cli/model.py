@@ -80,13 +80,12 @@ def calibrate(
     """
     with guarded():
         from differnet.data import groups
-        from differnet.data.datasets import find_good
+        from differnet.data.datasets import find_defects, find_good
         from differnet.data.files import check_target
-        from differnet.data.images import find
         from differnet.detector.detector import DifferNet
 
         check_target(target)
-        known = [] if defects is None else find(defects)
+        known = [] if defects is None else find_defects(defects)
         kinds = [] if defects is None else _kinds(known, defects)
         sure = None if marginal else confidence
         detector, paths = DifferNet.load(model, weights, device), find_good(good, all_pages)

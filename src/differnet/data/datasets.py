@@ -10,6 +10,7 @@ from typing import Literal
 
 from differnet.data import tables
 from differnet.data.images import Page, find, pages
+from differnet.data.layouts.masks import Sorted, without_masks
 from differnet.data.layouts.published import (
     elpv_folder,
     read_btad,
@@ -90,19 +91,35 @@ def _read(
 def read_folder(root: Path) -> Dataset:
     """Read plain folders: images in ``good`` (or in no subfolder) are good, other folders name a defect.
 
-    A seeded 80 % of the good images are for training.
+    Masks among them (:mod:`differnet.data.layouts.masks`) are no parts, and show the defects of their images. A seeded
+    80 % of the good images are for training.
     """
-    samples = []
-    paths = find(root)
+    known = _sorted(root)
+    paths = known.images
     good = [path for path in paths if _folder_label(path, root) == GOOD]
     if not good:
         raise LayoutError(
             f"{root}: expected good images in {GOOD}/ or in no subfolder; found {listing(root)}"
         )
     train = seeded_share(good)
-    for path in paths:
-        samples.append(Sample(path, "train" if path in train else "test", _folder_label(path, root)))
+    samples = [
+        _with_mask(Sample(path, "train" if path in train else "test", _folder_label(path, root)), known)
+        for path in paths
+    ]
     return Dataset(folder_name(root), tuple(samples))
+
+
+def _sorted(root: Path) -> Sorted:
+    """Find the images below a folder, and which of them are masks."""
+    paths = find(root)
+    has_good = (root / GOOD).is_dir()
+    good = {path for path in paths if has_good and _folder_label(path, root) == GOOD}
+    return without_masks(paths, root, good)
+
+
+def _with_mask(sample: Sample, known: Sorted) -> Sample:
+    found = known.masks.get(sample.path) if sample.split == "test" else None
+    return sample if found is None else replace(sample, mask=found.path, mask_level=found.level)
 
 
 def read_to_judge(
@@ -121,8 +138,9 @@ def read_to_judge(
         if categories or split_file is not None:
             raise LayoutError(f"{folder}: plain folders have no categories and take no split file")
         known = (folder / GOOD).is_dir()
-        labels = {path: _folder_label(path, folder) if known else GOOD for path in find(folder)}
-        samples = tuple(Sample(path, "test", label) for path, label in labels.items())
+        found = _sorted(folder)
+        labels = {path: _folder_label(path, folder) if known else GOOD for path in found.images}
+        samples = tuple(_with_mask(Sample(path, "test", label), found) for path, label in labels.items())
         return Dataset(folder_name(folder.resolve()), samples), known
     tables = read(root, layout, categories, split_file)
     if len(tables) > 1:
@@ -136,7 +154,8 @@ def read_to_judge(
 def find_good(root: Path, all_pages: bool = False) -> list[Path | Page]:
     """Find the images of a folder of good images alone, to fit on; ``all_pages``: every page of a TIFF.
 
-    Raises :class:`LayoutError` for a folder that holds more: a labelled data set, or masks beside images.
+    Masks beside the images are left out, and said. Raises :class:`LayoutError` for a labelled data set, and for images
+    of the same name with two suffixes.
     """
     paths = find(root)
     below = {path.name for path in root.iterdir() if path.is_dir()} if root.is_dir() else set()
@@ -146,14 +165,21 @@ def find_good(root: Path, all_pages: bool = False) -> list[Path | Page]:
             f"{root}: good images alone were wanted, but this looks like a labelled data set "
             f"({', '.join(sorted(labels))}); give its folder of good images, or use 'differnet evaluate'"
         )
+    paths = without_masks(paths, root).images if root.is_dir() else paths
     stems = Counter(path.with_suffix("") for path in paths)
     twice = [stem for stem, count in stems.items() if count > 1]
     if twice:
         raise LayoutError(
             f"{root}: {len(twice)} images have the same name with two suffixes, such as {twice[0].name!r}; "
-            "if one of them is a mask, move the masks out of the folder"
+            "if one of them is a mask or a copy, move those out of the folder"
         )
     return [page for path in paths for page in (pages(path) if all_pages else [path])]
+
+
+def find_defects(root: Path) -> list[Path]:
+    """Find the images of a folder of defective parts; masks among them are left out, and said."""
+    paths = find(root)
+    return without_masks(paths, root).images if root.is_dir() else paths
 
 
 def _recognise(place: Path) -> Layout:
