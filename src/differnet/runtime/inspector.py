@@ -6,12 +6,11 @@ the model, their scores from the graph, and of these the score, p-value and verd
 
 from __future__ import annotations
 
-import copy
 import math
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +26,7 @@ from differnet.decision.verdict import Heat, Prediction
 from differnet.errors import ConfigError, ModelFileError, NotFittedError, NumericalError
 from differnet.runtime import folder as folders
 from differnet.runtime.engines import Engine, open_graph
+from differnet.runtime.threads import generation, keep_lost, mind_forks
 from differnet.runtime.threads import limit as thread_limit
 
 _SAME_MACHINE = 0.02  # of the largest feature
@@ -48,10 +48,37 @@ class Inspector:
     def __init__(self, folder: str | os.PathLike[str], threads: int | None = None) -> None:
         self.folder = os.fspath(folder)
         self.station = folders.read(self.folder)
-        self._engines: dict[str, Engine] = {
-            role: open_graph(self.station.engine, files, thread_limit() if threads is None else threads)
+        self._threads = threads
+        mind_forks()
+        self._open()
+        self._check_machine()
+
+    def _open(self) -> None:
+        """Make the graphs ready to run in this process."""
+        self._generation, threads = generation(), thread_limit()
+        if self._generation == 0 and self._threads is not None:
+            threads = self._threads
+        self._opened: dict[str, Engine] = {
+            role: open_graph(self.station.engine, files, threads)
             for role, files in self.station.graphs.items()
         }
+
+    @property
+    def _engines(self) -> dict[str, Engine]:
+        """The graphs, opened anew in a process that was forked since."""
+        if self._generation != generation():
+            keep_lost(self._opened)
+            self._open()
+        return self._opened
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is pickled and copied: all but the engines, which are opened again."""
+        return {name: value for name, value in vars(self).items() if name not in ("_opened", "_generation")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        mind_forks()
+        self._open()
         self._check_machine()
 
     def __repr__(self) -> str:
@@ -112,7 +139,8 @@ class Inspector:
                 f"rate = {rate:.4g}: {count} calibration images can promise {least:.4g} or more; give a higher rate, "
                 "or calibrate on more images"
             )
-        other = copy.copy(self)
+        other = object.__new__(type(self))
+        vars(other).update(vars(self))
         changed = replace(standard, rate=rate, confidence=confidence, review_rate=review_rate)
         other.station = replace(self.station, standard=changed)
         verdict.review_threshold(other.station)  # refuse at once
