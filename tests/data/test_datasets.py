@@ -97,7 +97,9 @@ def test_good_images_alone_are_wanted_to_fit(tmp_path, mtd):
     touch(tmp_path / "labelled", "good/0.png", "dent/1.png")
     with pytest.raises(LayoutError, match=r"looks like a labelled data set \(good\)"):
         datasets.find_good(tmp_path / "labelled")
-    with pytest.raises(LayoutError, match="10 images have the same name with two suffixes"):
+    with pytest.raises(
+        LayoutError, match="10 names with two suffixes, such as .*; one of them may be a mask"
+    ):
         datasets.find_good(mtd / "MT_Free")
 
 

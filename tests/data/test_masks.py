@@ -193,7 +193,19 @@ def test_good_images_to_fit_to_have_no_masks_among_them(tmp_path):
     with pytest.warns(DifferNetWarning, match="12 files are masks and no parts"):
         assert [path.name for path in datasets.find_good(tmp_path)] == [f"{i}.jpg" for i in range(6)]
     save(tmp_path / "0.bmp", good_image(0, SIZE))
-    with pytest.raises(LayoutError, match="1 images have the same name with two suffixes"):
+    with pytest.warns(
+        DifferNetWarning, match="1 name with two suffixes, such as '0': each file is taken for an image"
+    ):
+        assert len(datasets.find_good(tmp_path)) == 7
+
+
+def test_masks_that_cannot_be_told_from_images_are_refused(tmp_path):
+    for index in range(3):
+        save(tmp_path / f"{index}.png", np.full((8, 8), 255, np.uint8))
+        save(tmp_path / f"{index}.bmp", np.zeros((8, 8), np.uint8))
+    with pytest.raises(
+        LayoutError, match="3 names with two suffixes, such as '0'; one of them may be a mask"
+    ):
         datasets.find_good(tmp_path)
 
 

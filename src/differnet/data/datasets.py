@@ -10,7 +10,7 @@ from typing import Literal
 
 from differnet.data import tables
 from differnet.data.images import Page, find, pages
-from differnet.data.layouts.masks import Sorted, without_masks
+from differnet.data.layouts.masks import Sorted, is_mask_file, without_masks
 from differnet.data.layouts.published import (
     elpv_folder,
     read_btad,
@@ -22,7 +22,7 @@ from differnet.data.layouts.published import (
     read_visa,
 )
 from differnet.data.samples import GOOD, Dataset, Sample, folder_name, listing, seeded_share
-from differnet.errors import LayoutError
+from differnet.errors import LayoutError, counted, warn
 
 __all__ = [
     "Dataset",
@@ -154,8 +154,8 @@ def read_to_judge(
 def find_good(root: Path, all_pages: bool = False) -> list[Path | Page]:
     """Find the images of a folder of good images alone, to fit on; ``all_pages``: every page of a TIFF.
 
-    Masks beside the images are left out, and said. Raises :class:`LayoutError` for a labelled data set, and for images
-    of the same name with two suffixes.
+    Masks beside the images are left out, and said. Raises :class:`LayoutError` for a labelled data set, and where masks
+    cannot be told from images of the same name.
     """
     paths = find(root)
     below = {path.name for path in root.iterdir() if path.is_dir()} if root.is_dir() else set()
@@ -166,14 +166,21 @@ def find_good(root: Path, all_pages: bool = False) -> list[Path | Page]:
             f"({', '.join(sorted(labels))}); give its folder of good images, or use 'differnet evaluate'"
         )
     paths = without_masks(paths, root).images if root.is_dir() else paths
-    stems = Counter(path.with_suffix("") for path in paths)
-    twice = [stem for stem, count in stems.items() if count > 1]
-    if twice:
-        raise LayoutError(
-            f"{root}: {len(twice)} images have the same name with two suffixes, such as {twice[0].name!r}; "
-            "if one of them is a mask or a copy, move those out of the folder"
-        )
+    _check_twins(root, paths)
     return [page for path in paths for page in (pages(path) if all_pages else [path])]
+
+
+def _check_twins(root: Path, paths: Sequence[Path]) -> None:
+    """Say which images have the same name with several suffixes; refuse those where one may be the other's mask."""
+    stems = Counter(path.with_suffix("") for path in paths)
+    twins = [path for path in paths if stems[path.with_suffix("")] > 1]
+    if not twins:
+        return
+    count = len({path.with_suffix("") for path in twins})
+    said = f"{root}: {counted(count, 'name')} with two suffixes, such as {twins[0].stem!r}"
+    if any(map(is_mask_file, twins)):
+        raise LayoutError(f"{said}; one of them may be a mask: move the masks out of the folder")
+    warn(f"{said}: each file is taken for an image of its own; where they are copies, remove one of them")
 
 
 def find_defects(root: Path) -> list[Path]:

@@ -71,6 +71,14 @@ def is_mask(pixels: Pixels) -> bool:
     return bool((edges.all(axis=2) & is_grey).mean() >= _SHARE and (pixels >= 255 - _NEAR).any())
 
 
+def is_mask_file(path: Path) -> bool:
+    """Whether a file can be read and has the content of a mask."""
+    try:
+        return is_mask(load(path))
+    except ImageError:  # which is said where it is judged
+        return False
+
+
 def own_stem(path: Path) -> str:
     """Return the name of a mask's image: its own, without suffix and the words that name it a mask.
 
@@ -88,11 +96,11 @@ def _parted(paths: Sequence[Path], root: Path) -> Sorted:
     if not suspects:
         masks = set(_by_content(rest, root))
         return Sorted([path for path in paths if path not in masks], unpaired=sorted(masks))
-    masks = {path for path in suspects if _is_mask_file(path)}
+    masks = {path for path in suspects if is_mask_file(path)}
     others = [path for path in paths if path not in masks]
     reference = (rest or others)[:: max(1, len(rest or others) // _SAMPLE)][:_SAMPLE]
     if not others or (
-        reference and all(map(_is_mask_file, reference))
+        reference and all(map(is_mask_file, reference))
     ):  # the parts are black and white themselves
         return Sorted(list(paths), misnamed=named)
     masks |= set(_by_content([path for path in rest if path not in masks], root))
@@ -128,13 +136,6 @@ def _has_two_values(path: Path) -> bool:
     try:
         return _colours(load(path), 3) == 2
     except ImageError:
-        return False
-
-
-def _is_mask_file(path: Path) -> bool:
-    try:
-        return is_mask(load(path))
-    except ImageError:  # which is said where it is judged
         return False
 
 
