@@ -113,9 +113,15 @@ def watch(
             telling.rows(work, found, stop, once)
         telling.end(work.tally, left)
         record.close()
-    if once and getattr(found, "is_unreachable", False):
+    if once:
+        _end(getattr(found, "is_unreachable", False), work.tally["error"] or any(left.values()))
+
+
+def _end(is_unreachable: bool, is_unfinished: bool) -> None:
+    """Exit as what came of it says."""
+    if is_unreachable:
         raise typer.Exit(2)
-    if once and (work.tally["error"] or any(left.values())):
+    if is_unfinished:
         raise typer.Exit(3)
 
 

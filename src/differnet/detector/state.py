@@ -47,6 +47,12 @@ class DetectorState:
         self._generation = threads.generation()
         threads.mind_forks()
 
+    def __copy__(self) -> DetectorState:
+        """Return a detector that shares the model and goes its own way from here on."""
+        other = object.__new__(type(self))
+        vars(other).update(vars(self))
+        return other
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle and copy through the bytes of a model file; images that were only prepared by are not kept.
 

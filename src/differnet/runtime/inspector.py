@@ -6,6 +6,7 @@ the model, their scores from the graph, and of these the score, p-value and verd
 
 from __future__ import annotations
 
+import copy
 import math
 import os
 from collections.abc import Iterable, Iterator
@@ -70,6 +71,12 @@ class Inspector:
             keep_lost(self._opened)
             self._open()
         return self._opened
+
+    def __copy__(self) -> Inspector:
+        """Return an inspector that shares the graphs."""
+        other = object.__new__(type(self))
+        vars(other).update(vars(self))
+        return other
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what is pickled and copied: all but the engines, which are opened again."""
@@ -139,8 +146,7 @@ class Inspector:
                 f"rate = {rate:.4g}: {count} calibration images can promise {least:.4g} or more; give a higher rate, "
                 "or calibrate on more images"
             )
-        other = object.__new__(type(self))
-        vars(other).update(vars(self))
+        other = copy.copy(self)
         changed = replace(standard, rate=rate, confidence=confidence, review_rate=review_rate)
         other.station = replace(self.station, standard=changed)
         verdict.review_threshold(other.station)  # refuse at once
