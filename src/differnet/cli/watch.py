@@ -95,8 +95,7 @@ def watch(
 ) -> None:
     """Judge each image that arrives in a folder, a video or from a camera, once; Ctrl-C finishes the one in hand.
 
-    After --once, exits with 2 when a camera could not be reached, and with 3 when images could not be judged or
-    messages are still to be delivered.
+    After --once, exits with 2 for a camera that is not there, with 3 when images or messages are left undone.
     """
     kept = _which("--maps", maps), _which("--keep-images", keep_images)
     with guarded(), Telling(json) as telling:
