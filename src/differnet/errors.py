@@ -20,6 +20,7 @@ people expect. A message says what was found, what was wanted and what to do::
     └── MissingExtraError  (ImportError)        an optional package, with the pip command
 
     DifferNetWarning       (UserWarning)        something that is weaker than it looks
+    └── PagesWarning                            pages or frames of a file that were not looked at
 """
 
 from __future__ import annotations
@@ -101,13 +102,35 @@ def in_a_line(error: Exception) -> str:
     return " ".join(lines) if known else f"{type(error).__name__}: {lines[0]}"
 
 
+def counted(count: int, one: str, many: str = "") -> str:
+    """Return a number with the noun that goes with it; ``many`` where that is not the noun with an s.
+
+    >>> counted(1, "good image"), counted(2, "good image"), counted(0, "copy", "copies")
+    ('1 good image', '2 good images', '0 copies')
+    """
+    return f"{count} {one if count == 1 else many or one + 's'}"
+
+
+def agreeing(count: int, one: str, many: str) -> str:
+    """Return the verb that goes with a number.
+
+    >>> agreeing(1, "is", "are"), agreeing(0, "is", "are")
+    ('is', 'are')
+    """
+    return one if count == 1 else many
+
+
 class DifferNetWarning(UserWarning):
     """Something is weaker than it looks, for instance a threshold from too few good images."""
 
 
-def warn(message: str) -> None:
-    """Warn with :class:`DifferNetWarning`, at the line outside of the package that led here."""
+class PagesWarning(DifferNetWarning):
+    """A file has pages or frames that were not looked at."""
+
+
+def warn(message: str, category: type[DifferNetWarning] = DifferNetWarning) -> None:
+    """Warn at the line outside of the package that led here."""
     frame, level = sys._getframe(1), 2  # level 2 is who called this function
     while frame.f_code.co_filename.startswith(_OURS) and frame.f_back is not None:
         frame, level = frame.f_back, level + 1
-    warnings.warn(message, DifferNetWarning, stacklevel=level)
+    warnings.warn(message, category, stacklevel=level)

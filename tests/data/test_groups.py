@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from differnet.data.groups import by_column, by_pattern, hold_out, of_paths
 from differnet.errors import ConfigError, LayoutError
+from support.tiny import touch
 
 
 def test_a_pattern_groups_by_its_brackets():
@@ -109,3 +110,14 @@ def test_groups_stay_together(groups, share, seed):
     assert held
     assert not {groups[i] for i in fit} & {groups[i] for i in held}
     assert hold_out(groups, share, seed) == (fit, held)
+
+
+def test_a_table_of_groups_with_semicolons_or_backslashes_says_so(tmp_path):
+    touch(tmp_path, "a/0.png")
+    table = tmp_path / "groups.csv"
+    table.write_text("path;group\na/0.png;1\n")
+    with pytest.raises(LayoutError, match="separated by semicolons"):
+        by_column([tmp_path / "a/0.png"], table, "group")
+    table.write_text("path,group\na\\0.png,1\n")
+    with pytest.raises(LayoutError, match="no row.; some have backslashes"):
+        by_column([tmp_path / "a/0.png"], table, "group")

@@ -195,18 +195,53 @@ def test_masks_of_ones_count_as_masks(tmp_path, make, folder, defect):
 def test_kinds_of_defects_without_masks_are_said_and_read_all_the_same(tmp_path):
     touch(tmp_path / "nut", "train/good/0.png", "test/good/0.png", "test/cut/0.png", "test/bent/0.png")
     touch(tmp_path / "nut", "ground_truth/cut/0.png")  # without _mask
-    with pytest.warns(
-        DifferNetWarning, match=r"nut: no masks for bent, cut; .*Expected train/good, .*_mask.png"
-    ):
+    with pytest.warns(DifferNetWarning, match=r"nut: no masks for bent; .*Expected train/good, .*_mask.png"):
         (data,) = datasets.read(tmp_path)
-    assert [sample.mask for sample in data.test] == [None] * 3
-    touch(tmp_path / "nut", "ground_truth/cut/0_mask.png")
+    truth = tmp_path / "nut" / "ground_truth" / "cut"
+    assert [sample.mask for sample in data.test] == [None, truth / "0.png", None]
+    (truth / "0.png").rename(truth / "0_mask.png")
     with pytest.warns(DifferNetWarning, match=r"no masks for bent; .*; found 3 entries \(0 images\)"):
         datasets.read(tmp_path)
     touch(tmp_path / "nut", "ground_truth/bent/0_mask.png")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert len(datasets.read(tmp_path)[0].test) == 3
+
+
+@pytest.mark.parametrize(
+    ("masks", "paired", "said"),
+    [
+        (["0_mask.png", "1_mask.png"], ["0_mask.png", "1_mask.png"], []),
+        (
+            ["0.png", "1.png"],
+            ["0.png", "1.png"],
+            ["2 masks have another name than NAME_mask.png, such as 0.png"],
+        ),
+        (["0_gt.bmp", "1_mask.PNG"], ["0_gt.bmp", "1_mask.PNG"], ["2 masks have another name"]),
+        (["0_mask.png"], ["0_mask.png", None], ["no mask for 1 of 2 of cut"]),
+        (
+            ["0_mask.png", "0.png", "1_mask.png"],
+            ["0_mask.png", "1_mask.png"],
+            ["0.png: left out, since 0_mask.png"],
+        ),
+        (
+            ["0_mask.png", "1_mask.png", "7_mask.png"],
+            ["0_mask.png", "1_mask.png"],
+            ["1 mask is of no image in"],
+        ),
+        (["a_mask.png", "b_mask.png"], [None, None], ["no masks for cut", "2 masks are of no image in"]),
+    ],
+)
+def test_masks_of_other_names_and_of_no_image_are_said(tmp_path, masks, paired, said):
+    touch(tmp_path / "nut", "train/good/0.png", "test/good/0.png", "test/cut/0.png", "test/cut/1.png")
+    touch(tmp_path / "nut", *(f"ground_truth/cut/{name}" for name in masks))
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        (data,) = datasets.read(tmp_path)
+    assert [s.mask and s.mask.name for s in data.test if s.is_defective] == paired
+    texts = [str(one.message) for one in found]
+    assert len(texts) == len(said)
+    assert all(any(part in text for text in texts) for part in said)
 
 
 @pytest.mark.parametrize("name", ["../../evil", "..", ".", "", "a/b", "a\\b"])

@@ -58,15 +58,28 @@ def test_the_fewest_columns_in_any_order_with_others_beside(root):
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ("images/0.png,validation,good,,,", r"row of 'images/0.png': split 'validation'; train or test"),
-        ("images/0.png,test,fine,,,", r"label 'fine'; one of good, normal, 0, defective, anomaly, 1"),
-        ("images/0.png,train,1,,,", "defective, but for training, which takes good images alone"),
+        (
+            "images/0.png,dev,good,,,",
+            r"row of 'images/0.png': split 'dev'; train, val .for training. or test was",
+        ),
+        (
+            "images/0.png,test,fine,,,",
+            r"label 'fine'; good .or normal, ok, 0, .* or defective .or anomaly, .* ng",
+        ),
+        (
+            "images/0.png,train,1,,,",
+            "defective, but for training .split 'train'., which takes good images alone",
+        ),
+        ("images/0.png,val,NG,,,", "defective, but for training .split 'val'.*; give it the split test"),
         ("images/0.png,test,good,dent,,", "label 'good', but defect 'dent'"),
         ("images/0.png,test,defective,good,,", "label 'defective', but defect 'good'"),
         (",test,good,,,", "a row without a path"),
         ("images/9.png,test,good,,,", r"1 of 1 files are not there, such as .*9.png; paths are relative to"),
         ("images/0.png,test,1,,masks/0.png,", r"1 of 2 files are not there, such as .*masks.0.png"),
-        ("images/0.png,train,0,,,\nimages/0.png,test,0,,,", r"1 images are in more than one row, .*0.png"),
+        (
+            "images/0.png,train,0,,,\nimages/0.png,test,0,,,",
+            r"1 image is in more than one row, .*0.png; one row each",
+        ),
         ("images/0.png,train,0", "3 fields under 6 columns in 'images/0.png,train,0'"),
         ("", "a header without rows"),
     ],
@@ -160,3 +173,63 @@ def test_tables_that_are_too_long_are_refused(root, monkeypatch):
     parquet.write_table(pa.table(columns), root / "parts.parquet")
     with pytest.raises(LayoutError, match="parts.parquet: more than 2 rows"):
         datasets.read(root / "parts.parquet")
+
+
+@pytest.mark.parametrize("word", ["good", "OK", "Ok", "normal", "0", "False", "pass", "nominal"])
+def test_the_usual_words_for_good(root, word):
+    path = write(root, f"path,split,label\nimages/0.png,train,{word}\nimages/1.png,test,{word}\n")
+    assert [sample.defect for sample in datasets.read(path)[0].samples] == ["good", "good"]
+
+
+@pytest.mark.parametrize(
+    "word", ["NG", "nok", "KO", "abnormal", "anomalous", "anomaly", "defect", "bad", "1", "True", "fail"]
+)
+def test_the_usual_words_for_defective(root, word):
+    path = write(root, f"path,split,label\nimages/0.png,train,0\nimages/1.png,test,{word}\n")
+    assert [sample.defect for sample in datasets.read(path)[0].test] == ["defective"]
+
+
+@pytest.mark.parametrize(
+    ("word", "split"),
+    [("val", "train"), ("Validation", "train"), ("training", "train"), ("TEST", "test"), ("testing", "test")],
+)
+def test_the_usual_words_for_splits(root, word, split):
+    path = write(root, f"path,split,label\nimages/0.png,train,0\nimages/1.png,{word},0\n")
+    assert datasets.read(path)[0].samples[1].split == split
+
+
+def test_a_good_image_may_name_its_kind_of_defect_in_the_words_of_its_label(root):
+    path = write(root, "path,split,label,defect\nimages/0.png,train,OK,ok\nimages/1.png,test,NG,Dent\n")
+    assert [sample.defect for sample in datasets.read(path)[0].samples] == ["good", "Dent"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "path;split;label\nimages/0.png;train;good\n",
+            "separated by semicolons .';'., and commas were wanted",
+        ),
+        (
+            "path;split;label\nimages/0,5.png;train;good\n",
+            "separated by semicolons .';'., and commas were wanted",
+        ),
+        ("path\tsplit\tlabel\nimages/0.png\ttrain\tgood\n", "separated by tabs"),
+        (
+            "path,split,label\nimages\\0.png,train,good\n",
+            r"some have backslashes .*slashes \(/\) were wanted",
+        ),
+    ],
+)
+def test_signs_of_another_system_are_named(root, text, message):
+    with pytest.raises(LayoutError, match=message):
+        datasets.read(write(root, text))
+
+
+@pytest.mark.parametrize("second", ["images/../images/0.png", "link.png", "far/0.png"])
+def test_one_file_by_two_paths_is_refused(root, second):
+    (root / "link.png").symlink_to(root / "images/0.png")
+    (root / "far").symlink_to(root / "images")
+    path = write(root, f"path,split,label\nimages/0.png,train,good\n{second},test,good\n")
+    with pytest.raises(LayoutError, match="1 image is in more than one row, .*0.png, which is also .*png"):
+        datasets.read(path)

@@ -8,7 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from differnet.evaluation.metrics import PixelAupro, PixelAuroc, auroc, recall_without_false_alarms
+from differnet.errors import NumericalError, ShapeError
+from differnet.evaluation.metrics import (
+    PixelAupro,
+    PixelAuroc,
+    auroc,
+    in_percent,
+    recall_without_false_alarms,
+)
 
 
 def test_recall_without_false_alarms_counts_ties_as_misses():
@@ -136,3 +143,71 @@ def test_pixel_aupro_counts_over_images_and_needs_both_kinds():
         counter.add(np.array([[-1.0]]), np.array([[True]]))
     with pytest.raises(ValueError, match="above 0, at most 1"):
         PixelAupro(limit=30)
+
+
+@pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("metric", [auroc, recall_without_false_alarms])
+def test_scores_that_are_none_are_refused(metric, odd):
+    with pytest.raises(NumericalError, match="1 of 3 scores are NaN or infinite"):
+        metric(np.array([1.0, odd, 2.0]), np.array([False, False, True]))
+
+
+@pytest.mark.parametrize("labels", [[-1, 1, 1], [0, 2, 1], ["good", "bad", "bad"], [0.5, 1, 0]])
+def test_labels_that_are_not_yes_or_no_are_refused(labels):
+    with pytest.raises(ShapeError, match="labels of .* hold more than 0 and 1"):
+        auroc(np.array([1.0, 2.0, 3.0]), np.array(labels))
+
+
+def test_labels_for_other_scores_are_refused():
+    with pytest.raises(ShapeError, match=r"scores \(3,\) and labels \(2,\)"):
+        recall_without_false_alarms(np.array([1.0, 2.0, 3.0]), np.array([True, False]))
+
+
+@pytest.mark.parametrize("kind", [bool, np.uint8, np.int64, np.float32])
+def test_masks_of_zeros_and_ones_count_as_booleans(kind):
+    mask = np.zeros((6, 6), dtype=bool)
+    mask[2, 3] = True
+    for counter in (PixelAuroc(), PixelAupro()):
+        counter.add(mask.astype(np.float32), mask.astype(kind))
+        assert counter.value() == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    "mask", [np.full((2, 2), 255), np.array([[0, 2], [0, 1]]), np.array([["a", "b"]] * 2)]
+)
+def test_masks_of_other_numbers_are_refused(mask):
+    for counter in (PixelAuroc(), PixelAupro()):
+        with pytest.raises(
+            ShapeError, match="mask of .* more than 0 and 1; booleans were wanted, such as mask > 0"
+        ):
+            counter.add(np.zeros((2, 2)), mask)
+
+
+def test_areas_stay_at_one_at_most_however_many_regions():
+    """Regions of 3, 6, 7 ... pixels add up to thirds and sevenths, whose sum was above one."""
+    mask = np.zeros((300, 300), dtype=bool)
+    for number, size in enumerate((3, 6, 7, 9, 11, 13) * 40):
+        row, column = divmod(number, 15)
+        mask[18 * row % 290, 20 * column : 20 * column + size] = True
+    for seed in range(20):
+        noise = np.random.default_rng(seed).random(mask.shape).astype(np.float32)
+        assert aupro([np.where(mask, 1 + noise, 0)], [mask]) <= 1.0
+        counter = PixelAuroc()
+        counter.add(np.where(mask, 1 + noise, 0), mask)
+        assert counter.value() == 1.0
+
+
+@pytest.mark.parametrize(
+    ("share", "digits", "text"),
+    [
+        (1.0, 0, "100%"),
+        (0.0, 0, "0%"),
+        (0.995, 0, "99.5%"),
+        (0.5, 0, "50%"),
+        (1 / 3000, 0, "0.03%"),
+        (19999 / 20000, 2, "99.995%"),
+        (0.9, 2, "90.00%"),
+    ],
+)
+def test_percent_is_rounded_to_none_and_all_for_none_and_all_alone(share, digits, text):
+    assert in_percent(share, digits) == text

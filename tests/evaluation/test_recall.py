@@ -38,6 +38,21 @@ def test_recalls_are_by_type_and_of_all():
     assert total.to_dict()["recall"] == 0.4
 
 
+@pytest.mark.parametrize(
+    ("found", "count", "said"),
+    [
+        (200, 200, "(100%;"),
+        (199, 200, "(99.5%;"),
+        (0, 200, "(0%;"),
+        (1, 300, "(0.3%;"),
+        (2999, 3000, "(99.97%;"),
+    ],
+)
+def test_all_and_none_are_said_of_all_and_none_alone(found, count, said):
+    (one,) = recalls(["dent"] * count, ["NG"] * found + ["OK"] * (count - found), ["x"] * count)
+    assert said in str(one)
+
+
 def test_one_type_is_not_said_twice():
     (only,) = recalls(["dent"], ["NG"], ["1"])
     assert only.defect == "dent"

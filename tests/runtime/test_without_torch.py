@@ -113,6 +113,6 @@ def test_it_runs_in_an_environment_without_torch(upright, fixed, environment, en
 
 def test_without_an_engine_the_command_that_installs_it_is_named(fixed, monkeypatch):
     monkeypatch.setitem(sys.modules, "openvino", None)
-    engines.core.cache_clear()
+    engines._core.cache_clear()
     with pytest.raises(MissingExtraError, match="pip install openvino"):
         Inspector(fixed)

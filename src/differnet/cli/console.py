@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from differnet.errors import DifferNetError, DifferNetWarning
+from differnet.errors import DifferNetError, DifferNetWarning, PagesWarning, agreeing, counted
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -57,9 +57,10 @@ def bars(replace: bool = False) -> Iterator[Bars]:
 @contextmanager
 def guarded() -> Iterator[None]:
     """Turn expected errors into one readable message and exit code 2; print warnings as notes."""
+    notes = _Notes()
     with warnings.catch_warnings():
         warnings.simplefilter("always", DifferNetWarning)
-        warnings.showwarning = _show_warning
+        warnings.showwarning = notes.show
         for name in (
             "tifffile",
             "PIL",
@@ -79,6 +80,8 @@ def guarded() -> Iterator[None]:
             err.print_exception()
             err.print("[bold red]error:[/] this is a defect of differnet; please report the lines above")
             raise typer.Exit(2) from error
+        finally:
+            notes.tell_rest()
 
 
 def printable(text: str) -> str:
@@ -104,9 +107,34 @@ def print_json_rows(head: dict[str, Any], name: str, rows: Iterable[dict[str, An
     typer.echo("\n  ]\n}")
 
 
-def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
-    if issubclass(category, DifferNetWarning):
-        err.print(f"[yellow]note:[/] {_escape(str(message))}")
+class _Notes:
+    """Prints each note once; of files with pages that are not looked at the first, and at the end how many more."""
+
+    def __init__(self) -> None:
+        self._said: set[int] = set()
+        self._with_pages = 0
+
+    def show(self, message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+        """Take the place of ``warnings.showwarning``."""
+        text = str(message)
+        if not issubclass(category, DifferNetWarning) or hash(text) in self._said:
+            return
+        self._said.add(hash(text))
+        if issubclass(category, PagesWarning):
+            self._with_pages += 1
+            if self._with_pages > 1:
+                return
+        err.print(f"[yellow]note:[/] {_escape(text)}")
+
+    def tell_rest(self) -> None:
+        """Say of how many more files there were pages that were not looked at."""
+        rest = self._with_pages - 1
+        if rest > 0:
+            verb = agreeing(rest, "has", "have")
+            err.print(
+                f"[yellow]note:[/] {counted(rest, 'more file')} {verb} pages or frames that were not looked at"
+            )
+        self._with_pages = 0
 
 
 def _escape(text: str) -> str:

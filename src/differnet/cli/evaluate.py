@@ -10,6 +10,7 @@ from rich.text import Text
 
 from differnet.cli import options
 from differnet.cli.console import bars, err, guarded, out, print_json
+from differnet.errors import agreeing, counted
 
 
 def evaluate(
@@ -110,6 +111,12 @@ def tell_evaluation(document: dict[str, Any]) -> None:
     for text in dict.fromkeys(choice["text"] for choice in document["choice"] if choice):
         out.print(f"  {text}", markup=False, highlight=False)
     _tell_early([early for early in document["early"] if early])
+    if document["n_fitted_to"]:
+        number = document["n_fitted_to"]
+        verb = agreeing(number, "was", "were")
+        out.print(
+            f"  too good: {counted(number, 'test image')} {verb} fitted to as well, as copies or by another path"
+        )
     out.print(
         f"  fit {document['fit_seconds']:.1f} s, score {1000 * document['score_seconds_per_image']:.0f} ms an image"
     )
@@ -152,4 +159,6 @@ def _verdicts(figures: dict[str, Any]) -> str:
 
 
 def _percent(value: float | None) -> str:
-    return "none" if value is None else f"{value:.2%}"
+    from differnet.evaluation.metrics import in_percent
+
+    return "none" if value is None else in_percent(value, 2)

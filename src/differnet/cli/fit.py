@@ -12,6 +12,7 @@ from differnet.cli import options
 from differnet.cli.console import bars, err, guarded, out, print_json, printable
 from differnet.cli.model import tell_review
 from differnet.config.shape import in_words
+from differnet.errors import counted
 
 
 def fit(
@@ -25,6 +26,7 @@ def fit(
     group_pattern: options.GroupPattern = None,
     group_table: options.GroupTable = None,
     group_column: options.GroupColumn = "group",
+    all_pages: options.AllPages = False,
     folds: options.Folds = None,
     ignore: options.Ignore = None,
     checkpoint: options.Checkpoint = None,
@@ -45,11 +47,10 @@ def fit(
 
         asked: dict[str, Any] = {"rate": rate, "confidence": confidence, "review_rate": review_rate}
         asked |= {"folds": folds, "ignore": ignore}
-        given = {name: value for name, value in asked.items() if value is not None}
-        values = presets.parse_assignments(settings or []) | given
+        values = presets.parse_assignments(settings or []) | _given(asked)
         detector = DifferNet(preset, seed, weights, device, **values)
         check_target(model)
-        paths = find_good(good)
+        paths = find_good(good, all_pages)
         with bars() as progress:
             detector.fit(
                 paths,
@@ -60,6 +61,10 @@ def fit(
             )
         detector.save(model)
         tell_fit(detector, model, json, timings)
+
+
+def _given(asked: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in asked.items() if value is not None}
 
 
 def _tell_timings(stages: Mapping[str, float]) -> None:
@@ -109,7 +114,7 @@ def fit_many(
         if json:
             print_json({"keys": len(outcomes), "failed": failed, "out": str(folder)})
         else:
-            told = f"{len(outcomes) - len(failed)} models, {len(failed)} failed."
+            told = f"{counted(len(outcomes) - len(failed), 'model')}, {len(failed)} failed."
             out.print(f"{told}\nLook at {page}", markup=False)
     if failed:
         raise typer.Exit(3)
@@ -135,7 +140,7 @@ def tell_fit(detector: Any, model: Path, json: bool, timings: bool = False) -> N
 
         print_json({"model": str(model), **summarise(detector.model)})
         return
-    out.print(f"Fitted on {detector.model.train_count} good images.")
+    out.print(f"Fitted on {counted(detector.model.train_count, 'good image')}.")
     settings = detector.settings
     tiles, picture = settings.backbone.tiles, detector.model.picture_shape
     if settings.views.aspect != 1 or tiles > 1:
@@ -150,6 +155,13 @@ def tell_fit(detector: Any, model: Path, json: bool, timings: bool = False) -> N
         )
     if promise:
         held = "" if promise.folds else "held-out "
-        out.print(f"Threshold {promise.value:.4g} from {promise.count} {held}good images: {promise}.")
+        out.print(
+            f"Threshold {promise.value:.4g} from {counted(promise.count, held + 'good image')}: {promise}."
+        )
         tell_review(detector.model)
+        if not promise.folds:
+            out.print(
+                "That is for parts like these. For parts of another day or lamp: differnet calibrate, on good images "
+                "of then."
+            )
     out.print(f"Model file: {model}\nNext: differnet score {model} IMAGES --maps maps", markup=False)

@@ -11,6 +11,7 @@ from differnet.cli import options
 from differnet.cli.console import bars, err, guarded, out, print_json
 from differnet.cli.report import tell_known
 from differnet.config.shape import in_words
+from differnet.errors import counted
 
 
 def quantize(
@@ -67,6 +68,7 @@ def calibrate(
     group_table: options.GroupTable = None,
     group_column: options.GroupColumn = "group",
     defects: options.Defects = None,
+    all_pages: options.AllPages = False,
     weights: options.Weights = None,
     device: options.Device = "cpu",
     json: options.Json = False,
@@ -78,16 +80,15 @@ def calibrate(
     """
     with guarded():
         from differnet.data import groups
-        from differnet.data.datasets import find_good
+        from differnet.data.datasets import find_defects, find_good
         from differnet.data.files import check_target
-        from differnet.data.images import find
         from differnet.detector.detector import DifferNet
 
         check_target(target)
-        known = [] if defects is None else find(defects)
+        known = [] if defects is None else find_defects(defects)
         kinds = [] if defects is None else _kinds(known, defects)
         sure = None if marginal else confidence
-        detector, paths = DifferNet.load(model, weights, device), find_good(good)
+        detector, paths = DifferNet.load(model, weights, device), find_good(good, all_pages)
         names = groups.of_paths(paths, group_pattern, group_table, group_column, good)
         with bars() as progress:
             detector.calibrate(paths, rate, progress, confidence=sure, review_rate=review_rate, groups=names)
@@ -166,10 +167,11 @@ def tell_calibration(detector: Any, model: Path, known: list[Any], json: bool) -
         found = {"known_defects": [one.to_dict() for one in known]} if known else {}
         print_json({"model": str(model), **summarise(detector.model), **found})
         return
-    out.print(f"Threshold {promise.value:.4g} from {promise.count} good images: {promise}.")
+    out.print(f"Threshold {promise.value:.4g} from {counted(promise.count, 'good image')}: {promise}.")
     tell_review(detector.model)
     out.print(
-        f"Calibrated on {record.count} images of {record.groups} groups, {record.date}, {record.digest[:12]}."
+        f"Calibrated on {counted(record.count, 'image')} of {counted(record.groups, 'group')}, {record.date}, "
+        f"{record.digest[:12]}."
     )
     tell_known(known)
     out.print(f"Model file: {model}", markup=False)

@@ -168,7 +168,9 @@ DriftFile = Annotated[
     typer.Option(help="File of a drift monitor: made if missing, gone on from, and written back."),
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with a run to --out that was broken off.")]
-AllPages = Annotated[bool, typer.Option("--all-pages", help="Judge every page of a TIFF, not the first.")]
+AllPages = Annotated[
+    bool, typer.Option("--all-pages", help="Take every page of a TIFF, not the first alone.")
+]
 FailOnDefect = Annotated[bool, typer.Option(help="Exit with 1 when an image was NG.")]
 StationTarget = Annotated[Path, typer.Option("--to", help="Folder to write; it must not exist, or be empty.")]
 StationFormat = Annotated[

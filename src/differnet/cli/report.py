@@ -10,6 +10,7 @@ import typer
 
 from differnet.cli import options
 from differnet.cli.console import bars, guarded, out, print_json
+from differnet.errors import counted
 
 
 def report(
@@ -50,7 +51,7 @@ def tell_report(found: Any, page: Path, json: bool) -> None:
         return
     out.print(", ".join(f"{count} {name}" for name, count in sorted(found.counts.items())))
     if alarms is not None:
-        out.print(f"False alarms: {alarms.count} of {alarms.total} good images.")
+        out.print(f"False alarms: {alarms.count} of {counted(alarms.total, 'good image')}.")
     tell_known(found.known)
     out.print(f"Open {page}", markup=False)
 

@@ -10,6 +10,7 @@ import typer
 
 from differnet.cli import options
 from differnet.cli.console import bars, err, guarded, out, print_json, print_json_rows, printable
+from differnet.errors import counted
 
 if TYPE_CHECKING:
     from differnet.batch.cluster.parts import Counts
@@ -271,7 +272,9 @@ def tell_counts(order: ScoringOrder, counts: Counts, theta: float | None, json: 
     mean = f"{counts.views / max(counts.images - counts.skipped, 1):.1f} views an image"
     review = f", {counts.to_review} to review" if counts.to_review else ""
     skipped = f", {counts.skipped} skipped" if counts.skipped else ""
-    err.print(f"{counts.images} images, {counts.flagged} defective{review}{skipped}, {limit}, {mean}")
+    err.print(
+        f"{counted(counts.images, 'image')}, {counts.flagged} defective{review}{skipped}, {limit}, {mean}"
+    )
     out.print(f"Rows: {order.folder}", markup=False)
 
 
@@ -293,4 +296,6 @@ def tell_rows(judged: Any, threshold: float | None) -> None:
     mean = f"{views / max(judged.count - judged.skipped, 1):.1f} views an image"
     review = f", {judged.to_review} to review" if judged.to_review else ""
     skipped = f", {judged.skipped} skipped" if judged.skipped else ""
-    err.print(f"{judged.count} images, {judged.flagged} defective{review}{skipped}, {limit}, {mean}")
+    err.print(
+        f"{counted(judged.count, 'image')}, {judged.flagged} defective{review}{skipped}, {limit}, {mean}"
+    )

@@ -11,6 +11,7 @@ import typer
 
 from differnet.cli.console import err, guarded, out
 from differnet.cli.settings_file import Settings
+from differnet.errors import ConfigError, counted
 
 Store = Annotated[
     str,
@@ -154,6 +155,9 @@ def export_good(
         from differnet.data.files import write_whole
         from differnet.service.record.store import Store as Record
 
+        place = url.removeprefix("sqlite:///")
+        if place != url and not Path(place).is_file():  # which opening it would make
+            raise ConfigError(f"{place}: no such record; the --store of differnet serve or watch was wanted")
         record, count = Record.open(url, images), 0
         try:
             for file_name, path in record.good_images(model):
@@ -162,4 +166,4 @@ def export_good(
                 count += 1
         finally:
             record.close()
-        out.print(f"{count} good images in {target}", markup=False)
+        out.print(f"{counted(count, 'good image')} in {target}", markup=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import sys
@@ -94,7 +95,7 @@ def watch(
 ) -> None:
     """Judge each image that arrives in a folder, a video or from a camera, once; Ctrl-C finishes the one in hand.
 
-    After --once, exits with 3 when images could not be judged or messages are still to be delivered.
+    After --once, exits with 2 for a camera that is not there, with 3 when images or messages are left undone.
     """
     kept = _which("--maps", maps), _which("--keep-images", keep_images)
     with guarded(), Telling(json) as telling:
@@ -111,7 +112,15 @@ def watch(
             telling.rows(work, found, stop, once)
         telling.end(work.tally, left)
         record.close()
-    if once and (work.tally["error"] or any(left.values())):
+    if once:
+        _end(getattr(found, "is_unreachable", False), work.tally["error"] or any(left.values()))
+
+
+def _end(is_unreachable: bool, is_unfinished: bool) -> None:
+    """Exit as what came of it says."""
+    if is_unreachable:
+        raise typer.Exit(2)
+    if is_unfinished:
         raise typer.Exit(3)
 
 
@@ -271,7 +280,7 @@ class Telling:
         verdict = row.verdict or "-"
         colour = _COLOURS.get(verdict, "default")
         figures = "" if row.score is None else f" score {row.score:.4g}"
-        figures += "" if row.percent is None else f" {row.percent:.0f} %"
+        figures += "" if row.percent is None else f" {math.floor(row.percent)} %"
         figures += "" if row.p_value is None else f" p {row.p_value:.3g}"
         text = f"{row.time.astimezone():%H:%M:%S} [{colour}]{verdict:<6}[/]{figures} "
         out.print(text + _plain(row.error or row.file_name or ""))

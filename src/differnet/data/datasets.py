@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Literal
 
 from differnet.data import tables
-from differnet.data.images import find
-from differnet.data.layouts import (
+from differnet.data.images import Page, find, pages
+from differnet.data.layouts.masks import Sorted, is_mask_file, without_masks
+from differnet.data.layouts.published import (
     elpv_folder,
     read_btad,
     read_elpv,
@@ -21,7 +22,7 @@ from differnet.data.layouts import (
     read_visa,
 )
 from differnet.data.samples import GOOD, Dataset, Sample, folder_name, listing, seeded_share
-from differnet.errors import LayoutError
+from differnet.errors import LayoutError, counted, warn
 
 __all__ = [
     "Dataset",
@@ -90,19 +91,35 @@ def _read(
 def read_folder(root: Path) -> Dataset:
     """Read plain folders: images in ``good`` (or in no subfolder) are good, other folders name a defect.
 
-    A seeded 80 % of the good images are for training.
+    Masks among them (:mod:`differnet.data.layouts.masks`) are no parts, and show the defects of their images. A seeded
+    80 % of the good images are for training.
     """
-    samples = []
-    paths = find(root)
+    known = _sorted(root)
+    paths = known.images
     good = [path for path in paths if _folder_label(path, root) == GOOD]
     if not good:
         raise LayoutError(
             f"{root}: expected good images in {GOOD}/ or in no subfolder; found {listing(root)}"
         )
     train = seeded_share(good)
-    for path in paths:
-        samples.append(Sample(path, "train" if path in train else "test", _folder_label(path, root)))
+    samples = [
+        _with_mask(Sample(path, "train" if path in train else "test", _folder_label(path, root)), known)
+        for path in paths
+    ]
     return Dataset(folder_name(root), tuple(samples))
+
+
+def _sorted(root: Path) -> Sorted:
+    """Find the images below a folder, and which of them are masks."""
+    paths = find(root)
+    has_good = (root / GOOD).is_dir()
+    good = {path for path in paths if has_good and _folder_label(path, root) == GOOD}
+    return without_masks(paths, root, good)
+
+
+def _with_mask(sample: Sample, known: Sorted) -> Sample:
+    found = known.masks.get(sample.path) if sample.split == "test" else None
+    return sample if found is None else replace(sample, mask=found.path, mask_level=found.level)
 
 
 def read_to_judge(
@@ -121,8 +138,9 @@ def read_to_judge(
         if categories or split_file is not None:
             raise LayoutError(f"{folder}: plain folders have no categories and take no split file")
         known = (folder / GOOD).is_dir()
-        labels = {path: _folder_label(path, folder) if known else GOOD for path in find(folder)}
-        samples = tuple(Sample(path, "test", label) for path, label in labels.items())
+        found = _sorted(folder)
+        labels = {path: _folder_label(path, folder) if known else GOOD for path in found.images}
+        samples = tuple(_with_mask(Sample(path, "test", label), found) for path, label in labels.items())
         return Dataset(folder_name(folder.resolve()), samples), known
     tables = read(root, layout, categories, split_file)
     if len(tables) > 1:
@@ -133,10 +151,11 @@ def read_to_judge(
     return replace(tables[0], samples=tuple(tables[0].test)), True
 
 
-def find_good(root: Path) -> list[Path]:
-    """Find the images of a folder of good images alone, to fit on.
+def find_good(root: Path, all_pages: bool = False) -> list[Path | Page]:
+    """Find the images of a folder of good images alone, to fit on; ``all_pages``: every page of a TIFF.
 
-    Raises :class:`LayoutError` for a folder that holds more: a labelled data set, or masks beside images.
+    Masks beside the images are left out, and said. Raises :class:`LayoutError` for a labelled data set, and where masks
+    cannot be told from images of the same name.
     """
     paths = find(root)
     below = {path.name for path in root.iterdir() if path.is_dir()} if root.is_dir() else set()
@@ -146,14 +165,28 @@ def find_good(root: Path) -> list[Path]:
             f"{root}: good images alone were wanted, but this looks like a labelled data set "
             f"({', '.join(sorted(labels))}); give its folder of good images, or use 'differnet evaluate'"
         )
+    paths = without_masks(paths, root).images if root.is_dir() else paths
+    _check_twins(root, paths)
+    return [page for path in paths for page in (pages(path) if all_pages else [path])]
+
+
+def _check_twins(root: Path, paths: Sequence[Path]) -> None:
+    """Say which images have the same name with several suffixes; refuse those where one may be the other's mask."""
     stems = Counter(path.with_suffix("") for path in paths)
-    twice = [stem for stem, count in stems.items() if count > 1]
-    if twice:
-        raise LayoutError(
-            f"{root}: {len(twice)} images have the same name with two suffixes, such as {twice[0].name!r}; "
-            "if one of them is a mask, move the masks out of the folder"
-        )
-    return paths
+    twins = [path for path in paths if stems[path.with_suffix("")] > 1]
+    if not twins:
+        return
+    count = len({path.with_suffix("") for path in twins})
+    said = f"{root}: {counted(count, 'name')} with two suffixes, such as {twins[0].stem!r}"
+    if any(map(is_mask_file, twins)):
+        raise LayoutError(f"{said}; one of them may be a mask: move the masks out of the folder")
+    warn(f"{said}: each file is taken for an image of its own; where they are copies, remove one of them")
+
+
+def find_defects(root: Path) -> list[Path]:
+    """Find the images of a folder of defective parts; masks among them are left out, and said."""
+    paths = find(root)
+    return without_masks(paths, root).images if root.is_dir() else paths
 
 
 def _recognise(place: Path) -> Layout:

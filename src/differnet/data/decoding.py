@@ -5,10 +5,11 @@
 | PNG | 1 to 16 bits, grey, colour, palette, with or without alpha | cut off, lacking rows, a wrong checksum |
 | JPEG (also MPO) | grey, YCbCr, CMYK; the first picture of an MPO | cut off, lacking rows or passes |
 | BMP | what Pillow reads | cut off |
-| TIFF, BigTIFF | what :mod:`differnet.data.formats.layout` lists; one page | cut off, the rest |
+| TIFF, BigTIFF | what :mod:`differnet.data.formats.layout` lists; the first page but thumbnails, or any | the rest |
 | WebP, GIF | the first picture of an animation | cut off |
 
-All of them: EXIF orientation is applied, colour profiles are left alone, alpha is laid on black. Which level is white
+All of them: EXIF orientation is applied, colour profiles are left alone, alpha is laid on black. Pages and pictures
+beside the one that is read are warned of. Which level is white
 beyond eight bits, a scale says (:mod:`differnet.data.formats.levels`). No other kind is opened, whatever Pillow
 knows. More than ``MAX_PIXELS`` or ``MAX_BYTES``, no pixels, thin pictures (one side more than ``MAX_ASPECT`` times
 the other), empty files, folders, pipes, devices and loops of symbolic links are refused before anything is decoded. A
@@ -35,6 +36,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from differnet.data.formats import jpeg, png, tiff
 from differnet.data.formats.arrays import from_array, from_pil
 from differnet.data.formats.levels import OWN, PLAIN, Facts, Scale
+from differnet.data.pages import MAGIC, shown_page, tell_of_frames, tell_of_others
 from differnet.data.pixels import MAX_PIXELS, Pixels, check_size, upright
 from differnet.errors import ImageError
 
@@ -43,12 +45,13 @@ _MAGIC = (
     (b"\x89PNG\r\n\x1a\n", "PNG"),
     (b"\xff\xd8\xff", "JPEG"),
     (b"BM", "BMP"),
-    *((magic, "TIFF") for magic in tiff.MAGIC),
+    *((magic, "TIFF") for magic in MAGIC),
     (b"GIF87a", "GIF"),
     (b"GIF89a", "GIF"),
 )
-_HEAD = 30  # bytes that say what a file is, and how large a WebP is
+HEAD = 30  # bytes that say what a file is, and how large a WebP is
 _MOST_DEEP_BYTES = 2**31  # of a PNG with 16 bits a colour, which is read as a whole
+_BMP_HEADERS = (12, 16, 40, 52, 56, 64, 108, 124)  # bytes that the second header of a BMP may have
 _ORIENTATION = 0x0112
 _WIDTH, _LENGTH, _BITS = 256, 257, 258  # of a TIFF
 _ON_ITS_SIDE = (5, 6, 7, 8)
@@ -62,8 +65,10 @@ _NOT_REGULAR = (
 )
 
 
-def decode(path: Path, page: int = 1, name: str | None = None, scale: Scale = OWN) -> Pixels:
-    """Decode one file, or one page of a TIFF, to uint8 RGB (H, W, 3); ``scale``: where white is beyond 8 bits.
+def decode(path: Path, page: int | None = None, name: str | None = None, scale: Scale = OWN) -> Pixels:
+    """Decode one file, or one page of a TIFF, to uint8 RGB (H, W, 3); without ``page`` the first that is no thumbnail.
+
+    ``scale``: where white is beyond 8 bits.
 
     Raises :class:`ImageError` whose message starts with the path, or ``name`` if given, and nothing else.
     """
@@ -75,39 +80,42 @@ def decode_content(content: bytes, name: str, scale: Scale = OWN) -> Pixels:
     """Decode the content of a file as :func:`decode` would, wherever it came from; errors start with ``name``."""
     if not content:
         raise ImageError(f"{name}: the file is empty")
-    return _decode_any(io.BytesIO(content), name, 1, scale)
+    return _decode_any(io.BytesIO(content), name, None, scale)
 
 
-def header_shape(path: Path, page: int = 1) -> tuple[int, int] | None:
+def header_shape(path: Path, page: int | None = None) -> tuple[int, int] | None:
     """Return height and width that a file will have when it is decoded; nothing where its header does not say it."""
     try:
         with opened(path) as file:
-            head = file.read(_HEAD)
+            head = file.read(HEAD)
             file.seek(0)
             kind = _kind(head)
             if kind == "WEBP":
                 check_size(*webp_size(head), str(path))  # as when it is decoded
+            if kind == "TIFF" and page is None:
+                page = shown_page(file, str(path)).number
             with Image.open(file, formats=(kind or "",)) as image:
-                if page > 1:
+                if page is not None and page > 1:
                     image.seek(page - 1)
                 return shown_shape(image)
     except Exception:  # what is wrong with it is said when it is decoded
         return None
 
 
-def has_deep_header(path: Path, page: int = 1) -> bool:
+def has_deep_header(path: Path, page: int | None = None) -> bool:
     """Whether a file may have samples of more than eight bits, by its header; true where that is damaged."""
     try:
         with opened(path) as file:
-            head = file.read(_HEAD)
+            head = file.read(HEAD)
             kind = _kind(head)
             if kind == "PNG":
                 return head[24] > 8
             if kind != "TIFF":
                 return kind is None
+            number = shown_page(file, str(path)).number if page is None else page
             file.seek(0)
             with Image.open(file, formats=("TIFF",)) as image:
-                image.seek(page - 1)
+                image.seek(number - 1)
                 bits = image.tag_v2.get(_BITS, (1,))
                 return bool(max(bits) > 8)
     except Exception:  # what is wrong with it is said when it is decoded
@@ -210,7 +218,7 @@ def _reason(error: Exception) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def _decode_any(file: BinaryIO, name: str, page: int, scale: Scale) -> Pixels:
+def _decode_any(file: BinaryIO, name: str, page: int | None, scale: Scale) -> Pixels:
     try:
         return _decode(file, name, page, scale)
     except ImageError:
@@ -225,8 +233,8 @@ def _decode_any(file: BinaryIO, name: str, page: int, scale: Scale) -> Pixels:
         raise ImageError(f"{name}: cannot be decoded: {_reason(error)}") from error
 
 
-def _decode(file: BinaryIO, name: str, page: int, scale: Scale) -> Pixels:
-    head = file.read(_HEAD)
+def _decode(file: BinaryIO, name: str, page: int | None, scale: Scale) -> Pixels:
+    head = file.read(HEAD)
     file.seek(0)
     kind = _kind(head)
     if kind is None:
@@ -234,12 +242,12 @@ def _decode(file: BinaryIO, name: str, page: int, scale: Scale) -> Pixels:
         raise ImageError(
             f"{name}: not an image that can be read ({size} bytes of something else); {', '.join(KINDS)} are"
         )
-    if page != 1 and kind != "TIFF":
+    if page not in (None, 1) and kind != "TIFF":
         raise ImageError(f"{name}: page {page} was wanted, but only a TIFF has pages, and this is a {kind}")
     if kind == "WEBP":
         check_size(*webp_size(head), name)  # Pillow makes room for it when it opens it
     if kind == "TIFF":
-        return tiff.decode(file, name, page, scale)
+        return tiff.decode(file, name, page, scale) if page is not None else _decode_shown(file, name, scale)
     with Image.open(file, formats=(kind,)) as image:
         check_size(image.width, image.height, name)
         if kind == "PNG" and _is_deep_colour(image):
@@ -251,7 +259,23 @@ def _decode(file: BinaryIO, name: str, page: int, scale: Scale) -> Pixels:
         elif kind == "JPEG":
             jpeg.check_pixels(file, image, name)
         ImageOps.exif_transpose(image, in_place=True)  # no copy: the image is large and nobody else's
-        return from_pil(image, name, scale, facts)
+        pixels = from_pil(image, name, scale, facts)
+        tell_of_frames(image, name)
+        return pixels
+
+
+def _decode_shown(file: BinaryIO, name: str, scale: Scale) -> Pixels:
+    """Decode the page that a TIFF shows, and say that there are others."""
+    shown = shown_page(file, name)
+    pixels = tiff.decode(file, name, shown.number, scale)
+    tell_of_others(name, shown)
+    return pixels
+
+
+def is_image_head(head: bytes) -> bool:
+    """Whether the first bytes (:data:`HEAD`) of a file are those of a kind that is read, and of no text like it."""
+    kind = _kind(head)
+    return kind is not None and (kind != "BMP" or int.from_bytes(head[14:18], "little") in _BMP_HEADERS)
 
 
 def _kind(head: bytes) -> str | None:
@@ -262,7 +286,7 @@ def _kind(head: bytes) -> str | None:
 
 def webp_size(head: bytes) -> tuple[int, int]:
     """Return width and height from the first 30 bytes of a WebP file; raises ValueError for no WebP."""
-    kind, known = head[12:16], len(head) == _HEAD
+    kind, known = head[12:16], len(head) == HEAD
     if known and kind == b"VP8X":
         return 1 + int.from_bytes(head[24:27], "little"), 1 + int.from_bytes(head[27:30], "little")
     if known and kind == b"VP8 ":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import re
 from collections import Counter
 from collections.abc import Hashable, Sequence
@@ -10,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from differnet.errors import ConfigError, LayoutError
+from differnet.data.tables import separated_by, with_backslashes
+from differnet.errors import ConfigError, LayoutError, counted
 
 _NAMES = ("path", "image", "file", "filename")
 
@@ -33,7 +35,7 @@ def by_pattern(paths: Sequence[Path], pattern: str, root: Path | None = None) ->
     missing = [path for path, match in zip(paths, found, strict=True) if match is None]
     if missing:
         raise ConfigError(
-            f"--group-pattern {pattern!r} matches not in {len(missing)} paths, such as {missing[0]}"
+            f"--group-pattern {pattern!r} matches not in {counted(len(missing), 'path')}, such as {missing[0]}"
         )
     return ["\0".join(match.groups("") or (match.group(),)) for match in found if match]
 
@@ -66,6 +68,7 @@ def by_column(paths: Sequence[Path], table: Path, column: str) -> list[str]:
         said = f"{len(groups)} groups" if groups else "no row"
         raise LayoutError(
             f"{table}: {len(wrong)} of {len(paths)} images have no row or several groups, such as {path} ({said})"
+            f"{with_backslashes(list(by_path))}"
         )
     return [next(iter(groups)) for groups in found]
 
@@ -80,6 +83,7 @@ def _rows(table: Path, column: str) -> list[tuple[str, str]]:
             if key is None or column not in heading:
                 raise LayoutError(
                     f"{table}: has the columns {list(heading)}; {column!r} and one of {list(_NAMES)} were wanted"
+                    f"{separated_by(heading)}"
                 )
             return [(row[key] or "", row[column] or "") for row in reader]
     except (UnicodeDecodeError, csv.Error) as error:
@@ -87,7 +91,7 @@ def _rows(table: Path, column: str) -> list[tuple[str, str]]:
 
 
 def of_paths(
-    paths: Sequence[Path],
+    images: Sequence[str | os.PathLike[str]],
     pattern: str | None,
     table: Path | None = None,
     column: str = "group",
@@ -97,6 +101,7 @@ def of_paths(
 
     A pattern looks at the paths from the folder ``root`` on, where one is given.
     """
+    paths = [Path(image) for image in images]  # of pages, that of their file
     if pattern is not None and table is not None:
         raise ConfigError("--group-pattern and --group-table: one of them was wanted")
     if table is not None:
@@ -118,8 +123,8 @@ def hold_out(groups: Sequence[Hashable], share: float, seed: int) -> tuple[list[
     names = list(dict.fromkeys(groups))
     if len(names) < 2:
         raise ConfigError(
-            f"{len(groups)} images in {len(names)} group(s): at least two groups are needed to hold one "
-            "out; give more images, or holdout=0 for a detector without a threshold"
+            f"{counted(len(groups), 'image')} in {counted(len(names), 'group')}: at least two groups are needed to "
+            "hold one out; give more images, or holdout=0 for a detector without a threshold"
         )
     wanted = max(1, round(share * len(groups)))
     order = np.random.default_rng(seed).permutation(len(names))
@@ -149,8 +154,8 @@ def folds_of(groups: Sequence[Hashable], folds: int, seed: int) -> list[list[int
     names = list(dict.fromkeys(groups))
     if not 2 <= folds <= len(names):
         raise ConfigError(
-            f"{folds} folds of {len(groups)} images in {len(names)} group(s): from 2 folds to as many as there are "
-            "groups were wanted"
+            f"{counted(folds, 'fold')} of {counted(len(groups), 'image')} in {counted(len(names), 'group')}: from 2 "
+            "folds to as many as there are groups were wanted"
         )
     sizes, order = Counter(groups), np.random.default_rng(seed).permutation(len(names))
     fold_of: dict[Hashable, int] = {}

@@ -3,12 +3,21 @@
 What is accepted and what is refused: :mod:`differnet.data.decoding`. Which level is white in an image of more than
 eight bits, a scale says (:mod:`differnet.data.formats.levels`): for a model that of its training pictures, else the end
 of the smallest range that holds the image. EXIF orientation is applied.
+
+Of the files in a folder the content decides, and what is left out is said:
+
+| a file | is |
+|---|---|
+| with a suffix of :data:`SUFFIXES` or :data:`UNREAD` | listed; what is wrong with it is said when it is loaded |
+| of another name, whose first bytes are those of a kind that is read | listed |
+| hidden (its name begins with a dot) | passed over |
+| anything else, and what is being written by its name (:func:`is_being_written`) | left out, and said with a count |
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias, Union
@@ -17,17 +26,55 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
-from differnet.data.decoding import decode, file_digest, has_deep_header, header_shape, opened, shown_shape
+from differnet.data.decoding import (
+    HEAD,
+    decode,
+    file_digest,
+    has_deep_header,
+    header_shape,
+    is_image_head,
+    opened,
+    shown_shape,
+)
 from differnet.data.formats.arrays import from_array, from_pil
 from differnet.data.formats.layout import Layout
 from differnet.data.formats.levels import OWN, PLAIN, Scale
-from differnet.data.formats.tiff import page_count
+from differnet.data.pages import page_numbers
 from differnet.data.pixels import MAX_PIXELS, Pixels, check_size
-from differnet.errors import ImageError
+from differnet.errors import ImageError, agreeing, counted, warn
 
 __all__ = ["MAX_PIXELS", "SUFFIXES", "ImageLike", "Page", "Pixels", "find", "gather", "load", "stream"]
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif"})
+
+SUFFIXES = frozenset(
+    {
+        *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".jfi", ".jif", ".mpo", ".bmp", ".dib"),
+        *(".tif", ".tiff", ".btf", ".tf8", ".webp", ".gif"),
+    }
+)
+# pictures of kinds that are not read: each is refused by its name, and not passed over
+UNREAD = frozenset(
+    {
+        *(
+            ".heic",
+            ".heif",
+            ".avif",
+            ".jp2",
+            ".j2k",
+            ".jxl",
+            ".psd",
+            ".exr",
+            ".tga",
+            ".pbm",
+            ".pgm",
+            ".ppm",
+            ".pnm",
+        ),
+        *(".dcm", ".dng", ".cr2", ".cr3", ".nef", ".arw"),
+    }
+)
+_BEING_WRITTEN = (".tmp", ".part", ".partial", ".filepart", ".crdownload", ".download", ".swp", "~")
+_NAMED = 3  # of what is left out
 
 
 @dataclass(frozen=True)
@@ -48,38 +95,79 @@ ImageLike: TypeAlias = Union[str, "os.PathLike[str]", npt.NDArray[Any], Image.Im
 
 
 def find(folder: str | os.PathLike[str], strict: bool = True) -> list[Path]:
-    """Return the images at or below ``folder`` in sorted order; hidden files are left out.
+    """Return the images at or below ``folder`` in sorted order; hidden files are passed over.
 
-    What has the suffix of an image is listed, whether it can be read or not, and so said when it is loaded. A single
-    file is returned as it is, whatever its suffix. Raises :class:`ImageError` when the path does not exist or holds
-    no image; ``strict``: also for a folder that cannot be listed, which else is listed itself.
+    Other files are left out, which is said once with their number and the first of them. A single file is returned as
+    it is, whatever it holds. Raises :class:`ImageError` when the path does not exist or holds no image; ``strict``:
+    also for a folder that cannot be listed, which else is listed itself.
     """
     root = Path(folder)
     if not os.path.lexists(root):
         raise ImageError(f"{root}: no such file or folder")
     if not os.path.isdir(root):  # noqa: PTH112  pathlib's raises for names that are too long
         return [root]
-    found = sorted(_walk(root, strict))
+    others: list[Path] = []
+    found = sorted(_walk(root, strict, others))
     if not found:
-        raise ImageError(f"{root}: no image found; looked for {', '.join(sorted(SUFFIXES))}")
+        beside = f" among {counted(len(others), 'file')} ({_first(others, root)})" if others else ""
+        raise ImageError(
+            f"{root}: no image found{beside}; PNG, JPEG, BMP, TIFF, WebP and GIF are looked for, whatever their names"
+        )
+    if others:
+        warn(f"{root}: {left_out(others, root)}")
     return found
 
 
+def left_out(others: Sequence[Path], root: Path) -> str:
+    """Say that files are no images, how many, and which the first of them are."""
+    count = len(others)
+    verb = agreeing(count, "is no image and is", "are no images and are")
+    return f"{counted(count, 'file')} {verb} left out: {_first(others, root)}"
+
+
+def is_image_name(name: str) -> bool:
+    """Whether a file is an image by its suffix alone, or is taken for one that is to be refused by name."""
+    return os.path.splitext(name)[1].lower() in SUFFIXES | UNREAD  # noqa: PTH122
+
+
+def is_being_written(name: str) -> bool:
+    """Whether a name is one that programs give to files while they write them.
+
+    >>> is_being_written("a.png.part"), is_being_written("~a.png"), is_being_written("a.tmp.png")
+    (True, True, True)
+    """
+    stem, suffix = os.path.splitext(name.lower())  # noqa: PTH122
+    return (
+        name.startswith("~")
+        or name.lower().endswith(_BEING_WRITTEN)
+        or (bool(suffix) and stem.endswith(".tmp"))
+    )
+
+
+def has_image(path: Path) -> bool:
+    """Whether the first bytes of a regular file are those of an image that is read; nothing is waited for."""
+    try:
+        with opened(path) as file:
+            return is_image_head(file.read(HEAD))
+    except (ImageError, OSError):
+        return False
+
+
 def pages(path: Path) -> list[Path | Page]:
-    """Return every page of a TIFF with several, and any other file as it is, readable or not.
+    """Return every page of a TIFF with several but its thumbnails, and any other file as it is, readable or not.
 
     Raises :class:`ImageError` for a TIFF whose pages break off, so that how many there were is not known.
     """
     try:
         with opened(path) as file:
-            count = page_count(file)
+            numbers = page_numbers(file)
     except ValueError as error:
         if isinstance(error, ImageError):  # what is wrong is said when it is loaded
             return [path]
         raise ImageError(f"{path}: {error}; the file is cut off or damaged") from error
     except OSError:
         return [path]
-    return [path] if count < 2 else [Page(path, number) for number in range(1, count + 1)]
+    return [path] if len(numbers) < 2 else [Page(path, number) for number in numbers]
 
 
 def gather(source: ImageLike | Iterable[ImageLike]) -> list[ImageLike]:
@@ -117,7 +205,7 @@ def load(image: ImageLike | Page, scale: Scale = OWN) -> Pixels:
     if isinstance(image, Page):
         return decode(image.path, image.number, None, scale)
     if isinstance(image, (str, os.PathLike)):
-        return decode(Path(image), 1, None, scale)
+        return decode(Path(image), None, None, scale)
     raise ImageError(f"{type(image).__name__}: a path, an array (H, W, 3) or a PIL image was wanted")
 
 
@@ -127,7 +215,7 @@ def is_deep(image: ImageLike | Page) -> bool:
         return image.dtype not in (np.uint8, np.bool_)
     if isinstance(image, Image.Image):
         return image.mode.startswith("I") or image.mode == "F"
-    return has_deep_header(Path(image), image.number if isinstance(image, Page) else 1)
+    return has_deep_header(Path(image), image.number if isinstance(image, Page) else None)
 
 
 def shape_of(image: ImageLike | Page) -> tuple[int, int] | None:
@@ -136,7 +224,7 @@ def shape_of(image: ImageLike | Page) -> tuple[int, int] | None:
         return (int(image.shape[0]), int(image.shape[1])) if image.ndim in (2, 3) and image.size else None
     if isinstance(image, Image.Image):
         return shown_shape(image)
-    return header_shape(Path(image), image.number if isinstance(image, Page) else 1)
+    return header_shape(Path(image), image.number if isinstance(image, Page) else None)
 
 
 def content_digest(image: str | os.PathLike[str]) -> bytes:
@@ -178,8 +266,13 @@ def load_mask(path: Path, level: int = 128) -> npt.NDArray[np.bool_]:
     return np.asarray((load(path) >= level).any(axis=2))
 
 
-def _walk(root: Path, strict: bool) -> Iterator[Path]:
-    """Yield visible images at any depth; links to folders are followed once."""
+def _first(paths: Sequence[Path], root: Path) -> str:
+    names = [str(path.relative_to(root)) for path in sorted(paths)[:_NAMED]]
+    return ", ".join(names) + (", ..." if len(paths) > _NAMED else "")
+
+
+def _walk(root: Path, strict: bool, others: list[Path]) -> Iterator[Path]:
+    """Yield visible images at any depth, and put what is none into ``others``; links to folders are followed once."""
     seen = set()
     unlisted: list[Path] = []
     on_error = _cannot_list if strict else lambda error: unlisted.append(Path(error.filename))
@@ -192,8 +285,12 @@ def _walk(root: Path, strict: bool) -> Iterator[Path]:
         seen.add(place)
         for name in files:
             path = Path(folder, name)
-            if path.suffix.lower() in SUFFIXES and not name.startswith("."):
+            if name.startswith("."):
+                continue
+            if is_image_name(name) or (not is_being_written(name) and has_image(path)):
                 yield path
+            else:
+                others.append(path)
     yield from unlisted
 
 

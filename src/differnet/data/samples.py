@@ -14,11 +14,12 @@ import numpy.typing as npt
 
 from differnet.data.decoding import file_digest
 from differnet.data.images import SUFFIXES, load, load_mask
-from differnet.errors import LayoutError
+from differnet.errors import LayoutError, agreeing, counted, warn
 
 Split = Literal["train", "test"]
 GOOD = "good"
 _SPLIT_SEED = 0
+_MOST_DEFECT = 0.5  # of a picture; more is mostly an inverted mask
 
 
 @dataclass(frozen=True)
@@ -133,10 +134,20 @@ class Dataset:
 
 
 def check_masks(samples: Sequence[Sample]) -> None:
-    """Raise :class:`LayoutError` for the first mask that does not fit its image, before anything is computed."""
-    for sample in samples:
-        if sample.mask is not None:
-            sample.true_mask(load(sample.path).shape[:2])
+    """Raise :class:`LayoutError` for the first mask that does not fit its image, before anything is computed.
+
+    Warns of masks that are white over more than half of the picture, as those are that were inverted.
+    """
+    masked = [sample for sample in samples if sample.mask is not None]
+    wide = [
+        sample for sample in masked if sample.true_mask(load(sample.path).shape[:2]).mean() > _MOST_DEFECT
+    ]
+    if wide:
+        verb = agreeing(len(wide), "is", "are")
+        warn(
+            f"{len(wide)} of {counted(len(masked), 'mask')} {verb} white over more than half of the picture, such as "
+            f"{wide[0].mask}: defects are white on black; if the masks are inverted, figures of pixels mean nothing"
+        )
 
 
 def folder_name(folder: Path) -> str:

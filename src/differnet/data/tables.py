@@ -5,19 +5,42 @@ from __future__ import annotations
 import csv
 import difflib
 import math
-from collections import Counter
+import os
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from differnet.data.samples import GOOD, Dataset, Sample, listing
+from differnet.data.samples import GOOD, Dataset, Sample, Split, listing
 from differnet.errors import LayoutError, MissingExtraError
 
 SUFFIXES = (".csv", ".parquet")
 _NEEDED = ("path", "split", "label")
 _OPTIONAL = ("defect", "mask", "group")
-_IS_DEFECTIVE = {"good": False, "normal": False, "0": False, "defective": True, "anomaly": True, "1": True}
+_GOOD = ("good", "normal", "ok", "0", "false", "no defect", "no_defect", "pass", "passed", "io", "nominal")
+_DEFECTIVE = (
+    *(
+        "defective",
+        "anomaly",
+        "anomalous",
+        "abnormal",
+        "ng",
+        "nok",
+        "not ok",
+        "ko",
+        "1",
+        "true",
+        "bad",
+        "defect",
+    ),
+    *("fail", "failed", "reject", "rejected", "nio", "faulty"),
+)
+_IS_DEFECTIVE = dict.fromkeys(_GOOD, False) | dict.fromkeys(_DEFECTIVE, True)
+_SPLITS: dict[str, Split] = dict.fromkeys(("train", "training", "fit"), "train")
+_SPLITS |= dict.fromkeys(
+    ("val", "valid", "validation"), "train"
+)  # good images of it are for training as well
+_SPLITS |= dict.fromkeys(("test", "testing", "eval"), "test")
 _MOST_ROWS = 1_000_000
 _LOOKS_LIKE = 0.6  # the likeness of names from which on a foreign column is taken for a slip
 
@@ -27,9 +50,10 @@ TableRow = dict[str, str]
 def read_table(path: Path) -> Dataset:
     """Read a table with the columns path, split and label and, where known, defect, mask and group.
 
-    ``split`` is train or test; ``label`` good or defective (or normal and anomaly, or 0 and 1); ``defect`` the
-    kind of defect; ``mask`` a picture of its pixels, white where defective; ``group`` what pictures of the same
-    part or shoot have in common. Paths are relative to the table's folder, out of which ``..`` may lead, or absolute;
+    ``split`` is train or test, or val, which is for training as well; ``label`` good or defective (or another of the
+    usual words: OK and NG, normal and anomaly, 0 and 1, false and true), large or small; ``defect`` the kind of
+    defect; ``mask`` a picture of its pixels, white where defective; ``group`` what pictures of the same part or shoot
+    have in common. Paths are relative to the table's folder, out of which ``..`` may lead, or absolute;
     other columns are not read. Raises :class:`LayoutError` that names the row, or for more than a million of them, and
     :class:`MissingExtraError` for Parquet without pyarrow.
     """
@@ -56,7 +80,7 @@ def read_rows(path: Path, needed: Sequence[str], optional: Sequence[str] = ()) -
         beside = f" and, where known, {', '.join(optional)}" if optional else ""
         raise LayoutError(
             f"{path}: no column {', '.join(missing)}; wanted {', '.join(needed)}{beside}; "
-            f"found {', '.join(names) or 'nothing'}"
+            f"found {', '.join(names) or 'nothing'}{separated_by(names)}"
         )
     twice = [name for name in wanted if names.count(name) > 1]
     if twice:
@@ -84,32 +108,68 @@ def samples_of(
     if missing:
         raise LayoutError(
             f"{table}: {len(missing)} of {len(files)} files are not there, such as {missing[0]}; "
-            f"paths are relative to {root}, or absolute"
+            f"paths are relative to {root}, or absolute{with_backslashes(missing)}"
         )
-    twice = [path for path, count in Counter(sample.path for sample in samples).items() if count > 1]
-    if twice:
-        raise LayoutError(f"{table}: {len(twice)} images are in more than one row, such as {twice[0]}")
+    _check_once(table, samples)
     return samples
+
+
+def separated_by(names: Sequence[str]) -> str:
+    """Say by what else than commas the columns of a heading are separated, to be added to an error."""
+    for sign, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
+        if len(names) <= 1 and any(sign in one for one in names):
+            return f"; the columns are separated by {name} ({sign!r}), and commas were wanted: save it with commas"
+    return ""
+
+
+def with_backslashes(paths: Sequence[Path]) -> str:
+    """Say that paths are written as Windows does, to be added to an error, where that is so."""
+    if os.sep == "\\" or not any("\\" in str(path) for path in paths):
+        return ""
+    return "; some have backslashes (\\), and slashes (/) were wanted: replace them in the table"
+
+
+def _check_once(table: Path, samples: Sequence[Sample]) -> None:
+    """Refuse a file that stands in several rows, also by another path that leads to it."""
+    rows: dict[str, list[Sample]] = {}
+    for sample in samples:
+        rows.setdefault(os.path.realpath(sample.path), []).append(sample)
+    twice = [some for some in rows.values() if len(some) > 1]
+    if twice:
+        first, second = twice[0][:2]
+        also = "" if first.path == second.path else f", which is also {second.path}"
+        verb = "image is" if len(twice) == 1 else "images are"
+        raise LayoutError(
+            f"{table}: {len(twice)} {verb} in more than one row, such as {first.path}{also}; one row each was wanted"
+        )
 
 
 def _sample(table: Path, root: Path, row: TableRow, mask_level: int) -> Sample:
     where = f"{table}, row of {row['path']!r}"
-    split, label = row["split"].lower(), row["label"].lower()
+    split, label = _SPLITS.get(row["split"].lower()), row["label"].lower()
     if not row["path"]:
         raise LayoutError(f"{table}: a row without a path")
-    if split not in ("train", "test"):
-        raise LayoutError(f"{where}: split {row['split']!r}; train or test was wanted")
+    if split is None:
+        raise LayoutError(f"{where}: split {row['split']!r}; train, val (for training) or test was wanted")
     if label not in _IS_DEFECTIVE:
-        raise LayoutError(f"{where}: label {row['label']!r}; one of {', '.join(_IS_DEFECTIVE)} was wanted")
+        raise LayoutError(
+            f"{where}: label {row['label']!r}; good (or {', '.join(_GOOD[1:6])}) or defective (or "
+            f"{', '.join(_DEFECTIVE[1:11])}) was wanted"
+        )
     is_defective = _IS_DEFECTIVE[label]
     if is_defective and split == "train":
-        raise LayoutError(f"{where}: defective, but for training, which takes good images alone")
+        raise LayoutError(
+            f"{where}: defective, but for training (split {row['split']!r}), which takes good images alone; give it "
+            "the split test"
+        )
     defect = row.get("defect") or ("defective" if is_defective else GOOD)
+    if not is_defective and defect.lower() in _GOOD:
+        defect = GOOD
     if is_defective != (defect != GOOD):
         raise LayoutError(f"{where}: label {row['label']!r}, but defect {defect!r}; one of them is wrong")
     return Sample(
         root / row["path"],
-        "train" if split == "train" else "test",
+        split,
         defect,
         root / row["mask"] if row.get("mask") else None,
         mask_level,
@@ -129,6 +189,8 @@ def _csv(path: Path) -> tuple[list[str], list[TableRow]]:
     names = lines[0] if lines else []
     for line in lines:
         if len(line) != len(names):
+            if cause := separated_by(names):
+                raise LayoutError(f"{path}: found the columns {','.join(names)!r}{cause}")
             raise LayoutError(f"{path}: {len(line)} fields under {len(names)} columns in {','.join(line)!r}")
     return names, [dict(zip(names, line, strict=True)) for line in lines[1:]]
 

@@ -31,7 +31,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from differnet.errors import ConfigError, NumericalError
+from differnet.errors import ConfigError, NumericalError, agreeing, counted
 
 _ROUNDING = 1e-9
 
@@ -61,9 +61,8 @@ class Threshold:
             return f"{chance}, as estimated over {self.folds} folds (no proof: the flow that judges saw all images)"
         if self.confidence is None:
             return f"{chance}, on average over calibration sets"
-        return (
-            f"{chance}, with {100 * self.confidence:.4g}% confidence over the draw of the {self.count} images"
-        )
+        images = counted(self.count, "image")
+        return f"{chance}, with {100 * self.confidence:.4g}% confidence over the draw of the {images}"
 
     @property
     def guarantee(self) -> Literal["marginal", "conditional", "cross-fitted"]:
@@ -120,9 +119,10 @@ def check_count(count: int, rate: float, confidence: float | None, folds: int = 
     needed = images_needed(rate, confidence)
     if confidence is not None and count < needed:
         raise ConfigError(
-            f"{count} good images to calibrate on: {needed} are needed to promise a false-alarm rate of {rate:.4g} "
-            f"with a confidence of {confidence:.4g}, {needed - count} more; give more images, a higher rate, a lower "
-            "confidence, or none (confidence=None, --marginal) for a promise on average over calibration sets"
+            f"{counted(count, 'good image')} to calibrate on: {needed} {agreeing(needed, 'is', 'are')} needed to "
+            f"promise a false-alarm rate of {rate:.4g} with a confidence of {confidence:.4g}, {needed - count} more; "
+            "give more images, a higher rate, a lower confidence, or none (confidence=None, "
+            "--marginal) for a promise on average over calibration sets"
         )
 
 

@@ -13,7 +13,7 @@ from differnet.decision import early_stop, thresholds
 from differnet.decision.calibration import Calibrated
 from differnet.decision.calibration import ViewScores as ViewScores
 from differnet.decision.early_stop import GROUP
-from differnet.errors import ConfigError, NotFittedError, warn
+from differnet.errors import ConfigError, NotFittedError, counted, warn
 
 Heat = npt.NDArray[np.float32]
 Verdict = Literal["OK", "review", "NG"]
@@ -138,8 +138,8 @@ def check_early(model: Calibrated) -> None:
         )
     elif rule.error > early_stop.ERROR:
         message = (
-            f"with {len(model.standard.view_scores)} held-out good images, stopping early judges a good image "
-            f"otherwise than all views would with a probability of at most {rule.error:.1%} to either side"
+            f"with {counted(len(model.standard.view_scores), 'held-out good image')}, stopping early judges a good "
+            f"image otherwise than all views would with a probability of at most {rule.error:.1%} to either side"
         )
     else:
         return

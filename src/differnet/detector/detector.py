@@ -26,7 +26,7 @@ from differnet.detector import prepare as preparing
 from differnet.detector.prepare import Fitted
 from differnet.detector.scoring import Count, Images, Mapped, Scorer
 from differnet.detector.state import DetectorState
-from differnet.errors import WeightsError
+from differnet.errors import WeightsError, counted
 from differnet.features.checkpoint import opened
 from differnet.features.look import Given, Good, looks_of
 from differnet.features.tiles import enlarged
@@ -51,7 +51,7 @@ class DifferNet(DetectorState):
         state, views = "not fitted", c.views.score_views
         if isinstance(self._state, Fitted):
             theta = "none" if self.threshold is None else f"{self.threshold:.4g}"
-            state = f"fitted on {self.model.train_count} good images, threshold {theta}"
+            state = f"fitted on {counted(self.model.train_count, 'good image')}, threshold {theta}"
         if not is_open(c):
             views = count_views(views, settle(c).views)
         return (
@@ -123,7 +123,7 @@ class DifferNet(DetectorState):
             )
             model = replace(crossfit.fit(fitter, fitted, kept, rows), stage_seconds=watch.seconds)
         self._become(Fitted(model, ready.describer, before))
-        recalibrate.warn_when_weak(model)
+        recalibrate.warn_when_weak(model, is_fitted_now=True)
         return self
 
     def score(self, images: Images, progress: Progress = silent, views: Count = None) -> ViewScores:

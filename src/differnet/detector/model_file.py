@@ -44,6 +44,15 @@ _MOST_CHANNELS = 65_536
 
 def save(path: str | Path, model: Model) -> None:
     """Write ``model`` to ``path``, whole or not at all."""
+    tensor_file.write_tensors(path, *_contents(model))
+
+
+def to_bytes(model: Model) -> bytes:
+    """Return what :func:`save` would write."""
+    return tensor_file.to_bytes(*_contents(model))
+
+
+def _contents(model: Model) -> tuple[dict[str, Tensor], dict[str, Any]]:
     tensors: dict[str, Tensor] = {
         _prefix(number) + name: value
         for number, (flow, _) in enumerate(model.fusion.parts)
@@ -76,16 +85,17 @@ def save(path: str | Path, model: Model) -> None:
         "versions": dict(model.versions),
         "stage_seconds": dict(model.stage_seconds),
     }
-    tensor_file.write_tensors(path, tensors, header)
+    return tensors, header
 
 
-def load(path: str | Path) -> Model:
+def load(path: str | Path, content: bytes | None = None) -> Model:
     """Read a model file; raises :class:`ModelFileError` for anything that :func:`save` did not write.
 
-    Nothing in the file can run code, and the flow is built only after the tensors in the file were found
-    to have the number of parameters that the header claims.
+    ``content``: its bytes, where they are not in a file; ``path`` is then what errors name. Nothing in the file can run
+    code, and the flow is built only after the tensors in it were found to have the number of parameters that the header
+    claims.
     """
-    header, tensors, digest = tensor_file.read_with_digest(path)
+    header, tensors, digest = tensor_file.read_with_digest(path, content)
     if header.get("kind") != _KIND:
         raise ModelFileError(f"{path}: holds a {header.get('kind', 'thing of no kind')}, not a {_KIND}")
     if header.get("format") not in (1, 2, FORMAT):

@@ -252,6 +252,13 @@ def without_images(asked: presets.Config, module: Callable[[], MultiScale], devi
     return Prepared(settings, describer_of_module(module(), settings, device), None, None)
 
 
+def anew(known: Prepared, module: Callable[[], MultiScale], device: str) -> Prepared:
+    """Return the same with another describer, in a process that cannot use the one there is."""
+    if known.graph is not None:
+        return replace(known, describer=describer_of_graph(known.graph, known.settings, device))
+    return replace(known, describer=describer_of_module(module(), known.settings, device))
+
+
 def is_ready(asked: presets.Config, device: str) -> bool:
     """Whether images can be described without any good image."""
     known = implied(asked)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from differnet.data.stream import Progress, silent
-from differnet.errors import ConfigError
+from differnet.errors import ConfigError, agreeing, counted
 from differnet.features.look import Shown, seen, source
 
 _SHORT = 16  # hexadecimal digits: enough that two images of one factory never share them
@@ -212,14 +212,17 @@ def check_unseen(images: Sequence[Shown], record: CalibrationRecord, fitted_on: 
     if fitted:
         first = f", such as {fitted[0]}" if isinstance(fitted[0], (str, os.PathLike)) else ""
         raise ConfigError(
-            f"{len(fitted)} of {len(images)} images to calibrate on were fitted to{first}: a model scores what it was "
+            f"{len(fitted)} of {counted(len(images), 'image')} to calibrate on {agreeing(len(fitted), 'was', 'were')} "
+            f"fitted to{first}: a model scores what it was "
             "fitted to lower than new parts, so the threshold would be too low; give others"
         )
 
 
 def _check_groups(images: Sequence[Shown], groups: Sequence[Hashable] | None) -> None:
     if groups is not None and len(groups) != len(images):
-        raise ConfigError(f"{len(groups)} groups for {len(images)} images; one each is needed")
+        raise ConfigError(
+            f"{counted(len(groups), 'group')} for {counted(len(images), 'image')}; one each is needed"
+        )
 
 
 def _hidden(names: Any) -> tuple[str, ...]:

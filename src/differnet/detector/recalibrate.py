@@ -15,10 +15,12 @@ from differnet.detector import model as artifact
 from differnet.detector.model import Model
 from differnet.detector.provenance import CalibrationRecord, Sources, Way, check_unseen, record_of
 from differnet.detector.scoring import Scorer
-from differnet.errors import ConfigError, warn
+from differnet.errors import ConfigError, agreeing, counted, warn
 from differnet.features.describer import Describer
 from differnet.features.look import Given
 from differnet.features.views import ViewSet
+
+FEW = 5  # good images, of which a fit to so many says that they are
 
 
 def changes(
@@ -87,38 +89,49 @@ def check_way(model: Model, describer: Describer) -> None:
         )
 
 
-def warn_when_weak(model: Model) -> None:
-    """Warn of thresholds that are missing or promise less than they seem to."""
+def warn_when_weak(model: Model, is_fitted_now: bool = False) -> None:
+    """Warn of thresholds that are missing or promise less than they seem to.
+
+    ``is_fitted_now``: the images to calibrate on were held out of those given to fit, and so of their folder, as they
+    must be; nobody could do otherwise, so nothing is said of that.
+    """
     record = model.calibrated_on
     promise, review = artifact.threshold(model), verdict.review_promise(model)
     warn_when_few(promise, None if record is None else record.groups)
-    messages = [] if record is None else _doubts(record, model.fitted_on)
+    messages = [] if record is None else _doubts(record, model.fitted_on, is_fitted_now)
+    if is_fitted_now and model.train_count <= FEW:
+        messages.append(
+            f"{counted(model.train_count, 'good image')} to fit to {agreeing(model.train_count, 'is', 'are')} very few"
+            ": how good parts differ from each other cannot be learned from so few, and many good parts may be judged "
+            "anomalous; 20 or more were wanted"
+        )
     if review is not None and not review.is_kept:
         messages.append(
-            f"{review.count} good images are too few for a review rate of {review.rate:.2%} as well: the review "
+            f"{_few(review.count, 'good image')} for a review rate of {review.rate:.2%} as well: the review "
             f"threshold lies above all of them, and {review.promised:.2%} is what it comes to; "
-            f"{review.missing} more images would do"
+            f"{counted(review.missing, 'more image')} would do"
         )
     for message in messages:
         warn(message)
 
 
-def _doubts(record: CalibrationRecord, fitted: Sources | None) -> list[str]:
+def _doubts(record: CalibrationRecord, fitted: Sources | None, is_fitted_now: bool) -> list[str]:
     """Say why calibration images may not be what the promise takes them for: independent, and new to the model."""
     messages = []
     twice = set(record.sources.images) & set(fitted.images) if fitted and not record.folds else ()
     if twice:
         messages.append(
-            f"{len(twice)} held-out good images are pixel for pixel among those fitted to: their scores are too low, "
-            "and so is the threshold; remove the copies"
+            f"{counted(len(twice), 'held-out good image')} {agreeing(len(twice), 'is', 'are')} pixel for pixel among "
+            "those fitted to: their scores are too low, and so is the threshold; remove the copies"
         )
     if record.copies:
         seen = ", and where one is in another fold, its copy was fitted to" if record.folds else ""
         messages.append(
-            f"{record.copies} of the {record.count} images to calibrate on are copies of others, pixel for pixel: they "
-            f"count as independent images and are not{seen}; remove the copies"
+            f"{record.copies} of the {record.count} images to calibrate on "
+            f"{agreeing(record.copies, 'is a copy', 'are copies')} of others, pixel for pixel: they count as "
+            f"independent images and are not{seen}; remove the copies"
         )
-    if record.same_shoot and fitted:
+    if record.same_shoot and fitted and not is_fitted_now:
         known = (
             "come from the shoot that was fitted to (by their groups)"
             if record.sources.shares_group(fitted)
@@ -154,8 +167,9 @@ def monitor_of(model: Model, alpha: float) -> DriftMonitor:
     independent = min(record.groups, record.count - record.copies)
     if independent < record.count:
         warn(
-            f"the {record.count} calibration images come to {independent} groups or different pictures, and the chance "
-            f"of at most {alpha:.2%} of a false alarm counts each as independent: false alarms may be likelier"
+            f"the {record.count} calibration images come to {counted(independent, 'group')} or different pictures, "
+            f"and the chance of at most {alpha:.2%} of a false alarm counts each as independent: false alarms "
+            "may be likelier"
         )
     return DriftMonitor(model.calibration(), record.brightness, record.sharpness, alpha, model.seed)
 
@@ -180,15 +194,19 @@ def _too_few(threshold: Threshold) -> list[str]:
         return []
     if threshold.guarantee == "cross-fitted":
         return [
-            f"{threshold.count} cross-fitted good images are too few to estimate a false-alarm rate of "
+            f"{_few(threshold.count, 'cross-fitted good image')} to estimate a false-alarm rate of "
             f"{threshold.rate:.2%}: the threshold lies above all of their scores, and {threshold.promised:.2%} is the "
-            f"estimate (no proof); {threshold.missing} more images would do"
+            f"estimate (no proof); {counted(threshold.missing, 'more image')} would do"
         ]
     return [
-        f"{threshold.count} held-out good images are too few to promise a false-alarm rate of "
+        f"{_few(threshold.count, 'held-out good image')} to promise a false-alarm rate of "
         f"{threshold.rate:.2%}: the threshold lies above all of them and promises {threshold.promised:.2%}; "
-        f"{threshold.missing} more held-out images would do"
+        f"{counted(threshold.missing, 'more held-out image')} would do"
     ]
+
+
+def _few(count: int, noun: str) -> str:
+    return f"{counted(count, noun)} {agreeing(count, 'is', 'are')} too few"
 
 
 def _of_groups(threshold: Threshold, groups: int) -> str:
@@ -198,6 +216,7 @@ def _of_groups(threshold: Threshold, groups: int) -> str:
         "cross-fitted": "the estimate over folds",
     }[threshold.guarantee]
     return (
-        f"the {threshold.count} images to calibrate on are of {groups} groups, and {known} counts each image as "
-        "independent of the others: what holds for parts of other groups is less; give more groups of fewer images"
+        f"the {threshold.count} images to calibrate on are of {counted(groups, 'group')}, and {known} counts each "
+        "image as independent of the others: what holds for parts of other groups is less; give more groups of "
+        "fewer images"
     )

@@ -11,6 +11,7 @@ from differnet.config import presets
 from differnet.config.settled import Settled, implied, settle
 from differnet.data import square
 from differnet.detector import model as models
+from differnet.detector import model_file
 from differnet.detector import prepare as preparing
 from differnet.detector.model import Model
 from differnet.detector.prepare import Fitted, Prepared
@@ -19,6 +20,7 @@ from differnet.errors import ConfigError, NotFittedError
 from differnet.features.backbone import network, torch_runtime
 from differnet.features.describer import Describer
 from differnet.features.views import ViewSet
+from differnet.runtime import threads
 
 _TRACING = threading.RLock()
 
@@ -42,6 +44,27 @@ class DetectorState:
         self._weights = None if weights is None else os.fspath(weights)
         self._state: Prepared | Fitted | None = None
         self._shown: dict[Count, ViewSet] = {}
+        self._generation = threads.generation()
+        threads.mind_forks()
+
+    def __copy__(self) -> DetectorState:
+        """Return a detector that shares the model and goes its own way from here on."""
+        other = object.__new__(type(self))
+        vars(other).update(vars(self))
+        return other
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle and copy through the bytes of a model file; images that were only prepared by are not kept.
+
+        Raises :class:`NotFittedError` for a detector that is prepared and not fitted.
+        """
+        if isinstance(self._state, Prepared):
+            raise NotFittedError(
+                "a detector that is prepared and not fitted cannot be pickled or copied: fit it first, or make another "
+                "one (DifferNet(...), sibling())"
+            )
+        content = None if self._state is None else model_file.to_bytes(self.model)
+        return _restored, (type(self), self._asked, self.seed, self._weights, self.device, content)
 
     @property
     def config(self) -> presets.Config:
@@ -78,6 +101,7 @@ class DetectorState:
     def describer(self) -> Describer:
         """From images to features, in the runtime and precision of the configuration or of the model."""
         with _TRACING:  # a network is traced by one thread alone
+            self._mind_fork()
             if self._state is None:
                 self._state = preparing.without_images(self._asked, lambda: self.module, self.device)
             known = self._state.describer
@@ -91,6 +115,17 @@ class DetectorState:
         """The views every image is scored in; they come from the configuration and the seed alone."""
         return self._views(None)
 
+    def _mind_fork(self) -> None:
+        """Make anew what describes, in a process that was forked since it was made."""
+        if self._generation == threads.generation():
+            return
+        self._generation = threads.generation()
+        threads.keep_lost(self._state)
+        if isinstance(self._state, Fitted):
+            self._state = Fitted(self._state.model)
+        elif isinstance(self._state, Prepared):
+            self._state = preparing.anew(self._state, lambda: self.module, self.device)
+
     def _become(self, state: Prepared | Fitted) -> None:
         """Go on with another state; the scoring views hang on its settings."""
         self._state, self._shown = state, {}
@@ -98,6 +133,7 @@ class DetectorState:
     @property
     def _prepared(self) -> Prepared | None:
         """What images told before a fit, or nothing where a fit finds that out by itself."""
+        self._mind_fork()
         return self._state.prepared if isinstance(self._state, Fitted) else self._state
 
     def _known(self) -> Prepared | None:
@@ -115,3 +151,20 @@ class DetectorState:
         if count not in self._shown:
             self._shown[count] = scoring_views(self.settings.views, self.seed, count)  # type: ignore[arg-type]
         return self._shown[count]
+
+
+def _restored(
+    kind: type[DetectorState],
+    asked: presets.Config,
+    seed: int,
+    weights: str | None,
+    device: str,
+    content: bytes | None,
+) -> DetectorState:
+    """Undo :meth:`DetectorState.__reduce__`."""
+    detector = kind(asked, seed, weights, device)
+    if content is not None:
+        model = model_file.load("a pickled detector", content)
+        model.fusion.to(device)
+        detector._state = Fitted(model)
+    return detector

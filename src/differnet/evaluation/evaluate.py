@@ -29,8 +29,8 @@ from differnet.decision.verdict import Heat, Prediction
 from differnet.detector import fitting
 from differnet.detector.detector import DifferNet
 from differnet.detector.tuning.choice import Choice
-from differnet.errors import DifferNetWarning, LayoutError
-from differnet.evaluation import metrics
+from differnet.errors import DifferNetWarning, LayoutError, PagesWarning
+from differnet.evaluation import copies, metrics
 from differnet.evaluation.measure import Measured, OnMap, measure
 from differnet.evaluation.metrics import auroc
 from differnet.features.cache import describe_all
@@ -70,7 +70,10 @@ class EarlyFigures:
 
 @dataclass(frozen=True)
 class Run:
-    """One seed on one data set. Scores and labels are in the order of ``Dataset.test``."""
+    """One seed on one data set. Scores and labels are in the order of ``Dataset.test``.
+
+    ``copies``: the test images that were fitted to as well, under another path or as a copy.
+    """
 
     seed: int
     image_auroc: float
@@ -87,9 +90,10 @@ class Run:
     choice: Choice | None
     scores: npt.NDArray[np.float64]
     is_defective: npt.NDArray[np.bool_]
+    copies: tuple[Path, ...] = ()
 
 
-_NO_FIGURES = {"seed", "early", "choice", "scores", "is_defective"}
+_NO_FIGURES = {"seed", "early", "choice", "scores", "is_defective", "copies"}
 _FIGURES = [field.name for field in fields(Run) if field.name not in _NO_FIGURES]
 
 
@@ -123,6 +127,7 @@ class Evaluation:
             "early": [None if run.early is None else _early_dict(run.early) for run in self.runs],
             "choice": [run.choice and run.choice.to_dict() | {"text": str(run.choice)} for run in self.runs],
             "threshold": NO_THRESHOLD_NOTE if lists["recall"][0] is None else note,
+            "n_fitted_to": max(len(run.copies) for run in self.runs),
             "n_with_mask": sum(sample.mask is not None for sample in test),
             "config": self.config.to_dict(),
         }
@@ -153,14 +158,17 @@ def evaluate(
     if not dataset.train or not dataset.test:
         raise LayoutError(f"{dataset!r}: training and test images are both needed")
     check_masks(dataset.test if maps else ())
-    runs = []
+    runs, digests = [], copies.digests(dataset, progress)
     for seed in seeds:
         chosen = dataset if shots is None else dataset.shots(shots, seed)
         uncalibrated = presets.resolve(settings, {"holdout": 0.0, "folds": 0})
         detector = DifferNet(uncalibrated, seed, weights, device)
         on_first_map = on_map if seed == seeds[0] else _unseen
-        runs.append(_run(detector, chosen, settings.decision, maps, progress, on_first_map))
+        run = _run(detector, chosen, settings.decision, maps, progress, on_first_map)
+        fitted = detector.model.fitted_on
+        runs.append(replace(run, copies=copies.fitted_to(chosen, digests, fitted.images if fitted else ())))
         on_run(runs[-1])
+    copies.tell(dataset, max((run.copies for run in runs), key=len))
     return Evaluation(dataset, settings, shots, tuple(runs))
 
 
@@ -287,6 +295,7 @@ def _fit(
 ) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DifferNetWarning)  # how far a threshold can be trusted is reported
+        warnings.simplefilter("always", PagesWarning)
         detector.fit(
             train,
             groups=dataset.groups,

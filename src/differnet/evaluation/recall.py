@@ -10,6 +10,7 @@ from typing import Any
 from scipy import special
 
 from differnet.errors import ConfigError
+from differnet.evaluation.metrics import in_percent
 
 
 @dataclass(frozen=True)
@@ -33,9 +34,9 @@ class Recall:
     def __str__(self) -> str:
         """Say the recall in words."""
         review = f", {self.review} more to review" if self.review else ""
-        low, high = math.floor(100 * self.low), math.ceil(100 * self.high)
+        low, high = math.floor(100 * self.low + 1e-9), math.ceil(100 * self.high - 1e-9)
         return (
-            f"{self.defect}: {self.found} of {self.count} found ({self.found / self.count:.0%}; "
+            f"{self.defect}: {self.found} of {self.count} found ({in_percent(self.found / self.count)}; "
             f"{self.confidence:.0%} interval {low}% to {high}%){review}, {len(self.missed)} missed"
         )
 

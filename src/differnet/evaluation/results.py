@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -75,7 +76,7 @@ def panel_title(sample: Sample, prediction: Prediction, kind: str = "") -> str:
     """Say what an image is, of which ``kind`` where that is known, and what was said of it."""
     verdict = prediction.verdict or "no verdict"
     p = "" if prediction.p_value is None else f", p {prediction.p_value:.3f}"
-    percent = "" if prediction.percent is None else f", {prediction.percent:.0f} %"
+    percent = "" if prediction.percent is None else f", {math.floor(prediction.percent)} %"
     what = f"{sample.defect}, {kind}" if kind else sample.defect
     return f"{what}: {verdict}{percent}{p}"
 

@@ -39,7 +39,10 @@ def fit(rows: Tensor, seed: int) -> Gaussian:
         raise NumericalError("a Gaussian needs at least one row of features, all of them finite")
     mean = table.mean(axis=0)
     table -= mean
-    covariance = empirical_covariance(table, assume_centered=True)
+    if len(table) == 1:  # of which scikit-learn warns
+        covariance = np.zeros((table.shape[1], table.shape[1]))
+    else:
+        covariance = empirical_covariance(table, assume_centered=True)
     covariance = shrunk_covariance(covariance, shrinkage(table, covariance))
     scale = float(np.trace(covariance)) / len(mean)
     covariance[np.diag_indices_from(covariance)] += _FLOOR * scale if scale > 0 else 1.0
@@ -60,7 +63,7 @@ def shrinkage(table: npt.NDArray[np.float64], covariance: npt.NDArray[np.float64
     apart = squared - float(np.trace(covariance)) ** 2 / features
     lengths = np.einsum("ij,ij->i", table, table)
     noise = (float(np.square(lengths).mean()) - squared) / count
-    return min(noise, apart) / apart if apart > 0 else 0.0
+    return min(max(noise, 0.0), apart) / apart if apart > 0 else 0.0  # of one row the noise is rounding alone
 
 
 def norms(rows: Tensor, gaussian: Gaussian) -> Tensor:

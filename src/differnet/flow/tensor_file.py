@@ -31,6 +31,17 @@ def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], header: Mappi
 
     The digest is the SHA-256 of the file in which its own 64 digits are zeros.
     """
+    write_whole(path, *_parts_of(path, tensors, header))
+
+
+def to_bytes(tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> bytes:
+    """Return what :func:`write_tensors` would write."""
+    return b"".join(_parts_of("the content", tensors, header))
+
+
+def _parts_of(
+    path: str | Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]
+) -> tuple[memoryview | bytes, ...]:
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     text = json.dumps({**header, _SEALED: True}, allow_nan=False, sort_keys=True)
     content = safetensors.torch.save(plain, metadata={_KEY: text, _DIGEST: _BLANK})
@@ -41,7 +52,7 @@ def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], header: Mappi
     at = _place_of_digest(content)
     digest = hashlib.sha256(content).hexdigest()
     whole = memoryview(content)  # the parts of which are no copies
-    write_whole(path, whole[:at], digest.encode(), whole[at + len(digest) :])
+    return whole[:at], digest.encode(), whole[at + len(digest) :]
 
 
 def read_header(path: str | Path) -> dict[str, Any]:
@@ -58,18 +69,23 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return read_with_digest(path)[:2]
 
 
-def read_with_digest(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor], str]:
-    """Do as :func:`read_tensors`, and return the SHA-256 of the very bytes that were read, too."""
-    header, content = _read(path)
+def read_with_digest(
+    path: str | Path, content: bytes | None = None
+) -> tuple[dict[str, Any], dict[str, Tensor], str]:
+    """Do as :func:`read_tensors`, and return the SHA-256 of the very bytes that were read, too.
+
+    ``content``: the bytes, where they are not in a file; ``path`` is then what errors name.
+    """
+    header, content = _read(path, content)
     try:
         return header, safetensors.torch.load(content), hashlib.sha256(content).hexdigest()
     except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise ModelFileError(f"{path}: damaged or not a model file ({error})") from error
 
 
-def _read(path: str | Path) -> tuple[dict[str, Any], bytes]:
+def _read(path: str | Path, content: bytes | None = None) -> tuple[dict[str, Any], bytes]:
     file = Path(path)
-    content = _content(file)
+    content = _content(file) if content is None else content
     metadata = _metadata(file, content)
     text = metadata.get(_KEY)
     if not isinstance(text, str):

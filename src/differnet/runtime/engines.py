@@ -6,6 +6,8 @@ import functools
 import importlib
 import sys
 import threading
+import weakref
+from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol, get_args
 
@@ -13,10 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from differnet.errors import ConfigError, MissingExtraError, ModelFileError
+from differnet.runtime.threads import generation
 
 EngineName = Literal["onnxruntime", "openvino"]
 Arrays = dict[str, npt.NDArray[np.float32]]
 ENGINES = get_args(EngineName)
+_given_up: deque[bool] = deque(maxlen=1)  # whether compiled networks of OpenVINO were
 
 
 class Engine(Protocol):
@@ -57,6 +61,7 @@ class OpenVinoEngine:
     """
 
     def __init__(self, xml: bytes, constants: bytes, threads: int | None = None) -> None:
+        mind_lost_threads(self)
         self._core = core()
         self._options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
         if threads:
@@ -119,13 +124,35 @@ def import_openvino() -> Any:
         ) from error
 
 
-@functools.cache
+def mind_lost_threads(owner: object) -> None:
+    """Refuse to compile where OpenVINO would wait for ever, and note when ``owner`` of compiled networks is given up.
+
+    OpenVINO keeps the threads of a network that was given up for the next one. After a fork they are not there. Raises
+    :class:`ConfigError` that says so, in a process that was forked from one with such threads.
+    """
+    if generation() and _given_up:
+        raise ConfigError(
+            "this process was forked from one in which OpenVINO keeps threads of networks that were given up, and "
+            "would wait for them for ever: start processes by 'spawn' or 'forkserver' "
+            "(multiprocessing.get_context('spawn')), fork before anything is fitted or loaded (gunicorn without "
+            "--preload), or take runtime = 'torch' or 'onnxruntime'"
+        )
+    weakref.finalize(owner, _given_up.append, True).atexit = False
+
+
 def core() -> Any:
-    """Return OpenVINO's Core, one for the process, with its CPU plugin loaded; it is never given up.
+    """Return OpenVINO's Core, one for the process and another for one that was forked.
+
+    Its CPU plugin is loaded, and it is never given up.
 
     On processors with AMX each plugin sets a stack for signals and, when it ends, sets the one from before again. Where
     plugins end in another order than they began, that one is gone, and the next Ctrl-C ends in a segmentation fault.
     """
+    return _core(generation())
+
+
+@functools.cache
+def _core(_: int) -> Any:
     found = import_openvino().Core()
     found.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return found

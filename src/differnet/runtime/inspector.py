@@ -11,7 +11,7 @@ import math
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,7 @@ from differnet.decision.verdict import Heat, Prediction
 from differnet.errors import ConfigError, ModelFileError, NotFittedError, NumericalError
 from differnet.runtime import folder as folders
 from differnet.runtime.engines import Engine, open_graph
+from differnet.runtime.threads import generation, keep_lost, mind_forks
 from differnet.runtime.threads import limit as thread_limit
 
 _SAME_MACHINE = 0.02  # of the largest feature
@@ -50,10 +51,43 @@ class Inspector:
     def __init__(self, folder: str | os.PathLike[str], threads: int | None = None) -> None:
         self.folder = os.fspath(folder)
         self.station = folders.read(self.folder)
-        self._engines: dict[str, Engine] = {
-            role: open_graph(self.station.engine, files, thread_limit() if threads is None else threads)
+        self._threads = threads
+        mind_forks()
+        self._open()
+        self._check_machine()
+
+    def _open(self) -> None:
+        """Make the graphs ready to run in this process."""
+        self._generation, threads = generation(), thread_limit()
+        if self._generation == 0 and self._threads is not None:
+            threads = self._threads
+        self._opened: dict[str, Engine] = {
+            role: open_graph(self.station.engine, files, threads)
             for role, files in self.station.graphs.items()
         }
+
+    @property
+    def _engines(self) -> dict[str, Engine]:
+        """The graphs, opened anew in a process that was forked since."""
+        if self._generation != generation():
+            keep_lost(self._opened)
+            self._open()
+        return self._opened
+
+    def __copy__(self) -> Inspector:
+        """Return an inspector that shares the graphs."""
+        other = object.__new__(type(self))
+        vars(other).update(vars(self))
+        return other
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is pickled and copied: all but the engines, which are opened again."""
+        return {name: value for name, value in vars(self).items() if name not in ("_opened", "_generation")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        mind_forks()
+        self._open()
         self._check_machine()
 
     def __repr__(self) -> str:

@@ -2,16 +2,25 @@
 
 ``differnet --threads N`` or the environment variable ``DIFFERNET_THREADS`` sets it for a process; differnet starts no
 worker processes, so nothing multiplies it. Beside these threads others read and decode images.
+
+A process that was forked has none of the threads that its parent computed with, and would wait for them for ever. So
+it computes with one, and makes anew what threads belong to (:func:`generation`): each child has one, which is also what
+several of them on one machine want.
 """
 
 from __future__ import annotations
 
+import functools
+import multiprocessing
 import os
 import sys
+from typing import Any
 
 from differnet.errors import ConfigError
 
 VARIABLE = "DIFFERNET_THREADS"
+_forks = [0]  # how many led to this process since differnet began to compute
+_lost: list[Any] = []  # what belongs to threads of a parent: to give it up would wait for them
 _OTHERS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
@@ -20,6 +29,8 @@ def limit() -> int | None:
 
     Raises :class:`ConfigError` when the variable holds no number from 1.
     """
+    if _forks[0]:
+        return 1
     text = os.environ.get(VARIABLE, "")
     if not text:
         return None
@@ -33,6 +44,33 @@ def cores() -> int:
     if (most := limit()) is not None:
         return most
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@functools.cache
+def mind_forks() -> None:
+    """Have processes that are forked from this one compute with one thread, and this one where it was forked itself."""
+    if (
+        type(multiprocessing.current_process()).__name__ == "ForkProcess"
+    ):  # before anything of differnet was made
+        _after_fork()
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_after_fork)
+
+
+def generation() -> int:
+    """Return a number that is another one in a process that was forked."""
+    return _forks[0]
+
+
+def keep_lost(thing: Any) -> None:
+    """Never give up what was made before a fork."""
+    _lost.append(thing)
+
+
+def _after_fork() -> None:
+    _forks[0] += 1
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
 
 
 def use(count: int | None = None) -> None:

@@ -25,7 +25,7 @@ from differnet.batch.rows import inputs, judge_all
 from differnet.config.sections import Views
 from differnet.data.images import load
 from differnet.data.square import to_square
-from differnet.errors import ConfigError, ImageError, MissingExtraError
+from differnet.errors import ConfigError, DifferNetWarning, ImageError, MissingExtraError
 from support.tiny import good_image, save
 
 arrow = pytest.importorskip("pyarrow", reason="Parquet and object stores need pyarrow")
@@ -106,6 +106,29 @@ def test_a_tar_shard_gives_the_rows_of_its_files(detector, folder, good_files, t
     assert [row["path"] for row in rows] == [f"{shard}::{file.relative_to(folder)}" for file in good_files]
     assert without_paths(rows) == without_paths(local_rows(detector, good_files))
     assert all(row["error"].startswith(row["path"]) for row in rows if row["error"])
+
+
+def test_images_of_any_name_have_a_row_wherever_they_are_and_others_are_counted(folder, tmp_path):
+    images = tmp_path / "images"
+    images.mkdir()
+    content = (folder / "line0" / "02.png").read_bytes()
+    for name in ("a.png", "b.jfif", "c", "d.dat", "e.heic", "._f"):
+        (images / name).write_bytes(content)
+    for number in range(4):
+        (images / f"{number}.json").write_text("{}")
+    shard = in_a_tar(tmp_path / "shard.tar", sorted(images.iterdir()), images)
+    with pytest.warns(
+        DifferNetWarning, match="4 files are no images and are left out: 0.json, 1.json, 2.json, ..."
+    ):
+        found = inventory.entries_in(inventory.table_of(inventory.entries_of([str(images)])))
+    assert [Path(one.name).name for one in found] == ["a.png", "b.jfif", "c", "d.dat", "e.heic"]
+    with pytest.warns(
+        DifferNetWarning, match="5 files in 1 tar are no images and are left out, such as .*::._f"
+    ):
+        table = inventory.table_of(inventory.entries_of([str(shard)]))
+    packed = inventory.entries_in(table)
+    assert [one.name.partition("::")[2] for one in packed] == ["a.png", "b.jfif", "c", "d.dat", "e.heic"]
+    assert {one.kind for one in packed} == {"tar"}
 
 
 def test_a_tar_that_breaks_off_says_so_and_loses_no_other_image(detector, folder, good_files, tmp_path):

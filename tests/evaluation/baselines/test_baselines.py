@@ -114,7 +114,9 @@ def test_nothing_is_scored_before_a_fit(name, good):
 
 
 def test_one_image_is_too_few_for_a_distance(good):
-    with pytest.raises(ConfigError, match="Mahalanobis: 1 good images to fit to; at least 2 are needed"):
+    with pytest.raises(
+        ConfigError, match="Mahalanobis: 1 good image to fit to; at least 2 good images are needed"
+    ):
         classical.Mahalanobis(QUICK, "random").fit(good[:1], 0)
 
 

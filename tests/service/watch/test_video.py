@@ -165,5 +165,7 @@ def test_a_single_frame_of_a_camera_and_none(tmp_path):
     with camera() as (url, _):
         (one,) = Camera(url, "cam", notes.tell).arrivals(threading.Event(), True)
         assert one.pixels.shape == (48, 64, 3)
-    assert list(Camera(url, "cam", notes.tell).arrivals(threading.Event(), True)) == []
+    lost = Camera(url, "cam", notes.tell)
+    assert list(lost.arrivals(threading.Event(), True)) == []
+    assert lost.is_unreachable
     assert notes.told[-1][0] == "unreachable"

@@ -30,7 +30,7 @@ def test_what_is_there_is_taken_the_oldest_first_and_once(tmp_path):
     for number, name in enumerate(("b.png", "sub/a.png", "c.jpg")):
         save(tmp_path / name, good_image(number))
         age(tmp_path / name, 100 - number)
-    for name in (".hidden.png", "~lock.png", "half.tmp.png", "notes.txt", "x.png.part", ".git/x.png"):
+    for name in (".hidden.png", "~lock.png", "half.tmp.png", "x.png.part", "y.crdownload", ".git/x.png"):
         save_as = tmp_path / name
         save_as.parent.mkdir(exist_ok=True)
         save_as.write_bytes(png(9))
@@ -41,6 +41,38 @@ def test_what_is_there_is_taken_the_oldest_first_and_once(tmp_path):
     np.testing.assert_array_equal(found[0].pixels, good_image(0))
     assert found[0].content == (tmp_path / "b.png").read_bytes()
     assert notes.once(tmp_path) == []
+
+
+def test_images_of_any_name_are_judged_and_what_is_none_is_told_once_for_each_suffix(tmp_path):
+    names = ("a.png", "b.jfif", "c", "d.dat", "e.dib")
+    for number, name in enumerate(names):
+        (tmp_path / name).write_bytes(png(number))
+        age(tmp_path / name, 100 - number)
+    for number in range(5):
+        (tmp_path / f"{number}.json").write_text("{}")
+    (tmp_path / "README").write_text("text")
+    notes = Notes()
+    assert [arrival.name for arrival in notes.once(tmp_path)] == list(names)
+    assert notes.told == [
+        (
+            "left out",
+            "5 files with the suffix .json are no images and are left out: 0.json, 1.json, 2.json, ...; "
+            "others with the suffix .json will not be told of",
+        ),
+        (
+            "left out",
+            "1 file without a suffix is no image and is left out: README; others without a suffix will not be told of",
+        ),
+    ]
+    with running(notes, notes.folder(tmp_path)) as found:
+        (tmp_path / "late.json").write_text("{}")
+        (tmp_path / "late.raw2").write_bytes(b"no")
+        (tmp_path / "later").write_bytes(png(8))
+        wait_for(lambda: found)
+        (tmp_path / "late.raw2").write_bytes(png(9))  # what was none becomes one
+        wait_for(lambda: len(found) == 2)
+    assert [one.name for one in found] == ["later", "late.raw2"]
+    assert not any("late.json" in text for _, text in notes.told)
 
 
 def test_stamps_spare_reading_again_but_nothing_rests_on_them(tmp_path, monkeypatch):
@@ -127,7 +159,7 @@ def test_only_new_leaves_alone_what_was_there_before_the_first_start(tmp_path):
     notes = Notes()
     (tmp_path / "old.png").write_bytes(png(0))
     assert notes.once(tmp_path, only_new=True) == []
-    assert notes.told == [("skipped", "1 images were there before the first start: not judged")]
+    assert notes.told == [("skipped", "1 image was there before the first start: not judged")]
     (tmp_path / "new.png").write_bytes(png(1))  # while nobody watches
     (tmp_path / "old.png").rename(tmp_path / "moved.png")
     assert [one.name for one in notes.once(tmp_path, only_new=True)] == ["new.png"]

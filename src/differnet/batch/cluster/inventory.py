@@ -9,6 +9,7 @@ lacks or has, so the same inputs must give the same inventory: it carries a dige
 | tar | an image in an uncompressed tar, such as a shard of WebDataset | ``SHARD::NAME`` |
 | parquet | a row of a Parquet table with a column of bytes | ``TABLE::NUMBER`` |
 | none | something that cannot be scored; the reason says why | its path or URI |
+| left | what is no image in a tar: no row, but said with a count | its path or URI |
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from differnet.batch.cluster import locations
-from differnet.data.images import SUFFIXES, find
-from differnet.errors import ImageError, warn
+from differnet.data.decoding import HEAD, is_image_head
+from differnet.data.images import find, is_being_written, is_image_name
+from differnet.errors import ImageError, agreeing, counted, warn
 
 SHARDS = (".tar", ".parquet")
 CONTENT_COLUMNS = ("image", "bytes", "content", "jpg", "jpeg", "png")
@@ -82,9 +84,24 @@ def table_of(
     """Return the inventory, a ``pyarrow.Table`` with one row an image; ``unpack`` maps :func:`unpacked` over shards."""
     shards = [entry for entry in entries if entry.kind in ("tar", "parquet")]
     inside = iter(unpack(shards) if unpack else map(unpacked, shards))
-    return table_of_rows(
-        one for entry in entries for one in (next(inside) if entry.kind in ("tar", "parquet") else [entry])
-    )
+    left: list[Entry] = []
+
+    def rows() -> Iterator[Entry]:
+        for entry in entries:
+            for one in next(inside) if entry.kind in ("tar", "parquet") else [entry]:
+                if one.kind == "left":
+                    left.append(one)
+                else:
+                    yield one
+
+    table = table_of_rows(rows())
+    if left:
+        count = sum(one.size for one in left)
+        verb = agreeing(count, "is no image and is", "are no images and are")
+        warn(
+            f"{counted(count, 'file')} in {counted(len(left), 'tar')} {verb} left out, such as {left[0].reason}"
+        )
+    return table
 
 
 def table_of_rows(entries: Iterable[Entry]) -> Any:
@@ -150,15 +167,44 @@ def _remote(place: str) -> list[Entry]:
         return [Entry(place, place, "none", reason=f"{place}: {error.strerror or 'no such file or folder'}")]
     if [uri for uri, _ in files] == [place]:
         return [Entry(place, place, _kind(place) or "file", size=files[0][1])]
-    images = [
-        Entry(uri, uri, "file", size=n) for uri, n in files if PurePosixPath(uri).suffix.lower() in SUFFIXES
-    ]
+    images = [Entry(uri, uri, "file", size=n) for uri, n in files if _is_image(uri)]
     shards = [Entry(uri, uri, _kind(uri), size=n) for uri, n in files if _is_shard(PurePosixPath(uri))]
     if images and shards:
         message = f"{place}: {len(shards)} shards are left out, since there are images; name them to have them scored"
         warn(message)
-    wanted = f"{place}: no image found; looked for {', '.join(sorted(SUFFIXES))} and {', '.join(SHARDS)}"
+    known = {entry.place for entry in (*images, *shards)}
+    others = [uri for uri, _ in files if uri not in known]
+    if others and known:
+        verb = agreeing(len(others), "is no image and is", "are no images and are")
+        warn(f"{place}: {counted(len(others), 'file')} {verb} left out, such as {others[0]}")
+    wanted = f"{place}: no image found among {counted(len(files), 'file')}, and none of {', '.join(SHARDS)}"
     return images or shards or [Entry(place, place, "none", reason=wanted)]
+
+
+def _is_image(uri: str) -> bool:
+    """Whether a file elsewhere is an image, by its suffix, or else by its first bytes."""
+    name = PurePosixPath(uri).name
+    if is_image_name(name):
+        return True
+    if is_being_written(name) or PurePosixPath(name).suffix.lower() in SHARDS:
+        return False
+    try:
+        with locations.opened_for_reading(uri) as file:
+            return is_image_head(file.read(HEAD))
+    except OSError:
+        return False
+
+
+def _is_image_in(tar: Any, member: tarfile.TarInfo) -> bool:
+    """Whether a file in a tar is an image, by its suffix, or else by its first bytes; the place in the tar stays."""
+    name = PurePosixPath(member.name).name
+    if is_image_name(name) or name.startswith(".") or is_being_written(name) or member.issparse():
+        return is_image_name(name)
+    at = tar.tell()
+    tar.seek(member.offset_data)
+    head = tar.read(min(HEAD, member.size))
+    tar.seek(at)
+    return is_image_head(head)
 
 
 def _kind(place: str) -> str:
@@ -174,7 +220,7 @@ def _is_shard(path: PurePosixPath | Path) -> bool:
 
 def _members(shard: Entry) -> Iterator[Entry]:
     """Yield the images of a tar by its headers, unpacking nothing; the last says so where the tar breaks off."""
-    count = 0
+    count, left, first = 0, 0, ""
     try:
         with (
             locations.opened_for_reading(shard.place) as raw,
@@ -183,7 +229,10 @@ def _members(shard: Entry) -> Iterator[Entry]:
         ):
             for member in tar:
                 tar.members.clear()  # type: ignore[attr-defined]  # it would keep all of them
-                if not member.isreg() or PurePosixPath(member.name).suffix.lower() not in SUFFIXES:
+                if not member.isreg():
+                    continue
+                if not _is_image_in(file, member):
+                    left, first = left + 1, first or member.name
                     continue
                 count += 1
                 yield _member(shard, member)
@@ -193,6 +242,8 @@ def _members(shard: Entry) -> Iterator[Entry]:
         return
     if not count:
         yield shard._replace(kind="none", reason=f"{shard.name}: a tar without an image")
+    elif left:
+        yield shard._replace(kind="left", size=left, reason=f"{shard.name}::{first}")
 
 
 def _member(shard: Entry, member: tarfile.TarInfo) -> Entry:

@@ -1,4 +1,4 @@
-"""TIFF and BigTIFF: how many pages there are, and one of them to pixels; one that lacks part of them is refused.
+"""TIFF and BigTIFF: one of the pages to pixels; one that lacks part of them is refused.
 
 What its samples mean: :mod:`differnet.data.formats.layout`.
 """
@@ -6,9 +6,8 @@ What its samples mean: :mod:`differnet.data.formats.layout`.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -28,10 +27,10 @@ from differnet.data.formats.layout import (
     Layout,
 )
 from differnet.data.formats.levels import OWN, Scale
+from differnet.data.pages import size_of
 from differnet.data.pixels import Pixels, check_bytes, check_size, upright
 from differnet.errors import ImageError
 
-MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _CUT = "; the file is cut off or damaged"
 
 
@@ -102,30 +101,6 @@ def _check_pictures(
         )
         if found is not None and (found[0] < min(down, left) or found[1] < across):
             raise ImageError(f"{name}: cut off: a strip has {found[0]} rows, {min(down, left)} were wanted")
-
-
-def page_count(file: BinaryIO) -> int:
-    """Return how many pages a TIFF has, from the chain of their directories; 1 for any other file.
-
-    Raises :class:`ValueError` when the chain breaks off, or comes back to where it was: there were more pages.
-    """
-    head, size = file.read(16), _size(file)
-    if not head.startswith(MAGIC):
-        return 1
-    order: Literal["little", "big"] = "little" if head[:2] == b"II" else "big"
-    is_big = head[2:4] in (b"+\0", b"\0+")
-    wide, counter, entry = (8, 8, 20) if is_big else (4, 2, 12)
-    at, seen = int.from_bytes(head[8:16] if is_big else head[4:8], order), set[int]()
-    while at:
-        file.seek(at)
-        entries = int.from_bytes(file.read(counter), order)
-        end = at + counter + entry * entries
-        if at in seen or end + wide > size:
-            raise ValueError(f"its directories break off after page {len(seen)}")
-        seen.add(at)
-        file.seek(end)
-        at = int.from_bytes(file.read(wide), order)
-    return len(seen)
 
 
 def _turn_to(image: Image.Image, page: int, name: str) -> None:
@@ -203,15 +178,7 @@ def _check_segments(
     file: BinaryIO, offsets: Sequence[int] | None, counts: Sequence[int] | None, wanted: int, name: str
 ) -> None:
     """Refuse a TIFF whose pixels lie beyond its end: decoders would fill them with black."""
-    size = _size(file)
+    size = size_of(file)
     places = list(zip(offsets or (), counts or (), strict=False))
     if len(places) < wanted or any(count < 1 or at + count > size for at, count in places):
         raise ImageError(f"{name}: cannot be decoded: the file is cut off, or lacks part of its pixels")
-
-
-def _size(file: BinaryIO) -> int:
-    """Return how many bytes there are; the place in the file stays."""
-    at = file.tell()
-    size = file.seek(0, os.SEEK_END)
-    file.seek(at)
-    return size

@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar, runtime_checkable
 
 from differnet.data.stream import Progress, silent
 from differnet.decision.verdict import Heat
-from differnet.errors import ConfigError, NotFittedError
+from differnet.errors import ConfigError, NotFittedError, agreeing, counted
 
 T = TypeVar("T")
 
@@ -61,5 +61,6 @@ def check_count(paths: Sequence[Path], least: int, method: Method) -> None:
     """Raise :class:`ConfigError` for fewer than ``least`` images to fit to."""
     if len(paths) < least:
         raise ConfigError(
-            f"{type(method).__name__}: {len(paths)} good images to fit to; at least {least} are needed"
+            f"{type(method).__name__}: {counted(len(paths), 'good image')} to fit to; "
+            f"at least {counted(least, 'good image')} {agreeing(least, 'is', 'are')} needed"
         )

@@ -176,11 +176,14 @@ def _template() -> jinja2.Template:
 def percent(share: float) -> str:
     """Write a share in percent with as many digits as it needs.
 
-    >>> percent(0.005), percent(0.37)
-    ('0.5 %', '37 %')
+    >>> percent(0.005), percent(0.37), percent(0.99999), percent(1.0)
+    ('0.5 %', '37 %', '99.999 %', '100 %')
     """
     number = 100 * share
-    return f"{number:.2g} %" if number < 10 else f"{number:.0f} %" if number < 99 else f"{number:.4g} %"
+    if number >= 99:
+        digits = next((n for n in range(4, 12) if share == 1 or float(f"{number:.{n}g}") < 100), 12)
+        return f"{number:.{digits}g} %"
+    return f"{number:.2g} %" if number < 10 else f"{number:.0f} %"
 
 
 def _outward(share: float, whole: Callable[[float], int]) -> float:

@@ -26,7 +26,7 @@ from differnet.features.backbone.graph_check import check_graph, check_shapes
 from differnet.features.backbone.network import MultiScale
 from differnet.features.backbone.torch_runtime import Precision, Runtime, one_torch_thread
 from differnet.runtime import threads
-from differnet.runtime.engines import core, import_openvino
+from differnet.runtime.engines import core, import_openvino, mind_lost_threads
 
 _TOGETHER = GROUP // 2  # views in one request; two requests run at a time
 
@@ -75,6 +75,7 @@ class OpenVinoRuntime:
     name = "openvino"
 
     def __init__(self, model: Any, precision: Precision = "f32") -> None:
+        mind_lost_threads(self)
         self.precision = precision
         self.width = int(model.output(0).shape[1])
         self._model = model

@@ -8,8 +8,9 @@ own disks, or when size and times did not change for ``settle`` seconds. One tha
 **What counts as one.** The path and the bytes: other bytes under the same name are another part, a file whose times
 alone changed is not. A file that gets another name after it was judged is known by its inode and its bytes.
 
-**What is left alone.** Hidden files and folders, names that begin with ``~`` or have ``.tmp`` before the suffix, and
-what has no suffix of an image. Links to folders are followed once.
+**What is left alone.** Hidden files and folders, and names that programs give to what they are writing: with ``~``
+before them, ``.tmp`` before the suffix, or a suffix such as ``.part``. What is no image, by its suffix and its first
+bytes, is told of once for each suffix. Links to folders are followed once.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ from threading import Event
 
 from differnet.data.decoding import decode_content, opened
 from differnet.data.formats.levels import OWN, Scale
-from differnet.data.images import SUFFIXES
-from differnet.errors import ImageError
+from differnet.errors import ImageError, agreeing, counted
 from differnet.service.record.inspection import Tell
 from differnet.service.watch.file_events import Hints, is_closed
+from differnet.service.watch.left_out import LeftOut, is_left_alone
 from differnet.service.watch.sources import Arrival, Memory, Stamp, key_of, writable
 
 _MOST_BYTES = 2**30
@@ -69,6 +70,7 @@ class Folder:
         self._places = {stamp.wherever: stamp.path for stamp in self._known.values()}
         self._waiting: dict[str, _Waiting] = {}
         self._missing: set[str] = set()
+        self._others = LeftOut(root, tell)
         self._leases = False  # whether the system has ever said of a file here that nobody writes to it
         self._next_scan = 0.0
 
@@ -94,6 +96,7 @@ class Folder:
                     return
                 for path in hints.take(0.05 if self._waiting else 0.5):
                     self._hint(path)
+                self._others.tell_new()
                 if time.monotonic() >= self._next_scan and not once:
                     self._scan()
 
@@ -103,7 +106,11 @@ class Folder:
             self.memory.remember([*found, _BEGINNING])
             self._known |= {stamp.path: stamp for stamp in (*found, _BEGINNING)}
             if found:
-                self.tell("skipped", f"{len(found)} images were there before the first start: not judged")
+                self.tell(
+                    "skipped",
+                    f"{counted(len(found), 'image')} {agreeing(len(found), 'was', 'were')} there before the first "
+                    "start: not judged",
+                )
         self._scan()
 
     def _is_over(self, start: float) -> bool:
@@ -117,7 +124,9 @@ class Folder:
     def _scan(self) -> None:
         """List the folder, and forget files that were missing twice: one that moves is missing for a moment."""
         start = time.monotonic()
+        self._others.begin()
         found = {stamp.path: stamp for stamp in self._listed("")}
+        self._others.end()
         for stamp in found.values():
             self._consider(stamp)
         missing = self._known.keys() - found.keys() - {_BEGINNING.path}
@@ -148,8 +157,8 @@ class Folder:
                 if entry.is_dir():
                     if not is_left_alone(entry.name):
                         yield from self._listed(path, above | {place})
-                elif is_image(entry.name):
-                    yield Stamp.of(path, entry.stat())
+                elif self._others.is_image(stamp := Stamp.of(path, entry.stat())):
+                    yield stamp
             except OSError:  # gone since, or a loop of links
                 continue
 
@@ -166,8 +175,8 @@ class Folder:
         if stat.S_ISDIR(found.st_mode):
             for stamp in self._listed(name):
                 self._consider(stamp)
-        elif is_image(name):
-            self._consider(Stamp.of(name, found))
+        elif self._others.is_image(stamp := Stamp.of(name, found)):
+            self._consider(stamp)
 
     def _consider(self, stamp: Stamp) -> None:
         if self._known.get(stamp.path) == stamp:
@@ -292,17 +301,6 @@ class Folder:
             self._known[stamp.path] = stamp
             self._places[stamp.wherever] = stamp.path
             self._waiting.pop(stamp.path, None)
-
-
-def is_left_alone(name: str) -> bool:
-    """Whether a file or folder of this name is hidden or temporary."""
-    return name.startswith((".", "~")) or Path(name).stem.lower().endswith(".tmp")
-
-
-def is_image(name: str) -> bool:
-    """Whether the last part of a path is the name of an image that is looked at."""
-    last = name.rpartition("/")[2]
-    return Path(last).suffix.lower() in SUFFIXES and not is_left_alone(last)
 
 
 def _quiet(waiting: _Waiting, now: float, wall: float) -> float:

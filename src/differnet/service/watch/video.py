@@ -91,6 +91,7 @@ class Camera:
         self._newest: tuple[datetime, Any] | None = None
         self._changed = threading.Condition()
         self._over, self._ended = Event(), False
+        self.is_unreachable = False  # with ``once``: whether no frame could be had
         _av()
 
     def arrivals(self, stop: Event, once: bool) -> Iterator[Arrival]:
@@ -163,7 +164,8 @@ class Camera:
             failures += 1
             self.tell("reconnect", f"{without_password(self.url)}: {reason}; trying again in {pause:g} s")
             self._over.wait(pause)
-        if once and not self.taken and self._newest is None:
+        if once and not self.taken and self._newest is None and not self._over.is_set():
+            self.is_unreachable = True
             self.tell("unreachable", f"{without_password(self.url)}: {reason}")
         self._ended = True
         with self._changed:

@@ -5,14 +5,16 @@ All raise :class:`LayoutError` that shows the layout that was expected and what 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from differnet.data.images import find
+from differnet.data.images import find, is_image_name
+from differnet.data.layouts.masks import own_stem
 from differnet.data.samples import GOOD, Dataset, Sample, folder_name, listing, seeded_share
 from differnet.data.tables import TableRow, read_rows, samples_of
-from differnet.errors import LayoutError, MissingExtraError, warn
+from differnet.errors import LayoutError, MissingExtraError, agreeing, counted, warn
 
 _MVTEC = "train/good, test/<defect> and ground_truth/<defect>/*_mask.png"
 _MVTEC_AD2 = "train/good, validation/good, test_public/good, test_public/bad and test_public/ground_truth/bad"
@@ -131,6 +133,7 @@ def read_mtd(root: Path, split_file: str | Path | None = None) -> Dataset:
         mask = path.with_suffix(".png")
         defect = path.parts[-3].removeprefix("MT_").lower()
         samples.append(Sample(path, "test", defect, mask if mask.is_file() else None))
+    _warn_without_masks(root, samples, "MT_*/Imgs/*.jpg with masks of the same stem in PNG")
     return Dataset("magnetic tiles", tuple(samples))
 
 
@@ -211,20 +214,60 @@ def _mvtec_tests(category: Path, test: str, masks: str, expected: str) -> list[S
     for folder in _folders(category, test, expected):
         if folder == category / masks:
             continue
-        for path in find(folder):
-            mask = category / masks / folder.name / f"{path.stem}_mask.png"
-            samples.append(Sample(path, "test", folder.name, mask if mask.is_file() else None))
+        paths, place = find(folder), category / masks / folder.name
+        known = _masks_of(place, {path.stem.lower() for path in paths}) if folder.name != GOOD else {}
+        for path in paths:
+            samples.append(Sample(path, "test", folder.name, known.pop(path.stem.lower(), None)))
+        _warn_of_rest(place, known, folder)
     _warn_without_masks(category, samples, expected)
     return samples
 
 
-def _warn_without_masks(category: Path, samples: Sequence[Sample], expected: str) -> None:
-    """Say which kinds of defect have no mask at all: the images can be read, but not measured by pixels."""
-    bare = {sample.defect for sample in samples if sample.is_defective}
-    bare -= {sample.defect for sample in samples if sample.mask}
-    if bare:
+def _masks_of(folder: Path, stems: Collection[str]) -> dict[str, Path]:
+    """Return the masks in a folder by the names (``stems``) of their images; those named ``_mask.png`` come first.
+
+    Masks of another name or kind of file, such as ``7.png`` or ``7_gt.bmp`` for ``7.png``, are taken, and said.
+    """
+    if not folder.is_dir():
+        return {}
+    paths = [path for path in sorted(folder.iterdir()) if is_image_name(path.name) and path.name[0] != "."]
+    usual = {
+        path.name.lower().removesuffix("_mask.png"): path for path in paths if path.name.endswith("_mask.png")
+    }
+    rest = [path for path in paths if not path.name.endswith("_mask.png")]
+    others = {stem if (stem := path.stem.lower()) in stems else own_stem(path): path for path in rest}
+    for stem in sorted(others.keys() & usual.keys()):
+        warn(f"{others.pop(stem)}: left out, since {usual[stem].name} beside it is the mask of that image")
+    if others:
         warn(
-            f"{category}: no masks for {', '.join(sorted(bare))}; figures of pixels leave these images out. "
+            f"{folder}: {counted(len(others), 'mask')} {agreeing(len(others), 'has', 'have')} another name than "
+            f"NAME_mask.png, such as {next(iter(others.values())).name}; {agreeing(len(others), 'it is', 'they are')} "
+            "taken by the name of the image"
+        )
+    return others | usual
+
+
+def _warn_of_rest(folder: Path, left: Mapping[str, Path], images: Path) -> None:
+    """Say which masks are of no image."""
+    if left:
+        warn(
+            f"{folder}: {counted(len(left), 'mask')} {agreeing(len(left), 'is', 'are')} of no image in {images}, "
+            f"such as {next(iter(left.values())).name}, and left out"
+        )
+
+
+def _warn_without_masks(category: Path, samples: Sequence[Sample], expected: str) -> None:
+    """Say of which kinds of defect images have no mask: they can be read, but not measured by pixels."""
+    bare = Counter(sample.defect for sample in samples if sample.is_defective and not sample.mask)
+    of_all = Counter(sample.defect for sample in samples if sample.is_defective)
+    whole = sorted(defect for defect, count in bare.items() if count == of_all[defect])
+    some = [f"{bare[defect]} of {of_all[defect]} of {defect}" for defect in sorted(set(bare) - set(whole))]
+    if bare:
+        said = [f"no masks for {', '.join(whole)}"] * bool(whole) + [f"no mask for {', '.join(some)}"] * bool(
+            some
+        )
+        warn(
+            f"{category}: {' and '.join(said)}; figures of pixels leave these images out. "
             f"Expected {expected}; found {listing(category)}"
         )
 

@@ -1,0 +1,1 @@
+"""How data sets are laid out in folders, and which of their files are masks."""

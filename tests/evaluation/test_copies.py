@@ -1,0 +1,76 @@
+"""One image in two places: what is tested on and was fitted to is said."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from differnet.cli.app import app
+from support.tiny import OPTIONS, defective_image, good_image, save
+
+
+def write(root):
+    for index in range(8):
+        save(root / f"train/good/{index}.png", good_image(index, 40))
+    for index in range(4):
+        save(root / f"test/good/{index}.png", good_image(50 + index, 40))
+        save(root / f"test/dent/{index}.png", defective_image(index, 40)[0])
+    return root
+
+
+def linked(root):
+    (root / "test/good/again.png").symlink_to(root / "train/good/3.png")
+
+
+def hard_linked(root):
+    (root / "test/good/again.png").hardlink_to(root / "train/good/3.png")
+
+
+def copied(root):
+    shutil.copy(root / "train/good/3.png", root / "test/good/again.png")
+
+
+def in_another_kind_of_file(root):
+    Image.open(root / "train/good/3.png").save(root / "test/good/again.bmp")
+
+
+def a_linked_folder(root):
+    shutil.rmtree(root / "test/good")
+    (root / "test/good").symlink_to(root / "train/good")
+
+
+@pytest.mark.parametrize(
+    ("change", "count", "total"),
+    [
+        (lambda root: None, 0, 8),
+        (linked, 1, 9),
+        (hard_linked, 1, 9),
+        (copied, 1, 9),
+        (in_another_kind_of_file, 1, 9),
+        (a_linked_folder, 8, 12),
+    ],
+)
+def test_test_images_that_were_fitted_to_are_said(tmp_path, change, count, total):
+    change(write(tmp_path / "nut"))
+    options = ["--no-maps", *OPTIONS]
+    done = CliRunner().invoke(app, ["evaluate", str(tmp_path), "--json", *options])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["n_fitted_to"] == count
+    said = re.sub(r"\s+", " ", done.stderr)
+    verb = "is" if count == 1 else "are"
+    assert (
+        f"nut: {count} of {total} test images {verb} pixel for pixel among those fitted to" in said
+    ) == bool(count)
+    if count == 1:
+        assert "such as " + str(tmp_path / "nut/test/good/again") in said
+        plain = CliRunner().invoke(app, ["evaluate", str(tmp_path), *options])
+        assert "too good: 1 test image was fitted to as well" in plain.stdout
+    few = CliRunner().invoke(
+        app, ["evaluate", str(tmp_path), "--json", "--shots", "2", "--seeds", "1", *options]
+    )
+    assert json.loads(few.stdout)["n_fitted_to"] <= count  # of those alone that were drawn
