@@ -16,6 +16,7 @@ from differnet.decision import thresholds
 from differnet.errors import DifferNetError, NumericalError
 from differnet.flow import train
 from differnet.flow.flow import Flow
+from differnet.runtime import threads
 from support.tiny import TINY, good_image
 
 OPEN = TINY | {
@@ -123,6 +124,7 @@ def test_a_nan_says_which_image_it_came_from(detector, monkeypatch, tmp_path):
         from PIL import Image
 
         Image.fromarray(good_image(index)).save(name)
+    monkeypatch.setattr(threads, "cores", lambda: 1)  # one after the other
     real = type(detector.describer.runtime).features
     seen = []
 

@@ -11,12 +11,12 @@ import torch
 
 from differnet import DifferNet
 from differnet.data.stream import LookAhead
-from differnet.errors import ImageError
+from differnet.errors import ImageError, NumericalError
+from differnet.features.backbone import openvino_runtime
 from differnet.features.backbone.torch_runtime import in_turn
 from differnet.runtime import threads
-from support.tiny import COMBINED, good_image
+from support.tiny import COMBINED, good_image, save
 
-pytest.importorskip("openvino")
 UPRIGHT = {"rotation": "none", "train_views": 1, "score_rotations": "even"}
 TURNED = {"rotation": "full", "train_views": 4, "score_views": 8, "score_rotations": "random"}
 IMAGES = [good_image(100 + index) for index in range(11)]
@@ -74,6 +74,28 @@ def test_an_error_comes_where_its_image_is(detector, tmp_path):
     with pytest.raises(ImageError, match=r"bad\.png"):
         next(found)
     assert judged == detector.score(IMAGES[:5]).tolist()
+
+
+def test_a_nan_says_which_image_it_came_from(detector, monkeypatch, tmp_path):
+    """The first view is the picture as it is, by which the spoiled one is known whatever lane it is in."""
+    paths = [tmp_path / f"{index}.png" for index in range(len(IMAGES))]
+    for path, image in zip(paths, IMAGES, strict=True):
+        save(path, image)
+    square = detector.describer.square(paths[7])
+    real = openvino_runtime._OneCore.features
+
+    def spoiled(self, groups):
+        views = list(groups)
+        return real(self, views) * (float("nan") if torch.equal(views[0][0], square) else 1)
+
+    monkeypatch.setattr(openvino_runtime._OneCore, "features", spoiled)
+    found = detector.predict_iter(iter(paths))
+    time.sleep(1)  # all that may lie ready does, so that images are judged together
+    judged = [next(found).score for _ in range(7)]
+    with pytest.raises(NumericalError, match=r"NaN or infinite features for .*7\.png"):
+        next(found)
+    monkeypatch.undo()
+    assert judged == [detector.predict(path).score for path in paths[:7]]
 
 
 def test_torch_keeps_its_threads(detector):
