@@ -39,8 +39,8 @@ class Cells(NamedTuple):
     def sharpened(self, maps: list[Tensor], shares: Tensor) -> Tensor:
         """Multiply ``shares`` (V, 1, S, T) of scores by how far the cells of ``maps`` are from what is usual.
 
-        That is the squared distance over C, 1 in the mean of good images; of a single tile. Raises :class:`ShapeError`
-        for maps of another network or size than those of good images.
+        That is the root of the squared distance over C, whose square is 1 in the mean of good images; of a single tile.
+        Raises :class:`ShapeError` for maps of another network or size than those of good images.
         """
         cells = finest(maps)
         if cells.shape[1:] != self.mean.shape[1:]:
@@ -50,7 +50,7 @@ class Cells(NamedTuple):
             )
         count, _, height, width = cells.shape
         apart = (cells - self.mean.to(cells)).flatten(2).transpose(1, 2) @ self.matrix.to(cells)
-        far = apart.square().mean(dim=2).view(count, 1, height, width)
+        far = apart.square().mean(dim=2).sqrt().view(count, 1, height, width)
         far = F.interpolate(far, size=shares.shape[2:], mode="bilinear", align_corners=False)
         return (shares + _CALM * self.level.to(shares)) * far
 
