@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 
+import numpy as np
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
@@ -74,3 +75,16 @@ def test_test_images_that_were_fitted_to_are_said(tmp_path, change, count, total
         app, ["evaluate", str(tmp_path), "--json", "--shots", "2", "--seeds", "1", *options]
     )
     assert json.loads(few.stdout)["n_fitted_to"] <= count  # of those alone that were drawn
+
+
+def test_copies_of_more_than_8_bits_are_told_by_the_white_of_the_model(tmp_path):
+    """The copied picture is dim: by its own brightest pixel it would have others than those that were fitted to."""
+    root = write(tmp_path / "nut")
+    for place in (root / "train/good", root / "test/good"):
+        for number, path in enumerate(sorted(place.iterdir())):
+            grey = np.asarray(Image.open(path).convert("L")).astype(np.uint16)
+            Image.fromarray(grey * (16 if number == 0 else 3)).save(path)
+    copied(root)
+    done = CliRunner().invoke(app, ["evaluate", str(tmp_path), "--json", "--no-maps", *OPTIONS])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["n_fitted_to"] == 1

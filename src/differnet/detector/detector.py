@@ -14,7 +14,6 @@ from torch import Tensor
 from differnet.config import presets
 from differnet.config.settled import implied, is_open, settle
 from differnet.data.images import ImageLike, Pixels, gather, stream
-from differnet.data.images import load as load_image
 from differnet.data.stream import Progress, Stopwatch, name_of, silent
 from differnet.decision import thresholds, verdict
 from differnet.decision.calibration import ViewScores
@@ -29,7 +28,6 @@ from differnet.detector.state import DetectorState
 from differnet.errors import WeightsError, counted
 from differnet.features.checkpoint import opened
 from differnet.features.look import Given, Good, looks_of
-from differnet.features.tiles import enlarged
 from differnet.features.views import ViewSet, count_views
 from differnet.features.white import with_white
 from differnet.flow import train
@@ -180,8 +178,7 @@ class DifferNet(DetectorState):
 
     def localize(self, image: ImageLike) -> Heat:
         """Return the heat map (H, W); 1 is the peak of a typical good image (:mod:`differnet.flow.localize`)."""
-        pixels = load_image(image, self.settings.views)
-        return enlarged(self._heat_map(pixels), pixels.shape)
+        return scoring.localize(self.model, self.module, self.describer, image)
 
     def describe(self, image: ImageLike) -> Tensor:
         """Return the features (V, W) of the scoring views."""

@@ -95,6 +95,12 @@ def heat_map(model: Model, module: MultiScale, describer: Describer, pixels: Pix
     return np.asarray(raw / np.float32(model.map_scale))
 
 
+def localize(model: Model, module: MultiScale, describer: Describer, image: ImageLike) -> Heat:
+    """Return the heat map (H, W) of an image of that size, in units of :func:`heat_map`."""
+    pixels = load(image, describer.views)
+    return enlarged(heat_map(model, module, describer, pixels), pixels.shape)
+
+
 class Mapped(NamedTuple):
     """A judged image: the ``prediction``, the ``pixels`` (H, W, 3), and its heat map (h, w) as :func:`heat_map`."""
 

@@ -7,17 +7,21 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from differnet.data.datasets import Dataset
+from differnet.data.formats.levels import Scale
 from differnet.data.images import load
 from differnet.data.pixels import pixel_digest
 from differnet.data.stream import Progress
 from differnet.errors import agreeing, counted, warn
 
 
-def digests(dataset: Dataset, progress: Progress) -> list[str]:
-    """Return the digest of the pixels of each test image; raises :class:`ImageError` for what cannot be read."""
+def digests(dataset: Dataset, scale: Scale, progress: Progress) -> list[str]:
+    """Return the digest of the pixels of each test image by the white of what was fitted.
+
+    Raises :class:`ImageError` for what cannot be read.
+    """
     found = []
     for sample in dataset.test:
-        found.append(pixel_digest(load(sample.path)))
+        found.append(pixel_digest(load(sample.path, scale)))
         progress("comparing test images", len(found), len(dataset.test))
     return found
 

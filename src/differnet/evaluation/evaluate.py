@@ -158,7 +158,8 @@ def evaluate(
     if not dataset.train or not dataset.test:
         raise LayoutError(f"{dataset!r}: training and test images are both needed")
     check_masks(dataset.test if maps else ())
-    runs, digests = [], copies.digests(dataset, progress)
+    runs: list[Run] = []
+    digests: list[str] = []
     for seed in seeds:
         chosen = dataset if shots is None else dataset.shots(shots, seed)
         uncalibrated = presets.resolve(settings, {"holdout": 0.0, "folds": 0})
@@ -166,6 +167,7 @@ def evaluate(
         on_first_map = on_map if seed == seeds[0] else _unseen
         run = _run(detector, chosen, settings.decision, maps, progress, on_first_map)
         fitted = detector.model.fitted_on
+        digests = digests or copies.digests(dataset, detector.settings.views, progress)
         runs.append(replace(run, copies=copies.fitted_to(chosen, digests, fitted.images if fitted else ())))
         on_run(runs[-1])
     copies.tell(dataset, max((run.copies for run in runs), key=len))

@@ -101,7 +101,7 @@ def test_maps_that_fail_do_not_lose_the_scores_of_a_fit(categories, tmp_path, mo
     (data,) = read(categories, categories=["bottle"])
     plan = Plan(data, presets.resolve("default", SMALL), 0, maps=True)
     with monkeypatch.context() as patch:
-        patch.setattr(cells, "heat_map", fail)
+        patch.setattr(cells, "localize", fail)
         with pytest.warns(DifferNetWarning, match="heat maps could not be measured: RuntimeError: no room"):
             cell = lab.run(plan)
     assert (cell.pixel_auroc, cell.pixel_aupro, cell.picture) == (None, None, None)

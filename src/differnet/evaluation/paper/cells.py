@@ -21,13 +21,12 @@ from torch import Tensor
 
 from differnet.config import presets, sections
 from differnet.data.datasets import Dataset, Sample
-from differnet.data.images import load
 from differnet.data.samples import check_masks
 from differnet.data.stream import Progress
 from differnet.decision.verdict import Heat, Prediction, ViewScores
 from differnet.detector import fitting, prepare
 from differnet.detector.model import Model, versions
-from differnet.detector.scoring import heat_map, scoring_views, view_scores
+from differnet.detector.scoring import localize, scoring_views, view_scores
 from differnet.errors import LayoutError, in_a_line, warn
 from differnet.evaluation import plots
 from differnet.evaluation.kept import Kept
@@ -40,7 +39,6 @@ from differnet.features.backbone.network import MultiScale
 from differnet.features.backbone.weights import digest_of_weights
 from differnet.features.describer import Describer
 from differnet.features.look import Given, look_at
-from differnet.features.tiles import enlarged
 from differnet.features.views import ViewSet
 from differnet.flow.fusion import Fusion
 from differnet.flow.train import by_epoch
@@ -215,8 +213,7 @@ class _Fitted:
             yield Prediction(float(self.rows[-1].mean()))
 
     def localize(self, image: Path) -> Heat:
-        pixels = load(image)
-        return enlarged(heat_map(self.model, self.module, self.describer, pixels), pixels.shape)
+        return localize(self.model, self.module, self.describer, image)
 
 
 def _compute(plan: Plan, module: MultiScale, device: str, progress: Progress, picture: Path | None) -> Cell:
