@@ -29,7 +29,7 @@ from differnet.data import datasets
 from differnet.data.images import load
 from differnet.evaluation import demo, plots
 from differnet.evaluation.metrics import PixelAupro, PixelAuroc
-from differnet.features.tiles import enlarged, to_picture, to_square
+from differnet.features.tiles import enlarged, shown, to_square
 from differnet.flow import score
 from differnet.flow.localize import Localizer, contribution_maps, gaussian_blur, gradient_maps
 from report import machine
@@ -135,7 +135,8 @@ def measure(data: datasets.Dataset, work: Path, most: int | None) -> list[str]:
             tally = tallies.setdefault(name, Tally())
             tally.seconds.append(time.perf_counter() - started)
             shape = (pixels.shape[0], pixels.shape[1])
-            tally.add(position, to_picture(plane, shape, detectors["single"].config.views), mask)
+            part = shown(plane, shape, detectors["single"].config.views).numpy()
+            tally.add(position, enlarged(part, shape), mask)
     return [tally.row(name) for name, tally in tallies.items()]
 
 

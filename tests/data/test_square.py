@@ -14,7 +14,7 @@ from differnet.config import presets
 from differnet.config.sections import Views
 from differnet.data.square import encode
 from differnet.errors import ConfigError
-from differnet.features.tiles import to_picture, to_square
+from differnet.features.tiles import enlarged, shown, to_square
 from support.tiny import RIGHT_HALF, good_image
 
 
@@ -34,7 +34,7 @@ def test_a_map_comes_back_to_where_the_picture_was(views, shape):
     pixels = np.zeros((*shape, 3), np.uint8)
     pixels[: shape[0] // 2] = 255
     heat = to_square(pixels, (64, 64), views)[0]
-    back = to_picture(heat, shape, views)
+    back = enlarged(shown(heat, shape, views).numpy(), shape)
     assert back.shape == shape
     assert back[: shape[0] // 2 - 2].min() > 250
     assert back[shape[0] // 2 + 2 :].max() < 5
@@ -45,7 +45,7 @@ def test_what_is_ignored_is_grey_before_and_zero_after():
     square = to_square(good_image(0), (32, 32), views)
     assert (square[:, :, 16:] == 127).all()
     assert torch.equal(square[:, :, :16], to_square(good_image(0), (32, 32))[:, :, :16])
-    heat = to_picture(torch.ones(32, 32), (64, 64), views)
+    heat = enlarged(shown(torch.ones(32, 32), (64, 64), views).numpy(), (64, 64))
     assert (heat[:, 40:] == 0).all()
     assert (heat[:, :24] == 1).all()
 

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from differnet import DifferNet
 from differnet.cli.app import app
 from differnet.errors import ConfigError, DifferNetWarning
-from support.tiny import OPTIONS, defective_image, good_image, save
+from support.tiny import OPTIONS, defective_image, good_image, save, save_parts
 
 IMAGES = [good_image(index) for index in range(5)]
 PRESETS = ("default", "single", "fast", "thorough", "turned")
@@ -85,11 +85,7 @@ def test_images_that_are_all_the_same_make_a_detector(tmp_path):
 
 @pytest.fixture
 def data(tmp_path):
-    for index in range(6):
-        save(tmp_path / f"nut/train/good/{index}.png", good_image(index, 40))
-    for index in range(3):
-        save(tmp_path / f"nut/test/good/{index}.png", good_image(20 + index, 40))
-        save(tmp_path / f"nut/test/dent/{index}.png", defective_image(index, 40)[0])
+    save_parts(tmp_path / "nut", fitted=6, judged=3, first=20)
     return tmp_path
 
 

@@ -12,16 +12,11 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from differnet.cli.app import app
-from support.tiny import OPTIONS, defective_image, good_image, save
+from support.tiny import OPTIONS, save_parts
 
 
 def write(root):
-    for index in range(8):
-        save(root / f"train/good/{index}.png", good_image(index, 40))
-    for index in range(4):
-        save(root / f"test/good/{index}.png", good_image(50 + index, 40))
-        save(root / f"test/dent/{index}.png", defective_image(index, 40)[0])
-    return root
+    return save_parts(root, fitted=8, judged=4, first=50)
 
 
 def linked(root):

@@ -101,6 +101,16 @@ def save(path: Path, pixels: np.ndarray) -> None:
     Image.fromarray(pixels).save(path)
 
 
+def save_parts(root, fitted, judged, first):
+    """Write a category of MVTec's layout: good parts to fit to, good ones from number ``first`` on and dented ones."""
+    for index in range(fitted):
+        save(root / f"train/good/{index}.png", good_image(index, 40))
+    for index in range(judged):
+        save(root / f"test/good/{index}.png", good_image(first + index, 40))
+        save(root / f"test/dent/{index}.png", defective_image(index, 40)[0])
+    return root
+
+
 def touch(root, *names):
     """Write small black images below ``root``."""
     for name in names:

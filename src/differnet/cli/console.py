@@ -111,15 +111,15 @@ class _Notes:
     """Prints each note once; of files with pages that are not looked at the first, and at the end how many more."""
 
     def __init__(self) -> None:
-        self._said: set[int] = set()
+        self._said: set[str] = set()
         self._with_pages = 0
 
     def show(self, message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
         """Take the place of ``warnings.showwarning``."""
         text = str(message)
-        if not issubclass(category, DifferNetWarning) or hash(text) in self._said:
+        if not issubclass(category, DifferNetWarning) or text in self._said:
             return
-        self._said.add(hash(text))
+        self._said.add(text)
         if issubclass(category, PagesWarning):
             self._with_pages += 1
             if self._with_pages > 1:

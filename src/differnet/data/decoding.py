@@ -9,14 +9,13 @@
 | WebP, GIF | the first picture of an animation | cut off |
 
 All of them: EXIF orientation is applied, colour profiles are left alone, alpha is laid on black. Pages and pictures
-beside the one that is read are warned of. Which level is white
-beyond eight bits, a scale says (:mod:`differnet.data.formats.levels`). No other kind is opened, whatever Pillow
-knows. More than ``MAX_PIXELS`` or ``MAX_BYTES``, no pixels, thin pictures (one side more than ``MAX_ASPECT`` times
-the other), empty files, folders, pipes, devices and loops of symbolic links are refused before anything is decoded. A
-JPEG or a BMP whose middle was overwritten cannot be told from a picture of noise. PNG with 16 bits a colour needs the
-package ``imagecodecs`` and TIFF with such, with floats, or with colours that are laid on black already ``tifffile``;
-where that is compressed, by nothing but LZW, PackBits, deflate, LZMA or Zstandard, both. A station may lack them;
-then such files are refused.
+beside the one that is read are warned of. Which level is white beyond eight bits, a scale says
+(:mod:`differnet.data.formats.levels`). No other kind is opened, whatever Pillow knows. More than ``MAX_PIXELS`` or
+``MAX_BYTES``, no pixels, thin pictures (one side more than ``MAX_ASPECT`` times the other), empty files, folders,
+pipes, devices and loops of symbolic links are refused before anything is decoded. A JPEG or a BMP whose middle was
+overwritten cannot be told from a picture of noise. PNG with 16 bits a colour needs the package ``imagecodecs`` and TIFF
+with such, with floats, or with colours that are laid on black already ``tifffile``; where that is compressed, by
+nothing but LZW, PackBits, deflate, LZMA or Zstandard, both. A station may lack them; then such files are refused.
 """
 
 from __future__ import annotations

@@ -45,7 +45,6 @@ from differnet.errors import ImageError, agreeing, counted, warn
 
 __all__ = ["MAX_PIXELS", "SUFFIXES", "ImageLike", "Page", "Pixels", "find", "gather", "load", "stream"]
 
-
 SUFFIXES = frozenset(
     {
         *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".jfi", ".jif", ".mpo", ".bmp", ".dib"),
@@ -55,22 +54,8 @@ SUFFIXES = frozenset(
 # pictures of kinds that are not read: each is refused by its name, and not passed over
 UNREAD = frozenset(
     {
-        *(
-            ".heic",
-            ".heif",
-            ".avif",
-            ".jp2",
-            ".j2k",
-            ".jxl",
-            ".psd",
-            ".exr",
-            ".tga",
-            ".pbm",
-            ".pgm",
-            ".ppm",
-            ".pnm",
-        ),
-        *(".dcm", ".dng", ".cr2", ".cr3", ".nef", ".arw"),
+        *(".heic", ".heif", ".avif", ".jp2", ".j2k", ".jxl", ".psd", ".exr", ".tga", ".pbm", ".pgm", ".ppm"),
+        *(".pnm", ".dcm", ".dng", ".cr2", ".cr3", ".nef", ".arw"),
     }
 )
 _BEING_WRITTEN = (".tmp", ".part", ".partial", ".filepart", ".crdownload", ".download", ".swp", "~")
@@ -120,9 +105,17 @@ def find(folder: str | os.PathLike[str], strict: bool = True) -> list[Path]:
 
 def left_out(others: Sequence[Path], root: Path) -> str:
     """Say that files are no images, how many, and which the first of them are."""
-    count = len(others)
+    return f"{are_left_out(len(others))}: {_first(others, root)}"
+
+
+def are_left_out(count: int, which: str = "") -> str:
+    """Say that so many files are no images; ``which``: where they are, or of what kind.
+
+    >>> are_left_out(1), are_left_out(2, "in 1 tar")
+    ('1 file is no image and is left out', '2 files in 1 tar are no images and are left out')
+    """
     verb = agreeing(count, "is no image and is", "are no images and are")
-    return f"{counted(count, 'file')} {verb} left out: {_first(others, root)}"
+    return " ".join((counted(count, "file"), *([which] if which else []), verb, "left out"))
 
 
 def is_image_name(name: str) -> bool:

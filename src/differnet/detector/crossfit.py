@@ -35,7 +35,7 @@ def _cross_fit(fitter: Fitter, good: Given, bank: Tensor | None) -> Model:
     folds = groups.folds_of(names, fitter.settings.decision.folds, fitter.seed)
     if bank is None:
         bank = fitter.describe_training(good.images)
-    fitter.mark_kept(good.images, good.images, good.images)
+    fitter.mark_kept(good.images, [])
     features = fitter.describe_held_out(good.images)
     alone = replace(fitter, checkpoint=None, on_epoch=unheard)
     scores: dict[int, ViewScores] = {}

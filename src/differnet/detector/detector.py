@@ -116,9 +116,8 @@ class DifferNet(DetectorState):
         with opened(None if checkpoint is None else Path(checkpoint), fitted.images) as folder:
             ready = before or preparing.prepare(asked, self.module, fitted, *here, checkpoint=folder)
             watch.note("making ready")
-            fitter = fitting.Fitter(
-                ready, self.module, *here, on_epoch=on_epoch, checkpoint=folder, scale_maps=scale_maps
-            )
+            told = on_epoch, folder, scale_maps
+            fitter = fitting.Fitter(ready, self.module, *here, *told, note=watch.note)
             model = replace(crossfit.fit(fitter, fitted, kept, rows), stage_seconds=watch.seconds)
         self._become(Fitted(model, ready.describer, before))
         recalibrate.warn_when_weak(model, is_fitted_now=True)

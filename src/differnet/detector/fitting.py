@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from differnet.config import presets, sections
 from differnet.config.settled import Settled
 from differnet.data.groups import folds_of, hold_out
-from differnet.data.stream import Progress, Stopwatch, name_of, naming
+from differnet.data.stream import Progress, name_of, naming
 from differnet.decision import thresholds
 from differnet.detector import model
 from differnet.detector.model import Model
@@ -49,7 +49,8 @@ class Fitter:
     """All that a fit depends on besides the images.
 
     ``watch`` looks at the flows after every epoch of so many. ``checkpoint``: where a broken-off fit goes on.
-    ``scale_maps``: whether the scale of heat maps is found.
+    ``scale_maps``: whether the scale of heat maps is found, and their cells are learned. ``note`` hears of a stage
+    that ends and of which ``progress`` does not hear.
     """
 
     prepared: Prepared
@@ -61,6 +62,7 @@ class Fitter:
     checkpoint: Checkpoint | None = None
     scale_maps: bool = True
     watch: Watch = unwatched
+    note: Callable[[str], None] = lambda stage: None
 
     @property
     def settings(self) -> Settled:
@@ -100,7 +102,7 @@ class Fitter:
         ``bank``: the features (N, V, D) of ``fitted`` if at hand. Every image is decoded at most once.
         """
         good = held.images or fitted.images
-        self.mark_kept([*fitted.images, *held.images], fitted.images, good)
+        self.mark_kept(fitted.images, held.images)
         features = self.describe_held_out(held.images)
         bank = self.describe_training(fitted.images) if bank is None else bank
         sources = sources_of(fitted.images, fitted.groups, self.progress)
@@ -108,7 +110,7 @@ class Fitter:
             record_of(held.images, held.groups, self.way, sources, self.progress) if held.images else None
         )
         fusion, history = self.train(fitted.images, features, bank)
-        self.noted("fitting the flow")
+        self.note("fitting the flow")
         scores = [
             view_scores(fusion, part, self.device, name_of(image))
             for image, part in zip(held.images, features, strict=True)
@@ -136,12 +138,12 @@ class Fitter:
         )
         return self._with_maps(found, fitted.images, good) if self.scale_maps else found
 
-    def mark_kept(self, images: Sequence[Look], fitted: Sequence[Look], good: Sequence[Look]) -> None:
+    def mark_kept(self, fitted: Sequence[Look], held: Sequence[Look]) -> None:
         """Note which squares are asked for more than once from now on: by fresh views, and for maps."""
         if self.settings.views.fresh_views:
             return
-        for_maps = [*good[:_MAP_SCALE_IMAGES], *_some(fitted)] if self.scale_maps else []
-        for image in images:
+        for_maps = [*(held or fitted)[:_MAP_SCALE_IMAGES], *_of_cells(fitted)] if self.scale_maps else []
+        for image in (*fitted, *held):
             image.keep = image in for_maps
 
     def train(
@@ -185,16 +187,11 @@ class Fitter:
         give_back()
         return bank
 
-    def noted(self, stage: str) -> None:
-        """Have the time since the last progress count as that of a stage, where that is measured."""
-        if isinstance(self.progress, Stopwatch):
-            self.progress.note(stage)
-
     def _with_maps(self, found: Model, fitted: Sequence[Look], good: Sequence[Look]) -> Model:
         """Learn the cells of fitted images, where maps want them, and take the scale of maps from good ones."""
         settings, describer = found.settings, self.describer
         if settings.maps.gradient == "features":
-            some, localizer = _some(fitted), localizer_of(found, self.module, describer)
+            some, localizer = _of_cells(fitted), localizer_of(found, self.module, describer)
             tiles = settings.backbone.tiles**2
             seen = (one for image in self._shown(some) for one in localizer.seen_of(describer.square(image)))
             found = replace(found, cells=cells.fit(seen, len(some), tiles, self.seed))
@@ -234,7 +231,7 @@ def map_scale(
     return max(float(np.median(peaks)), 1e-30)
 
 
-def _some(fitted: Sequence[Look]) -> Sequence[Look]:
+def _of_cells(fitted: Sequence[Look]) -> Sequence[Look]:
     """Return the images whose cells are learned, from all over the series."""
     return fitted[:: -(-len(fitted) // _CELL_IMAGES)]
 

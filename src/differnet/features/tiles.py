@@ -37,11 +37,6 @@ def shown(heat: Tensor, shape: tuple[int, ...], views: Views) -> Tensor:
     return torch.from_numpy(squares.shown(heat.numpy(), shape, views))
 
 
-def to_picture(heat: Tensor, shape: tuple[int, int], views: Views = _SQUASHED) -> npt.NDArray[np.float32]:
-    """Bring a map (S, T) of a square back to a picture of ``shape`` (H, W); zero where it is ignored."""
-    return enlarged(shown(heat, shape, views).numpy(), shape)
-
-
 def enlarged(part: npt.NDArray[np.float32], shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
     """Bring the part (h, w) of a map in which a picture lies to the ``shape`` (H, W) of the picture."""
     whole = torch.from_numpy(part)[None, None]

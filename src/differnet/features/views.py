@@ -97,8 +97,7 @@ def turn_back(maps: Tensor, angles: Tensor, grid: Tensor | None = None) -> Tenso
     """Turn maps (V, S, T) of views back to the image frame and average them: (S, T).
 
     A pixel is averaged over the views that show it; one that no view shows is zero. A single map that was not turned is
-    returned as it is. ``grid`` is :func:`sampling_grid`
-    of the angles turned back, where it is at hand.
+    returned as it is. ``grid`` is :func:`sampling_grid` of the angles turned back, where it is at hand.
     """
     if len(maps) == 1 and not angles.any():
         return maps[0]

@@ -24,8 +24,8 @@ from typing import Any, NamedTuple
 
 from differnet.batch.cluster import locations
 from differnet.data.decoding import HEAD, is_image_head
-from differnet.data.images import find, is_being_written, is_image_name
-from differnet.errors import ImageError, agreeing, counted, warn
+from differnet.data.images import are_left_out, find, is_being_written, is_image_name
+from differnet.errors import ImageError, counted, warn
 
 SHARDS = (".tar", ".parquet")
 CONTENT_COLUMNS = ("image", "bytes", "content", "jpg", "jpeg", "png")
@@ -96,11 +96,8 @@ def table_of(
 
     table = table_of_rows(rows())
     if left:
-        count = sum(one.size for one in left)
-        verb = agreeing(count, "is no image and is", "are no images and are")
-        warn(
-            f"{counted(count, 'file')} in {counted(len(left), 'tar')} {verb} left out, such as {left[0].reason}"
-        )
+        said = are_left_out(sum(one.size for one in left), f"in {counted(len(left), 'tar')}")
+        warn(f"{said}, such as {left[0].reason}")
     return table
 
 
@@ -175,8 +172,7 @@ def _remote(place: str) -> list[Entry]:
     known = {entry.place for entry in (*images, *shards)}
     others = [uri for uri, _ in files if uri not in known]
     if others and known:
-        verb = agreeing(len(others), "is no image and is", "are no images and are")
-        warn(f"{place}: {counted(len(others), 'file')} {verb} left out, such as {others[0]}")
+        warn(f"{place}: {are_left_out(len(others))}, such as {others[0]}")
     wanted = f"{place}: no image found among {counted(len(files), 'file')}, and none of {', '.join(SHARDS)}"
     return images or shards or [Entry(place, place, "none", reason=wanted)]
 

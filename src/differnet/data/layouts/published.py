@@ -29,16 +29,8 @@ _ELPV_SHARE = 0.7
 
 def read_mvtec(root: Path, categories: Sequence[str] = ()) -> list[Dataset]:
     """Read MVTec AD: ``train/good``, ``test/<defect>`` and ``ground_truth/<defect>/*_mask.png``."""
-    return [
-        Dataset(
-            folder_name(category),
-            (
-                *_training(category, ("train/good",), _MVTEC),
-                *_mvtec_tests(category, "test", "ground_truth", _MVTEC),
-            ),
-        )
-        for category in _categories(root, "train/good", categories, _MVTEC)
-    ]
+    known = ("train/good",), "test", "ground_truth"
+    return [_of_mvtec(one, *known, _MVTEC) for one in _categories(root, "train/good", categories, _MVTEC)]
 
 
 def read_mvtec_ad2(root: Path, categories: Sequence[str] = ()) -> list[Dataset]:
@@ -47,16 +39,15 @@ def read_mvtec_ad2(root: Path, categories: Sequence[str] = ()) -> list[Dataset]:
     The good images for validation count as images to train on: what is held out, if anything, is drawn from all.
     ``test_private`` and ``test_private_mixed`` come without labels and are left out.
     """
+    known = ("train/good", "validation/good"), "test_public", "test_public/ground_truth"
     return [
-        Dataset(
-            folder_name(category),
-            (
-                *_training(category, ("train/good", "validation/good"), _MVTEC_AD2),
-                *_mvtec_tests(category, "test_public", "test_public/ground_truth", _MVTEC_AD2),
-            ),
-        )
-        for category in _categories(root, "test_public", categories, _MVTEC_AD2)
+        _of_mvtec(one, *known, _MVTEC_AD2) for one in _categories(root, "test_public", categories, _MVTEC_AD2)
     ]
+
+
+def _of_mvtec(category: Path, training: Sequence[str], tests: str, masks: str, wanted: str) -> Dataset:
+    samples = *_training(category, training, wanted), *_mvtec_tests(category, tests, masks, wanted)
+    return Dataset(folder_name(category), samples)
 
 
 def read_mvtec_3d(root: Path, categories: Sequence[str] = ()) -> list[Dataset]:

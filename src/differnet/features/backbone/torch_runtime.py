@@ -97,9 +97,6 @@ def one_torch_thread() -> Iterator[None]:
     """Keep torch to one thread, in turn: its idle ones wait in a loop, on cores that OpenVINO needs."""
     with in_turn():
         before = torch.get_num_threads()
-        if before == 1:
-            yield
-            return
         torch.set_num_threads(1)
         try:
             yield

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from differnet.data.images import has_image, is_being_written, is_image_name
-from differnet.errors import agreeing, counted
+from differnet.data.images import are_left_out, has_image, is_being_written, is_image_name
 from differnet.service.record.inspection import Tell
 from differnet.service.watch.sources import Stamp, writable
 
@@ -47,12 +46,11 @@ class LeftOut:
         for suffix, paths in self._untold.items():
             names = ", ".join(writable(path) for path in sorted(set(paths))[:_NAMED])
             count = len(set(paths))
-            verb = agreeing(count, "is no image and is", "are no images and are")
             kind = f"with the suffix {suffix}" if suffix else "without a suffix"
             more = ", ..." if count > _NAMED else ""
             self.tell(
                 "left out",
-                f"{counted(count, 'file')} {kind} {verb} left out: {names}{more}; others {kind} will not be told of",
+                f"{are_left_out(count, kind)}: {names}{more}; others {kind} will not be told of",
             )
         self._told |= set(self._untold)
         self._untold.clear()
