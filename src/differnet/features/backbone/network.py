@@ -7,9 +7,12 @@ second or two to import, which only functions that build a network do.
 
 from __future__ import annotations
 
+import functools
 import itertools
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -204,17 +207,23 @@ def averages(maps: Tensor, parts: Shape) -> Tensor:
     ``parts``: how many rows and columns of them; P is 1 more than there are, or 1 for a single one. They are as equal
     as can be, and overlap by a row or column where the map cannot be divided.
     """
-    height, width = int(maps.shape[2]), int(maps.shape[3])
-    down, across = parts
-    weights = [torch.ones(height, width)]
-    for i, j in itertools.product(range(down), range(across)) if parts != (1, 1) else ():
-        part = torch.zeros(height, width)
+    return torch.from_numpy(_averages(_shape(maps), parts)).T.to(maps)
+
+
+@functools.cache
+def _averages(shape: Shape, parts: Shape) -> npt.NDArray[np.float32]:
+    """Return the transpose (P, h * w) of :func:`averages`, once: traced piece by piece, it makes exports slow."""
+    (height, width), (down, across) = shape, parts
+    table = np.ones((1, height, width), dtype=np.float32)
+    if parts != (1, 1):
+        table = np.concatenate((table, np.zeros((down * across, height, width), dtype=np.float32)))
+    for number in range(1, len(table)):
+        i, j = divmod(number - 1, across)
         rows = slice(i * height // down, -(-(i + 1) * height // down))
         columns = slice(j * width // across, -(-(j + 1) * width // across))
-        part[rows, columns] = 1
-        weights.append(part)
-    table = torch.stack([part / part.sum() for part in weights])
-    return table.flatten(1).T.to(maps)
+        table[number, rows, columns] = 1
+    table /= table.sum(axis=(1, 2), keepdims=True)
+    return table.reshape(len(table), -1)
 
 
 def _shape(images: Tensor) -> Shape:
