@@ -37,9 +37,21 @@ def test_onnx_judges_as_the_detector(upright, upright_onnx):
     assert sorted(path.name for path in place.iterdir()) == [
         "calibration.json",
         "manifest.json",
+        "map.json",
         "map.onnx",
+        "score.json",
         "score.onnx",
+        "weights.bin",
     ]
+
+
+def test_weights_that_graphs_share_are_kept_once(upright, upright_onnx, fixed):
+    """The backbone is in the graph of the score and in that of the maps."""
+    backbone = sum(4 * one.numel() for one in upright.module.parameters())
+    flows = sum(4 * one.numel() for one in upright.model.fusion.parameters())
+    onnx, openvino = ((place / "weights.bin").stat().st_size for place in (upright_onnx[0], fixed))
+    assert backbone < onnx < 1.5 * backbone + 3 * flows
+    assert backbone < openvino < 1.5 * backbone + 3 * flows
 
 
 def test_tiles_and_frames_and_masks_come_along(good_images, tmp_path):

@@ -15,6 +15,7 @@ from differnet.errors import (
 )
 from differnet.runtime import folder as folders
 from differnet.runtime.engines import OnnxEngine
+from support.stations import pictures
 
 DECISION = {"order": "upright", "rate": 0.2, "confidence": None, "review_rate": 0.4, "folds": 0}
 
@@ -29,15 +30,15 @@ def copied(fixed, tmp_path):
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda root: (root / "score.bin").unlink(), "missing"),
-        (lambda root: (root / "score.bin").write_bytes(b"short"), "5 bytes where"),
-        (lambda root: flip(root / "score.bin"), "digest is not the one"),
+        (lambda root: (root / "weights.bin").unlink(), "missing"),
+        (lambda root: (root / "weights.bin").write_bytes(b"short"), "5 bytes where"),
+        (lambda root: flip(root / "weights.bin"), "digest is not the one"),
         (lambda root: flip(root / "calibration.json"), "digest is not the one"),
         (lambda root: (root / "manifest.json").unlink(), "has no manifest.json"),
         (lambda root: (root / "manifest.json").write_text("{"), "not JSON"),
         (lambda root: (root / "manifest.json").write_text("[1]"), "not the folder of a station"),
         (lambda root: edit(root, kind="detector"), "not the folder of a station"),
-        (lambda root: edit(root, format=99), "format 99; this version reads format 1"),
+        (lambda root: edit(root, format=99), "format 99; this version reads formats 1 to 2"),
         (lambda root: edit(root, engine="pickle"), "engine 'pickle'"),
         (lambda root: edit(root, files={"../../etc/passwd": {"bytes": 1, "sha256": ""}}), "were wanted"),
         (lambda root: edit(root, views=[]), "an empty table"),
@@ -54,6 +55,27 @@ def test_folders_that_cannot_be_trusted_are_refused(copied, spoil, message):
     spoil(copied)
     with pytest.raises(ModelFileError, match=message):
         Inspector(copied)
+
+
+def test_a_folder_of_before_judges_the_same(fixed, copied):
+    """In format 1 every graph had a file of weights of its own."""
+    weights = copied / "weights.bin"
+    for graph in copied.glob("*.xml"):
+        shutil.copy(weights, graph.with_suffix(".bin"))
+    weights.unlink()
+    edit(copied, format=1)
+    resign(copied)
+    picture = pictures()[0]
+    found, wanted = (Inspector(one).predict(picture, heat_map=True) for one in (copied, fixed))
+    assert found.score == wanted.score
+    np.testing.assert_array_equal(found.heat_map, wanted.heat_map)
+
+
+def test_a_table_of_weights_that_are_not_there_is_refused():
+    with pytest.raises(ModelFileError, match="cannot read the graph: buffer is smaller"):
+        OnnxEngine(b"", None, b'{"w": ["<f4", [4], 0]}', bytes(15))
+    with pytest.raises(ModelFileError, match="cannot read the graph"):
+        OnnxEngine(b"", None, b'{"w": ["O", [1], 0]}', bytes(15))
 
 
 def flip(path):

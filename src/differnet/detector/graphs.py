@@ -15,6 +15,7 @@ from differnet.decision.early_stop import GROUP
 from differnet.features.backbone.network import MultiScale
 from differnet.features.backbone.onnx_runtime import to_onnx
 from differnet.features.backbone.openvino_runtime import Graph, stacked, to_openvino
+from differnet.features.backbone.shared_weights import SharedWeights
 from differnet.features.pooling import RowReading
 from differnet.features.views import sample, sampling_grid, shade, turn_back
 from differnet.flow import localize
@@ -192,14 +193,14 @@ class Traceable:
     outputs: Sequence[str]
     any_count: Sequence[str] = ()
 
-    def write(self, folder: Path, form: Format) -> None:
-        """Write the graph into ``folder``."""
+    def write(self, weights: SharedWeights, form: Format) -> None:
+        """Write the graph into the folder of ``weights``."""
         traced = self.module, self.inputs, self.outputs, self.any_count
         with torch.no_grad():
             if form == "onnx":
-                (folder / f"{self.role}.onnx").write_bytes(to_onnx(*traced))
+                weights.keep_onnx(self.role, to_onnx(*traced))
             else:
-                _keep(folder, self.role, Graph.of(to_openvino(*traced)))
+                weights.keep_openvino(self.role, Graph.of(to_openvino(*traced)))
 
 
 def write_graphs(
@@ -207,21 +208,21 @@ def write_graphs(
 ) -> None:
     """Write the graph of each role into ``folder``; ``maps``: what the manifest says of heat maps, if there are any."""
     model, shape = detector.model, detector.describer.shape
-    fusion = model.fusion
+    fusion, weights = model.fusion, SharedWeights(folder)
     views = torch.zeros(GROUP, 3, *shape)
     if model.graph is not None:
         head = Head(fusion)
         rows = {"features": torch.zeros(GROUP, head.width)}
         graph = stacked(model.graph, to_openvino(head, rows, ("norms",), tuple(rows)))
-        _keep(folder, "score", Graph.of(graph))
+        weights.keep_openvino("score", Graph.of(graph))
     else:
         scoring = Scoring(detector.module, fusion)
-        Traceable("score", scoring, {"views": views}, ("norms", "features"), ("views",)).write(folder, form)
+        Traceable("score", scoring, {"views": views}, ("norms", "features"), ("views",)).write(weights, form)
     if render:
         each = {name: torch.ones(GROUP) for name in ("angles", "brightness", "contrast")}
         rendering = Rendering(shape, detector.settings.views.fill)
         inputs = {"square": views[:1], **each}
-        Traceable("render", rendering, inputs, ("views",), tuple(each)).write(folder, form)
+        Traceable("render", rendering, inputs, ("views",), tuple(each)).write(weights, form)
     if maps:
         angles = torch.tensor(maps["angles"])
         inputs = {"views": torch.zeros(len(angles), 3, *shape)}
@@ -231,9 +232,4 @@ def write_graphs(
             inputs["tile"] = torch.eye(detector.describer.tiles**2)[0]
         known = detector.module, fusion, model.cells, detector.settings.maps.blur
         mapping = HeatMapping(*known, angles, shape, list(inputs)[1:])
-        Traceable("map", mapping, inputs, ("heat",)).write(folder, form)
-
-
-def _keep(folder: Path, role: str, graph: Graph) -> None:
-    (folder / f"{role}.xml").write_bytes(graph.xml)
-    (folder / f"{role}.bin").write_bytes(graph.constants)
+        Traceable("map", mapping, inputs, ("heat",)).write(weights, form)

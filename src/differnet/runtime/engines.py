@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import importlib
+import json
+import math
 import sys
 import threading
 import weakref
@@ -31,15 +33,23 @@ class Engine(Protocol):
 
 
 class OnnxEngine:
-    """An ONNX graph in ONNX Runtime; ``threads``: how many a run may use, all cores where nothing."""
+    """An ONNX graph in ONNX Runtime; ``threads``: how many a run may use, all cores where nothing.
 
-    def __init__(self, content: bytes, threads: int | None = None) -> None:
+    ``taken``: which of its weights are in ``weights`` (:func:`taken_from`), where it has not all of them itself.
+    """
+
+    def __init__(
+        self, content: bytes, threads: int | None = None, taken: bytes = b"{}", weights: bytes = b""
+    ) -> None:
         onnxruntime = import_onnxruntime()
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4  # what goes wrong is raised
         if threads:
             options.intra_op_num_threads = threads
         try:
+            arrays = taken_from(weights, json.loads(taken))
+            values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in arrays.values()]
+            options.add_external_initializers(list(arrays), values)
             self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its errors share no class
             raise ModelFileError(f"this ONNX Runtime cannot read the graph: {_reason(error)}") from error
@@ -95,14 +105,29 @@ class OpenVinoEngine:
 
 
 def open_graph(engine: EngineName, files: Sequence[bytes], threads: int | None = None) -> Engine:
-    """Make a graph ready to run: one file of ONNX, or the two of OpenVINO; :class:`ConfigError` for no threads."""
+    """Make a graph ready to run from its files, as :func:`differnet.runtime.folder.names_of` orders them.
+
+    Raises :class:`ConfigError` for no threads.
+    """
     if threads is not None and threads < 1:
         raise ConfigError(f"threads = {threads}: a number from 1 was wanted, or none for all cores")
     if engine == "onnxruntime":
-        (content,) = files
-        return OnnxEngine(content, threads)
+        content, *others = files
+        return OnnxEngine(content, threads, *others)
     xml, constants = files
     return OpenVinoEngine(xml, constants, threads)
+
+
+def taken_from(weights: bytes, table: Mapping[str, Any]) -> dict[str, npt.NDArray[Any]]:
+    """Return the arrays of a ``table`` from ``weights``: name to type, shape and the byte where each begins.
+
+    Raises :class:`ValueError` for one that is not all there.
+    """
+    found = {}
+    for name, (kind, shape, start) in table.items():
+        part = np.frombuffer(weights, np.dtype(kind), math.prod(shape), start)
+        found[str(name)] = part.reshape(shape)
+    return found
 
 
 def import_onnxruntime() -> Any:

@@ -24,9 +24,10 @@ from differnet.decision.thresholds import check_count, images_needed
 from differnet.errors import ModelFileError
 from differnet.runtime.engines import ENGINES, EngineName
 
-KIND, FORMAT = "differnet station", 1
-MANIFEST, CALIBRATION = "manifest.json", "calibration.json"
-SUFFIXES: Mapping[EngineName, tuple[str, ...]] = {"onnxruntime": (".onnx",), "openvino": (".xml", ".bin")}
+KIND, FORMAT = "differnet station", 2
+MANIFEST, CALIBRATION, WEIGHTS = "manifest.json", "calibration.json", "weights.bin"
+_SUFFIXES: Mapping[EngineName, tuple[str, ...]] = {"onnxruntime": (".onnx", ".json"), "openvino": (".xml",)}
+_SUFFIXES_1: Mapping[EngineName, tuple[str, ...]] = {"onnxruntime": (".onnx",), "openvino": (".xml", ".bin")}
 ROLES = ("score", "render", "map")
 _PIXELS, _LONGEST = (
     (15**2, 4100**2),
@@ -121,9 +122,11 @@ def describe_files(contents: Mapping[str, bytes]) -> dict[str, dict[str, Any]]:
     }
 
 
-def names_of(role: str, engine: EngineName) -> tuple[str, ...]:
-    """Return the names of the files of a graph."""
-    return tuple(role + suffix for suffix in SUFFIXES[engine])
+def names_of(role: str, engine: EngineName, version: int = FORMAT) -> tuple[str, ...]:
+    """Return the names of the files of a graph in a folder of that format: before 2 each had weights of its own."""
+    if version == 1:
+        return tuple(role + suffix for suffix in _SUFFIXES_1[engine])
+    return (*(role + suffix for suffix in _SUFFIXES[engine]), WEIGHTS)
 
 
 def read(folder: str | Path) -> Station:
@@ -142,9 +145,10 @@ def read(folder: str | Path) -> Station:
         raise ModelFileError(
             f"{root}: not the folder of a station; one that 'differnet export' wrote was wanted"
         )
-    if about.get("format") != FORMAT:
+    version = about.get("format")
+    if not isinstance(version, int) or not 1 <= version <= FORMAT:
         raise ModelFileError(
-            f"{root}: format {about.get('format')!r}; this version reads format {FORMAT}, so export the model again or "
+            f"{root}: format {version!r}; this version reads formats 1 to {FORMAT}, so export the model again or "
             "install the differnet that wrote it"
         )
     try:
@@ -152,12 +156,13 @@ def read(folder: str | Path) -> Station:
         engine = about["engine"]
         if engine not in ENGINES:
             raise ValueError(f"engine {engine!r}; one of {', '.join(ENGINES)} was wanted")
-        roles = [role for role in ROLES if names_of(role, engine)[0] in wanted]
-        needed = {CALIBRATION, *(name for role in roles for name in names_of(role, engine))}
+        names = {role: names_of(role, engine, version) for role in ROLES}
+        roles = [role for role in ROLES if names[role][0] in wanted]
+        needed = {CALIBRATION, *(name for role in roles for name in names[role])}
         if needed != set(wanted) or "score" not in roles:
             raise ValueError(f"files {sorted(wanted)}, where {sorted(needed)} were wanted")
         contents = {name: _content(root / name, *of) for name, of in wanted.items()}
-        graphs = {role: tuple(contents[name] for name in names_of(role, engine)) for role in roles}
+        graphs = {role: tuple(contents[name] for name in names[role]) for role in roles}
         digest = hashlib.sha256(text).hexdigest()
         return _build(about, json.loads(contents[CALIBRATION]), graphs, digest)
     except ModelFileError:
