@@ -11,7 +11,7 @@ from PIL import Image
 from differnet import Inspector
 from differnet.data import images
 from differnet.errors import ImageError
-from differnet.runtime.inspector import enlarge
+from differnet.runtime.enlarge import enlarge
 from support import hostile, stations
 
 DRAWN = np.random.default_rng(0)

@@ -18,7 +18,7 @@ from differnet.errors import (
 )
 from differnet.runtime import folder as folders
 from differnet.runtime.engines import OpenVinoEngine
-from differnet.runtime.inspector import enlarge
+from differnet.runtime.enlarge import enlarge
 from support.stations import agree, pictures
 from support.tiny import defective_image, good_image
 

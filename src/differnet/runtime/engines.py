@@ -11,16 +11,18 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from differnet.errors import ConfigError, MissingExtraError, ModelFileError
-from differnet.runtime.threads import generation
+from differnet.runtime.threads import cores, generation
 
 EngineName = Literal["onnxruntime", "openvino"]
 Arrays = dict[str, npt.NDArray[np.float32]]
+Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 ENGINES = get_args(EngineName)
 _given_up: deque[bool] = deque(maxlen=1)  # whether compiled networks of OpenVINO were
 
@@ -30,6 +32,10 @@ class Engine(Protocol):
 
     def run(self, inputs: Arrays) -> Arrays:
         """Map named inputs to named outputs; raises :class:`ModelFileError` for inputs that do not fit."""
+
+    @property
+    def on_one_core(self) -> Engine:
+        """What gives the same outputs on one core for each thread that runs it."""
 
 
 class OnnxEngine:
@@ -42,6 +48,7 @@ class OnnxEngine:
         self, content: bytes, threads: int | None = None, taken: bytes = b"{}", weights: bytes = b""
     ) -> None:
         onnxruntime = import_onnxruntime()
+        self._files, self._threads = (content, taken, weights), threads
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4  # what goes wrong is raised
         if threads:
@@ -63,6 +70,12 @@ class OnnxEngine:
             raise ModelFileError(f"the graph does not take these inputs: {_reason(error)}") from error
         return dict(zip(self._outputs, values, strict=True))
 
+    @cached_property
+    def on_one_core(self) -> Engine:
+        """The same graph, in a session of one thread."""
+        content, *others = self._files
+        return self if self._threads == 1 else OnnxEngine(content, 1, *others)
+
 
 class OpenVinoEngine:
     """An OpenVINO graph, compiled for each shape of its inputs when that first comes; runs take turns.
@@ -73,6 +86,7 @@ class OpenVinoEngine:
     def __init__(self, xml: bytes, constants: bytes, threads: int | None = None) -> None:
         mind_lost_threads(self)
         self._core = core()
+        self._lanes = threads or cores()
         self._options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
         if threads:
             self._options |= {"INFERENCE_NUM_THREADS": threads, "ENABLE_CPU_PINNING": False}
@@ -81,27 +95,60 @@ class OpenVinoEngine:
         except RuntimeError as error:
             raise ModelFileError(f"this OpenVINO cannot read the graph: {_reason(error)}") from error
         self._outputs = [one.get_any_name() for one in self._model.outputs]
-        self._requests: dict[tuple[object, ...], Any] = {}
-        self._lock = threading.Lock()
+        self._requests: dict[Shapes, Any] = {}
+        self._turn = threading.Lock()
+        self._compiled: dict[tuple[bool, Shapes], Any] = {}
+        self._compiling = threading.Lock()
 
     def run(self, inputs: Arrays) -> Arrays:
         """Map named inputs to named outputs."""
-        with self._lock:
-            try:
-                request = self._request({name: value.shape for name, value in inputs.items()})
-                given = {name: np.ascontiguousarray(value) for name, value in inputs.items()}
-                found = request.infer(given, share_inputs=True)
-            except RuntimeError as error:
-                raise ModelFileError(f"the graph does not take these inputs: {_reason(error)}") from error
-            return {name: np.array(found[index]) for index, name in enumerate(self._outputs)}
+        with self._turn:
+            return self.infer(inputs, self._requests, alone=False)
 
-    def _request(self, shapes: Mapping[str, tuple[int, ...]]) -> Any:
-        key = tuple(sorted(shapes.items()))
-        if key not in self._requests:
-            self._model.reshape({name: list(shape) for name, shape in shapes.items()})
-            compiled = self._core.compile_model(self._model, "CPU", self._options)
-            self._requests[key] = compiled.create_infer_request()
-        return self._requests[key]
+    @cached_property
+    def on_one_core(self) -> Engine:
+        """The same graph, in requests of one thread each."""
+        return _OneCore(self)
+
+    def infer(self, inputs: Arrays, requests: dict[Shapes, Any], alone: bool) -> Arrays:
+        """Map named inputs to named outputs, by one of the ``requests`` of these shapes, or a new one."""
+        shapes = tuple(sorted((name, value.shape) for name, value in inputs.items()))
+        try:
+            if shapes not in requests:
+                requests[shapes] = self._compile(shapes, alone).create_infer_request()
+            given = {name: np.ascontiguousarray(value) for name, value in inputs.items()}
+            found = requests[shapes].infer(given, share_inputs=True)
+        except RuntimeError as error:
+            raise ModelFileError(f"the graph does not take these inputs: {_reason(error)}") from error
+        return {name: np.array(found[index]) for index, name in enumerate(self._outputs)}
+
+    def _compile(self, shapes: Shapes, alone: bool) -> Any:
+        """Return the graph for inputs of these shapes: for one request on all cores, or for one on each ``alone``."""
+        key = alone, shapes
+        with self._compiling:
+            if key not in self._compiled:
+                self._model.reshape({name: list(shape) for name, shape in shapes})
+                options = self._options | ({"NUM_STREAMS": str(self._lanes)} if alone else {})
+                self._compiled[key] = self._core.compile_model(self._model, "CPU", options)
+            return self._compiled[key]
+
+
+class _OneCore:
+    """A graph of OpenVINO on one core for each thread that runs it."""
+
+    def __init__(self, whole: OpenVinoEngine) -> None:
+        self._whole = whole
+        self._own = threading.local()
+
+    def run(self, inputs: Arrays) -> Arrays:
+        """Map named inputs to named outputs."""
+        requests: dict[Shapes, Any] = self._own.__dict__.setdefault("requests", {})
+        return self._whole.infer(inputs, requests, alone=True)
+
+    @property
+    def on_one_core(self) -> Engine:
+        """Itself."""
+        return self
 
 
 def open_graph(engine: EngineName, files: Sequence[bytes], threads: int | None = None) -> Engine:

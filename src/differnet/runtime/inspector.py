@@ -10,7 +10,11 @@ import copy
 import math
 import os
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
+from functools import partial
+from itertools import repeat
 from typing import Any, Literal
 
 import numpy as np
@@ -18,6 +22,7 @@ import numpy.typing as npt
 
 from differnet.data import square as squares
 from differnet.data.images import ImageLike, Pixels, load, stream
+from differnet.data.stream import LookAhead
 from differnet.decision import fusion, verdict
 from differnet.decision.calibration import Standard, ViewScores
 from differnet.decision.drift import DriftMonitor
@@ -27,15 +32,14 @@ from differnet.decision.verdict import Heat, Prediction
 from differnet.errors import ConfigError, ModelFileError, NotFittedError, NumericalError
 from differnet.runtime import folder as folders
 from differnet.runtime.engines import Engine, open_graph
-from differnet.runtime.threads import generation, keep_lost, mind_forks
+from differnet.runtime.enlarge import enlarge
+from differnet.runtime.threads import cores, generation, keep_lost, mind_forks
 from differnet.runtime.threads import limit as thread_limit
 
 _SAME_MACHINE = 0.02  # of the largest feature
-_STRIP = 2**20  # pixels of a map that are worked on at a time
 _ROUNDING = 1e-9  # of a rate that somebody typed
 Count = int | Literal["auto"] | None
 Numbers = npt.NDArray[np.float32]
-Places = npt.NDArray[np.intp]
 
 
 class Inspector:
@@ -161,20 +165,26 @@ class Inspector:
         verdict is certain. Raises :class:`ImageError` for what is no image and :class:`ConfigError` for views or maps
         that the folder has not.
         """
-        return next(self.predict_iter([image], heat_map, views))
+        count, early = self._judged_in(views, heat_map)
+        return self._judge(load(image, self.station), heat_map, count, early)
 
     def predict_iter(
         self, images: ImageLike | Iterable[ImageLike], heat_map: bool = False, views: Count = None
     ) -> Iterator[Prediction]:
         """Judge the images of a stream, in order and in constant memory; see :meth:`predict`."""
+        count, early = self._judged_in(views, heat_map)
+        return self._judged(stream(images), heat_map, count, early)
+
+    def _judged_in(self, views: Count, heat_map: bool) -> tuple[int, bool]:
+        """Return in how many views images are judged, and whether to stop early; refuses at once what cannot be."""
         early = views == "auto"
         count = self._count(None if views == "auto" else views)
-        verdict.threshold_for(self.station, count)  # refuse at once
+        verdict.threshold_for(self.station, count)
         if early:
             verdict.check_early(self.station)
         if heat_map and self.station.maps is None:
             raise ConfigError(f"{self.folder} has no heat maps: {self.station.no_maps}")
-        return (self._judge(load(image, self.station), heat_map, count, early) for image in stream(images))
+        return count, early
 
     def view_scores(self, image: ImageLike, views: int | None = None) -> ViewScores:
         """Return the score of each scoring view (V,), or of the first ``views``; their mean is tau(x) of eq. 5."""
@@ -197,6 +207,32 @@ class Inspector:
             raise ConfigError(f"{self.folder} does not say how bright and sharp its calibration images were")
         scores = self.station.standard.calibration()
         return DriftMonitor(scores, found.brightness, found.sharpness, alpha, found.seed)
+
+    def _judged(
+        self, images: Iterable[ImageLike], heat_map: bool, count: int, early: bool
+    ) -> Iterator[Prediction]:
+        """Yield what :meth:`_judge` says of each image, of several at a time, one on a core, as they are decoded."""
+        lanes = self._threads or cores()
+        decode = partial(load, scale=self.station)
+        with (
+            closing(LookAhead(decode, images, 2 * lanes, lanes)) as ahead,
+            ThreadPoolExecutor(lanes, "differnet-lane") as pool,
+        ):
+            while found := ahead.take(2 * lanes):
+                is_one = len(found) == 1 or lanes == 1
+                judge = (self if is_one else self._on_one_core)._judge
+                pictures = (pixels for _, pixels in found)
+                arguments = repeat(heat_map), repeat(count), repeat(early)
+                yield from (
+                    map(judge, pictures, *arguments) if is_one else pool.map(judge, pictures, *arguments)
+                )
+
+    @property
+    def _on_one_core(self) -> Inspector:
+        """The same, with graphs that run on one core for each thread."""
+        other = copy.copy(self)
+        other._opened = {role: engine.on_one_core for role, engine in self._engines.items()}
+        return other
 
     def _judge(self, pixels: Pixels, heat_map: bool, count: int, early: bool) -> Prediction:
         tiles = self._tiles(pixels)
@@ -286,35 +322,3 @@ class Inspector:
                 f"the graph gives features here that differ by {apart:.1%} from those where it was made; export on "
                 "this kind of machine, or in floats"
             )
-
-
-def enlarge(part: Numbers, shape: tuple[int, ...]) -> Heat:
-    """Bring a map (h, w) bilinearly to (H, W), pixel centres on pixel centres, the rim continued.
-
-    Two pixels count for each in either direction, first in the one that leaves less to do: what it takes goes by the
-    pixels of the two maps.
-    """
-    (height, width), (found_height, found_width) = shape, part.shape
-    if height * found_width <= found_height * width:
-        enlarged: Heat = np.ascontiguousarray(_rows(_rows(part, height).T, width).T)
-        return enlarged
-    return _rows(_rows(part.T, width).T, height)
-
-
-def _rows(part: Numbers, count: int) -> Heat:
-    """Bring a map (h, w) to (count, w), some rows at a time."""
-    low, high, rest = _taps(count, part.shape[0])
-    found: Heat = np.empty((count, part.shape[1]), dtype=np.float32)
-    step = max(1, _STRIP // part.shape[1])
-    for start in range(0, count, step):
-        some = slice(start, start + step)
-        share = rest[some, None]
-        found[some] = part[low[some]] * (1 - share) + part[high[some]] * share
-    return found
-
-
-def _taps(wanted: int, found: int) -> tuple[Places, Places, Numbers]:
-    """Return of each of ``wanted`` pixels which two of ``found`` count for it, and how much the second does."""
-    at = np.clip((np.arange(wanted) + 0.5) * (found / wanted) - 0.5, 0, found - 1)
-    low = at.astype(np.intp)
-    return low, np.minimum(low + 1, found - 1), (at - low).astype(np.float32)
