@@ -278,6 +278,6 @@ def test_the_learner_watches_all_flows(upright):
     learner = Learner(settings, reads, 0, "cpu", "", lambda epoch, total: None, watch)
     rows = bank.flatten(0, 1)
     sources = [Bank(rows, 16, 0, reads[0].rows), *(Parts(rows, read.columns, 16, 0) for read in reads[1:])]
-    learner.learn(sources, [])
+    learner.learn(sources, None)
     total = len(seen)
     assert seen == [(index + 1, total, (1, 20, 3), True) for index in range(total)]

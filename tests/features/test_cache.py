@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import json
 import os
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -129,3 +131,31 @@ def test_a_live_source_is_not_waited_for():
     assert next(found) == (1, "1")
     second.set()
     assert list(found) == [(2, "2")]
+
+
+MAPPED = """
+import torch
+from differnet.features.cache import filled
+from differnet.flow.sources import Parts
+
+def resident():
+    return 4096 * int(open('/proc/self/statm').read().split()[1])
+
+rows, width, most = 400, 100_000, 0
+before = resident()
+table = filled((rows, width), (torch.full((width,), float(row)) for row in range(rows)), large=1)
+most = resident() - before
+parts = Parts(table, torch.arange(width).view(-1, 1000), 16, 0)
+for number, batch in enumerate(parts.batches(0)):
+    if number % 100 == 0:
+        most = max(most, resident() - before)
+print(rows * width * 4, most, float(batch.double().mean()))
+"""
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="only Linux tells")  # noqa: PTH110
+def test_a_bank_in_a_file_takes_little_memory_while_it_is_filled_and_read():
+    run = subprocess.run([sys.executable, "-c", MAPPED], capture_output=True, text=True, check=True)
+    size, most, _ = map(float, run.stdout.split())
+    assert size == 160e6
+    assert most < 60e6

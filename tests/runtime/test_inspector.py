@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
@@ -112,3 +113,38 @@ def test_openvino_takes_any_number_of_views(fixed):
     np.testing.assert_allclose(together["norms"], one_by_one, rtol=1e-5)
     with pytest.raises(ModelFileError, match="does not take these inputs"):
         engine.run({"pictures": views})
+
+
+@pytest.mark.parametrize("form", ["onnx", "openvino"])
+@pytest.mark.parametrize("views", [None, "auto"])
+def test_images_of_a_stream_are_judged_on_cores_of_their_own_as_one_by_one(
+    upright_onnx, turning, form, views, monkeypatch
+):
+    inspector = Inspector(upright_onnx[0] if form == "onnx" else turning)
+    images = [good_image(i) for i in range(40, 51)]
+    wanted = [inspector.predict(image, heat_map=True, views=views) for image in images]
+    monkeypatch.setattr("differnet.runtime.inspector.cores", lambda: 3)
+    seen, real = set(), type(inspector)._judge
+
+    def judge(self, *arguments):
+        seen.add(threading.current_thread().name.partition("_")[0])
+        return real(self, *arguments)
+
+    monkeypatch.setattr(type(inspector), "_judge", judge)
+    found = list(inspector.predict_iter(iter(images), heat_map=True, views=views))
+    assert "differnet-lane" in seen
+    assert found == wanted
+    for ours, theirs in zip(found, wanted, strict=True):
+        np.testing.assert_array_equal(ours.heat_map, theirs.heat_map)
+
+
+def test_an_image_that_cannot_be_read_is_an_error_where_its_turn_is(fixed, tmp_path):
+    (tmp_path / "none.png").write_bytes(b"no picture")
+    stream = Inspector(fixed).predict_iter(
+        [good_image(1), good_image(2), tmp_path / "none.png", good_image(3)]
+    )
+    assert [next(stream).score, next(stream).score] == [
+        Inspector(fixed).predict(good_image(i)).score for i in (1, 2)
+    ]
+    with pytest.raises(ImageError, match=r"none\.png"):
+        next(stream)

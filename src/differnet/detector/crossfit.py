@@ -42,7 +42,7 @@ def _cross_fit(fitter: Fitter, good: Given, bank: Tensor | None) -> Model:
     for number, fold in enumerate(folds, 1):
         others = [index for index in range(count) if index not in set(fold)]
         rows = None if bank is None else bank[others]
-        fusion, _ = alone.train([good.images[i] for i in others], [], rows)
+        fusion, _ = alone.train([good.images[i] for i in others], None, rows)
         for index in fold:
             name = name_of(good.images[index])
             scores[index] = view_scores(fusion, features[index], fitter.device, name)

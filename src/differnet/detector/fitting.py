@@ -21,7 +21,7 @@ from differnet.detector.provenance import Way, record_of, sources_of
 from differnet.detector.scoring import localizer_of, scoring_views, stack_scores, view_scores
 from differnet.errors import ConfigError
 from differnet.features.backbone.network import MultiScale
-from differnet.features.cache import describe_all, kept_bank
+from differnet.features.cache import describe_all, filled, kept_bank
 from differnet.features.checkpoint import Checkpoint
 from differnet.features.describer import Describer
 from differnet.features.look import Given, Look, Shown
@@ -147,24 +147,26 @@ class Fitter:
             image.keep = image in for_maps
 
     def train(
-        self, images: Sequence[Look], held: Sequence[Tensor], bank: Tensor | None
+        self, images: Sequence[Look], held: Tensor | None, bank: Tensor | None
     ) -> tuple[Fusion, tuple[Epoch, ...]]:
         """Fit new flows to the ``bank``, or to fresh views of ``images`` where there is none.
 
-        ``held``: features (V, W) of images whose likelihood is noted on the way.
+        ``held``: features (M, V, W) of images whose likelihood is noted on the way.
         """
         identity = repr((self.depends, self.settings.reading))
         here = self.settings, self.reads, self.seed, self.device
         learner = Learner(*here, identity, self.on_epoch, self.watch, self.checkpoint, give_back)
         return learner.learn([self._source(images, bank, read) for read in self.reads], held)
 
-    def describe_held_out(self, held: Sequence[Look]) -> list[Tensor]:
-        """Return the features (V, W) of each image in the scoring views."""
-        features = []
-        for described in self.describer.stream(held, self.scoring_views):
-            features.append(described)
-            self.progress("describing held-out images", len(features), len(held))
-        return features
+    def describe_held_out(self, held: Sequence[Look]) -> Tensor:
+        """Return the features (M, V, W) of images in the scoring views."""
+
+        def described() -> Iterator[Tensor]:
+            for number, features in enumerate(self.describer.stream(held, self.scoring_views), 1):
+                yield features
+                self.progress("describing held-out images", number, len(held))
+
+        return filled((len(held), len(self.scoring_views), self.describer.width), described())
 
     def describe_training(self, images: Sequence[Look]) -> Tensor | None:
         """Describe the training views of all images: (N, V, W), kept in the checkpoint, if any.

@@ -6,7 +6,7 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
@@ -19,6 +19,7 @@ from differnet.errors import ModelFileError
 from differnet.features.checkpoint import Checkpoint
 from differnet.features.describer import Describer
 from differnet.features.look import Shown
+from differnet.runtime.memory import keep_on_disk, letting_go
 
 LARGE = 512 * 2**20  # bytes; a larger bank lives in a file that the system pages in and out
 _ROWS, _STATE = "bank.npy", "bank.json"
@@ -38,10 +39,15 @@ def describe_all(
     From ``large`` bytes on the table is a temporary file (in ``TMPDIR``), mapped into memory.
     """
     shape = (len(images), describer.views.train_views, describer.width)
-    bank = torch.empty(shape) if 4 * math.prod(shape) < large else _temporary(shape)
-    for index, rows in enumerate(describer.training_views(images, seed, 0, progress, at_hand)):
-        bank[index] = rows
-    return bank
+    return filled(shape, describer.training_views(images, seed, 0, progress, at_hand), large)
+
+
+def filled(shape: tuple[int, ...], entries: Iterable[Tensor], large: int = LARGE) -> Tensor:
+    """Put so many entries into a table of that ``shape``, which is a mapped temporary file from ``large`` bytes on."""
+    table = torch.empty(shape) if 4 * math.prod(shape) < large else _temporary(shape)
+    for index, entry in enumerate(letting_go(entries)):
+        table[index] = entry
+    return table
 
 
 def kept_bank(
@@ -70,7 +76,9 @@ def kept_bank(
     if not done:
         with (folder / _ROWS).open("r+b") as opened:
             _reserve(opened.fileno(), shape, folder)
-    for index, rows in enumerate(describer.training_views(images, seed, done, progress, at_hand), done):
+    keep_on_disk(table)
+    missing = describer.training_views(images, seed, done, progress, at_hand)
+    for index, rows in enumerate(letting_go(missing), done):
         table[index] = rows.numpy()
         if (index + 1) % _OFTEN == 0 or index + 1 == len(images):
             table.flush()
@@ -81,7 +89,9 @@ def kept_bank(
 def _temporary(shape: tuple[int, ...]) -> Tensor:
     file = tempfile.TemporaryFile(prefix="differnet-bank-")  # noqa: SIM115  lives as long as the map of it
     _reserve(file.fileno(), shape, tempfile.gettempdir())
-    return torch.from_numpy(np.memmap(file, np.float32, "w+", shape=shape))
+    table = np.memmap(file, np.float32, "w+", shape=shape)
+    keep_on_disk(table)
+    return torch.from_numpy(table)
 
 
 def _reserve(descriptor: int, shape: tuple[int, ...], place: object) -> None:

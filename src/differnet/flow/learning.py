@@ -6,7 +6,6 @@ import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-import torch
 from torch import Tensor
 
 from differnet.config.settled import Settled
@@ -44,10 +43,10 @@ class Learner:
     checkpoint: Checkpoint | None = None
     release: Callable[[], None] = lambda: None
 
-    def learn(self, sources: Sequence[Source], held: Sequence[Tensor]) -> tuple[Fusion, tuple[Epoch, ...]]:
+    def learn(self, sources: Sequence[Source], held: Tensor | None) -> tuple[Fusion, tuple[Epoch, ...]]:
         """Fit a flow to each of ``sources``; one without blocks is the Gaussian of its rows.
 
-        ``held``: features (V, W) of images whose likelihood is noted on the way.
+        ``held``: features (M, V, W) of images whose likelihood is noted on the way.
         """
         fusion = self._started(sources)
         training = self.settings.training
@@ -143,9 +142,9 @@ class GivenUp(Exception):  # noqa: N818
     """Another flow could not be learned; nobody sees this."""
 
 
-def _unseen(held: Sequence[Tensor], read: RowReading) -> Tensor | None:
+def _unseen(held: Tensor | None, read: RowReading) -> Tensor | None:
     """Return what a flow reads of held-out features, of as many images as come to ``MOST_ROWS`` rows."""
-    if not held:
+    if held is None or len(held) == 0:
         return None
     each = len(held[0]) * len(read.columns)
-    return read.rows(torch.cat(list(held[: max(1, gaussian.MOST_ROWS // each)])))
+    return read.rows(held[: max(1, gaussian.MOST_ROWS // each)].flatten(0, 1))

@@ -16,6 +16,7 @@ from differnet.features.describer import Describer
 from differnet.features.look import Shown
 from differnet.features.seeds import generator
 from differnet.features.views import random_views
+from differnet.runtime.memory import letting_go
 
 
 class FreshViews:
@@ -107,8 +108,7 @@ class Shuffled(ABC):
 
     def batches(self, epoch: int) -> Iterator[Tensor]:
         """Yield every row once, in an order that depends on seed and epoch alone."""
-        for chosen in self._order("epoch", epoch).split(self.batch):
-            yield self._take(chosen)
+        yield from letting_go(map(self._take, self._order("epoch", epoch).split(self.batch)))
 
     def _order(self, purpose: str, *numbers: int) -> Tensor:
         return torch.randperm(self.count, generator=generator(self.seed, purpose, *numbers))
@@ -137,9 +137,10 @@ class Bank(Shuffled):
         each = len(first)
         chosen = self._order("sample")[: max(1, most // each)].sort().values
         found = first.new_empty(each * len(chosen), first.shape[1])  # parts put together would be there twice
-        for start in range(0, len(chosen), self.batch):
-            part = self._take(chosen[start : start + self.batch])
-            found[each * start : each * start + len(part)] = part
+        start = 0
+        for part in letting_go(map(self._take, chosen.split(self.batch))):
+            found[start : start + len(part)] = part
+            start += len(part)
         return found
 
     def _take(self, chosen: Tensor) -> Tensor:
@@ -159,7 +160,8 @@ class Parts(Shuffled):
 
     def sample(self, most: int) -> Tensor:
         """Return ``most`` random parts, or all."""
-        return self._take(self._order("sample")[:most].sort().values)
+        chosen = self._order("sample")[:most].sort().values
+        return torch.cat(list(letting_go(map(self._take, chosen.split(self.batch)))))
 
     def _take(self, chosen: Tensor) -> Tensor:
         places = len(self.columns)
