@@ -1,11 +1,11 @@
 """Speed on magnetic tiles, as ratios to a literal implementation of the paper and to anomalib, in one run.
 
-Usage: python benchmarks/speed.py MTD_FOLDER SPLIT_FILE [--repeats 5] [--parts score turned fit memory help]
-       [--work benchmark-output/speed] [--out docs/results]
+Usage: python benchmarks/speed.py MTD_FOLDER SPLIT_FILE [--repeats 5] [--fits 3] [--busy]
+       [--parts help score turned fit cores memory] [--work benchmark-output/speed] [--out docs/results]
 
-Every repeat times all candidates one after the other. Measurements are added to WORK/speed.jsonl as they are
-made, and those that are there are not made again; the page is written from all of them. It fails when answers
-that must be equal are not.
+Every repeat times all candidates one after the other. Measurements are added to WORK/speed.jsonl as they are made, with
+how much of the machine others used just before, and those that are there are not made again; the page is written from
+all of them. It refuses a busy machine, unless --busy is given, and fails when answers that must be equal are not.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor
+import psutil
 
 from differnet import DifferNet
 from differnet.config import presets
 from differnet.config.settled import settle
 from differnet.data import datasets
-from differnet.detector.scoring import Scorer, scoring_views
+from differnet.detector.scoring import Scorer
 from differnet.evaluation.metrics import auroc
 from differnet.features.describer import describer_of_module
 from literal import LiteralDetector
@@ -38,21 +38,30 @@ from speed_page import LITERAL, write_speed
 SAMPLE = 30  # test tiles of a scoring round: ten good, twenty defective, about as in the test set
 LITERAL_SAMPLE = 2
 LITERAL_STEPS = 4
-TURNED = (1, 4, 16)  # views of a model whose views turn
-MANY = 64
-PRESETS = ("default", "fast", "turned")
-SLOW = "turned"  # fitted once for each seed
+SIZE = 448  # pixels that the default reads, and so the peers
 SEEDS = 3  # accuracy is the mean of these
 EQUAL = 1e-3
+QUIET = 0.15  # of the machine, at most, that others may use
+PARTS = ("help", "score", "turned", "fit", "cores", "memory")
 Record = dict[str, Any]
+STREAM = """
+import sys, time
+from differnet import DifferNet
+detector, paths = DifferNet.load(sys.argv[1]), sys.argv[2:]
+list(detector.predict_iter(paths[:8]))
+started = time.perf_counter()
+scores = [one.score for one in detector.predict_iter(paths)]
+print(time.perf_counter() - started, *map(repr, scores))
+"""
 
 
 class Records:
-    """Measurements, kept in a file as they are made."""
+    """Measurements, kept in a file as they are made; ``busy``: whether others may be at work meanwhile."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, busy: bool) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
+        self._busy = busy
         self.all: list[Record] = (
             [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
         )
@@ -62,7 +71,13 @@ class Records:
         key = {"kind": kind, "what": what, "repeat": repeat}
         if any(all(record[name] == value for name, value in key.items()) for record in self.all):
             return
-        record = key | measure()
+        others = psutil.cpu_percent(interval=0.5) / 100
+        if others > QUIET and not self._busy:
+            raise SystemExit(
+                f"others use {others:.0%} of the machine, where {QUIET:.0%} at most was wanted: wait until it is "
+                "quiet, or give --busy, which the page will say"
+            )
+        record = key | {"others": others} | measure()
         self.all.append(record)
         with self._path.open("a") as file:
             file.write(json.dumps(record) + "\n")
@@ -72,7 +87,7 @@ class Records:
 class Bench:
     """The data, and the detectors that are timed again and again."""
 
-    def __init__(self, data: Path, split: Path, records: Records) -> None:
+    def __init__(self, data: Path, split: Path, records: Records, work: Path) -> None:
         dataset = datasets.read(data, "mtd", (), split)[0]
         self.train = [sample.path for sample in dataset.train]
         self.test = [sample.path for sample in dataset.test]
@@ -82,29 +97,48 @@ class Bench:
         chosen = [*good[: SAMPLE // 3], *bad[: SAMPLE - SAMPLE // 3]]
         self.sample = [self.test[index] for index in rng.permutation(chosen)]
         self.records = records
+        self.work = work
         self.peers: dict[str, Any] = {}
+
+    def fitted(self, name: str, **settings: Any) -> DifferNet:
+        """Return a detector that was fitted to all tiles, from the last run if there was one."""
+        place = self.work / f"{name}.safetensors"
+        if not place.exists():
+            DifferNet("default", 0, **settings).fit(self.train, scale_maps=False).save(place)
+        return DifferNet.load(place)
 
     def score_rounds(self, repeats: int) -> None:
         """Time one image at a time, decoding included."""
-        detector = DifferNet("default", 0).fit(self.train, scale_maps=False)
-        quick = DifferNet("fast", 0).fit(self.train, scale_maps=False)
-        literal = LiteralDetector()
-        floats = {name: self._scorer(detector, name) for name in ("torch", "openvino", "onnxruntime")}
-        _assert_equal(floats, self.sample, detector.scoring_views)
-        peers = {name: self._fitted_peer(name) for name in ("PaDiM", "PatchCore")}
-        candidates: dict[str, Callable[[Path], Any]] = {
-            "default, auto": lambda path: detector.predict(path, views="auto"),
-            "default": lambda path: detector.predict(path),
-            "fast": lambda path: quick.predict(path),
-        }
-        candidates |= {
-            f"default, f32 in {name}": lambda path, s=scorer: next(s.rows([path], detector.scoring_views))
-            for name, scorer in floats.items()
-        }
-        candidates |= {name: peer.score for name, peer in peers.items()}
+        detector, literal = self.fitted("upright"), LiteralDetector()
+        _assert_equal(detector, self.sample)
+        candidates: dict[str, Callable[[Path], Any]] = {"default": lambda path: detector.predict(path)}
+        for name, peer in self._fitted_peers().items():
+            candidates[name] = peer.score
         for repeat in range(repeats):
             self._round("score", repeat, literal, candidates)
             self.records.once("stream", "default", repeat, lambda: self._stream(detector))
+
+    def turned_rounds(self, repeats: int) -> None:
+        """Time a model whose views turn, and count on all test tiles the verdicts that stopping early changes."""
+        detector, literal = self.fitted("turned", rotation="full"), LiteralDetector()
+
+        def accuracy() -> Record:
+            full, early = (list(detector.predict_iter(self.test, views=views)) for views in (None, "auto"))
+            return {
+                "auroc": auroc(np.array([one.score for one in full]), self.labels),
+                "views": statistics.mean(one.views for one in early),
+                "of": full[0].views,
+                "other verdicts": sum(a.verdict != b.verdict for a, b in zip(full, early, strict=True)),
+                "images": len(full),
+            }
+
+        self.records.once("accuracy", "turned", 0, accuracy)
+        ways: dict[str, Callable[[Path], Any]] = {
+            "turned, auto": lambda path: detector.predict(path, views="auto"),
+            "turned, all views": lambda path: detector.predict(path),
+        }
+        for repeat in range(repeats):
+            self._round("turned", repeat, literal, ways)
 
     def _round(
         self, kind: str, repeat: int, literal: LiteralDetector, candidates: dict[str, Callable[[Path], Any]]
@@ -114,38 +148,38 @@ class Bench:
         for name, judge in candidates.items():
             self._time(kind, name, repeat, self.sample, judge)
 
-    def turned_rounds(self, repeats: int) -> None:
-        """Time a model whose views turn, and note how good it is by the number of views."""
-        detector = DifferNet("turned", 0).fit(self.train, scale_maps=False)
-        self._assert_early_verdicts_hold(detector)
-
-        def accuracy() -> Record:
-            rows = np.stack([detector.view_scores(part) for part in self._described(detector, MANY)])
-            by_views = {str(n): auroc(rows[:, :n].mean(axis=1), self.labels) for n in (*TURNED, MANY)}
-            early = list(detector.predict_iter(self.test, views="auto"))
-            by_views["auto"] = auroc(np.array([one.score for one in early]), self.labels)
-            return {"auroc": by_views, "views": statistics.mean(one.views for one in early)}
-
-        self.records.once("accuracy", "turned", 0, accuracy)
-        counts: tuple[Any, ...] = (*TURNED, "auto")
-        ways = {str(n): lambda path, n=n: detector.predict(path, views=n) for n in counts}
-        literal = LiteralDetector()
-        for repeat in range(repeats):
-            self._round("turned", repeat, literal, ways)
-
-    def _described(self, detector: DifferNet, count: int) -> Iterator[Tensor]:
-        views = settle(presets.resolve(detector.config, {"score_rotations": "random"})).views
-        return detector.describer.stream(self.test, scoring_views(views, detector.seed, count))
-
     def fit_rounds(self, repeats: int, peer_repeats: int) -> None:
         """Time whole fits, from image files to a detector; the literal one by the step."""
         for repeat in range(repeats):
             self.records.once("fit", "literal", repeat, self._literal_steps)
-            for name in PRESETS if repeat < SEEDS else [name for name in PRESETS if name != SLOW]:
-                self.records.once("fit", name, repeat, lambda n=name, r=repeat: self._our_fit(n, r))
+            self.records.once("fit", "default", repeat, lambda r=repeat: self._our_fit(r))
             for name, limit in (("PaDiM", repeats), ("PatchCore", peer_repeats)):
                 if repeat < limit:
                     self.records.once("fit", name, repeat, lambda n=name, r=repeat: self._peer_fit(n, r))
+
+    def cores(self, repeats: int) -> None:
+        """Time a stream of all test tiles by the local engine, on all cores and on one, in processes of their own."""
+        self.fitted("upright")
+        answers: dict[str, list[str]] = {}
+
+        def stream(threads: str) -> Record:
+            command = [
+                sys.executable,
+                "-c",
+                STREAM,
+                str(self.work / "upright.safetensors"),
+                *map(str, self.test),
+            ]
+            places = {"DIFFERNET_THREADS": threads} if threads else {}
+            run = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=os.environ | places)
+            seconds, *answers[threads] = run.stdout.decode().split()
+            return {"seconds": float(seconds) / len(self.test)}
+
+        for repeat in range(repeats):
+            self.records.once("cores", "one core", repeat, lambda: stream("1"))
+            self.records.once("cores", "all cores", repeat, lambda: stream(""))
+            if len(answers) == 2:
+                assert answers["1"] == answers[""], "scores on one core are not those on all"
 
     def _time(
         self, kind: str, what: str, repeat: int, images: Sequence[Path], judge: Callable[[Path], Any]
@@ -167,23 +201,8 @@ class Bench:
         count = sum(1 for _ in detector.predict_iter(self.sample))
         return {"seconds": (time.perf_counter() - started) / count}
 
-    def _scorer(self, detector: DifferNet, runtime: str) -> Scorer:
-        settings = settle(presets.resolve(detector.config, {"runtime": runtime, "precision": "f32"}))
-        return Scorer(
-            detector.model.fusion,
-            describer_of_module(detector.module, settings, "cpu"),
-            "cpu",
-        )
-
-    def _assert_early_verdicts_hold(self, detector: DifferNet) -> None:
-        """On the sample; the page counts the verdicts that differ on all test tiles."""
-        pairs = [(detector.predict(path), detector.predict(path, views="auto")) for path in self.sample]
-        differ = sum(full.is_defective != early.is_defective for full, early in pairs)
-        assert differ <= 1, f"{differ} of {len(pairs)} early verdicts differ from those of all views"
-
     def _literal_steps(self) -> Record:
-        detector = LiteralDetector()
-        steps = detector.train_steps(self.train)
+        steps = LiteralDetector().train_steps(self.train)
         next(steps)  # allocates the optimiser's state
         seconds = []
         for _ in range(LITERAL_STEPS):
@@ -192,50 +211,57 @@ class Bench:
             seconds.append(time.perf_counter() - started)
         return {"seconds": statistics.median(seconds) * len(self.train) * 4 / 96 * 192}
 
-    def _our_fit(self, name: str, repeat: int) -> Record:
+    def _our_fit(self, repeat: int) -> Record:
         seed = repeat % SEEDS
-        detector = DifferNet(name, seed, holdout=0.0)
+        detector = DifferNet("default", seed, holdout=0.0)
         started = time.perf_counter()
         detector.fit(self.train, scale_maps=False)
         record: Record = {"seconds": time.perf_counter() - started, "seed": seed}
         if repeat >= SEEDS:
             return record
-        scores = {"all": auroc(np.array(list(detector.score_iter(self.test))), self.labels)}
-        if (name, repeat) == ("default", 0):  # takes minutes
-            many = [detector.view_scores(part).mean() for part in self._described(detector, MANY)]
-            scores["64 jittered"] = auroc(np.array(many), self.labels)
-        return record | {"auroc": scores, "choice": str(detector.model.choice)}
+        return record | {"auroc": auroc(np.array(list(detector.score_iter(self.test))), self.labels)}
 
     def _peer_fit(self, name: str, repeat: int) -> Record:
-        seed = repeat % SEEDS
-        peer = _peers()[name]
+        seed, peer = repeat % SEEDS, _peers()[name]
         started = time.perf_counter()
         peer.fit(self.train, seed)
         seconds = time.perf_counter() - started
         self.peers[name] = peer
-        record = {"seconds": seconds, "seed": seed}
-        if repeat >= SEEDS:
-            return record
+        if repeat:
+            return {"seconds": seconds, "seed": seed}
         scores = np.array([peer.score(path) for path in self.test])
-        return record | {"auroc": auroc(scores, self.labels)}
+        return {"seconds": seconds, "seed": seed, "auroc": auroc(scores, self.labels)}
 
-    def _fitted_peer(self, name: str) -> Any:
-        """Return a peer fitted to all tiles; its fit counts as the first repeat."""
-        self.records.once("fit", name, 0, lambda: self._peer_fit(name, 0))
-        if name not in self.peers:  # the run goes on in a new process
-            self._peer_fit(name, SEEDS)
-        return self.peers[name]
+    def _fitted_peers(self) -> dict[str, Any]:
+        """Return the peers, fitted where that is needed; the first fit of each counts as its first repeat."""
+        for name in ("PaDiM", "PatchCore"):
+            self.records.once("fit", name, 0, lambda n=name: self._peer_fit(n, 0))
+            if name not in self.peers:  # the run goes on in a new process
+                self._peer_fit(name, 1)
+        return self.peers | {
+            f"EfficientAD (small), {size} pixels": _efficient_ad(size) for size in (256, SIZE)
+        }
 
 
 def _peers() -> dict[str, Any]:
     from peers import Padim, Patchcore
 
-    return {"PaDiM": Padim(), "PatchCore": Patchcore()}
+    return {"PaDiM": Padim(size=SIZE), "PatchCore": Patchcore(size=SIZE)}
 
 
-def _assert_equal(scorers: dict[str, Scorer], paths: Sequence[Path], views: Any) -> None:
+def _efficient_ad(size: int) -> Any:
+    from peers import UntrainedEfficientAd
+
+    return UntrainedEfficientAd(size)
+
+
+def _assert_equal(detector: DifferNet, paths: Sequence[Path]) -> None:
     """Scores in floats are the same wherever the backbone runs."""
-    tables = {name: np.stack(list(scorer.rows(paths, views))) for name, scorer in scorers.items()}
+    tables = {}
+    for name in ("torch", "openvino", "onnxruntime"):
+        settings = settle(presets.resolve(detector.config, {"runtime": name, "precision": "f32"}))
+        scorer = Scorer(detector.model.fusion, describer_of_module(detector.module, settings, "cpu"), "cpu")
+        tables[name] = np.stack(list(scorer.rows(paths, detector.scoring_views)))
     for name, table in tables.items():
         np.testing.assert_allclose(table, tables["torch"], rtol=EQUAL, err_msg=name)
 
@@ -265,27 +291,31 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("split", type=Path)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--patchcore-repeats", type=int, default=5, help="its fit takes minutes")
-    parser.add_argument("--parts", nargs="*", default=["help", "score", "turned", "fit", "memory"])
+    parser.add_argument("--fits", type=int, default=3, help="repeats of fits; accuracy is the mean of three")
+    parser.add_argument("--patchcore-fits", type=int, default=1, help="its fit takes minutes")
+    parser.add_argument("--parts", nargs="*", default=PARTS, choices=PARTS)
+    parser.add_argument("--busy", action="store_true", help="measure beside other work, and say so")
     parser.add_argument("--work", type=Path, default=Path("benchmark-output/speed"))
     parser.add_argument("--out", type=Path, default=Path("docs/results"))
     options = parser.parse_args()
     os.environ["TQDM_DISABLE"] = "1"
-    records = Records(options.work / "speed.jsonl")
-    if "help" in options.parts:
-        for repeat in range(max(options.repeats, 5)):
-            records.once("help", "differnet --help", repeat, _help)
-    if {"score", "turned", "fit"} & set(options.parts):
-        bench = Bench(options.data, options.split, records)
-        if "score" in options.parts:
-            bench.score_rounds(options.repeats)
-        if "turned" in options.parts:
-            bench.turned_rounds(options.repeats)
-        if "fit" in options.parts:
-            bench.fit_rounds(options.repeats, options.patchcore_repeats)
-    if "memory" in options.parts:
-        records.once("memory", "fit", 0, lambda: _memory(options.work))
-    write_speed(options.out / "speed.md", records.all, machine())
+    records, repeats = Records(options.work / "speed.jsonl", options.busy), options.repeats
+    bench = Bench(options.data, options.split, records, options.work)
+    for part in options.parts:
+        if part == "help":
+            for repeat in range(repeats):
+                records.once("help", "differnet --help", repeat, _help)
+        elif part == "score":
+            bench.score_rounds(repeats)
+        elif part == "turned":
+            bench.turned_rounds(repeats)
+        elif part == "fit":
+            bench.fit_rounds(options.fits, options.patchcore_fits)
+        elif part == "cores":
+            bench.cores(repeats)
+        else:
+            records.once("memory", "fit", 0, lambda: _memory(options.work))
+        write_speed(options.out / "speed.md", records.all, machine())
 
 
 if __name__ == "__main__":

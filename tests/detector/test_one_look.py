@@ -149,6 +149,7 @@ def test_changing_to_integers_decodes_every_image_once(parts, decoded, monkeypat
     assert decoded == dict.fromkeys(parts["upright"], 1)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("bound", [{"in_memory": 1}, {"most": 0}, {"most": 100_000}])
 def test_where_squares_are_kept_changes_no_number(parts, decoded, monkeypatch, bound):
     """In memory, in a file, or not at all: then images are decoded again, and all else is the same."""

@@ -72,7 +72,7 @@ def test_what_nobody_sees_is_called_hard(tmp_path):
     assert hard == HARD
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_demos_defects_are_found(tmp_path, monkeypatch):
     pytest.importorskip("skimage")
     monkeypatch.setitem(showcase.SETTINGS, "min_steps", 100)  # the demo takes ten times as many

@@ -87,6 +87,7 @@ def test_prepared_siblings_share_one_network(good_images):
     assert other.describer is first.describer
 
 
+@pytest.mark.long
 def test_a_fit_that_goes_on_has_the_same_network(good_images, tmp_path):
     def stop(epoch, total):
         raise KeyboardInterrupt

@@ -147,8 +147,8 @@ def test_a_transformer_from_a_file(tmp_path):
         build(asked, str(tmp_path / "part.safetensors"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("preset", ["dinov2"])  # which has a table of positions
-@pytest.mark.slow
 def test_runtimes_agree_also_with_positions_that_weigh(preset):
     """Random positions are near zero, learned ones are not."""
     module = build(small(preset, stages=[1, 2]), "random")
@@ -183,7 +183,7 @@ def fitted(good_images, preset, **settings):
         return DifferNet(preset, **{"seed": 1, "weights": "random"} | SHORT | settings).fit(good_images)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_transformer_from_fit_to_station(good_images, tmp_path):
     """A tiny one; the presets themselves are long tests."""
     settings = TINY_VIT | {"rotation": "none", "score_views": 1, "precision": "f32"}
