@@ -36,6 +36,7 @@ from differnet.features.tiles import cut, to_square
 from differnet.features.views import ViewSet, random_views, render, sampling_grid
 
 _SAME_MACHINE = 0.02  # of the largest feature
+_AHEAD_BYTES = 64 * 2**20  # of squares that are waiting, where there are more of them than cores
 _GRID_BYTES = 64 * 2**20  # for one set of views
 _GRID_SETS = 4
 In = TypeVar("In")
@@ -159,8 +160,10 @@ class Describer:
         the bit whether it is alone, on all cores, or not.
         """
         count = count_lanes()
-        with closing(LookAhead(decode, images, 2 * count, count)) as ahead, lanes() as pool:
-            while found := ahead.take(2 * count):
+        square = 12 * self.canvas[0] * self.canvas[1]
+        most = max(count, min(2 * count, _AHEAD_BYTES // square))
+        with closing(LookAhead(decode, images, most, count)) as ahead, lanes() as pool:
+            while found := ahead.take(most):
                 alone = self._on_one_core() if len(found) > 1 and count > 1 else None
                 if alone is None:
                     yield from (work(self, *one) for one in found)

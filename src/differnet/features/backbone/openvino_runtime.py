@@ -80,7 +80,7 @@ class OpenVinoRuntime:
         self.width = int(model.output(0).shape[1])
         self._model = model
         self._queues: dict[tuple[int, int], Any] = {}
-        self._queue(_TOGETHER, 2)
+        self._queue(1, 1)  # a network that cannot be compiled is refused at once
 
     @cached_property
     def on_one_core(self) -> Runtime | None:
@@ -162,7 +162,8 @@ def convert(module: MultiScale, shape: Shape | None = None) -> Any:
     views = (GROUP, 3, *(shape or module.square))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        model = openvino.convert_model(module, example_input=torch.zeros(views), input=[-1, *views[1:]])
+        some = torch.zeros(_TOGETHER, *views[1:])  # a whole group would take twice the memory
+        model = openvino.convert_model(module, example_input=some, input=[-1, *views[1:]])
     model.reshape(list(views))
     return model
 
