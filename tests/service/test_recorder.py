@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import threading
@@ -9,6 +10,7 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 pytest.importorskip("fastapi")
 pytest.importorskip("watchfiles")
@@ -20,7 +22,8 @@ from differnet.errors import ConfigError, DuplicateError
 from differnet.service.http.model import Served, Task
 from differnet.service.record.inspection import Inspection, Rates, Received
 from differnet.service.record.store import Store
-from differnet.service.recorder import Keeping, Recorder, SavedMonitor, open_monitor
+from differnet.service.recorder import Keeping, Recorder
+from differnet.service.saved_monitor import SavedMonitor, open_monitor
 from differnet.service.watch.folder import Folder
 from differnet.service.watch.loop import Watch, Wishes
 from differnet.service.watch.memory import StoreMemory
@@ -125,13 +128,55 @@ def test_what_can_be_read_but_not_judged_is_the_same_row_and_is_kept(
     assert files(store, row) == files(store, outcome.inspection) == [part["part.png"], None]
 
 
-def test_a_map_that_cannot_be_drawn_is_an_error_that_is_recorded(inspector, store, tmp_path, monkeypatch):
+def test_a_map_that_cannot_be_drawn_costs_no_verdict(inspector, store, tmp_path, monkeypatch):
+    wanted = inspector.predict(np.asarray(Image.open(io.BytesIO(bad_part()))))
     monkeypatch.setattr(inspector, "_heat_map", lambda *_: 1 / 0)
-    part = {"part.png": bad_part()}
-    (outcome,) = over_http(inspector, store, part, "flagged")
-    (row,) = watched(inspector, store, part, tmp_path / "images", Wishes(None, "flagged", "flagged"))
+    part, told = {"part.png": bad_part()}, []
+    (outcome,) = over_http(inspector, store, part, "flagged", heat_map=True)
+    wishes = Wishes(None, "flagged", "flagged")
+    (row,) = watched(inspector, store, part, tmp_path / "images", wishes, told=told)
     assert same(outcome.inspection, "") == same(row, "")
-    assert (row.verdict, row.score, outcome.fault) == ("error", None, "model")
+    assert (row.verdict, row.score, row.error, row.heat_map) == ("NG", wanted.score, None, None)
+    assert store.get(row.id) == row
+    assert (outcome.fault, outcome.heat_map) == (None, None)
+    assert outcome.map_error.startswith("the heat map could not be drawn: ZeroDivisionError")
+    assert [event for event, _ in told] == ["map"]
+    assert "the verdict is recorded" in told[0][1]
+
+
+def test_the_verdict_is_in_the_record_before_its_map_is_drawn(inspector, store, tmp_path, monkeypatch):
+    part, seen = {"part.png": bad_part()}, []
+
+    def drawn(*_):
+        seen.append([(row.verdict, row.heat_map) for row in store.list()])
+        raise MemoryError
+
+    monkeypatch.setattr(inspector, "localize", drawn)
+    over_http(inspector, store, part, "flagged")
+    watched(inspector, store, part, tmp_path / "images", Wishes(None, "all", "none"))
+    assert seen == [[("NG", None)], [("NG", None)] * 2]
+
+
+def test_a_map_that_cannot_be_kept_costs_no_verdict_and_is_given(inspector, store, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(store.kept, "write_file", full)
+    served = Served("http", inspector, store, 10**6, "flagged")
+    served.recorder.keeping = Keeping("none", "flagged")
+    outcome = served.inspect(Task(bad_part(), "part.png", None, True))
+    assert outcome.heat_map.startswith(b"\x89PNG")
+    assert "No space left" in outcome.map_error
+    row = store.get(outcome.inspection.id)
+    assert (row.verdict, row.heat_map, row.kept_bytes) == ("NG", None, 0)
+
+
+def test_a_monitor_that_fails_costs_no_verdict(inspector, store, monkeypatch):
+    served = Served("http", inspector, store, 10**6, "none")
+    monkeypatch.setattr(served.monitor, "take", lambda *_: 1 / 0)
+    row = served.inspect(Task(bad_part(), "part.png")).inspection
+    assert (row.verdict, row.error) == ("NG", None)
+    assert row.drift.startswith("cannot be told: ZeroDivisionError")
 
 
 def test_whose_fault_it_is(inspector, store):
@@ -156,19 +201,20 @@ def test_a_map_that_was_asked_for_is_kept_with_its_image(inspector, store, pictu
 def test_drift_is_the_same(inspector, store, tmp_path):
     parts = {f"{n:03}.png": png(good_image(800 + n) // (1 if n < 30 else 3)) for n in range(70)}
     told = []
-    outcomes = over_http(inspector, store, parts)
+    changed, served = [], Served("http", inspector, store, 10**6, "none")
+
+    def add(judged):
+        changed.append(judged.alarm_changed)
+        return served.recorder.add(judged)
+
+    outcomes = [served.inspect(Task(content, name), add) for name, content in parts.items()]
     rows = watched(inspector, store, parts, tmp_path / "images", told=told)
     said = [row.drift for row in rows]
     assert [outcome.inspection.drift for outcome in outcomes] == said
     assert said[29] is None
     assert "pictures are darker" in said[-1]
-    assert (
-        [outcome.alarm_changed for outcome in outcomes].index(True) == said.index(said[-1].replace("70", "0"))
-        if False
-        else True
-    )
     first = next(index for index, text in enumerate(said) if text)
-    assert [index for index, outcome in enumerate(outcomes) if outcome.alarm_changed] == [first]
+    assert [index for index, is_new in enumerate(changed) if is_new] == [first]
     assert told == [("drift", said[first])]
 
 
@@ -207,7 +253,9 @@ def test_states_that_were_saved_before_there_was_one_form_are_gone_on_with(inspe
     )
     assert outcome.inspection.drift == row.drift
     assert row.drift.startswith("after 41 images: ")
-    assert not outcome.alarm_changed
+    recorder = Served("http", inspector, store, 10**6, "none").recorder
+    judged = recorder.judge(Received(digest="d", pixels=good_image(7) // 3))
+    assert (judged.row.drift, judged.alarm_changed) == (row.drift, False)
 
 
 def test_a_state_comes_back_as_it_was(inspector, store):

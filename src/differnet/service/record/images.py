@@ -33,20 +33,22 @@ class KeptImages:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def write(self, inspection: Inspection, image: bytes | None, heat_map: bytes | None) -> Inspection:
-        """Write the bytes of an image as they were received, and of its map (PNG); return where they are."""
-        day = f"{inspection.time:%Y-%m-%d}"
-        names: dict[str, str] = {}
-        size = 0
-        for field, content, suffix in (
-            ("image", image, suffix_of(image or b"")),
-            ("heat_map", heat_map, ".map.png"),
-        ):
-            if content is not None:
-                names[field] = f"{day}/{inspection.id}{suffix}"
-                write_whole(self.folder / names[field], content)
-                size += len(content)
-        return replace(inspection, **names, kept_bytes=size)  # type: ignore[arg-type]
+    def write(self, inspection: Inspection, image: bytes | None) -> Inspection:
+        """Write the bytes of an image as they were received; return the inspection that says where they are."""
+        if image is None:
+            return inspection
+        name = f"{_day(inspection)}/{inspection.id}{suffix_of(image)}"
+        self.write_file(name, image)
+        return replace(inspection, image=name, kept_bytes=len(image))
+
+    def write_file(self, name: str, content: bytes) -> None:
+        """Write a file, whole or not at all; raises :class:`OSError`."""
+        write_whole(self.path(name), content)
+
+    @staticmethod
+    def name_of_map(inspection: Inspection) -> str:
+        """Return under which name the heat map of an inspection is kept."""
+        return f"{_day(inspection)}/{inspection.id}.map.png"
 
     def path(self, name: str) -> Path:
         """Return where a file is; raises :class:`StoreError` for a name that leads elsewhere."""
@@ -79,6 +81,10 @@ class KeptImages:
                 continue
             if age > _FRESH:
                 yield name
+
+
+def _day(inspection: Inspection) -> str:
+    return f"{inspection.time:%Y-%m-%d}"
 
 
 def suffix_of(content: bytes) -> str:
