@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import base64
+import logging
 import sqlite3
 import threading
 import time
 from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
 
 import pytest
 
@@ -15,7 +18,7 @@ pytest.importorskip("fastapi")
 from differnet.errors import StoreError
 from differnet.service.promised import Promised, Ticket, Waiting
 from differnet.service.record import database
-from differnet.service.record.inspection import Inspection
+from differnet.service.record.inspection import Inspection, new_id
 from support.service_fixture import bad_part, good_part, rows, running, send
 
 REPLAYED = "idempotent-replayed"
@@ -282,3 +285,17 @@ def test_each_of_a_batch_has_its_status_also_when_the_record_goes_away(fresh, mo
     assert [row["source_key"] for row in reversed(rows(client))] == [f"shift#{n}" for n in range(4)]
     other = batch(client, bad_part(), **key("shift")).json()["results"]
     assert (other[0]["status"], "another picture" in other[0]["detail"]) == (422, True)
+
+
+def test_what_is_too_old_and_stays_is_said_and_not_every_minute(fresh, caplog, monkeypatch):
+    _, service = fresh(max_age_days=30)
+    monkeypatch.setattr(logging.getLogger("differnet.service"), "propagate", True)
+    then = datetime.now(timezone.utc) - timedelta(days=40)
+    for _ in range(10):
+        service.store.add(replace(ROW, id=new_id(), time=then))
+    service._retain()
+    service._retain()
+    said = [one.message for one in caplog.records if "is the clock right?" in one.message]
+    assert len(said) == 1
+    assert said[0].startswith("8 inspections older than 30 days")
+    assert len(service.store.list()) == 8

@@ -23,6 +23,7 @@ from differnet.service.record.store import Store
 from differnet.service.recorder import JudgedRow
 
 _TIDY = 60.0  # seconds between two looks at what is to be forgotten and saved
+_WARN = 3600.0  # seconds after which it is said again what is not forgotten
 
 
 class Service:
@@ -38,7 +39,7 @@ class Service:
         self.metrics.queue.set_function(lambda: self.line.inside)
         self.promised = Promised(self._lost)
         self.metrics.promised_waiting.set_function(lambda: len(self.promised))
-        self.is_stopping = False
+        self.is_stopping, self._warn_at = False, 0.0
 
     def model(self, name: str) -> Served:
         """Return a model; answers 404 for an unknown name."""
@@ -164,8 +165,12 @@ class Service:
         try:
             found = self.store.retain(limits.max_age_days, limits.max_bytes)
         except (StoreError, OSError) as error:
-            say("the record could not be tidied", 40, error=str(error))
+            say("the record could not be tidied", logging.ERROR, error=str(error))
             return
+        if time.monotonic() >= self._warn_at:
+            for text in found.warnings(limits.max_age_days):
+                say(text, logging.WARNING)
+                self._warn_at = time.monotonic() + _WARN
         if found.inspections or found.files or found.stray:
             say("tidied", inspections=found.inspections, files=found.files, stray=found.stray)
 

@@ -53,7 +53,7 @@ class Store:
 
     def __init__(self, engine: Engine, folder: Path) -> None:
         self.engine = engine
-        self.kept = KeptImages(folder)
+        self.kept = KeptImages(folder, database.mark_of(engine))
         self._turn = threading.Lock()  # SQLite lets writers wait by polling, which starves some of them
 
     @classmethod

@@ -154,7 +154,8 @@ class Watch:
         limits = self.wishes.max_age_days, self.wishes.max_bytes
         if any(limit is not None for limit in limits) and self._is_due("forget", _FORGET_EVERY):
             try:
-                self.store.retain(*limits)
+                for text in self.store.retain(*limits).warnings(limits[0]):
+                    self.tell("record", text)
             except (StoreError, OSError) as error:
                 self.tell("record", f"nothing is forgotten: {in_a_line(error)}")
 
