@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from threading import Event
 
@@ -16,12 +16,12 @@ from differnet.service.record.images import Keep
 from differnet.service.record.inspection import Inspection, Tell
 from differnet.service.recorder import JudgedRow, Keeping, Recorder
 from differnet.service.saved_monitor import SavedMonitor, open_monitor
+from differnet.service.watch.insist import insist
 from differnet.service.watch.memory import StoreMemory
 from differnet.service.watch.notify import Sender
 from differnet.service.watch.outbox import Outbox
 from differnet.service.watch.sources import Arrival, Input
 
-_PAUSES = (1.0, 2.0, 5.0, 10.0, 30.0)  # seconds between two attempts to write to the record
 _SAVE_EVERY = 5.0  # seconds between two states of the drift monitor that are saved
 _FORGET_EVERY = 3600.0
 
@@ -86,7 +86,7 @@ class Watch:
         self.recorder.keep_up(self.tell)
         judged = self.recorder.judge(arrival, self.wishes.views)
         self._tell_drift()
-        added = self._insist(lambda: self._add(judged, arrival), stop)
+        added = insist(lambda: self._add(judged, arrival), stop, self.tell)
         if added is None:
             return None
         self.tally[added.verdict or "none"] += 1
@@ -112,20 +112,6 @@ class Watch:
             if arrival.stamp is not None:
                 self.memory.remember([arrival.stamp])
             return None
-
-    def _insist(self, what: Callable[[], Inspection | None], stop: Event) -> Inspection | None:
-        attempt = 0
-        while True:
-            try:
-                return what()
-            except (StoreError, OSError) as error:
-                pause = _PAUSES[min(attempt, len(_PAUSES) - 1)]
-                if stop.is_set():
-                    raise
-                self.tell("record", f"{in_a_line(error)}; trying again in {pause:g} s")
-                if stop.wait(pause):
-                    raise
-                attempt += 1
 
     def _open_monitor(self, inspector: Inspector) -> SavedMonitor | None:
         if self.wishes.views is not None:
