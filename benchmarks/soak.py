@@ -498,9 +498,9 @@ def expected(station: Path, paths: list[Path]) -> list[tuple[float | None, str]]
 
 PAGE = """# The soak
 
-`python benchmarks/soak.py STATION IMAGES --minutes {minutes:g} --share {share:g} --store {store}` wrote this page: two services
-on one record, of which one is killed and started again, at {rate:.1f} inspections a second, {share:.0%} of what both did
-before. {cores} cores, shared with other work; Python {python}.
+`python benchmarks/soak.py STATION IMAGES --minutes {minutes:g} --share {share:g} --store {store}` wrote this page:
+two services on one record, of which one is killed and started again, at {rate:.1f} inspections a second,
+{share:.0%} of what both did before. {cores} cores, shared with other work; Python {python}.
 
 | | |
 |---|---|
@@ -549,9 +549,8 @@ def main() -> None:
             for sender in senders:
                 sender.start()
             troubles = Troubles(two[1], two[0], record, disk, tally)
-            last(
-                soak, seconds, arguments.every, parts, len(contents), troubles, random.Random(arguments.seed)
-            )
+            rng = random.Random(arguments.seed)  # noqa: S311
+            last(soak, seconds, arguments.every, parts, len(contents), troubles, rng)
             for _ in senders:
                 parts.put(None)
             for sender in senders:
