@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import random
 import shutil
 import sqlite3
 import threading
@@ -307,3 +308,49 @@ def _row():
     from differnet.service.record.inspection import Inspection
 
     return Inspection(model="m", model_digest="", source="watch", image_digest="", verdict="OK")
+
+
+def _live(rng, root, made):
+    """Let something happen in a folder: a new picture, or another name or other rights for one that is there."""
+    files = sorted(root.rglob("*.png"))
+    what = rng.choice(["new", "rotate", *["move", "swap", "rights", "folder"] * bool(files)])
+    if what == "new":
+        (root / "in" / f"{len(made)}.png").write_bytes(made.new())
+    elif what == "rotate":
+        rotate(root, 40)
+        (root / "cam0.png").write_bytes(made.new())
+    elif what == "move":
+        rng.choice(files).rename(root / rng.choice(["in", "done"]) / f"r{rng.random()}.png")
+    elif what == "swap":
+        one, other = rng.choice(files), rng.choice(files)
+        one.rename(root / ".hidden")
+        if one != other:
+            other.rename(one)
+        (root / ".hidden").rename(other)
+    elif what == "rights":
+        rng.choice(files).chmod(rng.choice([0o600, 0o640]))
+    else:
+        (root / "done").rename(root / f"old{rng.random()}")
+        (root / "done").mkdir()
+
+
+class Made(list):
+    """The pictures that were made so far."""
+
+    def new(self):
+        self.append(png(len(self)))
+        return self[-1]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_whatever_happens_to_names_and_rights_each_picture_is_judged_once(tmp_path, seed):
+    """By a watch that is started anew again and again, whose memory is away each second time."""
+    rng, notes, made, found = random.Random(seed), Away(), Made(), []  # noqa: S311
+    for name in ("in", "done"):
+        (tmp_path / name).mkdir()
+    for _ in range(12):
+        for _ in range(rng.randrange(1, 5)):
+            _live(rng, tmp_path, made)
+        found += notes.once(tmp_path, settle=0.0, patience=0.1)
+    assert sorted(one.content for one in found) == sorted(made)
+    assert [one.error for one in found] == [None] * len(made)
