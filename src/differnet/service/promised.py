@@ -69,6 +69,7 @@ class Promised:
     ) -> None:
         self._lost, self._pauses = lost, pauses
         self._rows: deque[Waiting] = deque()
+        self._tried: Waiting | None = None
         self._any, self._is_stopping, self._is_closed = threading.Event(), False, False
         self._thread = threading.Thread(target=self._run, name="promised", daemon=True)
         self._thread.start()
@@ -82,14 +83,16 @@ class Promised:
         self._any.set()
 
     def close(self, seconds: float) -> None:
-        """Go on for so many seconds at most; what is left then is given up."""
+        """Go on for so many seconds at most; what is left then is given up, which is said of each row."""
         self._is_stopping = True
         self._any.set()
         self._thread.join(seconds)
-        self._is_closed = True
+        self._is_closed, tried = True, self._tried
         while self._rows:
-            error = StoreError("the service stopped before the record could be reached")
-            self._lost(self._rows.popleft().row, error)
+            one, reason = self._rows.popleft(), "the service stopped before the record could be reached"
+            if one is tried:
+                reason += "; it was just being tried, and whether it is recorded is not known"
+            self._lost(one.row, StoreError(reason))
 
     def _run(self) -> None:
         attempt = 0
@@ -109,10 +112,13 @@ class Promised:
 
     def _is_over(self, waiting: Waiting) -> bool:
         """Try a row; return whether it needs no other attempt."""
+        self._tried = waiting
         try:
             waiting.then(waiting.add())
         except StoreError:
             return False
         except Exception as error:
             self._lost(waiting.row, error)
+        finally:
+            self._tried = None
         return True

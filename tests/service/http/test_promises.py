@@ -192,6 +192,23 @@ def test_what_is_left_when_the_service_stops_is_said_as_a_whole():
     assert "the service stopped" in str(lost[0][1])
 
 
+def test_a_row_that_is_being_tried_when_the_service_stops_is_not_said_to_be_lost():
+    begun, over, lost = threading.Event(), threading.Event(), []
+
+    def slow():
+        begun.set()
+        over.wait(10)
+        return ROW
+
+    promised = Promised(lambda *what: lost.append(str(what[1])))
+    for _ in range(2):
+        promised.put(Waiting(ROW, slow, lambda _: None))
+    begun.wait(10)
+    promised.close(0.1)
+    over.set()
+    assert ["is not known" in text for text in lost] == [True, False]
+
+
 def test_rows_are_tried_in_turn_until_they_are_recorded():
     tries, done = [], []
 
