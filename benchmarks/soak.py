@@ -48,7 +48,7 @@ from differnet.service.record.store import Store
 SENDERS, STALLED, TIMEOUT = 24, 20, 3.0
 OUTAGE = 5.0  # seconds that a lock or a full disk lasts
 TMPFS = 48 * 2**20
-SETTLED = 300.0  # seconds after which memory is looked at first, or a twelfth of the soak
+SETTLED = 300.0  # seconds after which memory is looked at first, or a third of a shorter soak
 
 
 @dataclass
@@ -510,6 +510,7 @@ two services on one record, of which one is killed and started again, at {rate:.
 | answers | {answers} |
 | seconds to the answer, p50, p99, longest that a part waited to be sent | {p50:.2f}, {p99:.2f}, {slipped:.1f} |
 | MB of the service that lived on: after {settled:.0f} s, at the end, ratio | {before:.0f}, {after:.0f}, {ratio:.2f} |
+| MB at each tenth of the time | {tenths} |
 """
 
 
@@ -542,7 +543,7 @@ def main() -> None:
             ]
             ports = [one.port for one in two]
             rate = arguments.share * capacity(ports, contents, 15.0)
-            soak = Soak(rate, time.monotonic(), min(SETTLED, seconds / 12))
+            soak = Soak(rate, time.monotonic(), min(SETTLED, seconds / 3))
             print(f"{rate:.1f} a second for {arguments.minutes:g} minutes", flush=True)
             parts: queue.Queue[Part | None] = queue.Queue()
             senders = [Sender(parts, ports, contents, tally) for _ in range(SENDERS)]
@@ -573,12 +574,14 @@ def report(arguments: argparse.Namespace, soak: Soak, tally: Tally, found: dict[
     before = next((mb for at, mb in soak.memory if at >= soak.settled), soak.memory[0][1])
     after = soak.memory[-1][1]
     p50, p99 = np.quantile(tally.latencies, (0.5, 0.99))
+    at = np.linspace(0, len(soak.memory) - 1, 11).round().astype(int)
+    tenths = ", ".join(f"{soak.memory[index][1]:.0f}" for index in at)
     shown = {what: ", ".join(f"{name} {n}" for name, n in sorted(some.items()))
              for what, some in (("troubles", soak.troubles), ("answers", tally.seen))}  # fmt: skip
     text = PAGE.format(
         minutes=arguments.minutes, share=arguments.share, store=arguments.store, rate=soak.rate, cores=os.cpu_count(),
         python=platform.python_version(), sent=len(tally.pictures), **found, **shown, p50=p50, p99=p99,
-        slipped=soak.slipped, settled=soak.settled, before=before, after=after, ratio=after / before,
+        slipped=soak.slipped, tenths=tenths, settled=soak.settled, before=before, after=after, ratio=after / before,
     )  # fmt: skip
     print(text)
     if arguments.out is not None:
