@@ -18,7 +18,7 @@ pytest.importorskip("watchfiles")
 from differnet import Inspector
 from differnet.decision.drift import DriftMonitor
 from differnet.decision.light import measure
-from differnet.errors import ConfigError, DuplicateError
+from differnet.errors import ConfigError, DuplicateError, StoreError
 from differnet.service.http.model import Served, Task
 from differnet.service.record.inspection import Inspection, Rates, Received
 from differnet.service.record.store import Store
@@ -357,11 +357,73 @@ def test_what_is_recorded_already_leaves_no_file(inspector, store, tmp_path):
     row = recorder.add(recorder.judge(received))
     with pytest.raises(DuplicateError):
         recorder.add(recorder.judge(received))
-    kept = [path.name for path in store.kept.folder.rglob("*") if path.is_file()]
-    assert kept == [f"{row.id}.png"]  # of a frame as PNG
+    assert files_of(store) == [f"{row.id}.png"]  # of a frame as PNG
 
 
 def test_maps_that_the_folder_has_not_are_refused(inspector, store):
     inspector.station = replace(inspector.station, maps=None, no_maps="it has none")
     with pytest.raises(ConfigError, match="has no heat maps: it has none"):
         Recorder(inspector, store, "part", "watch", Keeping(maps="flagged"))
+
+
+def flagged(inspector):
+    return Received(digest="d", key="k", name="a.png", pixels=good_image(1), content=bad_part())
+
+
+def files_of(store):
+    return sorted(path.name for path in store.kept.folder.glob("*/*"))
+
+
+def test_a_row_whose_confirmation_was_lost_is_recorded_and_keeps_its_files(inspector, store, monkeypatch):
+    recorder, add, along = Recorder(inspector, store, "part", "watch", Keeping("all")), store.add, []
+
+    def lost(*arguments):
+        add(*arguments)
+        raise StoreError("the connection broke")
+
+    judged = recorder.judge(flagged(inspector))
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "add", lost)
+        row = recorder.add(judged, lambda _, added: along.append(added))
+    assert (row.id, row.seq, along[0].seq) == (judged.row.id, 1, 1)
+    assert recorder.add(judged) == row  # sent again, as a watch does
+    assert store.list() == [row]
+    assert files_of(store) == [f"{row.id}.png"]
+
+
+def test_a_row_that_was_not_recorded_leaves_no_file_and_one_of_which_that_is_not_known_keeps_it(
+    inspector, store, monkeypatch
+):
+    recorder = Recorder(inspector, store, "part", "watch", Keeping("all"))
+    judged = recorder.judge(flagged(inspector))
+
+    def away(*_):
+        raise StoreError("away")
+
+    monkeypatch.setattr(store, "add", away)
+    with pytest.raises(StoreError, match="^away$"):
+        recorder.add(judged)
+    assert files_of(store) == []
+    monkeypatch.setattr(store, "get", away)
+    with pytest.raises(StoreError, match="away; whether it is recorded is not known"):
+        recorder.add(judged)
+    assert files_of(store) == [f"{judged.row.id}.png"]
+
+
+def test_a_map_of_a_row_that_was_forgotten_meanwhile_leaves_no_file(inspector, store):
+    recorder = Recorder(inspector, store, "part", "watch", Keeping("none", "all"))
+    judged = recorder.judge(flagged(inspector))
+    drawn = recorder.draw(judged, judged.row)
+    assert (drawn.row, drawn.error) == (judged.row, None)
+    assert files_of(store) == []
+    row = recorder.add(judged)
+    assert recorder.draw(judged, row).row.heat_map == store.get(row.id).heat_map is not None
+
+
+def test_an_error_of_a_record_of_before_is_a_fault_of_the_image(inspector, store):
+    served = Served("part", inspector, store, 10**6, "none")
+    old = served.inspect(Task(UNREAD, "a.png", "k")).inspection
+    with store.writing() as connection:
+        connection.exec_driver_sql("UPDATE inspections SET fault = NULL")
+    again = served.inspect(Task(UNREAD, "a.png", "k"))
+    assert (again.inspection, again.fault, again.is_replay) == (replace(old, fault=None), "image", True)
