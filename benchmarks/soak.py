@@ -48,6 +48,7 @@ from differnet.service.record.store import Store
 SENDERS, STALLED, TIMEOUT = 24, 20, 3.0
 OUTAGE = 5.0  # seconds that a lock or a full disk lasts
 TMPFS = 48 * 2**20
+MOST = 40  # pictures
 SETTLED = 300.0  # seconds after which memory is looked at first, or a third of a shorter soak
 
 
@@ -500,7 +501,8 @@ PAGE = """# The soak
 
 `python benchmarks/soak.py STATION IMAGES --minutes {minutes:g} --share {share:g} --store {store}` wrote this page:
 two services on one record, of which one is killed and started again, at {rate:.1f} inspections a second,
-{share:.0%} of what both did before. {cores} cores, shared with other work; Python {python}.
+{share:.0%} of what both did before. A station of {views} view(s) in {engine}, {pictures} pictures of {size:.0f} kB; {cores} cores,
+shared with other work; Python {python}.
 
 | | |
 |---|---|
@@ -528,7 +530,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
-    paths = find(arguments.images)[:40]
+    paths = find(arguments.images)[:MOST]
     contents, wanted = (
         [path.read_bytes() for path in paths] + [b"no picture"],
         expected(arguments.station, paths),
@@ -578,10 +580,13 @@ def report(arguments: argparse.Namespace, soak: Soak, tally: Tally, found: dict[
     tenths = ", ".join(f"{soak.memory[index][1]:.0f}" for index in at)
     shown = {what: ", ".join(f"{name} {n}" for name, n in sorted(some.items()))
              for what, some in (("troubles", soak.troubles), ("answers", tally.seen))}  # fmt: skip
+    about = json.loads((arguments.station / "manifest.json").read_text())
+    sizes = [path.stat().st_size for path in find(arguments.images)[:MOST]]
     text = PAGE.format(
         minutes=arguments.minutes, share=arguments.share, store=arguments.store, rate=soak.rate, cores=os.cpu_count(),
         python=platform.python_version(), sent=len(tally.pictures), **found, **shown, p50=p50, p99=p99,
-        slipped=soak.slipped, tenths=tenths, settled=soak.settled, before=before, after=after, ratio=after / before,
+        slipped=soak.slipped, views=len(about["views"]), engine=about["engine"], pictures=len(sizes),
+        size=np.mean(sizes) / 1e3, tenths=tenths, settled=soak.settled, before=before, after=after, ratio=after / before,
     )  # fmt: skip
     print(text)
     if arguments.out is not None:
