@@ -501,8 +501,8 @@ PAGE = """# The soak
 
 `python benchmarks/soak.py STATION IMAGES --minutes {minutes:g} --share {share:g} --store {store}` wrote this page:
 two services on one record, of which one is killed and started again, at {rate:.1f} inspections a second,
-{share:.0%} of what both did before. A station of {views} view(s) in {engine}, {pictures} pictures of {size:.0f} kB; {cores} cores,
-shared with other work; Python {python}.
+{share:.0%} of what both did before. A station of {views} view(s) in {engine}, {pictures} pictures of {size:.0f} kB;
+{cores} cores, shared with other work; Python {python}.
 
 | | |
 |---|---|
@@ -586,7 +586,8 @@ def report(arguments: argparse.Namespace, soak: Soak, tally: Tally, found: dict[
         minutes=arguments.minutes, share=arguments.share, store=arguments.store, rate=soak.rate, cores=os.cpu_count(),
         python=platform.python_version(), sent=len(tally.pictures), **found, **shown, p50=p50, p99=p99,
         slipped=soak.slipped, views=len(about["views"]), engine=about["engine"], pictures=len(sizes),
-        size=np.mean(sizes) / 1e3, tenths=tenths, settled=soak.settled, before=before, after=after, ratio=after / before,
+        size=np.mean(sizes) / 1e3, tenths=tenths,
+        settled=soak.settled, before=before, after=after, ratio=after / before,
     )  # fmt: skip
     print(text)
     if arguments.out is not None:

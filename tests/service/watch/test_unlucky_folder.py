@@ -51,6 +51,20 @@ def test_names_that_rotate_are_judged_once_each(tmp_path, step):
     assert notes.once(tmp_path) == []
 
 
+def test_a_watch_that_is_killed_at_the_new_file_of_a_name_knows_the_old_one(tmp_path):
+    """The new file says that it is older, as it may on a share."""
+    notes = Notes()
+    (tmp_path / "cam0.png").write_bytes(png(0))
+    notes.once(tmp_path)
+    rotate(tmp_path, 1)
+    (tmp_path / "cam0.png").write_bytes(png(1))
+    age(tmp_path / "cam0.png")
+    arrivals = notes.folder(tmp_path).arrivals(threading.Event(), True)
+    assert notes.record(next(arrivals)).content == png(1)
+    arrivals.close()
+    assert notes.once(tmp_path) == []
+
+
 def test_names_that_rotate_under_a_running_watch_are_judged_once_each(tmp_path):
     notes = Notes()
     with running(notes, notes.folder(tmp_path)) as found:

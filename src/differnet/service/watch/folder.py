@@ -190,7 +190,10 @@ class Folder:
             self._waiting[stamp.path] = _Waiting(stamp, time.monotonic())
 
     def _complete(self) -> list[str]:
-        """Return the files that can be taken, the oldest first."""
+        """Return the files that can be taken: those that may have got another name, then the oldest first.
+
+        So a file whose name is another's by now is known again before that other takes its place in memory.
+        """
         found = []
         now = time.monotonic()  # the same for all, so that none overtakes an older one
         for path, waiting in list(self._waiting.items()):
@@ -204,8 +207,8 @@ class Folder:
             if stamp != waiting.stamp:
                 waiting.stamp, waiting.since = stamp, now
             if self._is_complete(path, waiting, now):
-                found.append((stamp.mtime_ns, path))
-        return [path for _, path in sorted(found)]
+                found.append((not self._known.has_been(stamp), stamp.mtime_ns, path))
+        return [path for *_, path in sorted(found)]
 
     def _is_complete(self, path: str, waiting: _Waiting, now: float) -> bool:
         quiet = now - waiting.since

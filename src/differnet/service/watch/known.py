@@ -31,6 +31,10 @@ class KnownFiles:
         """Return the stamp of a file by its name."""
         return self._stamps.get(path)
 
+    def has_been(self, stamp: Stamp) -> bool:
+        """Whether a file of this number, size and time is known, by whatever name."""
+        return stamp.wherever in self._places or stamp.wherever in self._displaced
+
     def paths(self) -> set[str]:
         """Return all names."""
         return set(self._stamps)
