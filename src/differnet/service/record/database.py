@@ -82,6 +82,7 @@ def writing(engine: Engine) -> Iterator[Connection]:
     """
     with _said(engine), engine.begin() as connection:
         if engine.dialect.name == "postgresql":
+            connection.execute(text(f"SET LOCAL lock_timeout = '{_WAIT}s'"))
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
         yield connection
 
@@ -128,14 +129,9 @@ def _engine(url: str) -> Engine:
 
 
 def _bounds() -> dict[str, Any]:
-    """Return how PostgreSQL's client is told that a server or a lock is not waited for without end."""
-    alive = {
-        "keepalives_idle": 10,
-        "keepalives_interval": 5,
-        "keepalives_count": 3,
-        "tcp_user_timeout": 1000 * _WAIT,
-    }
-    return {"connect_timeout": _CONNECT, "options": f"-c lock_timeout={_WAIT}s", **alive}
+    """Return how PostgreSQL's client is told that a server is not waited for without end."""
+    alive = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
+    return {"connect_timeout": _CONNECT, "tcp_user_timeout": 1000 * _WAIT, **alive}
 
 
 def _prepare(connection: Any, _: Any) -> None:
