@@ -466,7 +466,7 @@ def judge(record: Record, images: Path, tally: Tally, contents: list[bytes], wan
         after = page[-1].seq
     by_key = {row.source_key: row for row in rows}
     found["rows"] = sum((row.source_key or "").startswith("soak/") for row in rows)
-    found["doubled"] = len(rows) - len(by_key)  # also rows without a key: faults of the model
+    found["doubled"] = len(rows) - len(by_key.keys() - {None})  # also rows without a key: faults of the model
     for key, picture in tally.pictures.items():
         row, answer = by_key.get(key), tally.answers.get(key)
         if row is None or answer is None or answer[1] != row.id:
