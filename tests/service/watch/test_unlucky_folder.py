@@ -10,6 +10,7 @@ import sqlite3
 import threading
 import time
 from contextlib import contextmanager
+from datetime import timedelta
 
 import pytest
 
@@ -316,6 +317,21 @@ def test_a_sender_outlives_whatever_fails_and_says_what_is_not_known(store, tmp_
         assert sender.drain(0.1) == 1
     assert told[-1][1] == "nobody: what is left is not known; the next start sends it"
     sender.finish()
+
+
+def test_a_clock_that_was_ahead_holds_up_no_message(store, monkeypatch):
+    from differnet.service.watch import outbox as outboxes
+
+    outbox, clock = Outbox(store, "watch", ["somebody"]), outboxes.now
+    row = _row()
+    monkeypatch.setattr(outboxes, "now", lambda: clock() + timedelta(days=3650))
+    with store.writing() as connection:
+        outbox.put(connection, row)
+    monkeypatch.setattr(outboxes, "now", clock)
+    delivery = outbox.next("somebody")
+    assert delivery.inspection == row.id
+    outbox.failed(delivery, "away", clock() + timedelta(seconds=300))
+    assert outbox.next("somebody") is None  # a pause as it is made
 
 
 def _row():
