@@ -170,6 +170,7 @@ class Served:
 
     def preview(self, rates: Rates | None, last: int = 1000) -> rating.Preview:
         """Say what other rates would have said of the last parts that this folder judged."""
+        self.follow()
         other = self.recorder.by(rates)
         return rating.preview(self.inspector, other, self.store.scores(self.name, last, self.digest))
 
