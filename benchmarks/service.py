@@ -40,13 +40,13 @@ QUEUE, SMALL_QUEUE, WORKERS, MOST = 64, 8, 2, 64
 
 @dataclass
 class Load:
-    """What came of one load: seconds of accepted requests, keys by their ids, refusals, broken connections."""
+    """What came of one load: seconds of accepted requests, ids and bodies by keys, refusals, broken connections."""
 
     clients: int
     seconds: float = 0.0
     latencies: list[float] = field(default_factory=list)
     accepted: dict[str, str] = field(default_factory=dict)
-    sent: set[str] = field(default_factory=set)
+    sent: dict[str, bytes] = field(default_factory=dict)
     refused: int = 0
     without_hint: int = 0
     other: int = 0
@@ -81,11 +81,11 @@ class Client(threading.Thread):
         connection = http.client.HTTPConnection(host, timeout=60)
         count = self.number
         while not self.stop.is_set():
-            key = uuid.uuid4().hex
-            self.load.sent.add(key)
+            key, body = uuid.uuid4().hex, self.bodies[count % len(self.bodies)]
+            self.load.sent[key] = body
             start = time.perf_counter()
             try:
-                status, headers, body = post(connection, self.bodies[count % len(self.bodies)], key)
+                status, headers, answer = post(connection, body, key)
             except (OSError, http.client.HTTPException):
                 self.load.broken += 1
                 connection.close()
@@ -94,7 +94,7 @@ class Client(threading.Thread):
             count += 1
             if status == 200:
                 self.load.latencies.append(time.perf_counter() - start)
-                self.load.accepted[key] = json.loads(body)["id"]
+                self.load.accepted[key] = json.loads(answer)["id"]
             elif status == 429:
                 self.load.refused += 1
                 self.load.without_hint += not headers.get("Retry-After", "").isdecimal()
@@ -225,7 +225,7 @@ def measure(arguments: argparse.Namespace, folder: Path, bodies: list[bytes]) ->
             check(load.other == 0 and load.broken == 0, f"{load.other} other answers, {load.broken} broken")
             rows = recorded(store, folder)
             check(answered.items() <= rows.items(), "an answer without its row")
-            check(load.sent & rows.keys() == load.accepted.keys(), "a row without its answer")
+            check(load.sent.keys() & rows.keys() == load.accepted.keys(), "a row without its answer")
             lines.append(load.row(f"queue of {QUEUE}"))
             print(lines[-1], flush=True)
     with serving(arguments.station, store, folder, SMALL_QUEUE, arguments.threads) as (run, address):
@@ -233,26 +233,29 @@ def measure(arguments: argparse.Namespace, folder: Path, bodies: list[bytes]) ->
         rows = recorded(store, folder)
         check(load.refused > 0 and load.without_hint == 0, "no refusal, or one without Retry-After")
         check(load.other == 0 and load.broken == 0, f"{load.other} other answers, {load.broken} broken")
-        check(load.sent & rows.keys() == load.accepted.keys(), "rows that are not those answered with 200")
+        check(
+            load.sent.keys() & rows.keys() == load.accepted.keys(),
+            "rows that are not those answered with 200",
+        )
         lines.append(load.row(f"queue of {SMALL_QUEUE}"))
         print(lines[-1], flush=True)
     with serving(arguments.station, store, folder, QUEUE, arguments.threads) as (run, address):
         load = press(run, address, bodies, 8, arguments.seconds, kill=True)
     rows = recorded(store, folder)
-    unanswered = (load.sent & rows.keys()) - load.accepted.keys()
+    unanswered = (load.sent.keys() & rows.keys()) - load.accepted.keys()
     check(
         {k: rows.get(k) for k in load.accepted} == load.accepted, "an answer without its row after the kill"
     )
     check(len(unanswered) <= 8, "more rows without an answer than requests were under way")
     with serving(arguments.station, store, folder, QUEUE, arguments.threads) as (_, address):
         connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=60)
-        again = sorted(load.sent - load.accepted.keys())
-        found = [post(connection, bodies[0], key)[0] for key in again]
+        again = sorted(load.sent.keys() - load.accepted.keys())
+        found = [post(connection, load.sent[key], key)[0] for key in again]
         connection.close()
     after = recorded(store, folder)
     check(set(found) <= {200}, "a part that was sent again was refused")
     check(
-        load.sent <= after.keys() and len(after) == len(rows) + len(load.sent - rows.keys()),
+        load.sent.keys() <= after.keys() and len(after) == len(rows) + len(load.sent.keys() - rows.keys()),
         "parts recorded twice",
     )
     lines += [

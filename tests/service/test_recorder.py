@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import threading
@@ -9,6 +10,7 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 pytest.importorskip("fastapi")
 pytest.importorskip("watchfiles")
@@ -16,11 +18,12 @@ pytest.importorskip("watchfiles")
 from differnet import Inspector
 from differnet.decision.drift import DriftMonitor
 from differnet.decision.light import measure
-from differnet.errors import ConfigError, DuplicateError
+from differnet.errors import ConfigError, DuplicateError, StoreError
 from differnet.service.http.model import Served, Task
 from differnet.service.record.inspection import Inspection, Rates, Received
 from differnet.service.record.store import Store
-from differnet.service.recorder import Keeping, Recorder, SavedMonitor, open_monitor
+from differnet.service.recorder import Keeping, Recorder
+from differnet.service.saved_monitor import SavedMonitor, open_monitor
 from differnet.service.watch.folder import Folder
 from differnet.service.watch.loop import Watch, Wishes
 from differnet.service.watch.memory import StoreMemory
@@ -125,13 +128,55 @@ def test_what_can_be_read_but_not_judged_is_the_same_row_and_is_kept(
     assert files(store, row) == files(store, outcome.inspection) == [part["part.png"], None]
 
 
-def test_a_map_that_cannot_be_drawn_is_an_error_that_is_recorded(inspector, store, tmp_path, monkeypatch):
+def test_a_map_that_cannot_be_drawn_costs_no_verdict(inspector, store, tmp_path, monkeypatch):
+    wanted = inspector.predict(np.asarray(Image.open(io.BytesIO(bad_part()))))
     monkeypatch.setattr(inspector, "_heat_map", lambda *_: 1 / 0)
-    part = {"part.png": bad_part()}
-    (outcome,) = over_http(inspector, store, part, "flagged")
-    (row,) = watched(inspector, store, part, tmp_path / "images", Wishes(None, "flagged", "flagged"))
+    part, told = {"part.png": bad_part()}, []
+    (outcome,) = over_http(inspector, store, part, "flagged", heat_map=True)
+    wishes = Wishes(None, "flagged", "flagged")
+    (row,) = watched(inspector, store, part, tmp_path / "images", wishes, told=told)
     assert same(outcome.inspection, "") == same(row, "")
-    assert (row.verdict, row.score, outcome.fault) == ("error", None, "model")
+    assert (row.verdict, row.score, row.error, row.heat_map) == ("NG", wanted.score, None, None)
+    assert store.get(row.id) == row
+    assert (outcome.fault, outcome.heat_map) == (None, None)
+    assert outcome.map_error.startswith("the heat map could not be drawn: ZeroDivisionError")
+    assert [event for event, _ in told] == ["map"]
+    assert "the verdict is recorded" in told[0][1]
+
+
+def test_the_verdict_is_in_the_record_before_its_map_is_drawn(inspector, store, tmp_path, monkeypatch):
+    part, seen = {"part.png": bad_part()}, []
+
+    def drawn(*_):
+        seen.append([(row.verdict, row.heat_map) for row in store.list()])
+        raise MemoryError
+
+    monkeypatch.setattr(inspector, "localize", drawn)
+    over_http(inspector, store, part, "flagged")
+    watched(inspector, store, part, tmp_path / "images", Wishes(None, "all", "none"))
+    assert seen == [[("NG", None)], [("NG", None)] * 2]
+
+
+def test_a_map_that_cannot_be_kept_costs_no_verdict_and_is_given(inspector, store, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(store.kept, "write_file", full)
+    served = Served("http", inspector, store, 10**6, "flagged")
+    served.recorder.keeping = Keeping("none", "flagged")
+    outcome = served.inspect(Task(bad_part(), "part.png", None, True))
+    assert outcome.heat_map.startswith(b"\x89PNG")
+    assert "No space left" in outcome.map_error
+    row = store.get(outcome.inspection.id)
+    assert (row.verdict, row.heat_map, row.kept_bytes) == ("NG", None, 0)
+
+
+def test_a_monitor_that_fails_costs_no_verdict(inspector, store, monkeypatch):
+    served = Served("http", inspector, store, 10**6, "none")
+    monkeypatch.setattr(served.monitor, "take", lambda *_: 1 / 0)
+    row = served.inspect(Task(bad_part(), "part.png")).inspection
+    assert (row.verdict, row.error) == ("NG", None)
+    assert row.drift.startswith("cannot be told: ZeroDivisionError")
 
 
 def test_whose_fault_it_is(inspector, store):
@@ -156,19 +201,20 @@ def test_a_map_that_was_asked_for_is_kept_with_its_image(inspector, store, pictu
 def test_drift_is_the_same(inspector, store, tmp_path):
     parts = {f"{n:03}.png": png(good_image(800 + n) // (1 if n < 30 else 3)) for n in range(70)}
     told = []
-    outcomes = over_http(inspector, store, parts)
+    changed, served = [], Served("http", inspector, store, 10**6, "none")
+
+    def add(judged):
+        changed.append(judged.alarm_changed)
+        return served.recorder.add(judged)
+
+    outcomes = [served.inspect(Task(content, name), add) for name, content in parts.items()]
     rows = watched(inspector, store, parts, tmp_path / "images", told=told)
     said = [row.drift for row in rows]
     assert [outcome.inspection.drift for outcome in outcomes] == said
     assert said[29] is None
     assert "pictures are darker" in said[-1]
-    assert (
-        [outcome.alarm_changed for outcome in outcomes].index(True) == said.index(said[-1].replace("70", "0"))
-        if False
-        else True
-    )
     first = next(index for index, text in enumerate(said) if text)
-    assert [index for index, outcome in enumerate(outcomes) if outcome.alarm_changed] == [first]
+    assert [index for index, is_new in enumerate(changed) if is_new] == [first]
     assert told == [("drift", said[first])]
 
 
@@ -207,7 +253,9 @@ def test_states_that_were_saved_before_there_was_one_form_are_gone_on_with(inspe
     )
     assert outcome.inspection.drift == row.drift
     assert row.drift.startswith("after 41 images: ")
-    assert not outcome.alarm_changed
+    recorder = Served("http", inspector, store, 10**6, "none").recorder
+    judged = recorder.judge(Received(digest="d", pixels=good_image(7) // 3))
+    assert (judged.row.drift, judged.alarm_changed) == (row.drift, False)
 
 
 def test_a_state_comes_back_as_it_was(inspector, store):
@@ -309,11 +357,73 @@ def test_what_is_recorded_already_leaves_no_file(inspector, store, tmp_path):
     row = recorder.add(recorder.judge(received))
     with pytest.raises(DuplicateError):
         recorder.add(recorder.judge(received))
-    kept = [path.name for path in store.kept.folder.rglob("*") if path.is_file()]
-    assert kept == [f"{row.id}.png"]  # of a frame as PNG
+    assert files_of(store) == [f"{row.id}.png"]  # of a frame as PNG
 
 
 def test_maps_that_the_folder_has_not_are_refused(inspector, store):
     inspector.station = replace(inspector.station, maps=None, no_maps="it has none")
     with pytest.raises(ConfigError, match="has no heat maps: it has none"):
         Recorder(inspector, store, "part", "watch", Keeping(maps="flagged"))
+
+
+def flagged(inspector):
+    return Received(digest="d", key="k", name="a.png", pixels=good_image(1), content=bad_part())
+
+
+def files_of(store):
+    return sorted(path.name for path in store.kept.folder.glob("*/*"))
+
+
+def test_a_row_whose_confirmation_was_lost_is_recorded_and_keeps_its_files(inspector, store, monkeypatch):
+    recorder, add, along = Recorder(inspector, store, "part", "watch", Keeping("all")), store.add, []
+
+    def lost(*arguments):
+        add(*arguments)
+        raise StoreError("the connection broke")
+
+    judged = recorder.judge(flagged(inspector))
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "add", lost)
+        row = recorder.add(judged, lambda _, added: along.append(added))
+    assert (row.id, row.seq, along[0].seq) == (judged.row.id, 1, 1)
+    assert recorder.add(judged) == row  # sent again, as a watch does
+    assert store.list() == [row]
+    assert files_of(store) == [f"{row.id}.png"]
+
+
+def test_a_row_that_was_not_recorded_leaves_no_file_and_one_of_which_that_is_not_known_keeps_it(
+    inspector, store, monkeypatch
+):
+    recorder = Recorder(inspector, store, "part", "watch", Keeping("all"))
+    judged = recorder.judge(flagged(inspector))
+
+    def away(*_):
+        raise StoreError("away")
+
+    monkeypatch.setattr(store, "add", away)
+    with pytest.raises(StoreError, match="^away$"):
+        recorder.add(judged)
+    assert files_of(store) == []
+    monkeypatch.setattr(store, "get", away)
+    with pytest.raises(StoreError, match="away; whether it is recorded is not known"):
+        recorder.add(judged)
+    assert files_of(store) == [f"{judged.row.id}.png"]
+
+
+def test_a_map_of_a_row_that_was_forgotten_meanwhile_leaves_no_file(inspector, store):
+    recorder = Recorder(inspector, store, "part", "watch", Keeping("none", "all"))
+    judged = recorder.judge(flagged(inspector))
+    drawn = recorder.draw(judged, judged.row)
+    assert (drawn.row, drawn.error) == (judged.row, None)
+    assert files_of(store) == []
+    row = recorder.add(judged)
+    assert recorder.draw(judged, row).row.heat_map == store.get(row.id).heat_map is not None
+
+
+def test_an_error_of_a_record_of_before_is_a_fault_of_the_image(inspector, store):
+    served = Served("part", inspector, store, 10**6, "none")
+    old = served.inspect(Task(UNREAD, "a.png", "k")).inspection
+    with store.writing() as connection:
+        connection.exec_driver_sql("UPDATE inspections SET fault = NULL")
+    again = served.inspect(Task(UNREAD, "a.png", "k"))
+    assert (again.inspection, again.fault, again.is_replay) == (replace(old, fault=None), "image", True)

@@ -3,30 +3,47 @@
 **What is flagged** is what a person should look at: "review", "NG" and what could not be judged
 (:attr:`Inspection.is_flagged`). Of that, of everything or of nothing the image is kept as it was received, and the heat
 map; one that somebody asked for is also kept with its image.
+
+**First the verdict.** A part is judged, then recorded, and only then its heat map is drawn: one that cannot be drawn
+costs the map and nothing else.
 """
 
 from __future__ import annotations
 
 import io
-import json
 import threading
+import time
+from collections.abc import Callable
 from dataclasses import astuple, dataclass, replace
 
 from PIL import Image
 
 from differnet.data.pixels import Pixels
 from differnet.decision.calibration import Standard
-from differnet.decision.drift import DriftMonitor
-from differnet.decision.light import measure
-from differnet.decision.verdict import Heat
-from differnet.errors import ConfigError, DifferNetError, ModelFileError, NumericalError, in_a_line
+from differnet.errors import (
+    ConfigError,
+    DifferNetError,
+    DuplicateError,
+    ImageError,
+    StoreError,
+    in_a_line,
+)
 from differnet.runtime.heatmap import heat_png
 from differnet.runtime.inspector import Count, Inspector
 from differnet.service.record.images import Keep, is_kept
-from differnet.service.record.inspection import Inspection, Rates, Received, Tell, now, with_prediction
+from differnet.service.record.inspection import (
+    Fault,
+    Inspection,
+    Rates,
+    Received,
+    Tell,
+    now,
+    with_prediction,
+)
 from differnet.service.record.store import Along, Store
+from differnet.service.saved_monitor import SavedMonitor
 
-_CALM = "after 0 images: no change"
+_LOOK_EVERY = 2.0  # seconds between two looks at the rates that hold
 
 
 @dataclass(frozen=True)
@@ -41,98 +58,26 @@ class Keeping:
 class JudgedRow:
     """A row that is not recorded yet.
 
-    ``image``, ``heat_map``: what of them is to be kept beside it. ``drawn``: the heat map (PNG) where one was made.
-    ``alarm_changed``: whether drift began or ended with this image. ``failure``: what was raised instead of
-    a verdict.
+    ``image``: what of it is to be kept beside the row. ``draw``: makes the heat map (PNG) that is asked for or is to be
+    kept, ``is_map_kept``. ``alarm_changed``: whether drift began or ended with this image. ``failure``: what was raised
+    instead of a verdict.
     """
 
     row: Inspection
     image: bytes | None = None
-    heat_map: bytes | None = None
-    drawn: bytes | None = None
+    draw: Callable[[], bytes] | None = None
+    is_map_kept: bool = False
     alarm_changed: bool = False
     failure: Exception | None = None
 
 
-class SavedMonitor:
-    """What the drift monitor says of the images of a model; its state is in the record, by ``name``.
+@dataclass(frozen=True)
+class Drawn:
+    """A recorded row with its heat map (PNG), or the reason why there is none; neither where none was wanted."""
 
-    One object can be used by many threads. Raises :class:`ConfigError` or :class:`NumericalError` for a folder that
-    does not say what its calibration images were like. ``tell`` is told when the state cannot be gone on with.
-    """
-
-    def __init__(self, inspector: Inspector, store: Store, name: str, tell: Tell) -> None:
-        self._store, self._key = store, (name, inspector.station.digest)
-        self._lock = threading.Lock()
-        self._monitor, self.is_alarm, self.text = inspector.drift_monitor(), False, _CALM
-        saved = store.monitor(*self._key)
-        if saved is None:
-            return
-        try:
-            monitor, is_alarm, text = _read(saved)
-        except ModelFileError as error:
-            tell("drift", f"begins anew: {error}")
-            return
-        if monitor.origin == self._monitor.origin:
-            self._monitor, self.is_alarm, self.text = monitor, is_alarm, text
-        else:
-            tell("drift", "begins anew: what was saved is of other calibration images")
-
-    @property
-    def alarm(self) -> str | None:
-        """What it says while it is in alarm."""
-        return self.text if self.is_alarm else None
-
-    @property
-    def images(self) -> int:
-        """How many images it has seen since the reset."""
-        return self._monitor.images
-
-    def take(self, score: float, pixels: Pixels) -> tuple[str | None, bool]:
-        """Show it an image; return what it then says in alarm, and whether that is new."""
-        light = measure(pixels)
-        with self._lock:
-            before, state = self.is_alarm, self._monitor.update(score, *light)
-            self.is_alarm, self.text = state.is_alarm, str(state)
-            return self.alarm, self.is_alarm != before
-
-    def reset(self) -> None:
-        """Forget the images so far, and with them an alarm."""
-        with self._lock:
-            self._monitor.reset()
-            self.is_alarm, self.text = False, _CALM
-        self.save()
-
-    def save(self) -> None:
-        """Write down what it knows, so that a restart goes on with it; raises :class:`StoreError`."""
-        with self._lock:
-            state = {"monitor": self._monitor.to_json(), "alarm": self.is_alarm, "text": self.text}
-        self._store.set_monitor(*self._key, json.dumps(state))
-
-
-def open_monitor(inspector: Inspector, store: Store, name: str, tell: Tell) -> SavedMonitor | None:
-    """Return :class:`SavedMonitor`; nothing, which is told, for a folder that gives nothing to compare with."""
-    try:
-        return SavedMonitor(inspector, store, name, tell)
-    except (ConfigError, NumericalError) as error:
-        tell("drift", f"not watched: {error}")
-        return None
-
-
-def _read(saved: str) -> tuple[DriftMonitor, bool, str]:
-    """Return a monitor, whether it was in alarm, and what it said; raises :class:`ModelFileError`.
-
-    Watches saved the monitor alone once: whether that is in alarm is then known from the next image on.
-    """
-    try:
-        state = json.loads(saved)
-        if "monitor" not in state:
-            return DriftMonitor.from_json(saved), False, _CALM
-        return DriftMonitor.from_json(state["monitor"]), bool(state["alarm"]), str(state["text"])
-    except ModelFileError:
-        raise
-    except (LookupError, TypeError, ValueError) as error:
-        raise ModelFileError(f"not the state of a drift monitor, as it is saved ({error})") from error
+    row: Inspection
+    heat_map: bytes | None = None
+    error: str | None = None
 
 
 class Recorder:
@@ -156,7 +101,7 @@ class Recorder:
         self.store, self.model, self.source, self.keeping = store, model, source, keeping
         self.inspector, self.monitor = inspector, monitor
         self.applied: Rates | None = None
-        self._own, self._lock = inspector, threading.Lock()
+        self._own, self._lock, self._look_at = inspector, threading.Lock(), 0.0
 
     def by(self, rates: Rates | None) -> Inspector:
         """Return an inspector for other rates, or for those of the folder; raises as :meth:`Inspector.with_rates`."""
@@ -182,42 +127,101 @@ class Recorder:
             self.inspector = self.by(self.applied)
             return True
 
-    def judge(self, received: Received, views: Count = None, heat_map: bool = False) -> JudgedRow:
-        """Return the row of an image, and of image and map what is to be kept; what cannot be judged has the reason.
+    def keep_up(self, tell: Tell, every: float = _LOOK_EVERY) -> None:
+        """Do :meth:`follow` when the last time is ``every`` seconds ago; what comes of it is told."""
+        if time.monotonic() < self._look_at:
+            return
+        self._look_at = time.monotonic() + every
+        try:
+            changed = self.follow()
+        except StoreError:
+            return  # it is said when the row cannot be written
+        except DifferNetError as error:
+            tell("rates", f"those that were applied do not fit this folder: {error}")
+            return
+        if changed:
+            inspector = self.inspector
+            tell(
+                "rates",
+                f"threshold {inspector.threshold} at a false-alarm rate of {inspector.standard.rate:g}",
+            )
 
-        ``views``, ``heat_map``: as in :meth:`Inspector.predict`. With ``views`` drift is not watched: other views have
-        scores of another kind.
+    def judge(self, received: Received, views: Count = None, heat_map: bool = False) -> JudgedRow:
+        """Return the row of an image, and what of it is to be kept; what cannot be judged has the reason.
+
+        ``views``: as in :meth:`Inspector.predict`; ``heat_map``: it is to be drawn afterwards. With ``views`` drift is
+        not watched: other views have scores of another kind.
         """
         inspector = self.inspector  # by the same rates from beginning to end
         blank, pixels = self._blank(inspector, received, views == "auto"), received.pixels
         if pixels is None:
             return JudgedRow(blank, self._image(blank, received))
-        drift, changed = None, False
         try:
-            found = inspector.predict(pixels, heat_map or self.keeping.maps == "all", views)
+            found = inspector.predict(pixels, views=views)
             row = with_prediction(blank, found)
-            wanted = is_kept(self.keeping.maps, row.is_flagged)
-            drawn = _drawn(inspector, pixels, found.heat_map, wanted)
-            if self.monitor is not None and views is None:
-                drift, changed = self.monitor.take(found.score, pixels)
         except Exception as error:  # one odd image must not end a stream, nor come again for ever
-            row = replace(blank, error=in_a_line(error))
+            fault: Fault = "image" if isinstance(error, ImageError) else "model"
+            row = replace(blank, error=in_a_line(error), fault=fault)
             return JudgedRow(row, self._image(row, received), failure=error)
+        drift, changed = self._drift(found.score, pixels) if views is None else (None, False)
         image = self._image(row, received)
-        kept = drawn if wanted or image is not None else None
-        return JudgedRow(replace(row, drift=drift), image, kept, drawn, changed)
+        wanted = is_kept(self.keeping.maps, row.is_flagged)
+        draw = (lambda: heat_png(inspector.localize(pixels))) if wanted or heat_map else None
+        is_map_kept = draw is not None and (wanted or image is not None)
+        return JudgedRow(replace(row, drift=drift), image, draw, is_map_kept, changed)
+
+    def unjudged(self, received: Received, error: Exception) -> JudgedRow:
+        """Return the row of an image at which something else failed than its reading or judging."""
+        blank = self._blank(self.inspector, received, early=False)
+        row = replace(blank, error=in_a_line(error), fault="model")
+        return JudgedRow(row, self._image(row, received), failure=error)
 
     def add(self, judged: JudgedRow, along: Along | None = None) -> Inspection:
-        """Record what was said, with the files that are kept; it is on disk when this returns.
+        """Record what was said, with the image that is kept; it is on disk when this returns.
 
-        ``along``: see :meth:`Store.add`. Raises :class:`DuplicateError` and :class:`StoreError`; no file is left then.
+        ``along``: see :meth:`Store.add`. It can be called again for the same row after an error: a row that is there
+        already, since the word of the database alone was lost, is returned. Raises :class:`DuplicateError` and
+        :class:`StoreError`; no file is left then, unless it cannot be known whether the row is there.
         """
-        row = self.store.keep(judged.row, judged.image, judged.heat_map)
+        row = self.store.keep(judged.row, judged.image)
         try:
             return self.store.add(row, along)
-        except DifferNetError:
-            self.store.kept.remove(row.image, row.heat_map)
+        except (DuplicateError, StoreError) as error:
+            try:
+                known = self.store.get(row.id)
+            except StoreError:
+                raise StoreError(f"{error}; whether it is recorded is not known") from error
+            if known is not None:
+                return known
+            self.store.kept.remove(row.image)
             raise
+
+    def draw(self, judged: JudgedRow, row: Inspection) -> Drawn:
+        """Draw the heat map of a row that is recorded, and keep it where it is to be kept.
+
+        Whatever fails is the error of what is returned: the verdict stands.
+        """
+        if judged.draw is None:
+            return Drawn(row)
+        try:
+            heat_map = judged.draw()
+        except Exception as error:
+            return Drawn(row, None, f"the heat map could not be drawn: {in_a_line(error)}")
+        if not judged.is_map_kept:
+            return Drawn(row, heat_map)
+        try:
+            return Drawn(self.store.keep_map(row, heat_map), heat_map)
+        except StoreError as error:
+            return Drawn(row, heat_map, f"the heat map could not be kept: {error}")
+
+    def _drift(self, score: float, pixels: Pixels) -> tuple[str | None, bool]:
+        """Return what the monitor says in alarm, and whether that is new."""
+        if self.monitor is None:
+            return None, False
+        try:
+            return self.monitor.take(score, pixels)
+        except Exception as error:  # the verdict stands without it
+            return f"cannot be told: {in_a_line(error)}", False
 
     def _blank(self, inspector: Inspector, received: Received, early: bool) -> Inspection:
         """Return the row of an image before anything was found: by what it is judged, and that it could not be."""
@@ -232,6 +236,7 @@ class Recorder:
             time=received.time or now(),
             verdict="error",
             error=received.error,
+            fault=None if received.error is None else received.fault,
             rate=used.rate,
             confidence=used.confidence,
             review_rate=used.review_rate,
@@ -252,10 +257,3 @@ class Recorder:
 def rates_of(standard: Standard) -> Rates:
     """Return the rates of a calibration."""
     return Rates(standard.rate, standard.confidence, standard.review_rate)
-
-
-def _drawn(inspector: Inspector, pixels: Pixels, heat: Heat | None, wanted: bool) -> bytes | None:
-    """Return a heat map as PNG: the one there is, or where it is wanted one that is made."""
-    if heat is None and wanted:
-        heat = inspector.localize(pixels)
-    return None if heat is None else heat_png(heat)

@@ -39,7 +39,7 @@ def test_it_judges_as_the_inspector_and_records_it(client, tiny_station):
         for name in ("verdict", "p_value", "threshold", "review_threshold", "views"):
             assert found[name] == getattr(wanted, name), name
         assert (found["file_name"], found["source"], found["rate"]) == ("part.png", "http", 0.2)
-        assert found.pop("heat_map_png") is None
+        assert (found.pop("heat_map_png"), found.pop("heat_map_error")) == (None, None)
         assert client.get(f"/v1/inspections/{found['id']}").json() == found
         assert rows(client)[0] == found
         assert client.get(f"/v1/inspections/{found['id']}/image").content == content
@@ -211,7 +211,10 @@ def test_listeners_hear_what_happens_and_are_let_go(tiny_station, tmp_path):
     assert not thread.is_alive()
     inspections = [json.loads(one["data"]) for one in heard if one["event"] == "inspection"]
     late.pop("heat_map_png")
-    assert [one for one in inspections if one["id"] == late["id"]] == [late]
+    late.pop("heat_map_error")
+    (told,) = [one for one in inspections if one["id"] == late["id"]]
+    assert told | {"heat_map": late["heat_map"], "kept_bytes": late["kept_bytes"]} == late
+    assert [json.loads(one["data"]) for one in heard if one["event"] == "map"] == [late]
     kinds = [one["event"] for one in heard]
     assert ("operator" in kinds, "drift" in kinds) == (True, True)
     told = [json.loads(one["data"])["id"] for one in replayed if one["event"] == "inspection"]

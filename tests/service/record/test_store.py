@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
@@ -21,6 +22,8 @@ pytest.importorskip("alembic")
 
 from sqlalchemy import text
 
+from differnet.service.record import database
+from differnet.service.record.images import MARKS
 from differnet.service.record.store import Inspection, Rates, Store
 from differnet.service.record.tables import metadata
 
@@ -181,7 +184,8 @@ def test_rates_and_monitors_are_kept_by_model(store):
 
 
 def kept(store, number, **values):
-    return store.add(store.keep(part(number, **values), b"\x89PNG" + bytes([number]) * 996, b"m" * 500))
+    row = store.add(store.keep(part(number, **values), b"\x89PNG" + bytes([number]) * 996))
+    return store.keep_map(row, b"m" * 500)
 
 
 def test_old_inspections_go_with_their_files(store, tmp_path):
@@ -213,7 +217,8 @@ def test_files_without_a_row_go_when_they_are_old(store, tmp_path):
         path = (tmp_path / "images" / row.image).with_name(name)
         path.write_bytes(b"x")
         os.utime(path, (path.stat().st_mtime - age,) * 2)
-    os.utime(tmp_path / "images" / row.image, (1, 1))
+    os.utime(tmp_path / "images" / MARKS, (1, 1))  # the folder was the record's from the beginning
+    os.utime(tmp_path / "images" / row.image, (2, 2))
     assert store.retain().stray == 1
     left = {path.name for path in (tmp_path / "images").glob("*/*")}
     assert len(left) == 4
@@ -266,6 +271,22 @@ def test_a_record_of_a_newer_version_is_refused(store, url):
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(StoreError, match="does not know"):
         Store.open(url)
+
+
+def test_a_record_that_another_holds_for_too_long_is_an_error_and_not_a_wait_without_end(
+    url, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(database, "_WAIT", 1)
+    store, other = (Store.open(url, tmp_path / "images") for _ in range(2))
+    with other.writing():
+        start = time.monotonic()
+        with pytest.raises(StoreError):
+            store.add(part(1))
+        assert 0.5 < time.monotonic() - start < 5
+        assert store.list() == []
+    assert store.add(part(1)).seq >= 1
+    store.close()
+    other.close()
 
 
 CRASH = """

@@ -186,7 +186,7 @@ def test_stopping_early_is_not_watched_for_drift_which_is_said(inspector, store,
 
 
 def test_a_record_that_cannot_be_written_to_is_waited_for(inspector, store, images, tmp_path, monkeypatch):
-    monkeypatch.setattr("differnet.service.watch.loop._PAUSES", (0.05,))
+    monkeypatch.setattr("differnet.service.watch.insist._PAUSES", (0.05,))
     told = []
     put(images, "a.png", 600)
     work, _ = watching(inspector, store, images, told=told)

@@ -132,10 +132,9 @@ def _answer_errors(app: FastAPI, service: Service) -> None:
     @app.exception_handler(LateError)
     async def late(_: Request, found: LateError) -> JSONResponse:
         service.metrics.refused.labels("late").inc()
-        after = "it will be recorded" if found.started else "it was not begun, and is not recorded"
-        return error(503, f"not judged within {service.limits.timeout:g} s; {after}", {"Retry-After": "1"})
+        return error(503, service.reason(found), {"Retry-After": "1"})
 
     @app.exception_handler(StoreError)
     async def unrecorded(_: Request, found: StoreError) -> JSONResponse:
         service.metrics.refused.labels("record").inc()
-        return error(503, f"the record cannot be reached: {found}", {"Retry-After": "5"})
+        return error(503, service.reason(found), {"Retry-After": "5"})

@@ -68,6 +68,8 @@ class Line:
         try:
             return await asyncio.wait_for(asyncio.shield(done), timeout)
         except asyncio.TimeoutError as error:
+            if future.done():  # in this very moment
+                return future.result()
             done.add_done_callback(_forget)
             raise LateError(not future.cancel()) from error
 

@@ -29,9 +29,13 @@ class ErrorBody(BaseModel):
 
 @dataclass(frozen=True, kw_only=True)
 class Answer(Inspection):
-    """A recorded inspection; with ``map=true`` its heat map as PNG in base64, of the size of the image."""
+    """A recorded inspection; with ``map=true`` its heat map as PNG in base64, of the size of the image.
+
+    ``heat_map_error``: why there is none though it was asked for; the verdict stands.
+    """
 
     heat_map_png: str | None = None
+    heat_map_error: str | None = None
 
 
 class Failure(ErrorBody):
@@ -40,10 +44,24 @@ class Failure(ErrorBody):
     inspection: Inspection | None = None
 
 
+@dataclass(frozen=True)
+class Result:
+    """What came of one image of a batch: the status and the detail that it would have been answered with alone.
+
+    ``id``: of its inspection, where it is recorded. ``replayed``: it was recorded under its key before.
+    """
+
+    status: int
+    detail: str | None = None
+    id: str | None = None
+    replayed: bool = False
+
+
 class Answers(BaseModel):
-    """What was said of each image, in their order."""
+    """What was said of the images: ``inspections`` that are recorded, and of each image, in their order, the result."""
 
     inspections: list[Inspection]
+    results: list[Result]
 
 
 class Page(BaseModel):

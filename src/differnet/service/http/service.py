@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 from fastapi import HTTPException
 
-from differnet.errors import DuplicateError, StoreError
+from differnet.errors import ConfigError, DuplicateError, StoreError, counted, in_a_line
 from differnet.service.http.events import Hub
 from differnet.service.http.limits import Limits
 from differnet.service.http.model import Outcome, Served, Task
-from differnet.service.http.queue import Line
+from differnet.service.http.queue import LateError, Line
+from differnet.service.http.schemas import as_json
 from differnet.service.http.telemetry import Metrics, say
+from differnet.service.promised import Promised, Ticket, Waiting
+from differnet.service.record.inspection import Inspection
 from differnet.service.record.store import Store
+from differnet.service.recorder import JudgedRow
 
 _TIDY = 60.0  # seconds between two looks at what is to be forgotten and saved
+_WARN = 3600.0  # seconds after which it is said again what is not forgotten
 
 
 class Service:
@@ -31,7 +37,9 @@ class Service:
         self.metrics = Metrics(list(models))
         self.metrics.capacity.set(self.line.capacity)
         self.metrics.queue.set_function(lambda: self.line.inside)
-        self.is_stopping = False
+        self.promised = Promised(self._lost)
+        self.metrics.promised_waiting.set_function(lambda: len(self.promised))
+        self.is_stopping, self._warn_at = False, 0.0
 
     def model(self, name: str) -> Served:
         """Return a model; answers 404 for an unknown name."""
@@ -41,26 +49,79 @@ class Service:
         return found
 
     async def judge(self, model: Served, task: Task) -> Outcome:
-        """Have an image judged and recorded in its turn; a key that is recorded already gives what was said then."""
-        try:
-            return await self.line.run(lambda: self._inspect(model, task), self.limits.timeout)
-        except DuplicateError:
-            found = await asyncio.to_thread(self.store.by_key, model.name, task.source_key or "")
-            if found is None:
-                raise
-            return Outcome(found)
+        """Have an image judged and recorded in its turn; a key that is recorded already gives what was said then.
 
-    def _inspect(self, model: Served, task: Task) -> Outcome:
-        start = time.perf_counter()
-        outcome = model.inspect(task)
-        row = outcome.inspection
-        self.metrics.seconds.labels(model.name).observe(time.perf_counter() - start)
+        Raises :class:`LateError` when it takes too long; where it was begun, it will be recorded, or it is logged and
+        counted that it could not be. :class:`StoreError` when it was not recorded.
+        """
+        if waiting := len(self.promised):
+            raise StoreError(f"{counted(waiting, 'inspection')} before this one could not be recorded yet")
+        ticket = Ticket()
+        try:
+            return await self.line.run(lambda: self._inspect(model, task, ticket), self.limits.timeout)
+        except asyncio.CancelledError:
+            with suppress(Exception):
+                ticket.leave()
+            raise
+        except LateError as late:
+            row = ticket.leave() if late.started else None
+            if row is None:
+                raise
+            return Outcome(row, map_error=f"the heat map was not drawn within {self.limits.timeout:g} s")
+
+    def reason(self, error: LateError | StoreError) -> str:
+        """Say to a sender why there is no verdict, and whether the part will be recorded."""
+        if isinstance(error, StoreError):
+            return f"the record cannot be reached: {error}"
+        after = "it was not begun, and is not recorded"
+        if error.started:
+            after = (
+                "it will be recorded, unless the service is killed before; sent again under the same Idempotency-Key "
+                "it is recorded once"
+            )
+        return f"not judged within {self.limits.timeout:g} s; {after}"
+
+    def _inspect(self, model: Served, task: Task, ticket: Ticket) -> Outcome:
+        start, hand = time.perf_counter(), list[JudgedRow]()
+
+        def add(judged: JudgedRow) -> Inspection:
+            hand[:] = [judged]
+            row = model.recorder.add(judged)
+            ticket.recorded(row)
+            self._note(model, judged, row, time.perf_counter() - start)
+            return row
+
+        try:
+            outcome = model.inspect(task, add)
+        except (ConfigError, DuplicateError) as error:
+            if ticket.failed(error):
+                say("not recorded", logging.WARNING, error=in_a_line(error), model=model.name)
+            raise
+        except Exception as error:
+            if ticket.failed(error):
+                judged = hand[0] if hand else model.judge_anyway(task, error)
+                self.promised.put(Waiting(judged.row, lambda: model.add_late(judged, add), self._kept_word))
+            raise
+        if outcome.inspection.heat_map is not None and not outcome.is_replay:
+            self.hub.tell("map", model.name, as_json(outcome.inspection))
+        return outcome
+
+    def _note(self, model: Served, judged: JudgedRow, row: Inspection, seconds: float) -> None:
+        """Tell Prometheus, listeners and the log of an inspection that was recorded."""
+        self.metrics.seconds.labels(model.name).observe(seconds)
         self.metrics.inspections.labels(model.name, row.source, row.verdict or "none").inc()
         self.hub.wake()
-        if outcome.alarm_changed:
+        if judged.alarm_changed:
             self.tell_drift(model)
         say("inspection", id=row.id, seq=row.seq, model=row.model, verdict=row.verdict, score=row.score)
-        return outcome
+
+    def _kept_word(self, row: Inspection) -> None:
+        self.metrics.promised.labels("recorded").inc()
+        say("recorded as promised", logging.WARNING, id=row.id, model=row.model)
+
+    def _lost(self, row: Inspection, error: Exception) -> None:
+        self.metrics.promised.labels("lost").inc()
+        say("promised and not recorded", logging.ERROR, error=in_a_line(error), inspection=as_json(row))
 
     def tell_drift(self, model: Served) -> None:
         """Tell listeners, Prometheus and the log whether the stream of a model has changed."""
@@ -88,6 +149,7 @@ class Service:
                 with suppress(asyncio.CancelledError):
                     await task
             await asyncio.to_thread(self.line.close)
+            await asyncio.to_thread(self.promised.close, self.limits.timeout)
             await asyncio.to_thread(self._save)
             self.store.close()
             say("stopped; everything that was accepted is recorded")
@@ -103,8 +165,12 @@ class Service:
         try:
             found = self.store.retain(limits.max_age_days, limits.max_bytes)
         except (StoreError, OSError) as error:
-            say("the record could not be tidied", 40, error=str(error))
+            say("the record could not be tidied", logging.ERROR, error=str(error))
             return
+        if time.monotonic() >= self._warn_at:
+            for text in found.warnings(limits.max_age_days):
+                say(text, logging.WARNING)
+                self._warn_at = time.monotonic() + _WARN
         if found.inspections or found.files or found.stray:
             say("tidied", inspections=found.inspections, files=found.files, stray=found.stray)
 

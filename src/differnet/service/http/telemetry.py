@@ -75,10 +75,19 @@ class Metrics:
             **of,
         )
         self.refused = Counter("refused", "Requests for an inspection that were refused.", ("reason",), **of)
+        self.promised = Counter(
+            "promised",
+            "Inspections that were promised when their sender waited no longer: recorded later, or lost.",
+            ("outcome",),
+            **of,
+        )
+        self.promised_waiting = Gauge("promised_waiting", "Promised inspections to be recorded.", **of)
         self.queue = Gauge("queue_length", "Requests that wait or are being judged.", **of)
         self.capacity = Gauge("queue_capacity", "The most requests that may wait or be judged.", **of)
         self.drift = Gauge("drift_alarm", "1 while the stream of images has changed.", ("model",), **of)
         self.streams = Gauge("event_streams", "Who listens to /events.", **of)
+        for outcome in ("recorded", "lost"):
+            self.promised.labels(outcome)
         for name in models:
             self.drift.labels(name)
             for verdict in JUDGEMENTS:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from alembic import command
 from alembic.config import Config
@@ -16,6 +17,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from differnet.errors import ConfigError, MissingExtraError, StoreError
 
 _WAIT = 30  # seconds for which a writer waits for another
+_CONNECT = 10  # seconds after which a server that does not answer is away
 _LOCK = 0x64696666  # of PostgreSQL's advisory locks: whose turn it is to write
 
 
@@ -64,6 +66,14 @@ def sqlite_file(url: str) -> Path | None:
     return Path(str(parsed.database))
 
 
+def mark_of(engine: Engine) -> str:
+    """Return what tells this record from all others, also from a copy of its file or database."""
+    with reading(engine) as connection:
+        name = connection.execute(text("SELECT name FROM identity")).scalar()
+    path = sqlite_file(engine.url.render_as_string(hide_password=False))
+    return f"{name}-{path.stat().st_ino if path else quote(engine.url.database or '')}"
+
+
 @contextmanager
 def writing(engine: Engine) -> Iterator[Connection]:
     """Begin a transaction that alone may write, and commit it; what it wrote is then on disk.
@@ -72,6 +82,7 @@ def writing(engine: Engine) -> Iterator[Connection]:
     """
     with _said(engine), engine.begin() as connection:
         if engine.dialect.name == "postgresql":
+            connection.execute(text(f"SET LOCAL lock_timeout = '{_WAIT}s'"))
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
         yield connection
 
@@ -96,7 +107,11 @@ def _said(engine: Engine) -> Iterator[None]:
 
 def _engine(url: str) -> Engine:
     path = sqlite_file(url)
-    options: dict[str, Any] = {"connect_args": {"timeout": _WAIT}} if path else {"pool_pre_ping": True}
+    options: dict[str, Any] = {"connect_args": {"timeout": _WAIT}}
+    if path is None:
+        given = make_url(url).query
+        bounds = {name: value for name, value in _bounds().items() if name not in given}
+        options = {"pool_pre_ping": True, "pool_timeout": _WAIT, "connect_args": bounds}
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
     elif make_url(url).get_backend_name() != "postgresql":
@@ -111,6 +126,12 @@ def _engine(url: str) -> Engine:
         event.listen(engine, "connect", _prepare)
         event.listen(engine, "begin", _begin)
     return engine
+
+
+def _bounds() -> dict[str, Any]:
+    """Return how PostgreSQL's client is told that a server is not waited for without end."""
+    alive = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
+    return {"connect_timeout": _CONNECT, "tcp_user_timeout": 1000 * _WAIT, **alive}
 
 
 def _prepare(connection: Any, _: Any) -> None:

@@ -13,6 +13,7 @@ from differnet.decision.verdict import Prediction
 
 Judgement = Literal["OK", "review", "NG", "error"]
 Operator = Literal["good", "defective"]
+Fault = Literal["image", "pixels", "model"]
 Tell = Callable[[str, str], None]  # what it is about ("drift", "reconnect", ...), and that in words
 JUDGEMENTS: tuple[Judgement, ...] = ("OK", "review", "NG", "error")
 OPERATORS: tuple[Operator, ...] = ("good", "defective")
@@ -34,7 +35,7 @@ class Received:
 
     ``digest``: SHA-256 of the bytes as they were received, of a frame that of its pixels. ``content``: those bytes;
     nothing for a frame. Either ``pixels``, uint8 (H, W, 3), or ``error``. ``key``, ``name``, ``time``: see
-    ``source_key``, ``file_name`` and ``time`` of :class:`Inspection`.
+    ``source_key``, ``file_name`` and ``time`` of :class:`Inspection`. ``fault``: whose it is that there are no pixels.
     """
 
     digest: str
@@ -43,6 +44,7 @@ class Received:
     pixels: Pixels | None = None
     content: bytes | None = None
     error: str | None = None
+    fault: Fault = "image"
     time: datetime | None = None
 
 
@@ -54,7 +56,8 @@ class Inspection:
     which way it came ("http", "watch"); ``source_key``: what this way knows it by, recorded at most once for a model.
     ``image_digest``: SHA-256 of the bytes as they were received. ``views``: how many were looked at, ``early`` with
     ``views="auto"``. ``rate``, ``confidence``, ``review_rate``: what the thresholds were chosen by. ``verdict``:
-    nothing when the model has no threshold, "error" when the image could not be judged, for the reason in ``error``.
+    nothing when the model has no threshold, "error" when the image could not be judged, for the reason in ``error``;
+    ``fault`` says whose it is: of the "image", of its many "pixels", or of the "model" (nothing in rows of before).
     ``drift``: what the monitor said while it was in alarm. ``image``, ``heat_map``: files below the folder of the
     record, where they were kept.
     """
@@ -80,6 +83,7 @@ class Inspection:
     views: int = 0
     early: bool = False
     error: str | None = None
+    fault: Fault | None = None
     drift: str | None = None
     operator: Operator | None = None
     operator_time: datetime | None = None

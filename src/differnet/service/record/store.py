@@ -53,7 +53,7 @@ class Store:
 
     def __init__(self, engine: Engine, folder: Path) -> None:
         self.engine = engine
-        self.kept = KeptImages(folder)
+        self.kept = KeptImages(folder, database.mark_of(engine))
         self._turn = threading.Lock()  # SQLite lets writers wait by polling, which starves some of them
 
     @classmethod
@@ -78,17 +78,35 @@ class Store:
         with self._turn, database.writing(self.engine) as connection:
             yield connection
 
-    def keep(
-        self, inspection: Inspection, image: bytes | None = None, heat_map: bytes | None = None
-    ) -> Inspection:
-        """Write an image as it was received and its map (PNG) to disk; return the inspection that names them.
+    def keep(self, inspection: Inspection, image: bytes | None) -> Inspection:
+        """Write an image as it was received to disk; return the inspection that names it.
 
-        Raises :class:`StoreError` where the disk does not take them, as it does for a row that cannot be written.
+        Raises :class:`StoreError` where the disk does not take it, as it does for a row that cannot be written.
         """
         try:
-            return self.kept.write(inspection, image, heat_map)
+            return self.kept.write(inspection, image)
         except OSError as error:
             raise StoreError(f"the image could not be kept: {error}") from error
+
+    def keep_map(self, inspection: Inspection, heat_map: bytes) -> Inspection:
+        """Write the heat map (PNG) of an inspection that is recorded, and name it in its row.
+
+        Returns the row as it is then; one that was forgotten meanwhile as it was. Raises
+        :class:`StoreError`.
+        """
+        columns, name = inspections.c, self.kept.name_of_map(inspection)
+        try:
+            self.kept.write_file(name, heat_map)
+        except OSError as error:
+            raise StoreError(f"the heat map could not be kept: {error}") from error
+        size = columns.kept_bytes + len(heat_map)
+        changed = update(inspections).where(columns.id == inspection.id, columns.heat_map.is_(None))
+        with self.writing() as connection:
+            connection.execute(changed.values(heat_map=name, kept_bytes=size))
+        row = self.get(inspection.id)
+        if row is None or row.heat_map != name:
+            self.kept.remove(name)
+        return row or inspection
 
     def add(self, inspection: Inspection, along: Along | None = None) -> Inspection:
         """Record an inspection and return it with its number; it is on disk when this returns.

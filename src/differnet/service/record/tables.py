@@ -64,6 +64,7 @@ inspections = Table(
     Column("percent", Double),
     Column("verdict", String(10)),
     Column("error", Text),
+    Column("fault", String(10)),
     Column("threshold", Double),
     Column("review_threshold", Double),
     Column("rate", Double),
@@ -137,5 +138,18 @@ deliveries = Table(
     Column("given_up", Boolean, nullable=False),
     Column("error", Text),
     Index("ix_deliveries_waiting", "watch", "destination", "given_up", "next_time", "number"),
+    sqlite_autoincrement=True,
+)
+
+# The name of this record, in one row: folders of images are marked with it.
+identity = Table("identity", metadata, Column("name", String(32), primary_key=True))
+
+# How many inspections were forgotten because of their age, and when.
+forgotten = Table(
+    "forgotten",
+    metadata,
+    Column("number", Counter, primary_key=True, autoincrement=True),
+    Column("time", Moment, nullable=False),
+    Column("inspections", Integer, nullable=False),
     sqlite_autoincrement=True,
 )

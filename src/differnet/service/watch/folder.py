@@ -5,8 +5,14 @@ network drives say nothing. A file is taken as soon as nobody has it open for wr
 own disks, or when size and times did not change for ``settle`` seconds. One that cannot be decoded, or is empty, has
 ``patience`` seconds after its last change to become better; then it is an error, recorded once, until it changes again.
 
-**What counts as one.** The path and the bytes: other bytes under the same name are another part, a file whose times
-alone changed is not. A file that gets another name after it was judged is known by its inode and its bytes.
+Seconds are counted here, from when a change was seen: the clock of a share may be another.
+
+**What counts as one.** The path and the bytes: other bytes under the same name are another part, a file whose times or
+rights alone changed is not. A file that gets another name after it was judged is known by its inode and its bytes
+(:mod:`differnet.service.watch.known`).
+
+**What is forgotten.** Files that were missing twice when all was listed. What could not be listed is not missing, and
+when nothing that is known is there, the drive is taken to be away.
 
 **What is left alone.** Hidden files and folders, and names that programs give to what they are writing: with ``~``
 before them, ``.tmp`` before the suffix, or a suffix such as ``.part``. What is no image, by its suffix and its first
@@ -19,19 +25,24 @@ import hashlib
 import os
 import stat
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
+from typing import TypeVar
 
 from differnet.data.decoding import decode_content, opened
 from differnet.data.formats.levels import OWN, Scale
 from differnet.errors import ImageError, agreeing, counted
 from differnet.service.record.inspection import Tell
 from differnet.service.watch.file_events import Hints, is_closed
+from differnet.service.watch.insist import insist
+from differnet.service.watch.known import KnownFiles
 from differnet.service.watch.left_out import LeftOut, is_left_alone
+from differnet.service.watch.listing import Listing
 from differnet.service.watch.sources import Arrival, Memory, Stamp, key_of, writable
 
+Result = TypeVar("Result")
 _MOST_BYTES = 2**30
 _RESCAN = 30.0  # seconds, or longer where listing takes long
 _BEGINNING = Stamp("", 0, 0, 0, 0)  # remembered: the files that were there before the first start are known
@@ -66,11 +77,12 @@ class Folder:
         self.root, self.label, self.memory, self.tell = root, label, memory, tell
         self.settle, self.patience, self.only_new = settle, patience, only_new
         self._scale = scale
-        self._known = {stamp.path: stamp for stamp in memory.stamps()}
-        self._places = {stamp.wherever: stamp.path for stamp in self._known.values()}
+        self._known = KnownFiles(root, memory.stamps())
         self._waiting: dict[str, _Waiting] = {}
         self._missing: set[str] = set()
+        self._stop = Event()
         self._others = LeftOut(root, tell)
+        self._listing = Listing(root, self._others, tell)
         self._leases = False  # whether the system has ever said of a file here that nobody writes to it
         self._next_scan = 0.0
 
@@ -81,6 +93,7 @@ class Folder:
 
     def arrivals(self, stop: Event, once: bool) -> Iterator[Arrival]:
         """Yield each image that was not seen before, until ``stop``; ``once``: those that are there now."""
+        self._stop = stop
         with Hints(self.root, self.tell, idle=once) as hints:
             self._begin()
             start = time.monotonic()
@@ -102,16 +115,24 @@ class Folder:
 
     def _begin(self) -> None:
         if self.only_new and _BEGINNING.path not in self._known:
-            found = [stamp for stamp in self._listed("") if self._known.get(stamp.path) != stamp]
-            self.memory.remember([*found, _BEGINNING])
-            self._known |= {stamp.path: stamp for stamp in (*found, _BEGINNING)}
-            if found:
-                self.tell(
-                    "skipped",
-                    f"{counted(len(found), 'image')} {agreeing(len(found), 'was', 'were')} there before the first "
-                    "start: not judged",
-                )
+            insist(self._leave_alone, self._stop, self.tell)
         self._scan()
+
+    def _leave_alone(self) -> None:
+        """Remember what is there before the first start; raises :class:`OSError` when that cannot be listed."""
+        found = self._listing.all()
+        if not self._listing.is_whole:
+            raise OSError(f"{self.root}: what was there before cannot be listed")
+        new = [stamp for stamp in found if self._known.get(stamp.path) != stamp]
+        self.memory.remember([*new, _BEGINNING])
+        for stamp in (*new, _BEGINNING):
+            self._known.note(stamp)
+        if new:
+            self.tell(
+                "skipped",
+                f"{counted(len(new), 'image')} {agreeing(len(new), 'was', 'were')} there before the first "
+                "start: not judged",
+            )
 
     def _is_over(self, start: float) -> bool:
         """Whether nothing waits any more, or only what has been written to for too long."""
@@ -125,42 +146,24 @@ class Folder:
         """List the folder, and forget files that were missing twice: one that moves is missing for a moment."""
         start = time.monotonic()
         self._others.begin()
-        found = {stamp.path: stamp for stamp in self._listed("")}
-        self._others.end()
-        for stamp in found.values():
+        found = set()
+        for stamp in self._listing.all():
             self._consider(stamp)
-        missing = self._known.keys() - found.keys() - {_BEGINNING.path}
+            found.add(stamp.path)
+        self._others.end()
+        known = self._known.paths() - {_BEGINNING.path}
+        missing = {path for path in known - found if not self._listing.is_unlisted(path)}
         gone = [path for path in missing & self._missing if path not in self._waiting]
-        self._missing = set(missing)
-        if gone and os.path.isdir(self.root):  # noqa: PTH112  a drive that is not there now has lost nothing
-            for path in gone:
-                stamp = self._known.pop(path)
-                self._places.pop(stamp.wherever, None)
-            self.memory.remember([], gone)
+        self._missing = missing
+        if gone and known & found:
+            self._known.forget(gone)
+            self._ask(lambda: self.memory.remember([], gone))
         took = time.monotonic() - start
         self._next_scan = start + max(_RESCAN, 20 * took)
 
-    def _listed(self, below: str, above: frozenset[str] = frozenset()) -> Iterator[Stamp]:
-        """Yield the stamps of the images at and below a folder; what cannot be listed is told."""
-        place = os.path.realpath(self.root / below)
-        if place in above:
-            return
-        try:
-            with os.scandir(self.root / below) as entries:
-                found = sorted(entries, key=lambda entry: entry.name)
-        except OSError as error:
-            self.tell("unlisted", f"{self.root / below}: cannot be listed: {error.strerror}")
-            return
-        for entry in found:
-            path = f"{below}/{entry.name}" if below else entry.name
-            try:
-                if entry.is_dir():
-                    if not is_left_alone(entry.name):
-                        yield from self._listed(path, above | {place})
-                elif self._others.is_image(stamp := Stamp.of(path, entry.stat())):
-                    yield stamp
-            except OSError:  # gone since, or a loop of links
-                continue
+    def _ask(self, what: Callable[[], Result]) -> Result:
+        """Ask the memory until it answers."""
+        return insist(what, self._stop, self.tell)
 
     def _hint(self, path: str) -> None:
         """Look at what the system says has changed."""
@@ -173,7 +176,7 @@ class Folder:
         except OSError:
             return
         if stat.S_ISDIR(found.st_mode):
-            for stamp in self._listed(name):
+            for stamp in self._listing.below(name):
                 self._consider(stamp)
         elif self._others.is_image(stamp := Stamp.of(name, found)):
             self._consider(stamp)
@@ -187,9 +190,12 @@ class Folder:
             self._waiting[stamp.path] = _Waiting(stamp, time.monotonic())
 
     def _complete(self) -> list[str]:
-        """Return the files that can be taken, the oldest first."""
+        """Return the files that can be taken: those that may have got another name, then the oldest first.
+
+        So a file whose name is another's by now is known again before that other takes its place in memory.
+        """
         found = []
-        now, wall = time.monotonic(), time.time()  # the same for all, so that none overtakes an older one
+        now = time.monotonic()  # the same for all, so that none overtakes an older one
         for path, waiting in list(self._waiting.items()):
             if now < waiting.look:
                 continue
@@ -200,12 +206,12 @@ class Folder:
                 continue
             if stamp != waiting.stamp:
                 waiting.stamp, waiting.since = stamp, now
-            if self._is_complete(path, waiting, now, wall):
-                found.append((stamp.mtime_ns, path))
-        return [path for _, path in sorted(found)]
+            if self._is_complete(path, waiting, now):
+                found.append((not self._known.has_been(stamp), stamp.mtime_ns, path))
+        return [path for *_, path in sorted(found)]
 
-    def _is_complete(self, path: str, waiting: _Waiting, now: float, wall: float) -> bool:
-        quiet = _quiet(waiting, now, wall)
+    def _is_complete(self, path: str, waiting: _Waiting, now: float) -> bool:
+        quiet = now - waiting.since
         if waiting.stamp.size == 0:
             return quiet >= self.patience
         closed = is_closed(self.root / path)
@@ -224,7 +230,7 @@ class Folder:
         name = writable(path)
         unread = f"unread-{stamp.size}-{stamp.mtime_ns}-{stamp.ctime_ns}"
         key = key_of(writable(self.label), name, unread if content is None else stamp.digest)
-        if self._is_known(stamp, key):
+        if self._is_known(stamp, key, content is not None):
             return None
         pixels = None
         if content is not None:
@@ -233,7 +239,7 @@ class Folder:
             except ImageError as reason:
                 error = str(reason)
         now = time.monotonic()
-        if error is not None and (rest := self.patience - _quiet(waiting, now, time.time())) > 0:
+        if error is not None and (rest := self.patience - (now - waiting.since)) > 0:
             waiting.look = now + rest
             return None
         if not self._is_as_it_was(stamp, waiting):
@@ -266,21 +272,20 @@ class Folder:
             return Stamp.of(path, before, empty), None, str(error)
         return Stamp.of(path, before, hashlib.sha256(content).hexdigest()), content, None
 
-    def _is_known(self, stamp: Stamp, key: str) -> bool:
+    def _is_known(self, stamp: Stamp, key: str, is_read: bool) -> bool:
         """Whether it has its row, under this name or another that it had before."""
-        old = self._places.get(stamp.wherever)
-        moved = (
-            old is not None
-            and old != stamp.path
-            and self._known[old].digest in ("", stamp.digest)  # none: it was there before the first start
-            and not os.path.lexists(self.root / old)
-        )
-        if not moved and not self.memory.seen(key):
+        same = self._known.same(stamp, is_read)
+        if same is None and not self._ask(lambda: self.memory.seen(key)):
             return False
-        forget = [old] if moved and old is not None else []
-        self.memory.remember([stamp], forget)
-        for path in forget:
-            self._known.pop(path, None)
+        if same is not None and not is_read:
+            stamp = replace(stamp, digest=same.digest)
+        forget = (
+            []
+            if same is None or same.path == stamp.path or self._known.get(same.path) is not same
+            else [same.path]
+        )
+        self._ask(lambda: self.memory.remember([stamp], forget))
+        self._known.forget(forget)
         self._note(stamp)
         return True
 
@@ -298,11 +303,5 @@ class Folder:
     def _note(self, stamp: Stamp | None) -> None:
         """From now on this file is known as it is."""
         if stamp is not None:
-            self._known[stamp.path] = stamp
-            self._places[stamp.wherever] = stamp.path
+            self._known.note(stamp)
             self._waiting.pop(stamp.path, None)
-
-
-def _quiet(waiting: _Waiting, now: float, wall: float) -> float:
-    """Return for how many seconds a file did not change, by what was seen or by its own time."""
-    return max(now - waiting.since, wall - waiting.stamp.mtime_ns / 1e9)

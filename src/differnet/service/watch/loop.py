@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from threading import Event
 
 from sqlalchemy import Connection
 
-from differnet.errors import DifferNetError, DuplicateError, StoreError, in_a_line
+from differnet.errors import DuplicateError, StoreError, in_a_line
 from differnet.runtime.inspector import Count, Inspector
 from differnet.service.record.images import Keep
 from differnet.service.record.inspection import Inspection, Tell
-from differnet.service.recorder import JudgedRow, Keeping, Recorder, SavedMonitor, open_monitor
+from differnet.service.recorder import JudgedRow, Keeping, Recorder
+from differnet.service.saved_monitor import SavedMonitor, open_monitor
+from differnet.service.watch.insist import insist
 from differnet.service.watch.memory import StoreMemory
 from differnet.service.watch.notify import Sender
 from differnet.service.watch.outbox import Outbox
 from differnet.service.watch.sources import Arrival, Input
 
-_PAUSES = (1.0, 2.0, 5.0, 10.0, 30.0)  # seconds between two attempts to write to the record
 _SAVE_EVERY = 5.0  # seconds between two states of the drift monitor that are saved
-_LOOK_EVERY = 2.0  # seconds between two looks at the rates that hold
 _FORGET_EVERY = 3600.0
 
 
@@ -65,7 +65,7 @@ class Watch:
         self._monitor = self._open_monitor(inspector) if wishes.drift else None
         keeping = Keeping(wishes.images, wishes.maps)
         self.recorder = Recorder(inspector, self.store, self.model, "watch", keeping, self._monitor)
-        self._due = dict.fromkeys(("rates", "monitor", "forget"), 0.0)
+        self._due = dict.fromkeys(("monitor", "forget"), 0.0)
 
     def run(self, source: Input, stop: Event, once: bool) -> Iterator[Inspection]:
         """Judge and record what arrives, and yield each row when it is on disk; what is in hand is finished."""
@@ -83,18 +83,21 @@ class Watch:
         While the record cannot be written to it is tried again, until ``stop``; then :class:`StoreError` is raised, and
         the image will be found again.
         """
-        self._follow_rates()
+        self.recorder.keep_up(self.tell)
         judged = self.recorder.judge(arrival, self.wishes.views)
         self._tell_drift()
-        added = self._insist(lambda: self._add(judged, arrival), stop)
+        added = insist(lambda: self._add(judged, arrival), stop, self.tell)
         if added is None:
             return None
         self.tally[added.verdict or "none"] += 1
         for sender in self.senders:
             sender.wake()
+        drawn = self.recorder.draw(judged, added)
+        if drawn.error is not None:
+            self.tell("map", f"{added.file_name}: {drawn.error}; the verdict is recorded")
         self._save_monitor()
         self._forget()
-        return added
+        return drawn.row
 
     def _add(self, judged: JudgedRow, arrival: Arrival) -> Inspection | None:
         def along(connection: Connection, added: Inspection) -> None:
@@ -109,20 +112,6 @@ class Watch:
             if arrival.stamp is not None:
                 self.memory.remember([arrival.stamp])
             return None
-
-    def _insist(self, what: Callable[[], Inspection | None], stop: Event) -> Inspection | None:
-        attempt = 0
-        while True:
-            try:
-                return what()
-            except (StoreError, OSError) as error:
-                pause = _PAUSES[min(attempt, len(_PAUSES) - 1)]
-                if stop.is_set():
-                    raise
-                self.tell("record", f"{in_a_line(error)}; trying again in {pause:g} s")
-                if stop.wait(pause):
-                    raise
-                attempt += 1
 
     def _open_monitor(self, inspector: Inspector) -> SavedMonitor | None:
         if self.wishes.views is not None:
@@ -147,29 +136,12 @@ class Watch:
         except StoreError as error:
             self.tell("drift", f"its state is not saved: {error}")
 
-    def _follow_rates(self) -> None:
-        """Judge by the rates that were applied last, as the service does for the same model."""
-        if not self._is_due("rates", _LOOK_EVERY):
-            return
-        try:
-            changed = self.recorder.follow()
-        except StoreError:
-            return  # it is said when the row cannot be written
-        except DifferNetError as error:
-            self.tell("rates", f"those that were applied do not fit this folder: {error}")
-            return
-        if changed:
-            inspector = self.recorder.inspector
-            self.tell(
-                "rates",
-                f"threshold {inspector.threshold} at a false-alarm rate of {inspector.standard.rate:g}",
-            )
-
     def _forget(self) -> None:
         limits = self.wishes.max_age_days, self.wishes.max_bytes
         if any(limit is not None for limit in limits) and self._is_due("forget", _FORGET_EVERY):
             try:
-                self.store.retain(*limits)
+                for text in self.store.retain(*limits).warnings(limits[0]):
+                    self.tell("record", text)
             except (StoreError, OSError) as error:
                 self.tell("record", f"nothing is forgotten: {in_a_line(error)}")
 

@@ -28,13 +28,14 @@ from datetime import datetime, timedelta, timezone
 from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
 
-from differnet.errors import ConfigError, MissingExtraError, StoreError
+from differnet.errors import ConfigError, MissingExtraError, StoreError, in_a_line
 from differnet.service.record.inspection import Tell, now
 from differnet.service.watch.outbox import Delivery, Outbox
 from differnet.service.watch.sources import said, without_password
 
 ATTEMPTS = 30  # of one message; at full pauses about two hours
 _TIMEOUT = 10.0
+_REST = 5.0  # seconds after something failed that is no message's fault
 _SHORTEST_KEY = 16  # bytes
 _PAUSE, _LONGEST_PAUSE = 1.0, 300.0  # seconds: doubled from the one up to the other
 _LATER = frozenset({408, 425, 429})  # and 500 on: answers that another attempt may change
@@ -210,9 +211,9 @@ class Sender(threading.Thread):
                     self._wake.clear()
                 else:
                     self._send(delivery)
-            except StoreError as error:
-                self.tell("outbox", str(error))
-                self._over.wait(5.0)
+            except Exception as error:  # mostly the record that is away; the thread must live
+                self.tell("outbox", f"{self.destination.name}: {in_a_line(error)}")
+                self._over.wait(_REST)
         self.destination.close()
 
     def wake(self) -> None:
@@ -220,14 +221,27 @@ class Sender(threading.Thread):
         self._wake.set()
 
     def drain(self, seconds: float) -> int:
-        """Wait until nothing waits, ``seconds`` at most, or the next attempt comes later; return what is left."""
+        """Wait until nothing waits, ``seconds`` at most, or the next attempt comes later; return what is left.
+
+        While the record does not say how many that are, it is taken to be one, which is told at the end.
+        """
         end = time.monotonic() + seconds
         self.wake()
-        while (left := self.outbox.counts(self.destination.name)[0]) and self.is_alive():
+        while (left := self._left()) and self.is_alive():
             if time.monotonic() >= end or self._resting_until >= end:
                 break
-            time.sleep(0.02)
-        return left
+            time.sleep(0.02 if left > 0 else 0.5)
+        if left < 0:
+            self.tell(
+                "outbox", f"{self.destination.name}: what is left is not known; the next start sends it"
+            )
+        return abs(left)
+
+    def _left(self) -> int:
+        try:
+            return self.outbox.counts(self.destination.name)[0]
+        except StoreError:
+            return -1
 
     def finish(self) -> None:
         """Stop after the message in hand."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, delete, func, insert, select, update
@@ -17,6 +17,8 @@ from differnet.service.record.database import reading
 from differnet.service.record.inspection import Inspection, now
 from differnet.service.record.store import Store
 from differnet.service.record.tables import deliveries
+
+_FAR = timedelta(hours=1)  # further ahead than any attempt is put off
 
 
 @dataclass(frozen=True)
@@ -46,10 +48,11 @@ class Outbox:
         connection.execute(insert(deliveries), rows)
 
     def next(self, destination: str) -> Delivery | None:
-        """Return the oldest message whose time has come."""
-        columns = deliveries.c
+        """Return the oldest message whose time has come, or lies so far ahead that a clock was wrong."""
+        columns, at = deliveries.c, now()
+        is_due = (columns.next_time <= at) | (columns.next_time > at + _FAR)
         query = select(columns.number, columns.inspection, columns.body, columns.attempts)
-        query = query.where(*self._of(destination), columns.given_up.is_(False), columns.next_time <= now())
+        query = query.where(*self._of(destination), columns.given_up.is_(False), is_due)
         with reading(self.store.engine) as connection:
             row = connection.execute(query.order_by(columns.number).limit(1)).first()
         return None if row is None else Delivery(*row)

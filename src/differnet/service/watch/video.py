@@ -17,6 +17,7 @@ import numpy as np
 from differnet.data.pixels import Pixels, check_size
 from differnet.errors import ImageError, MissingExtraError
 from differnet.service.record.inspection import Tell
+from differnet.service.watch.insist import insist
 from differnet.service.watch.sources import Arrival, Memory, digest_of, said, without_password, writable
 
 _TIMEOUT = 10.0  # seconds without data after which a camera is lost
@@ -52,16 +53,19 @@ class Video:
                     if index % self.every == 0:
                         key = f"video {digest}#{index}"
                         self.left = max(0, self.left - 1)
-                        if not self.memory.seen(key):
+                        if not self._is_seen(key, stop):
                             yield _arrival(key, f"{name}#{index}", frame)
                     end = frame.time or end
                 self._check_end(container, end)
         except ImageError as error:
             key = f"video {digest}#after {index}"
-            if not self.memory.seen(key):
+            if not self._is_seen(key, stop):
                 yield Arrival(key=key, name=name, digest=digest, error=f"{self.path}: {error}")
         finally:
             self.left = 0
+
+    def _is_seen(self, key: str, stop: Event) -> bool:
+        return insist(lambda: self.memory.seen(key), stop, self.tell)
 
     def _check_end(self, container: Any, end: float) -> None:
         """Say when the last frame comes long before the time at which the file says that it ends."""

@@ -65,7 +65,7 @@ function inspected(row, pictures) {
 
 function heard(type, data) {
   if (type === "inspection" && data.id !== state.live?.id) take(data, first(data));
-  else if (type === "inspection" || type === "operator") take(data, false);
+  else if (["inspection", "operator", "map"].includes(type)) take(data, false);
   else if (type === "drift" && (data.model ?? state.name) === state.name) drift(data);
 }
 

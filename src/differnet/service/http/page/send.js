@@ -56,7 +56,8 @@ export class Sender {
     for (let tries = 1; ; tries += 1) {
       this.tell(`Inspecting ${file.name} …${this.queue.length ? ` ${plural(this.queue.length, "picture waits", "pictures wait")}.` : ""}`);
       try {
-        const { heat_map_png: map, ...row } = await inspect(model.name, file, model.has_maps);
+        const { heat_map_png: map, heat_map_error: undrawn, ...row } = await inspect(model.name, file, model.has_maps);
+        if (undrawn) say(`${file.name} was inspected, but ${undrawn}`, { trouble: true, key: "map" });
         return this.onInspected(row, { picture: DRAWN.test(file.type) ? file : null, map: map ? decoded(map) : null });
       } catch (error) {
         if (error.status === 429 && tries < TRIES) {

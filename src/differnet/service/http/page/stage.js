@@ -31,12 +31,13 @@ export class Stage {
   /** Show an inspection: the newest one, or one that was looked up (`past`). */
   show(row, past) {
     const other = row?.id !== this.row?.id;
+    const drawn = !other && Boolean(row?.heat_map) && !this.row.heat_map; // it comes after the verdict
     Object.assign(this, { row, past });
     if (other) {
       this.since = performance.now();
       this.age = row ? Math.max(0, (serverTime() - Date.parse(row.time)) / 1000) : 0;
       this.load(row);
-    }
+    } else if (drawn && !this.hasMap) this.load(row);
     this.render();
     if (other && row && !past) this.pulse();
   }

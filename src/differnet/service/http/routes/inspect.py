@@ -6,6 +6,7 @@ import asyncio
 import base64
 import binascii
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -13,13 +14,16 @@ from fastapi import APIRouter, Header, HTTPException, Path, Query, Request
 from fastapi.responses import JSONResponse
 from starlette.datastructures import UploadFile
 
+from differnet.errors import ConfigError, StoreError
 from differnet.runtime.inspector import Count
 from differnet.service.http.guard import BodyError
 from differnet.service.http.limits import Limits
-from differnet.service.http.model import Outcome, Task
-from differnet.service.http.schemas import Answer, Answers, ErrorBody, Failure, as_json, errors
+from differnet.service.http.model import Outcome, Served, Task
+from differnet.service.http.queue import LateError
+from differnet.service.http.schemas import Answer, Answers, ErrorBody, Failure, Result, as_json, errors
 from differnet.service.http.service import Service
 from differnet.service.http.telemetry import request_id
+from differnet.service.record.inspection import Inspection
 
 Name = Annotated[str, Path(description="Name of a model.", max_length=100)]
 ViewsText = Annotated[
@@ -89,6 +93,12 @@ _RESPONSES |= {
         "description": "Too many bytes, or too many pixels: then with the row that says so.",
     },
 }
+_MANY_RESPONSES: dict[int | str, dict[str, Any]] = {
+    503: {
+        "model": Answers,
+        "description": "Not all were judged in time or could be recorded; 'results' says which.",
+    }
+}
 
 
 def routes(service: Service) -> APIRouter:
@@ -107,24 +117,54 @@ def routes(service: Service) -> APIRouter:
             task = Task(content, file_name, idempotency_key, map, count)
             return _answer(await service.judge(model, task))
 
-    @router.post("/inspect-batch", response_model=Answers, openapi_extra=_MANY)
-    async def inspect_batch(request: Request, name: Name, views: ViewsText = None) -> Any:
-        """Judge images one after the other; the batch has one place in the queue."""
+    @router.post("/inspect-batch", response_model=Answers, responses=_MANY_RESPONSES, openapi_extra=_MANY)
+    async def inspect_batch(
+        request: Request, name: Name, views: ViewsText = None, idempotency_key: Key = None
+    ) -> Any:
+        """Judge images one after the other; the batch has one place in the queue.
+
+        All sizes are looked at before the first is judged. A key stands for each image with its number: KEY#0, KEY#1.
+        """
         model, count = service.model(name), _views(views)
         model.check(False, count)
-        found = []
         with service.line.place():
             _check_kind(request, "multipart/form-data")
             async with request.form(max_files=service.limits.batch, max_fields=8) as form:
                 images = [part for part in form.getlist("images") if isinstance(part, UploadFile)]
                 if not images:
                     raise HTTPException(422, "no file in the field 'images'")
-                for part in images:
-                    content = await _content(part, service.limits)
-                    found.append(await service.judge(model, Task(content, part.filename, views=count)))
-        return {"inspections": [outcome.inspection for outcome in found]}
+                _check_sizes(images, service.limits)
+                return await _batch(service, model, images, count, idempotency_key)
 
     return router
+
+
+async def _batch(
+    service: Service, model: Served, images: Sequence[UploadFile], views: Count, key: str | None
+) -> JSONResponse:
+    """Judge images in their order, and say of each what came of it; after one that was not recorded none is begun."""
+    results: list[Result] = []
+    rows: list[Inspection] = []
+    for number, part in enumerate(images):
+        if results and results[-1].status == 503:
+            results.append(Result(503, "it was not begun, and is not recorded"))
+            continue
+        one = None if key is None else f"{key}#{number}"
+        try:
+            outcome = await service.judge(model, Task(await part.read(), part.filename, one, views=views))
+        except ConfigError as error:
+            results.append(Result(422, str(error)))
+        except (LateError, StoreError) as error:
+            results.append(Result(503, service.reason(error)))
+        else:
+            row = outcome.inspection
+            rows.append(row)
+            status = 200 if outcome.fault is None else _FAULTS[outcome.fault]
+            results.append(Result(status, row.error, row.id, outcome.is_replay))
+    body = {"inspections": [as_json(row) for row in rows], "results": [asdict(one) for one in results]}
+    if any(one.status == 503 for one in results):
+        return JSONResponse(body, 503, {"Retry-After": "5"})
+    return JSONResponse(body)
 
 
 def _views(text: str | None) -> Count:
@@ -133,14 +173,16 @@ def _views(text: str | None) -> Count:
     return "auto" if text == "auto" else int(text)
 
 
-def _answer(outcome: Outcome) -> Any:
+def _answer(outcome: Outcome) -> JSONResponse:
+    headers = {"Idempotent-Replayed": "true"} if outcome.is_replay else {}
+    row = outcome.inspection
     if outcome.fault is None:
         heat = None if outcome.heat_map is None else base64.b64encode(outcome.heat_map).decode()
-        return Answer(**asdict(outcome.inspection), heat_map_png=heat)
-    row = outcome.inspection
+        drawn = {"heat_map_png": heat, "heat_map_error": outcome.map_error}
+        return JSONResponse(as_json(row) | drawn, headers=headers)
     detail = f"{row.error} (recorded as {row.id})"
     body = {"detail": detail, "request_id": request_id.get(), "inspection": as_json(row)}
-    return JSONResponse(body, _FAULTS[outcome.fault])
+    return JSONResponse(body, _FAULTS[outcome.fault], headers)
 
 
 async def _one(request: Request, limits: Limits) -> tuple[bytes, str | None]:
@@ -163,9 +205,14 @@ def _check_kind(request: Request, *wanted: str) -> str:
 
 
 async def _content(part: UploadFile, limits: Limits) -> bytes:
-    if (part.size or 0) > limits.image_bytes:
-        raise _too_large(part.size or 0, limits)
+    _check_sizes([part], limits)
     return await part.read()
+
+
+def _check_sizes(parts: Sequence[UploadFile], limits: Limits) -> None:
+    for part in parts:
+        if (part.size or 0) > limits.image_bytes:
+            raise _too_large(part.size or 0, limits)
 
 
 def _from_json(body: bytes, limits: Limits) -> tuple[bytes, str | None]:

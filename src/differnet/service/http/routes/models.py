@@ -16,7 +16,8 @@ from differnet.service.http.routes.inspect import Name
 from differnet.service.http.schemas import DriftBody, ErrorBody, ModelBody, RatesAnswer, RatesBody, errors
 from differnet.service.http.service import Service
 from differnet.service.http.telemetry import say
-from differnet.service.recorder import SavedMonitor, rates_of
+from differnet.service.recorder import rates_of
+from differnet.service.saved_monitor import SavedMonitor
 
 _NO_MODEL: dict[int | str, dict[str, Any]] = {404: {"model": ErrorBody, "description": "No such model."}}
 _NO_THRESHOLD: dict[int | str, dict[str, Any]] = {
@@ -92,6 +93,7 @@ def _add_streams(router: APIRouter, service: Service) -> None:
 
 
 def _describe(model: Served) -> dict[str, Any]:
+    model.follow()
     inspector = model.inspector
     return {
         "name": model.name,
@@ -110,6 +112,7 @@ def _said(monitor: SavedMonitor) -> dict[str, Any]:
 
 
 def _rates(model: Served) -> dict[str, Any]:
+    model.follow()
     inspector = model.inspector
     used, promise = rates_of(inspector.standard), inspector.promise
     return {
