@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import JSONResponse
 from fastapi.security import APIKeyHeader, HTTPBearer
 from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.requests import ClientDisconnect
 from starlette.routing import compile_path
 
 from differnet import __version__
 from differnet.errors import ConfigError, NotFittedError, StoreError
-from differnet.service.http.guard import BodyError, Guard, error
+from differnet.service.http.access.bodies import BodyError
+from differnet.service.http.guard import Guard, error
 from differnet.service.http.queue import FullError, LateError
-from differnet.service.http.routes import inspect, models, page, record
+from differnet.service.http.routes import changes, health, inspect, models, page, record
+from differnet.service.http.routes.query import check_known
 from differnet.service.http.schemas import ErrorBody
 from differnet.service.http.service import Service
+from differnet.service.http.telemetry import say
 
+_REASONS = {408: "too_slow", 413: "too_large", 429: "no_room"}
 _DESCRIPTION = "Judge images of parts, and keep a record of everything that was said."
 
 
@@ -37,7 +43,8 @@ def create_app(service: Service) -> FastAPI:
         Depends(APIKeyHeader(name="X-API-Key", auto_error=False)),
     ]
     refused: dict[int | str, dict[str, Any]] = {
-        401: {"model": ErrorBody, "description": "No key, or a wrong one."}
+        401: {"model": ErrorBody, "description": "No key, or a wrong one."},
+        403: {"model": ErrorBody, "description": "A key without the role, or a page of another origin."},
     }
     app = FastAPI(
         title="differnet",
@@ -48,47 +55,16 @@ def create_app(service: Service) -> FastAPI:
         lifespan=lifespan,
         separate_input_output_schemas=False,
     )
-    app.add_middleware(Guard, limits=service.limits, metrics=service.metrics, hosts=service.limits.hosts)
-    with_key: dict[str, Any] = {"dependencies": locked, "responses": refused} if service.limits.keys else {}
-    for part in (inspect, record, models):
-        app.include_router(part.routes(service), **with_key)
-    app.include_router(_open_routes(service))
+    app.add_middleware(Guard, limits=service.limits, metrics=service.metrics)
+    keys, known = bool(service.limits.keys), [Depends(check_known)]
+    with_key: dict[str, Any] = {"dependencies": [*known, *locked], "responses": refused} if keys else {}
+    for part in (inspect, record, models, changes):
+        app.include_router(part.routes(service), **(with_key or {"dependencies": known}))
+    app.include_router(health.routes(service))
+    app.include_router(health.metrics(service), **with_key)
     app.router.routes.extend(page.routes())
     _answer_errors(app, service)
     return app
-
-
-def _open_routes(service: Service) -> APIRouter:
-    """Return the routes that need no key."""
-    router = APIRouter(tags=["health"], responses={400: {"model": ErrorBody, "description": "Another Host."}})
-
-    @router.get("/health")
-    def health() -> dict[str, str]:
-        """Say that the process lives."""
-        return {"status": "ok", "version": __version__}
-
-    @router.get("/ready", responses={503: {"model": ErrorBody, "description": "It takes no images now."}})
-    def ready() -> dict[str, str]:
-        """Say whether images are taken: the record can be read, and the service is not stopping."""
-        if service.is_stopping:
-            raise HTTPException(503, "stopping")
-        service.store.last_seq()
-        return {"status": "ready"}
-
-    text: dict[int | str, dict[str, Any]] = {
-        200: {
-            "description": "Prometheus' text format.",
-            "content": {"text/plain": {"schema": {"type": "string"}}},
-        }
-    }
-
-    @router.get("/metrics", response_class=Response, responses=text)
-    def metrics() -> Response:
-        """Return counts, times, the queue and drift, for Prometheus."""
-        service.metrics.streams.set(len(service.hub))
-        return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
-
-    return router
 
 
 def _methods(app: FastAPI, path: str) -> list[str]:
@@ -119,14 +95,18 @@ def _answer_errors(app: FastAPI, service: Service) -> None:
 
     @app.exception_handler(BodyError)
     async def too_much(_: Request, found: BodyError) -> JSONResponse:
-        service.metrics.refused.labels("too_large" if found.status == 413 else "too_slow").inc()
-        return error(found.status, str(found), {"Connection": "close"})
+        service.metrics.refused.labels(_REASONS[found.status]).inc()
+        wait = {"Retry-After": str(service.line.wait())} if found.status == 429 else {}
+        return error(found.status, str(found), {"Connection": "close", **wait})
 
     @app.exception_handler(FullError)
     async def full(request: Request, found: FullError) -> JSONResponse:
         service.metrics.refused.labels("queue_full").inc()
-        async for _ in request.stream():  # else the connection is cut, and the client may not see the answer
-            pass
+        with suppress(RuntimeError, BodyError, ClientDisconnect):  # it was read, is too much, or nobody waits
+            async for (
+                _
+            ) in request.stream():  # else the connection is cut, and the client may not see the answer
+                pass
         return error(429, str(found), {"Retry-After": str(found.retry_after)})
 
     @app.exception_handler(LateError)
@@ -138,4 +118,7 @@ def _answer_errors(app: FastAPI, service: Service) -> None:
     @app.exception_handler(StoreError)
     async def unrecorded(_: Request, found: StoreError) -> JSONResponse:
         service.metrics.refused.labels("record").inc()
-        return error(503, f"the record cannot be reached: {found}", {"Retry-After": "5"})
+        say("the record cannot be reached", logging.ERROR, error=str(found))  # which names host and user
+        return error(
+            503, "the record cannot be reached; the log of the service says why", {"Retry-After": "5"}
+        )

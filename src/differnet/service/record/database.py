@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,11 @@ def sqlite_file(url: str) -> Path | None:
     return Path(str(parsed.database))
 
 
+def impatient(engine: Engine, seconds: float) -> Engine:
+    """Return an engine for the same database that waits for nobody longer than some seconds."""
+    return _engine(engine.url.render_as_string(hide_password=False), seconds)
+
+
 @contextmanager
 def writing(engine: Engine) -> Iterator[Connection]:
     """Begin a transaction that alone may write, and commit it; what it wrote is then on disk.
@@ -94,11 +100,16 @@ def _said(engine: Engine) -> Iterator[None]:
         ) from error
 
 
-def _engine(url: str) -> Engine:
+def _engine(url: str, wait: float | None = None) -> Engine:
+    """Return an engine; ``wait``: seconds after which a writer, or a server, is waited for no longer."""
     path = sqlite_file(url)
-    options: dict[str, Any] = {"connect_args": {"timeout": _WAIT}} if path else {"pool_pre_ping": True}
+    options: dict[str, Any] = {"pool_pre_ping": True}
+    if wait is not None:
+        limits = f"-c lock_timeout={1000 * wait:.0f} -c statement_timeout={1000 * wait:.0f}"
+        options["connect_args"] = {"connect_timeout": max(2, round(wait)), "options": limits}
     if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        options = {"connect_args": {"timeout": _WAIT if wait is None else wait}}
+        _make_private(path)
     elif make_url(url).get_backend_name() != "postgresql":
         raise ConfigError(
             f"{shown(url)}: SQLite (sqlite:///FILE) or PostgreSQL (postgresql+psycopg://...) was wanted"
@@ -113,10 +124,17 @@ def _engine(url: str) -> Engine:
     return engine
 
 
+def _make_private(path: Path) -> None:
+    """Make the file of a record for its owner alone, as SQLite then makes those beside it; one that is there stays."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with suppress(OSError):  # it is there, or SQLite will say why it cannot be
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | getattr(os, "O_CLOEXEC", 0), 0o600))
+
+
 def _prepare(connection: Any, _: Any) -> None:
     """A committed row must outlive a power cut, and readers must not wait for writers."""
     cursor = connection.cursor()
-    for pragma in ("journal_mode = WAL", "synchronous = FULL", f"busy_timeout = {1000 * _WAIT}"):
+    for pragma in ("journal_mode = WAL", "synchronous = FULL"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 

@@ -44,9 +44,15 @@ class KeptImages:
         ):
             if content is not None:
                 names[field] = f"{day}/{inspection.id}{suffix}"
-                write_whole(self.folder / names[field], content)
+                self._make_private(day)
+                write_whole(self.folder / names[field], content, mode=0o600)
                 size += len(content)
         return replace(inspection, **names, kept_bytes=size)  # type: ignore[arg-type]
+
+    def _make_private(self, day: str) -> None:
+        """Make the folders of a day, for their owner alone; those that are there stay as they are."""
+        for folder in (self.folder, self.folder / day):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def path(self, name: str) -> Path:
         """Return where a file is; raises :class:`StoreError` for a name that leads elsewhere."""

@@ -15,7 +15,8 @@ from differnet.service.http.rates import Preview
 from differnet.service.http.routes.inspect import Name
 from differnet.service.http.schemas import DriftBody, ErrorBody, ModelBody, RatesAnswer, RatesBody, errors
 from differnet.service.http.service import Service
-from differnet.service.http.telemetry import say
+from differnet.service.http.telemetry import asker, say
+from differnet.service.record import changes
 from differnet.service.recorder import SavedMonitor, rates_of
 
 _NO_MODEL: dict[int | str, dict[str, Any]] = {404: {"model": ErrorBody, "description": "No such model."}}
@@ -59,8 +60,8 @@ def _add_rates(router: APIRouter, service: Service) -> None:
     def apply(name: Name, body: RatesBody) -> Any:
         """Judge by other rates from now on, also after a restart."""
         model = service.model(name)
-        _known(lambda: model.recorder.apply(body.rates()))
-        say("rates applied", model=name, **body.model_dump())
+        _known(lambda: model.recorder.apply(body.rates(), asker.get()))
+        say("rates applied", model=name, **body.model_dump(), key=asker.get().who)
         return _rates(model)
 
 
@@ -73,6 +74,9 @@ def _add_streams(router: APIRouter, service: Service) -> None:
         model = service.model(name)
         if model.monitor is None:
             raise HTTPException(409, f"the stream of {name} is not watched")
+        before = model.monitor.text
+        with service.store.writing() as connection:
+            changes.add(connection, asker.get(), "drift reset", name, before)
         model.monitor.reset()
         service.tell_drift(model)
         return _said(model.monitor)
