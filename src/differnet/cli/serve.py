@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -108,28 +108,16 @@ def serve(
     with guarded(), _with_extra():
         from differnet.service.http import limits, server
 
-        bounds = limits.Limits(
-            queue=queue,
-            workers=workers,
-            image_bytes=max_image_bytes,
-            pixels=max_pixels,
-            timeout=timeout,
-            hosts=tuple(allow_host or ()),
-            keep=keep_images,  # type: ignore[arg-type]
-            max_age_days=max_age_days,
-            max_bytes=max_bytes,
-            keys=_read(keys),
-            origins=tuple(allow_origin or ()),
-        )
+        sizes = {"queue": queue, "workers": workers, "image_bytes": max_image_bytes, "pixels": max_pixels}
+        kept: dict[str, Any] = {"keep": keep_images, "max_age_days": max_age_days, "max_bytes": max_bytes}
+        names: dict[str, Any] = {"hosts": tuple(allow_host or ()), "origins": tuple(allow_origin or ())}
+        bounds = limits.Limits(**sizes, **kept, **names, timeout=timeout, keys=_read(keys))
         found = server.named(folders or [], name or [])
         server.check_exposure(host, bounds, without_keys)
         tls = server.Tls.read(tls_cert, tls_key)
         url = with_password(store, store_password_file)
         opened = server.bind(host, port)
         service = server.build(found, url, images, host, bounds, forget_rates or [])
-        if err.is_terminal:  # else a line of the log says it
-            address = server.address(opened, tls is not None)
-            err.print(f"Serving {', '.join(found)} at {address} (Ctrl-C stops)", markup=False)
         server.run(service, opened, log_level, tls)
 
 

@@ -17,7 +17,7 @@ from starlette.routing import compile_path
 
 from differnet import __version__
 from differnet.errors import ConfigError, NotFittedError, StoreError
-from differnet.service.http.access.bodies import BodyError
+from differnet.service.http.connection.bodies import BodyError
 from differnet.service.http.guard import Guard, error
 from differnet.service.http.queue import FullError, LateError
 from differnet.service.http.routes import changes, health, inspect, models, page, record

@@ -13,8 +13,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from differnet.service.http.access import keys, roles
-from differnet.service.http.access.bodies import Bodies, Body
 from differnet.service.http.access.origin import Origins
+from differnet.service.http.connection.bodies import Bodies, Body
 from differnet.service.http.limits import Limits
 from differnet.service.http.telemetry import Metrics, asker, request_id, say
 from differnet.service.record.changes import By

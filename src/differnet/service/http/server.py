@@ -9,6 +9,7 @@ import re
 import signal
 import socket
 import ssl
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -19,8 +20,8 @@ import uvicorn
 
 from differnet.errors import ConfigError
 from differnet.runtime.threads import limit as thread_limit
-from differnet.service.http.access.deadlines import with_limits
 from differnet.service.http.app import create_app
+from differnet.service.http.connection.deadlines import with_limits
 from differnet.service.http.limits import Limits
 from differnet.service.http.model import open_models
 from differnet.service.http.service import Service
@@ -194,6 +195,8 @@ def run(service: Service, opened: socket.socket, level: str = "info", tls: Tls |
     _raise_open_files()
     where, keys = address(opened, tls is not None), len(service.limits.keys)
     announce("serving", address=where, models=list(service.models), keys=keys)
+    if sys.stderr.isatty():
+        sys.stderr.write(f"The page: {where}/   (Ctrl-C stops)\n")
     server(service, level, tls).run(sockets=[opened])
 
 

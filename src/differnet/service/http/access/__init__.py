@@ -1,1 +1,1 @@
-"""Who may ask, from where, for what, and how long one waits for them."""
+"""Who may ask, from where, and for what."""

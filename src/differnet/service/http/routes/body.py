@@ -16,7 +16,7 @@ from fastapi import HTTPException, Request
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from differnet.service.http.access.bodies import BodyError
+from differnet.service.http.connection.bodies import BodyError
 from differnet.service.http.limits import Limits
 
 FORM, JSON = "multipart/form-data", "application/json"

@@ -1,7 +1,7 @@
 """How long a connection is waited for: for the head of a request, and for one who reads nothing of the answer.
 
 Where nothing comes, the connection is cut, so that it holds no place for ever and nobody can keep a service from
-stopping. For bodies see :mod:`differnet.service.http.access.bodies`.
+stopping. For bodies see :mod:`differnet.service.http.connection.bodies`.
 """
 
 from __future__ import annotations
