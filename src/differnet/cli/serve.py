@@ -108,10 +108,10 @@ def serve(
     with guarded(), _with_extra():
         from differnet.service.http import limits, server
 
-        sizes = {"queue": queue, "workers": workers, "image_bytes": max_image_bytes, "pixels": max_pixels}
+        sizes = queue, workers, max_image_bytes, max_pixels
         kept: dict[str, Any] = {"keep": keep_images, "max_age_days": max_age_days, "max_bytes": max_bytes}
         names: dict[str, Any] = {"hosts": tuple(allow_host or ()), "origins": tuple(allow_origin or ())}
-        bounds = limits.Limits(**sizes, **kept, **names, timeout=timeout, keys=_read(keys))
+        bounds = limits.Limits(*sizes, **kept, **names, timeout=timeout, keys=_read(keys))
         found = server.named(folders or [], name or [])
         server.check_exposure(host, bounds, without_keys)
         tls = server.Tls.read(tls_cert, tls_key)

@@ -102,10 +102,8 @@ def watch(
         input_of = _Input(source, label or _place(source), telling, every, settle, patience).opened
         parts = _parts()
         wishes = parts.Wishes(count_of(views), *kept, drift, max_age_days, max_bytes)
-        inspector, record = (
-            parts.Inspector(model),
-            parts.Store.open(with_password(store, store_password_file), images),
-        )
+        url, inspector = with_password(store, store_password_file), parts.Inspector(model)
+        record = parts.Store.open(url, images)
         memory = parts.StoreMemory(record, name or model.resolve().name, label or _place(source))
         found = input_of(memory, only_new, inspector.station)
         destinations = _destinations(webhook, webhook_key, mqtt, memory.watch)
@@ -115,15 +113,14 @@ def watch(
             telling.rows(work, found, stop, once)
         telling.end(work.tally, left)
         record.close()
-    if once:
-        _end(getattr(found, "is_unreachable", False), work.tally["error"] or any(left.values()))
+    _end(once, getattr(found, "is_unreachable", False), work.tally["error"] or any(left.values()))
 
 
-def _end(is_unreachable: bool, is_unfinished: bool) -> None:
-    """Exit as what came of it says."""
-    if is_unreachable:
+def _end(once: bool, is_unreachable: bool, is_unfinished: bool) -> None:
+    """Exit as what came of it says, where it was to end by itself."""
+    if once and is_unreachable:
         raise typer.Exit(2)
-    if is_unfinished:
+    if once and is_unfinished:
         raise typer.Exit(3)
 
 
