@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -111,7 +112,7 @@ def serve(
         sizes = queue, workers, max_image_bytes, max_pixels
         kept: dict[str, Any] = {"keep": keep_images, "max_age_days": max_age_days, "max_bytes": max_bytes}
         names: dict[str, Any] = {"hosts": tuple(allow_host or ()), "origins": tuple(allow_origin or ())}
-        bounds = limits.Limits(*sizes, **kept, **names, timeout=timeout, keys=_read(keys))
+        bounds = replace(limits.Limits(*sizes, timeout=timeout, keys=_read(keys)), **kept, **names)
         found = server.named(folders or [], name or [])
         server.check_exposure(host, bounds, without_keys)
         tls = server.Tls.read(tls_cert, tls_key)

@@ -99,13 +99,12 @@ def watch(
     """
     kept = _which("--maps", maps), _which("--keep-images", keep_images)
     with guarded(), Telling(json) as telling:
-        input_of = _Input(source, label or _place(source), telling, every, settle, patience).opened
-        parts = _parts()
+        given, parts = _Input(source, label or _place(source), telling, every, settle, patience), _parts()
         wishes = parts.Wishes(count_of(views), *kept, drift, max_age_days, max_bytes)
-        url, inspector = with_password(store, store_password_file), parts.Inspector(model)
-        record = parts.Store.open(url, images)
+        inspector = parts.Inspector(model)
+        record = parts.Store.open(with_password(store, store_password_file), images)
         memory = parts.StoreMemory(record, name or model.resolve().name, label or _place(source))
-        found = input_of(memory, only_new, inspector.station)
+        found = given.opened(memory, only_new, inspector.station)
         destinations = _destinations(webhook, webhook_key, mqtt, memory.watch)
         outbox, senders = _outgoing(parts, record, memory.watch, destinations, telling)
         work = parts.Watch(inspector, memory, wishes, telling.tell, outbox, senders)
