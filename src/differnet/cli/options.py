@@ -22,7 +22,11 @@ PASSWORD = "DIFFERNET_STORE_PASSWORD"  # noqa: S105  the name of the variable th
 def refuse_password(ctx: typer.Context, param: typer.CallbackParam, url: str) -> str:
     """Refuse a password on the command line, which all users of a machine can read in the list of processes."""
     source = ctx.get_parameter_source(param.name or "")
-    if source is not None and source.name == "COMMANDLINE" and re.match(r"[^/]+://[^/@]*:[^@]+@", url):
+    if (
+        source is not None
+        and source.name == "COMMANDLINE"
+        and re.search(r"^[^/]+://[^/@]*:[^@]+@|[?&]password=", url)
+    ):
         raise typer.BadParameter(
             "a password on the command line can be read by every user of this machine (ps); give the URL without it, "
             f"and the password by ${PASSWORD} or --store-password-file FILE"
