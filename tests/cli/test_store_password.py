@@ -9,7 +9,7 @@ from differnet.cli.app import app
 from differnet.cli.options import with_password
 from differnet.errors import ConfigError
 
-SECRET = "p@ss:w/ör d%"
+SECRET = "p@ss:w/ör d%"  # noqa: S105
 URL = "postgresql+psycopg://line@db.factory/parts"
 
 
