@@ -343,3 +343,37 @@ def test_a_record_that_is_there_keeps_its_rights(tmp_path):
     path.chmod(0o640)
     Store.open(f"sqlite:///{path}").close()
     assert path.stat().st_mode & 0o777 == 0o640
+
+
+def test_nobody_waits_while_files_are_removed(store, monkeypatch):
+    for number in range(3):
+        store.add(store.keep(part(number), b"\x89PNG" + bytes(100)))
+    slow, begun, remove = threading.Event(), threading.Event(), store.kept.remove
+
+    def remove_slowly(*names):
+        begun.set()
+        assert slow.wait(30)
+        remove(*names)
+
+    monkeypatch.setattr(store.kept, "remove", remove_slowly)
+    found = []
+    thread = threading.Thread(target=lambda: found.append(store.retain(max_bytes=150)))
+    thread.start()
+    assert begun.wait(30)
+    assert store.add(part(9)).seq == 4  # while the disk is busy
+    slow.set()
+    thread.join(30)
+    assert (found[0].files, found[0].bytes_left) == (2, 104)
+    assert [row.image is None for row in store.after(0)] == [True, True, False, True]
+
+
+def test_files_are_looked_up_by_an_index(tmp_path):
+    store = Store.open(f"sqlite:///{tmp_path / 'record.sqlite3'}")
+    query = (
+        "EXPLAIN QUERY PLAN SELECT image FROM inspections WHERE image IN ('a', 'b') OR heat_map IN ('a', 'b')"
+    )
+    with store.engine.connect() as connection:
+        plan = " ".join(row.detail for row in connection.execute(text(query)))
+    assert "ix_inspections_image" in plan
+    assert "ix_inspections_heat_map" in plan
+    store.close()

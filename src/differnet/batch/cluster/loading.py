@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -24,7 +25,7 @@ from differnet.data.decoding import decode, decode_content
 from differnet.data.formats.levels import Scale
 from differnet.data.pixels import Pixels
 from differnet.data.square import Shape, kind_of, to_square
-from differnet.errors import ImageError
+from differnet.errors import ImageError, in_a_line
 
 Square = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
 _TRIES = 3
@@ -71,17 +72,16 @@ def _reader(entry: Entry, scale: Scale) -> Callable[[], Pixels]:
 
 
 def _of_tar(place: str, entries: Sequence[Entry], canvas: Shape, views: Views) -> Iterator[Taken]:
-    try:
-        raw = _patiently(lambda: locations.opened_for_reading(place), place)
-    except ImageError as error:
-        yield from (Taken(entry.name, None, str(error)) for entry in entries)
-        return
-    with raw, io.BufferedReader(locations.Raw(raw), _AHEAD) as file:
+    with _Tar(place) as tar:
+        try:
+            _patiently(tar.open, place)
+        except ImageError as error:
+            yield from (Taken(entry.name, None, str(error)) for entry in entries)
+            return
         for entry in entries:
 
             def read(entry: Entry = entry) -> Pixels:
-                file.seek(entry.at)
-                content = _patiently(lambda: file.read(entry.size), entry.name)
+                content = _patiently(lambda: tar.cut(entry.at, entry.size), entry.name)
                 if len(content) < entry.size:
                     raise ImageError(f"{entry.name}: the tar breaks off in this image")
                 return decode_content(content, entry.name, views)
@@ -89,23 +89,98 @@ def _of_tar(place: str, entries: Sequence[Entry], canvas: Shape, views: Views) -
             yield _take(entry, read, canvas, views)
 
 
+class _Tar:
+    """A tar that is read piece by piece; after a read that broke it is opened anew, for it may be anywhere then."""
+
+    def __init__(self, place: str) -> None:
+        self._place = place
+        self._raw: Any = None
+        self._file: io.BufferedReader | None = None
+
+    def __enter__(self) -> _Tar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+    def open(self) -> io.BufferedReader:
+        """Open it where it is not open; raises :class:`OSError`."""
+        if self._file is None:
+            self._raw = locations.opened_for_reading(self._place)
+            self._file = io.BufferedReader(locations.Raw(self._raw), _AHEAD)
+        return self._file
+
+    def cut(self, at: int, size: int) -> bytes:
+        """Return the bytes at a place, fewer where the tar ends before; raises :class:`OSError`."""
+        file = self.open()
+        try:
+            file.seek(at)
+            return file.read(size)
+        except OSError:
+            self._close()
+            raise
+
+    def _close(self) -> None:
+        raw, self._file, self._raw = self._raw, None, None
+        if raw is not None:
+            with suppress(OSError):
+                raw.close()
+
+
 def _of_table(place: str, entries: Sequence[Entry], canvas: Shape, views: Views) -> Iterator[Taken]:
-    arrow = locations.pyarrow_or_advice()
-    waiting = iter(entries)
+    """Yield rows of a table, which are in order but where it is named twice: then they begin anew."""
+    start = 0
+    for end in range(1, len(entries) + 1):
+        if end == len(entries) or entries[end].at != entries[end - 1].at + 1:
+            yield from _in_a_row(place, entries[start:end], canvas, views)
+            start = end
+
+
+def _in_a_row(place: str, entries: Sequence[Entry], canvas: Shape, views: Views) -> Iterator[Taken]:
+    """Yield rows that follow each other; whatever the table is, each has its own answer."""
+    done, reason = 0, "the table has no such row any more"
     try:
-        for content in _contents(arrow, place, entries[0].at, entries[-1].at):
-            entry = next(waiting)
+        for content in _insisting(place, entries[0].at, entries[-1].at):
+            entry, done = entries[done], done + 1
             yield _take(entry, partial(_of_cell, content, entry, views), canvas, views)
-    except (OSError, arrow.ArrowException) as error:
-        for entry in waiting:
-            yield Taken(entry.name, None, shown(f"{entry.name}: the table cannot be read: {error}"))
+    except ImageError as error:
+        reason = str(error)
+    for entry in entries[done:]:
+        yield Taken(entry.name, None, shown(f"{entry.name}: {reason}"))
 
 
-def _contents(arrow: Any, place: str, first: int, last: int) -> Iterator[Any]:
+def _insisting(place: str, first: int, last: int) -> Iterator[Any]:
+    """Yield the images in rows ``first`` to ``last``; a read that breaks midway is tried again from where it broke.
+
+    Raises :class:`ImageError` when a few tries came to nothing.
+    """
+    rows, failures = _contents(place, first, last), 0
+    while True:
+        try:
+            content = next(rows)
+        except StopIteration:
+            return
+        except ImageError:
+            raise
+        except Exception as error:  # a damaged table makes libraries raise whatever they stumble over
+            failures += 1
+            if failures == _TRIES or not isinstance(error, OSError):
+                raise ImageError(f"the table cannot be read: {in_a_line(error)}") from error
+            time.sleep(_PAUSE * 2 ** (failures - 1))
+            rows = _contents(place, first, last)
+        else:
+            first, failures = first + 1, 0
+            yield content
+
+
+def _contents(place: str, first: int, last: int) -> Iterator[Any]:
     """Yield the images in rows ``first`` to ``last`` of a table, a few rows in memory at a time."""
+    arrow = locations.pyarrow_or_advice()
     with _patiently(lambda: locations.opened_for_reading(place), place) as file:
         table = arrow.parquet.ParquetFile(file)
-        column = next(name for name in CONTENT_COLUMNS if name in table.schema_arrow.names)
+        column = next((name for name in CONTENT_COLUMNS if name in table.schema_arrow.names), None)
+        if column is None:
+            raise ImageError(f"the table has no column of images any more ({', '.join(CONTENT_COLUMNS)})")
         start = 0
         for number in range(table.metadata.num_row_groups):
             end = start + table.metadata.row_group(number).num_rows
@@ -114,13 +189,14 @@ def _contents(arrow: Any, place: str, first: int, last: int) -> Iterator[Any]:
                 for batch in table.iter_batches(_TOGETHER, row_groups=[number], columns=[column]):
                     for value in batch.column(0):
                         if first <= at <= last:
-                            yield value.as_py()
+                            yield value
                         at += 1
             start = end
 
 
 def _of_cell(content: Any, entry: Entry, scale: Scale) -> Pixels:
     """Decode a cell: bytes, or a struct with them, as tables of Hugging Face have it."""
+    content = content.as_py()
     if isinstance(content, dict):
         content = content.get("bytes")
     if not isinstance(content, bytes):
@@ -131,7 +207,7 @@ def _of_cell(content: Any, entry: Entry, scale: Scale) -> Pixels:
 def _take(entry: Entry, read: Callable[[], Pixels], canvas: Shape, views: Views) -> Taken:
     try:
         square = to_square(read(), canvas, views)
-    except ImageError as error:
+    except (ImageError, UnicodeDecodeError) as error:  # text in place of bytes that is none
         return Taken(entry.name, None, shown(str(error)))
     kept: Square = square.astype(kind_of(views))
     return Taken(entry.name, kept, None)

@@ -102,7 +102,7 @@ class Guard:
         self.metrics.requests.labels(route, method, str(status)).inc()
         self.metrics.request_seconds.labels(route).observe(seconds)
         said: dict[str, Any] = {"method": scope["method"], "path": scope["path"], "status": status}
-        level = logging.DEBUG if route in _QUIET else logging.INFO
+        level = logging.DEBUG if route in _QUIET and status < 400 else logging.INFO
         say("request", level, **said, seconds=round(seconds, 4), client=by.client, key=by.who)
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from alembic import command
 from alembic.config import Config
@@ -17,6 +19,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from differnet.errors import ConfigError, MissingExtraError, StoreError
 
 _WAIT = 30  # seconds for which a writer waits for another
+_turns: WeakKeyDictionary[Engine, threading.Lock] = WeakKeyDictionary()  # SQLite's own waiting starves some
 _LOCK = 0x64696666  # of PostgreSQL's advisory locks: whose turn it is to write
 
 
@@ -76,7 +79,7 @@ def writing(engine: Engine) -> Iterator[Connection]:
 
     One after the other, also from other processes: so rows can be seen in the order of their numbers.
     """
-    with _said(engine), engine.begin() as connection:
+    with _said(engine), _turns.setdefault(engine, threading.Lock()), engine.begin() as connection:
         if engine.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
         yield connection

@@ -58,12 +58,12 @@ class Pulse:
     def _check_disk(self) -> None:
         path = database.sqlite_file(self._engine.url.render_as_string(hide_password=False))
         for place in (self._folder, *([path.parent] if path else [])):
-            folder = next(one for one in (place.absolute(), *place.absolute().parents) if one.is_dir())
-            if (free := shutil.disk_usage(folder).free) < _ROOM:
-                raise StoreError(f"{folder}: {free:,} bytes are left on the disk; {_ROOM:,} are wanted")
-        if self._folder.is_dir():
+            folder = next(one for one in (place.absolute(), *place.absolute().parents) if one.exists())
             try:
-                with tempfile.TemporaryFile(dir=self._folder) as file:
+                with tempfile.TemporaryFile(dir=folder) as file:
                     file.write(bytes(4096))
+                free = shutil.disk_usage(folder).free
             except OSError as error:
-                raise StoreError(f"{self._folder}: no image can be written: {error.strerror}") from error
+                raise StoreError(f"{folder}: nothing can be written: {error.strerror}") from error
+            if free < _ROOM:
+                raise StoreError(f"{folder}: {free:,} bytes are left on the disk; {_ROOM:,} are wanted")

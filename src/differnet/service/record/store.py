@@ -306,8 +306,7 @@ class Store:
 
     def retain(self, max_age_days: float | None = None, max_bytes: int | None = None) -> Retained:
         """Remove what is too old or too much; see :mod:`differnet.service.record.retention`."""
-        with self._turn:
-            return retain(self.engine, self.kept, max_age_days, max_bytes)
+        return retain(self.engine, self.kept, max_age_days, max_bytes)
 
     def _rows(self, query: Select[Any]) -> Rows:
         with database.reading(self.engine) as connection:
