@@ -99,4 +99,6 @@ def test_where_the_record_is_stands_in_the_log_alone(tiny_station, tmp_path):
     assert all(
         "no such table: inspections" in line["error"] and "record.sqlite3" in line["error"] for line in why
     )
-    assert {line["request_id"] for line in why[:2]} <= {line["request_id"] for line in lines if "status" in line}
+    assert {line["request_id"] for line in why[:2]} <= {
+        line["request_id"] for line in lines if "status" in line
+    }
