@@ -98,7 +98,7 @@ def layer(heat: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
 
 
 def heat_png(heat: npt.NDArray[np.float32]) -> bytes:
-    """Draw a heat map (H, W) as PNG with alpha, to lay over its image: the longer side has at most ``LONGEST`` pixels."""
+    """Draw a heat map (H, W) as PNG with alpha, to lay over its image; at most ``LONGEST`` pixels long."""
     size = _at_screen_size(*heat.shape)
     if size != heat.shape[::-1]:
         heat = np.asarray(Image.fromarray(heat.astype(np.float32)).resize(size, Image.Resampling.BILINEAR))
