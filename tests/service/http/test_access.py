@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import ssl
 import subprocess
+import sys
 
 import pytest
 
@@ -21,6 +23,7 @@ from differnet.service.http.access.roles import ROLES, Caller, is_open, needed
 from differnet.service.record.changes import By
 from differnet.service.record.store import Store
 from support.service_fixture import bad_part, good_part, process, running, send
+from support.tiny import ROOT
 
 EVIL = "http://127.0.0.1:9999"  # a page at another port of the same host
 
@@ -253,4 +256,8 @@ def test_a_certificate_makes_it_https_and_another_file_is_refused(tiny_station, 
             assert client.get("/v1/models", headers={"Origin": address}).status_code == 200
             plain = address.replace("https:", "http:")
             assert client.get("/v1/models", headers={"Origin": plain}).status_code == 403
+        command = [sys.executable, ROOT / "docker" / "health.py", address.rsplit(":", 1)[1]]
+        for scheme, status in (("https", 0), ("http", 1)):
+            env = os.environ | {"DIFFERNET_HEALTH_SCHEME": scheme}
+            assert subprocess.run(command, check=False, env=env, capture_output=True).returncode == status
     assert json.loads((tmp_path / "log.txt").read_text().splitlines()[0])["address"] == address

@@ -183,6 +183,17 @@ def test_413_says_what_is_too_large_before_it_is_read(client, service):
     assert f"{most + 1} bytes; a request may have {most:,}" in answer
 
 
+def test_a_body_of_two_lengths_is_refused_and_what_follows_is_not_read(client):
+    url = client.base_url
+    head = f"POST /v1/models/tiny/inspect HTTP/1.1\r\nHost: {url.host}\r\nContent-Length: 5\r\n"
+    with socket.create_connection((url.host, url.port), 10) as opened:
+        opened.sendall((head + "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n").encode())
+        opened.sendall(f"GET /health HTTP/1.1\r\nHost: {url.host}\r\n\r\n".encode())
+        answer = b"".join(iter(lambda: opened.recv(65536), b""))
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.count(b"HTTP/1.1 ") == 1
+
+
 def test_every_line_of_the_log_is_json(tiny_station, tmp_path):
     code = (
         "import logging, sys, threading, warnings\n"

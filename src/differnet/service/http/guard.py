@@ -82,6 +82,9 @@ class Guard:
         """Return an answer for a request that goes no further."""
         if not self.origins.is_ours(scope, headers):
             return error(400, "this Host is not one of the service; --allow-host NAME adds one")
+        if "transfer-encoding" in headers and "content-length" in headers:
+            reason = "a body of two lengths (Content-Length and Transfer-Encoding): a proxy may read another request"
+            return error(400, reason, {"Connection": "close"})
         if self.origins.is_foreign(scope, headers):
             reason = "a page of another origin may not use the service; --allow-origin adds that of a reverse proxy"
             return error(403, reason)
