@@ -14,6 +14,8 @@ pytest.importorskip("fastapi")
 
 import httpx
 
+from differnet.service.http.connection.bodies import Bodies, Body, BodyError
+from differnet.service.http.limits import Limits
 from support.service_fixture import bad_part, good_part, process, rows, running, send
 
 HEAD = b"POST /v1/models/tiny/inspect HTTP/1.1\r\nHost: 127.0.0.1\r\n"
@@ -158,3 +160,43 @@ def test_a_sender_who_hangs_up_is_no_fault_of_the_service(tiny_station, tmp_path
     lines = [json.loads(line) for line in (tmp_path / "log.txt").read_text().splitlines()]
     assert [line["status"] for line in lines if line["message"] == "request"] == [499] * 3
     assert not [line for line in lines if "exception" in line or line["level"] == "error"]
+
+
+def sent(bodies, pieces, length=None):
+    """Return a body that comes in pieces."""
+    waiting = [{"type": "http.request", "body": piece, "more_body": True} for piece in pieces]
+
+    async def receive():
+        return waiting.pop(0)
+
+    head = [] if length is None else [(b"content-length", str(length).encode())]
+    return Body(bodies, {"type": "http", "path": "/v1/models/tiny/inspect", "headers": head}, receive)
+
+
+@pytest.mark.parametrize(
+    ("pieces", "length", "status"),
+    [
+        ([bytes(100_000), bytes(100_000)], None, 413),  # the second is one too many
+        ([bytes(200_000)], None, 413),
+        ([], 200_000, 413),
+        ([bytes(100_000)], None, 429),
+    ],
+)
+def test_what_is_counted_is_given_back_and_no_more(pieces, length, status):
+    import asyncio
+
+    bodies = Bodies(Limits(image_bytes=50_000, batch=1))
+    others = bodies.limits.held_bytes - 50_000 if status == 429 else 7
+    bodies.held = others  # of other requests
+
+    async def take():
+        body = sent(bodies, pieces, length)
+        with pytest.raises(BodyError) as found:
+            while True:
+                await body()
+        body.close()
+        body.close()
+        return found.value.status
+
+    assert asyncio.run(take()) == status
+    assert bodies.held == others

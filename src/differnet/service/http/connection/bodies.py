@@ -42,7 +42,7 @@ class Body:
         self._most, self._seen, self._ended = bodies.most(scope["path"]), 0, False
         self._length = Headers(scope=scope).get("content-length", "0")
         self._deadline = time.monotonic() + bodies.limits.timeout
-        self._keeps = True
+        self._keeps, self._held = True, 0
 
     async def __call__(self) -> Message:
         """Return what came next; raises :class:`BodyError`."""
@@ -65,6 +65,7 @@ class Body:
             raise BodyError(413, f"more than the {self._most:,} bytes that a request may have")
         if not self._keeps:
             return
+        self._held += size
         self._bodies.held += size
         if self._bodies.held > self._bodies.limits.held_bytes:
             self.close()
@@ -74,4 +75,4 @@ class Body:
         """Count its bytes no more."""
         if self._keeps:
             self._keeps = False
-            self._bodies.held -= self._seen
+            self._bodies.held -= self._held
