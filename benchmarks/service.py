@@ -142,10 +142,8 @@ def serving(station: Path, store: str, folder: Path, queue: int, threads: int):
         end = time.monotonic() + 120
         address = ""
         while not address and time.monotonic() < end and run.poll() is None:
-            lines = log.read_text().splitlines()
-            address = next(
-                (line.split(" at ")[1].split()[0] for line in lines if line.startswith("Serving")), ""
-            )
+            lines = [json.loads(line) for line in log.read_text().splitlines() if line.endswith("}")]
+            address = next((line["address"] for line in lines if "address" in line), "")
             time.sleep(0.05)
         until_ready(address, end)
         yield run, address

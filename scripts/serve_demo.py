@@ -9,8 +9,11 @@ the page and serves until Ctrl-C. `--parts`: how many test images are sent, two 
 from __future__ import annotations
 
 import argparse
+import json
+import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -49,6 +52,29 @@ def send(address: str, path: Path) -> None:
     urllib.request.urlopen(request, timeout=60).close()  # noqa: S310
 
 
+def check_free(port: int) -> None:
+    """Refuse a port at which something listens already: parts must not be sent to whatever that is."""
+    with socket.socket() as tried:
+        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            tried.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise SystemExit(
+                f"port {port} of this machine is taken ({error.strerror}); --port N is another"
+            ) from error
+
+
+def said_address(run: subprocess.Popen[bytes]) -> str:
+    """Return the address at which the service itself says that it listens, and show what else it says from then on."""
+    lines = iter(run.stderr or ())
+    for line in lines:
+        sys.stderr.buffer.write(line)
+        if b'"address"' in line:
+            threading.Thread(target=sys.stderr.buffer.writelines, args=(lines,), daemon=True).start()
+            return str(json.loads(line)["address"])
+    raise SystemExit("the service did not start; the lines above say why")
+
+
 def wait_for(address: str, run: subprocess.Popen[bytes]) -> None:
     """Wait until the service takes images."""
     while run.poll() is None:
@@ -69,8 +95,8 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--parts", type=int, default=40)
     arguments = parser.parse_args()
+    check_free(arguments.port)
     images = prepare(arguments.folder)
-    address = f"http://127.0.0.1:{arguments.port}"
     command = [
         sys.executable,
         "-m",
@@ -82,8 +108,9 @@ def main() -> None:
     ]
     command += ["--port", str(arguments.port), "--log-level", "warning"]
     command += ["--store", f"sqlite:///{arguments.folder / 'record.sqlite3'}"]
-    run = subprocess.Popen(command)  # noqa: S603
+    run = subprocess.Popen(command, stderr=subprocess.PIPE)  # noqa: S603
     try:
+        address = said_address(run)
         wait_for(address, run)
         print(f"The page: {address}/   (Ctrl-C stops)", flush=True)
         step = max(1, len(images) // max(1, arguments.parts))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -59,3 +61,23 @@ def test_the_command_of_the_job_is_one_that_exists():
 def test_no_key_stands_in_the_files(name):
     text = (DEPLOY / name).read_text()
     assert not re.search(r"AKIA[0-9A-Z]{16}|secret_access_key|password|BEGIN .*PRIVATE", text, re.IGNORECASE)
+
+
+def test_the_unit_is_one_that_systemd_takes_and_its_options_exist(tmp_path):
+    from typer.testing import CliRunner
+
+    from differnet.cli.app import app
+
+    text = (DEPLOY / "differnet.service").read_text()
+    shown = CliRunner().invoke(app, ["serve", "--help"], env={"COLUMNS": "200"}).output
+    for option in re.findall(r"(?<= )--[a-z-]+", text.partition("[Unit]")[2]):
+        assert option in shown or option == "--timeout"
+    start = re.search(r"^ExecStart=(\S+) serve ", text, re.MULTILINE)
+    assert start is not None
+    tool = shutil.which("systemd-analyze")
+    if tool is None:
+        pytest.skip("no systemd here")
+    unit = tmp_path / "differnet.service"
+    unit.write_text(text.replace(start[1], shutil.which("true") or "/bin/true"))
+    run = subprocess.run([tool, "verify", unit], capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stderr) == (0, "")

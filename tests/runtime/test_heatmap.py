@@ -7,7 +7,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from differnet.runtime.heatmap import heat_png, layer, overlay, screen_overlay, strength_of
+from differnet.runtime.heatmap import LONGEST, heat_png, layer, overlay, screen_overlay, strength_of
 
 
 def test_heat_begins_at_the_peak_of_a_good_image_and_is_full_at_three_times_that():
@@ -50,3 +50,15 @@ def test_an_overlay_for_a_screen_is_no_larger_than_one():
     small = screen_overlay(grey[:60, :80], heat)
     assert small.shape == (60, 80, 3)
     assert (screen_overlay(grey[:1, :3000], heat[:1, :1]) == 100).all()
+
+
+def test_a_map_of_a_large_picture_is_drawn_at_screen_size_in_its_shape():
+    heat = np.zeros((900, 3200), np.float32)
+    heat[300:600, 1600:2000] = 3.0
+    drawn = Image.open(io.BytesIO(heat_png(heat)))
+    assert drawn.size == (LONGEST, 450)
+    alpha = np.asarray(drawn)[..., 3]
+    assert np.array_equal(alpha[160:290, 810:990], np.full((130, 180), round(0.75 * 255)))
+    assert alpha[:140].max() == alpha[:, :790].max() == 0
+    tall = Image.open(io.BytesIO(heat_png(np.zeros((LONGEST * 3, 1), np.float32))))
+    assert tall.size == (1, LONGEST)

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from differnet import __version__
 from differnet.config import presets
+from differnet.data.cells import cells
 from differnet.data.datasets import Dataset
 from differnet.data.files import write_whole
 from differnet.data.tables import TableRow, read_rows, samples_of
@@ -161,7 +162,7 @@ def write_summary(folder: Path, outcomes: Sequence[KeyOutcome], settings: preset
     text = io.StringIO(newline="")
     table = csv.DictWriter(text, [field.name for field in fields(KeyOutcome)])
     table.writeheader()
-    table.writerows(rows)
+    table.writerows(cells(row) for row in rows)
     document = {
         "keys": rows,
         "models": sum(one.model is not None for one in outcomes),

@@ -19,6 +19,7 @@ import numpy as np
 
 from differnet.batch.journal import COLUMNS, Row, Rows, journal, spool
 from differnet.data import files
+from differnet.data.cells import cells
 from differnet.data.files import write_whole
 from differnet.data.formats.levels import Scale
 from differnet.data.images import Page, find, load, pages
@@ -167,7 +168,7 @@ def _write(file: IO[str], suffix: str, rows: Iterable[Row], extra: tuple[str, ..
     if suffix == ".csv":
         table = csv.DictWriter(file, COLUMNS + extra)
         table.writeheader()
-        table.writerows(rows)
+        table.writerows(cells(row) for row in rows)
     else:
         file.writelines(json.dumps(row, allow_nan=False) + "\n" for row in rows)
 

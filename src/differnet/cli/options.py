@@ -2,15 +2,65 @@
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args
+from urllib.parse import quote
 
 import typer
+
+from differnet.errors import ConfigError
 
 if TYPE_CHECKING:
     from differnet.config.presets import Config
     from differnet.data.datasets import Layout
 
+PASSWORD = "DIFFERNET_STORE_PASSWORD"  # noqa: S105  the name of the variable that has it
+
+
+def refuse_password(ctx: typer.Context, param: typer.CallbackParam, url: str) -> str:
+    """Refuse a password on the command line, which all users of a machine can read in the list of processes."""
+    source = ctx.get_parameter_source(param.name or "")
+    if (
+        source is not None
+        and source.name == "COMMANDLINE"
+        and re.search(r"^[^/]+://[^/@]*:[^@]+@|[?&]password=", url)
+    ):
+        raise typer.BadParameter(
+            "a password on the command line can be read by every user of this machine (ps); give the URL without it, "
+            f"and the password by ${PASSWORD} or --store-password-file FILE"
+        )
+    return url
+
+
+def with_password(url: str, file: Path | None) -> str:
+    """Return the URL of a database with the password of a file, or of the environment, where it has none."""
+    given = os.environ.get(PASSWORD) if file is None else file.read_text("utf-8").rstrip("\r\n")
+    if given is None or url.startswith("sqlite"):
+        return url
+    if not given:
+        raise ConfigError(f"{file or '$' + PASSWORD}: is empty; the password of the database was wanted")
+    head, separator, rest = url.partition("://")
+    user, at, place = rest.rpartition("@")
+    if not (separator and at and user) or ":" in user:
+        raise ConfigError(
+            "a password needs a URL with a user and without one: postgresql+psycopg://USER@HOST/NAME"
+        )
+    return f"{head}://{user}:{quote(given, safe='')}@{place}"
+
+
+Store = Annotated[
+    str,
+    typer.Option(
+        "--store",
+        callback=refuse_password,
+        help=f"Record: sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME, its password by ${PASSWORD}.",
+    ),
+]
+StorePasswordFile = Annotated[
+    Path | None, typer.Option(help="File with the password of the database, and nothing else.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
 Timings = Annotated[bool, typer.Option("--timings", help="Say how long each stage took.")]
 Preset = Annotated[

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from differnet.cli.console import err, guarded, out
+from differnet.cli.options import Store, StorePasswordFile, refuse_password, with_password
 from differnet.cli.settings_file import Settings
-from differnet.errors import ConfigError, counted
+from differnet.errors import ConfigError, counted, warn
 
-Store = Annotated[
-    str,
-    typer.Option("--store", help="Record: sqlite:///FILE or postgresql+psycopg://USER:PASSWORD@HOST/NAME."),
-]
+if TYPE_CHECKING:
+    from differnet.service.http.access.roles import Caller
+
 Images = Annotated[
     Path | None,
     typer.Option("--images", help="Folder of kept images (default: beside the file of the record)."),
@@ -37,6 +38,12 @@ Keys = Annotated[Path | None, typer.Option(help="File of the SHA-256 of API keys
 WithoutKeys = Annotated[
     bool, typer.Option("--without-keys", help="Let everybody in, though others can reach --host.")
 ]
+AllowOrigin = Annotated[
+    list[str] | None,
+    typer.Option(help="Origin of a reverse proxy that has the certificate, https://NAME; repeatable."),
+]
+TlsCert = Annotated[Path | None, typer.Option(help="Certificate (PEM, with its chain): serve HTTPS.")]
+TlsKey = Annotated[Path | None, typer.Option(help="Private key of --tls-cert (PEM).")]
 AllowHost = Annotated[
     list[str] | None,
     typer.Option(help="Name by which browsers and cameras call this machine; repeatable."),
@@ -76,10 +83,14 @@ def serve(
     host: Host = "127.0.0.1",
     port: Port = 8000,
     store: Store = _DEFAULT,
+    store_password_file: StorePasswordFile = None,
     images: Images = None,
     keys: Keys = None,
     without_keys: WithoutKeys = False,
     allow_host: AllowHost = None,
+    allow_origin: AllowOrigin = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
     queue: Queue = 64,
     workers: Workers = 2,
     keep_images: KeepImages = "flagged",
@@ -98,31 +109,32 @@ def serve(
     with guarded(), _with_extra():
         from differnet.service.http import limits, server
 
-        bounds = limits.Limits(
-            queue=queue,
-            workers=workers,
-            image_bytes=max_image_bytes,
-            pixels=max_pixels,
-            timeout=timeout,
-            hosts=tuple(allow_host or ()),
-            keep=keep_images,  # type: ignore[arg-type]
-            max_age_days=max_age_days,
-            max_bytes=max_bytes,
-            keys=_read(keys),
-        )
+        sizes = queue, workers, max_image_bytes, max_pixels
+        kept: dict[str, Any] = {"keep": keep_images, "max_age_days": max_age_days, "max_bytes": max_bytes}
+        names: dict[str, Any] = {"hosts": tuple(allow_host or ()), "origins": tuple(allow_origin or ())}
+        bounds = replace(limits.Limits(*sizes, timeout=timeout, keys=_read(keys)), **kept, **names)
         found = server.named(folders or [], name or [])
         server.check_exposure(host, bounds, without_keys)
+        tls = server.Tls.read(tls_cert, tls_key)
+        url = with_password(store, store_password_file)
         opened = server.bind(host, port)
-        service = server.build(found, store, images, host, bounds, forget_rates or [])
-        err.print(f"Serving {', '.join(found)} at {server.address(opened)} (Ctrl-C stops)", markup=False)
-        server.run(service, opened, log_level)
+        service = server.build(found, url, images, host, bounds, forget_rates or [])
+        server.run(service, opened, log_level, tls)
 
 
-def _read(keys: Path | None) -> dict[str, str]:
+def _read(keys: Path | None) -> dict[str, Caller]:
     """Return whose keys the file has, by their digests; without a file nobody's."""
-    from differnet.service.http.keys import read
+    from differnet.service.http.access.keys import read
 
-    return {} if keys is None else read(keys)
+    if keys is None:
+        return {}
+    found, without_roles = read(keys)
+    if without_roles:
+        names = ", ".join(without_roles)
+        warn(
+            f"{keys}: keys without roles may do everything, as before: {names}; roles=send and the like bounds them"
+        )
+    return found
 
 
 def _check_one_of(option: str, value: str, known: tuple[str, ...]) -> None:
@@ -132,22 +144,28 @@ def _check_one_of(option: str, value: str, known: tuple[str, ...]) -> None:
 
 def make_key(
     owner: Annotated[str, typer.Argument(help="Whose key it is, for the log.")],
+    role: Annotated[
+        list[str] | None,
+        typer.Option(help="What it may do: send, confirm, engineer or admin (the default); repeatable."),
+    ] = None,
 ) -> None:
     """Make an API key: the line for the file of --keys on stdout, the key itself once on stderr."""
     with guarded():
-        from differnet.service.http import keys
+        from differnet.service.http.access import keys
 
-        key, digest = keys.make()
+        roles, (key, digest) = keys.checked_roles(role or ["admin"]), keys.make()
+        line = keys.line_of(digest, owner, roles)
         err.print(f"Key (shown this once): {key}", markup=False)
-        out.print(f"{digest} {owner}", markup=False)
+        out.print(line, markup=False)
 
 
 def export_good(
-    url: Annotated[str, typer.Argument(metavar="STORE", help="URL of the record.")],
+    url: Annotated[str, typer.Argument(metavar="STORE", callback=refuse_password, help="URL of the record.")],
     model: Annotated[str, typer.Option(help="Name of the model.")],
     target: Annotated[
         Path, typer.Option("--to", help="Folder to write; images that are there already stay.")
     ],
+    store_password_file: StorePasswordFile = None,
     images: Images = None,
 ) -> None:
     """Copy the images that operators confirmed as good into a folder, to calibrate or fit anew with."""
@@ -158,7 +176,7 @@ def export_good(
         place = url.removeprefix("sqlite:///")
         if place != url and not Path(place).is_file():  # which opening it would make
             raise ConfigError(f"{place}: no such record; the --store of differnet serve or watch was wanted")
-        record, count = Record.open(url, images), 0
+        record, count = Record.open(with_password(url, store_password_file), images), 0
         try:
             for file_name, path in record.good_images(model):
                 if not (target / file_name).exists():

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from differnet.cli.console import err, guarded, out, printable
-from differnet.cli.options import count_of
+from differnet.cli.options import Store, StorePasswordFile, count_of, with_password
 from differnet.cli.settings_file import Settings
 from differnet.errors import MissingExtraError
 
@@ -33,7 +33,6 @@ Name = Annotated[str | None, typer.Option(help="Name of the model in the record 
 Label = Annotated[
     str | None, typer.Option(help="Name of the source in the record (its absolute path, or URL).")
 ]
-Store = Annotated[str, typer.Option(help="Record: sqlite:///FILE or postgresql+psycopg://...")]
 Every = Annotated[int, typer.Option(min=1, help="Judge every n-th frame of a video or camera.")]
 Views = Annotated[
     str | None, typer.Option(help="Views an image: a number, or auto to stop when the verdict is certain.")
@@ -74,6 +73,7 @@ def watch(
     name: Name = None,
     label: Label = None,
     store: Store = "sqlite:///differnet.sqlite3",
+    store_password_file: StorePasswordFile = None,
     every: Every = 1,
     views: Views = None,
     maps: Maps = "none",
@@ -99,12 +99,12 @@ def watch(
     """
     kept = _which("--maps", maps), _which("--keep-images", keep_images)
     with guarded(), Telling(json) as telling:
-        input_of = _Input(source, label or _place(source), telling, every, settle, patience).opened
-        parts = _parts()
+        given, parts = _Input(source, label or _place(source), telling, every, settle, patience), _parts()
         wishes = parts.Wishes(count_of(views), *kept, drift, max_age_days, max_bytes)
-        inspector, record = parts.Inspector(model), parts.Store.open(store, images)
+        inspector = parts.Inspector(model)
+        record = parts.Store.open(with_password(store, store_password_file), images)
         memory = parts.StoreMemory(record, name or model.resolve().name, label or _place(source))
-        found = input_of(memory, only_new, inspector.station)
+        found = given.opened(memory, only_new, inspector.station)
         destinations = _destinations(webhook, webhook_key, mqtt, memory.watch)
         outbox, senders = _outgoing(parts, record, memory.watch, destinations, telling)
         work = parts.Watch(inspector, memory, wishes, telling.tell, outbox, senders)
@@ -112,15 +112,14 @@ def watch(
             telling.rows(work, found, stop, once)
         telling.end(work.tally, left)
         record.close()
-    if once:
-        _end(getattr(found, "is_unreachable", False), work.tally["error"] or any(left.values()))
+    _end(once, getattr(found, "is_unreachable", False), work.tally["error"] or any(left.values()))
 
 
-def _end(is_unreachable: bool, is_unfinished: bool) -> None:
-    """Exit as what came of it says."""
-    if is_unreachable:
+def _end(once: bool, is_unreachable: bool, is_unfinished: bool) -> None:
+    """Exit as what came of it says, where it was to end by itself."""
+    if once and is_unreachable:
         raise typer.Exit(2)
-    if is_unfinished:
+    if once and is_unfinished:
         raise typer.Exit(3)
 
 

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import IO, Any
 
 
-def write_whole(path: str | Path, *parts: bytes | memoryview) -> None:
+def write_whole(path: str | Path, *parts: bytes | memoryview, mode: int = 0o666) -> None:
     """Write ``parts``, one after the other, to a temporary file, flush it to disk and rename it over ``path``.
 
-    On any failure ``path`` is as it was before, and the error names it.
+    ``mode``: who may read and write it, less what the umask takes away. On any failure ``path`` is as it was before,
+    and the error names it.
     """
-    with _replacing(Path(path)) as file:
+    with _replacing(Path(path), mode) as file:
         for part in parts:
             file.write(part)
 
@@ -33,7 +34,7 @@ def growing(path: str | Path) -> Iterator[IO[str]]:
 
 
 @contextmanager
-def _replacing(target: Path) -> Iterator[IO[bytes]]:
+def _replacing(target: Path, mode: int = 0o666) -> Iterator[IO[bytes]]:
     """Open a file without a name, if the file system has such, and name it ``target`` when the block ends well.
 
     A process that is killed meanwhile leaves nothing behind; between the last two steps, the whole file by a hidden
@@ -42,13 +43,12 @@ def _replacing(target: Path) -> Iterator[IO[bytes]]:
     temporary = ""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = _open_temporary(target)
+        descriptor, temporary = _open_temporary(target, mode)
         with os.fdopen(descriptor, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
             temporary = temporary or _link(file.fileno(), target)
-        Path(temporary).chmod(0o666 & ~_umask())
         Path(temporary).replace(target)
         _sync_folder(target.parent)
     except OSError as error:
@@ -64,19 +64,34 @@ def _replacing(target: Path) -> Iterator[IO[bytes]]:
             Path(temporary).unlink(missing_ok=True)
 
 
-def _open_temporary(target: Path) -> tuple[int, str]:
-    """Open a file in the folder of ``target``, without a name where that can be had."""
+def _open_temporary(target: Path, mode: int) -> tuple[int, str]:
+    """Open a file in the folder of ``target``, without a name where that can be had.
+
+    The system takes the umask from ``mode``: to ask for it is to change it, for all threads. Where file systems forget
+    it for a file without a name, it is taken away here.
+    """
     if hasattr(os, "O_TMPFILE") and Path("/proc/self/fd").is_dir():
         try:
-            return os.open(target.parent, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600), ""
+            descriptor = os.open(target.parent, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, mode)
         except OSError as error:
             if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT):
                 raise
-    return tempfile.mkstemp(prefix=f".{target.name[:50]}.", dir=target.parent)
+        else:
+            if os.fstat(descriptor).st_mode & 0o777 & _umask():
+                os.fchmod(descriptor, mode & ~_umask())
+            return descriptor, ""
+    name = _beside(target)
+    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+    return os.open(name, flags, mode), name
+
+
+def _beside(target: Path) -> str:
+    """Return a hidden name beside ``target`` that nobody else has."""
+    return str(target.parent / f".{target.name[:50]}.{os.getpid()}-{os.urandom(8).hex()}")
 
 
 def _link(descriptor: int, target: Path) -> str:
-    name = str(target.parent / f".{target.name[:50]}.{os.getpid()}-{os.urandom(4).hex()}")
+    name = _beside(target)
     folder = os.open("/proc/self/fd", os.O_RDONLY)
     try:  # with the folder, for only then does Python follow the link to the file
         os.link(str(descriptor), name, src_dir_fd=folder, follow_symlinks=True)
@@ -111,9 +126,12 @@ def check_target(path: str | Path) -> None:
 
 
 def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    """Return the umask as Linux tells it, 0 where nobody does."""
+    with suppress(OSError), Path("/proc/self/status").open("rb") as status:
+        for line in status:
+            if line.startswith(b"Umask:"):
+                return int(line.split()[1], 8)
+    return 0
 
 
 class TakenError(Exception):

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from differnet.data.cells import cell
 from differnet.data.datasets import Dataset, Sample
 from differnet.data.files import write_whole
 from differnet.decision.verdict import Prediction
@@ -87,5 +88,5 @@ def _score_table(result: Evaluation) -> bytes:
     writer.writerow(["seed", "image", "label", "score"])
     for run in result.runs:
         for sample, value in zip(result.dataset.test, run.scores, strict=True):
-            writer.writerow([run.seed, sample.path.name, sample.defect, value])
+            writer.writerow([run.seed, cell(sample.path.name), cell(sample.defect), value])
     return buffer.getvalue().encode("utf-8", "surrogateescape")

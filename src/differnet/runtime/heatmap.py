@@ -75,11 +75,20 @@ def overlay(pixels: Pixels, heat: Array) -> Pixels:
 def screen_overlay(pixels: Pixels, heat: npt.NDArray[np.float32]) -> Pixels:
     """Lay a heat map (h, w) over a picture (H, W, 3), which gets at most ``LONGEST`` pixels to its longer side."""
     height, width = pixels.shape[:2]
-    scale = min(1.0, LONGEST / max(height, width))
-    size = max(1, round(scale * width)), max(1, round(scale * height))
-    small = pixels if scale == 1 else np.asarray(Image.fromarray(pixels).resize(size, reducing_gap=2.0))
+    size = _at_screen_size(height, width)
+    small = (
+        pixels
+        if size == (width, height)
+        else np.asarray(Image.fromarray(pixels).resize(size, reducing_gap=2.0))
+    )
     enlarged = Image.fromarray(heat.astype(np.float32)).resize(size, Image.Resampling.BILINEAR)
     return overlay(small, np.asarray(enlarged))
+
+
+def _at_screen_size(height: int, width: int) -> tuple[int, int]:
+    """Return width and height of a picture of ``LONGEST`` pixels at most."""
+    scale = min(1.0, LONGEST / max(height, width))
+    return max(1, round(scale * width)), max(1, round(scale * height))
 
 
 def layer(heat: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
@@ -89,7 +98,10 @@ def layer(heat: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
 
 
 def heat_png(heat: npt.NDArray[np.float32]) -> bytes:
-    """Draw a heat map (H, W) as PNG with alpha, to lay over its image."""
+    """Draw a heat map (H, W) as PNG with alpha, to lay over its image; at most ``LONGEST`` pixels long."""
+    size = _at_screen_size(*heat.shape)
+    if size != heat.shape[::-1]:
+        heat = np.asarray(Image.fromarray(heat.astype(np.float32)).resize(size, Image.Resampling.BILINEAR))
     buffer = io.BytesIO()
     Image.fromarray(layer(heat), "RGBA").save(buffer, format="PNG", compress_level=3)
     return buffer.getvalue()

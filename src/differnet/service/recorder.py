@@ -30,6 +30,7 @@ from differnet.errors import (
 )
 from differnet.runtime.heatmap import heat_png
 from differnet.runtime.inspector import Count, Inspector
+from differnet.service.record.changes import NOBODY, By
 from differnet.service.record.images import Keep, is_kept
 from differnet.service.record.inspection import (
     Fault,
@@ -107,11 +108,12 @@ class Recorder:
         """Return an inspector for other rates, or for those of the folder; raises as :meth:`Inspector.with_rates`."""
         return self._own.with_rates(*astuple(rates)) if rates else self._own
 
-    def apply(self, rates: Rates | None) -> None:
+    def apply(self, rates: Rates | None, by: By = NOBODY) -> None:
         """Judge by other rates from now on, also after a restart; nothing: by those of the folder."""
         other = self.by(rates)
         with self._lock:
-            self.store.set_setting(self.model, *(astuple(rates) if rates else (None,)))
+            rate, confidence, review_rate = astuple(rates) if rates else (None, None, None)
+            self.store.set_setting(self.model, rate, confidence, review_rate, by)
             self.inspector, self.applied = other, rates
 
     def follow(self) -> bool:

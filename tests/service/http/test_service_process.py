@@ -111,7 +111,7 @@ def test_a_stopped_service_answers_what_it_accepted(tiny_station, tmp_path):
         assert run.wait(60) == 0
         senders.join()
     assert {row.source_key: row.id for row in record(tmp_path)} == senders.accepted
-    lines = (tmp_path / "log.txt").read_text().splitlines()[1:]
+    lines = (tmp_path / "log.txt").read_text().splitlines()
     said = [json.loads(line) for line in lines]
     assert said[0]["message"] == "serving"
     assert any(one["message"].startswith("stopped") for one in said)
@@ -184,4 +184,4 @@ def test_the_command_says_what_is_wrong(tiny_station, tmp_path):
         assert run.exit_code == 2, run.output
         assert message in run.output
     run = CliRunner().invoke(app, ["make-key", "line 3"])
-    assert run.stdout.split(" ", 1)[1].strip() == "line 3"
+    assert run.stdout.split(" ", 1)[1].strip() == "roles=admin line 3"

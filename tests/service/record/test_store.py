@@ -339,3 +339,62 @@ def test_urls_that_cannot_be_used_are_said_without_their_password(url, error, me
     with pytest.raises(error, match=message) as caught:
         Store.open(url)
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="rights are of POSIX")
+def test_the_files_of_a_record_are_for_their_owner_alone(tmp_path):
+    before = os.umask(0)
+    try:
+        store = Store.open(f"sqlite:///{tmp_path / 'line' / 'record.sqlite3'}")
+        store.add(store.keep(part(), b"\x89PNG", b"\x89PNG"))
+        store.pulse.check()
+        found = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "line").rglob("*")}
+    finally:
+        os.umask(before)
+        store.close()
+    assert (tmp_path / "line").stat().st_mode & 0o777 == 0o700
+    assert len(found) == 7  # the database with two files beside it, two folders, image and map
+    for name, rights in found.items():
+        assert rights == (0o700 if name in ("record.images", "2026-03-01") else 0o600), name
+
+
+def test_a_record_that_is_there_keeps_its_rights(tmp_path):
+    path = tmp_path / "record.sqlite3"
+    Store.open(f"sqlite:///{path}").close()
+    path.chmod(0o640)
+    Store.open(f"sqlite:///{path}").close()
+    assert path.stat().st_mode & 0o777 == 0o640
+
+
+def test_nobody_waits_while_files_are_removed(store, monkeypatch):
+    for number in range(3):
+        store.add(store.keep(part(number), b"\x89PNG" + bytes(100)))
+    slow, begun, remove = threading.Event(), threading.Event(), store.kept.remove
+
+    def remove_slowly(*names):
+        begun.set()
+        assert slow.wait(30)
+        remove(*names)
+
+    monkeypatch.setattr(store.kept, "remove", remove_slowly)
+    found = []
+    thread = threading.Thread(target=lambda: found.append(store.retain(max_bytes=150)))
+    thread.start()
+    assert begun.wait(30)
+    assert store.add(part(9)).seq == 4  # while the disk is busy
+    slow.set()
+    thread.join(30)
+    assert (found[0].files, found[0].bytes_left) == (2, 104)
+    assert [row.image is None for row in store.after(0)] == [True, True, False, True]
+
+
+def test_files_are_looked_up_by_an_index(tmp_path):
+    store = Store.open(f"sqlite:///{tmp_path / 'record.sqlite3'}")
+    query = (
+        "EXPLAIN QUERY PLAN SELECT image FROM inspections WHERE image IN ('a', 'b') OR heat_map IN ('a', 'b')"
+    )
+    with store.engine.connect() as connection:
+        plan = " ".join(row.detail for row in connection.execute(text(query)))
+    assert "ix_inspections_image" in plan
+    assert "ix_inspections_heat_map" in plan
+    store.close()

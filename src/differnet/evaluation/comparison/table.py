@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from differnet.data.cells import cells
 from differnet.data.files import write_whole
 from differnet.evaluation.baselines.catalogue import REMARKS
 from differnet.evaluation.comparison.cells import Failure, Result
@@ -217,7 +218,7 @@ def _csv(table: Sequence[MethodFigures]) -> str:
     buffer = io.StringIO(newline="")
     writer = csv.DictWriter(buffer, [field.name for field in fields(MethodFigures)])
     writer.writeheader()
-    writer.writerows(asdict(row) for row in table)
+    writer.writerows(cells(asdict(row)) for row in table)
     return buffer.getvalue()
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from differnet.config import presets
+from differnet.data.cells import cell
 from differnet.data.files import write_whole
 from differnet.evaluation.paper.report import Report, Table, Value
 
@@ -62,7 +63,10 @@ def _csv(table: Table) -> str:
     writer = csv.writer(buffer)
     writer.writerow(table.columns)
     writer.writerows(
-        ["" if value is None else round(value, 4) if isinstance(value, float) else value for value in row]
+        [
+            "" if value is None else round(value, 4) if isinstance(value, float) else cell(value)
+            for value in row
+        ]
         for row in table.rows
     )
     return buffer.getvalue()

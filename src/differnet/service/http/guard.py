@@ -1,32 +1,29 @@
-"""What every request passes first: is it meant for us, may it ask, is it small and quick enough; and what is logged.
-
-The name in ``Host`` and, where a browser sends one, ``Origin`` must be one of ours: else a foreign page could talk to a
-service on the local network through the browser of somebody who looks at it.
-"""
+"""What every request passes first: is it meant for us, may it ask, is it small and quick enough; and what is logged."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import re
 import time
-from collections.abc import Iterable
-from urllib.parse import urlsplit
+from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from differnet.service.http import keys
+from differnet.service.http.access import keys, roles
+from differnet.service.http.access.origin import Origins
+from differnet.service.http.connection.bodies import Bodies, Body
 from differnet.service.http.limits import Limits
-from differnet.service.http.telemetry import Metrics, request_id, say
+from differnet.service.http.telemetry import Metrics, asker, request_id, say
+from differnet.service.record.changes import By
 from differnet.service.record.inspection import new_id
 
-_LOCAL = ("127.0.0.1", "localhost", "::1")
-_LOCKED = ("/v1", "/events")
-_SMALL = 64 * 2**10  # bytes of a request that brings no image
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]]+)(?::\d{1,5})?")
+_METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS")
+_QUIET = ("/health", "/ready", "/metrics")
+_GONE = 499  # what the log and the counts have in place of a status where nobody is left to be answered
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -35,20 +32,12 @@ _HEADERS = {
 }
 
 
-class BodyError(Exception):
-    """A body that is too large (413) or too slow (408)."""
-
-    def __init__(self, status: int, reason: str) -> None:
-        super().__init__(reason)
-        self.status = status
-
-
 class Guard:
     """The outermost layer of the application."""
 
-    def __init__(self, app: ASGIApp, limits: Limits, metrics: Metrics, hosts: Iterable[str]) -> None:
+    def __init__(self, app: ASGIApp, limits: Limits, metrics: Metrics) -> None:
         self.app, self.limits, self.metrics = app, limits, metrics
-        self.hosts = frozenset(name.lower() for name in (*_LOCAL, *hosts))
+        self.origins, self.bodies = Origins(limits.hosts, limits.origins), Bodies(limits)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or answer it."""
@@ -58,107 +47,87 @@ class Guard:
         headers = Headers(scope=scope)
         given = headers.get("x-request-id", "")
         identity = given if _ID.fullmatch(given) else new_id()
-        token = request_id.set(identity)
-        start, status = time.perf_counter(), 0
-
-        async def answer(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                found = MutableHeaders(scope=message)
-                for name, value in _HEADERS.items():
-                    found.setdefault(name, value)
-                found["X-Request-ID"] = identity
-            await send(message)
-
-        who = None
+        answer, caller = Answer(send, identity), self._caller(headers)
+        by = By(caller.name if caller else None, (scope.get("client") or (None,))[0], identity)
+        token, whose = request_id.set(identity), asker.set(by)
+        start, body = time.perf_counter(), Body(self.bodies, scope, receive)
+        inner = {**scope, "method": "GET"} if _is_head(scope) else scope  # the server leaves the body out
         try:
-            refusal, who = self._refusal(scope, headers)
+            refusal = self._refusal(scope, headers, caller)
             if refusal is not None:
                 await refusal(scope, receive, answer)
             else:
-                await self.app(scope, self._counted(scope, receive), answer)
+                await self.app(inner, body, answer)
+        except ClientDisconnect:
+            answer.status = answer.status or _GONE
         except Exception:
             log_error(scope)
-            if status:
+            if answer.status:
                 raise  # the answer has begun: the connection is cut
             await error(500, "this is a defect of the service; its log has the lines")(scope, receive, answer)
         finally:
-            self._note(scope, status, time.perf_counter() - start, who)
+            body.close()
+            route = getattr(inner.get("route"), "path", "other")
+            self._note(scope, route, answer.status or _GONE, time.perf_counter() - start, by)
             request_id.reset(token)
+            asker.reset(whose)
 
-    def _refusal(self, scope: Scope, headers: Headers) -> tuple[Response | None, str | None]:
-        """Return an answer for a request that goes no further, and whose key it has."""
-        if host_of(headers.get("host", "")) not in self.hosts:
-            return error(400, "this Host is not one of the service; --allow-host NAME adds one"), None
-        origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).hostname not in self.hosts:
-            return error(403, "a page of another origin may not use the service"), None
-        path = scope["path"]
-        if not self.limits.keys or not any(path == one or path.startswith(f"{one}/") for one in _LOCKED):
-            return None, None
+    def _caller(self, headers: Headers) -> roles.Caller | None:
+        """Return whose key a request has."""
         scheme, _, rest = headers.get("authorization", "").partition(" ")
         key = rest.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
-        who = keys.owner(self.limits.keys, key)
-        if who is None:
-            return error(
-                401, "an API key is needed (Authorization: Bearer KEY)", {"WWW-Authenticate": "Bearer"}
-            ), None
-        return None, who
+        return keys.owner(self.limits.keys, key) if key else None
 
-    def _counted(self, scope: Scope, receive: Receive) -> Receive:
-        """Return a ``receive`` that gives up on bodies that are too large or take too long."""
-        most = self.limits.body_bytes if scope["path"].endswith(("/inspect", "/inspect-batch")) else _SMALL
-        deadline, seen, ended = time.monotonic() + self.limits.timeout, 0, False
-        length = Headers(scope=scope).get("content-length", "0")
+    def _refusal(self, scope: Scope, headers: Headers, caller: roles.Caller | None) -> Response | None:
+        """Return an answer for a request that goes no further."""
+        if not self.origins.is_ours(scope, headers):
+            return error(400, "this Host is not one of the service; --allow-host NAME adds one")
+        if "transfer-encoding" in headers and "content-length" in headers:
+            reason = "a body of two lengths (Content-Length and Transfer-Encoding): a proxy may read another request"
+            return error(400, reason, {"Connection": "close"})
+        if self.origins.is_foreign(scope, headers):
+            reason = "a page of another origin may not use the service; --allow-origin adds that of a reverse proxy"
+            return error(403, reason)
+        if not self.limits.keys or roles.is_open(scope["path"]):
+            return None
+        if caller is None:
+            head = {"WWW-Authenticate": "Bearer"}
+            return error(401, "an API key is needed (Authorization: Bearer KEY)", head)
+        role = roles.needed(scope["method"], scope["path"])
+        if role is not None and not caller.may(role):
+            has = ", ".join(sorted(caller.roles))
+            return error(403, f"this needs a key with the role {role}; that of {caller.name} has {has}")
+        return None
 
-        async def counted() -> Message:
-            nonlocal seen, ended
-            if ended:
-                return await receive()
-            if length.isdecimal() and int(length) > most:
-                raise BodyError(413, f"{length} bytes; a request may have {most:,}")
-            try:
-                message = await asyncio.wait_for(receive(), max(0.0, deadline - time.monotonic()))
-            except asyncio.TimeoutError as late:
-                reason = f"the body did not come within {self.limits.timeout:g} s"
-                raise BodyError(408, reason) from late
-            seen += len(message.get("body", b""))
-            ended = not message.get("more_body", False)
-            if seen > most:
-                raise BodyError(413, f"more than the {most:,} bytes that a request may have")
-            return message
-
-        return counted
-
-    def _note(self, scope: Scope, status: int, seconds: float, who: str | None) -> None:
-        route = getattr(scope.get("route"), "path", "other")
-        self.metrics.requests.labels(
-            route, scope["method"] if route != "other" else "other", str(status)
-        ).inc()
+    def _note(self, scope: Scope, route: str, status: int, seconds: float, by: By) -> None:
+        """Count a request by what there is a bounded number of, and log it."""
+        method = scope["method"] if route != "other" and scope["method"] in _METHODS else "other"
+        self.metrics.requests.labels(route, method, str(status)).inc()
         self.metrics.request_seconds.labels(route).observe(seconds)
-        quiet = route in ("/health", "/ready", "/metrics")
-        client = (scope.get("client") or ("",))[0]
-        say(
-            "request",
-            logging.DEBUG if quiet else logging.INFO,
-            method=scope["method"],
-            path=scope["path"],
-            status=status,
-            seconds=round(seconds, 4),
-            client=client,
-            key=who,
-        )
+        said: dict[str, Any] = {"method": scope["method"], "path": scope["path"], "status": status}
+        level = logging.DEBUG if route in _QUIET and status < 400 else logging.INFO
+        say("request", level, **said, seconds=round(seconds, 4), client=by.client, key=by.who)
 
 
-def host_of(header: str) -> str | None:
-    """Return the name in a ``Host`` header without its port; nothing where it is none.
+class Answer:
+    """What is sent, with the headers that every answer has; ``status``: that of the answer once it has begun."""
 
-    >>> host_of("Line-3.local:8000"), host_of("[::1]:8000"), host_of("a:b:c")
-    ('line-3.local', '::1', None)
-    """
-    match = _HOST.fullmatch(header.strip())
-    return None if match is None else match[1].strip("[]").lower()
+    def __init__(self, send: Send, identity: str) -> None:
+        self._send, self._identity, self.status = send, identity, 0
+
+    async def __call__(self, message: Message) -> None:
+        """Send a message."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            found = MutableHeaders(scope=message)
+            for name, value in _HEADERS.items():
+                found.setdefault(name, value)
+            found["X-Request-ID"] = self._identity
+        await self._send(message)
+
+
+def _is_head(scope: Scope) -> bool:
+    return bool(scope["method"] == "HEAD" and scope["path"] != "/events")  # which would never end
 
 
 def error(status: int, detail: str, headers: dict[str, str] | None = None, **more: object) -> JSONResponse:

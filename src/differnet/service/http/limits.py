@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from differnet.service.http.access.roles import Caller
 from differnet.service.record.images import Keep
 
 
@@ -16,6 +17,10 @@ class Limits:
     a body must have come, and until its image must have been judged. ``streams``: how many may listen to /events.
     ``hosts``: names by which the service may be called beside those of this machine. ``keep``: of which inspections the
     image is kept; ``max_age_days``, ``max_bytes``: see :mod:`differnet.service.record.retention`.
+
+    ``keys``: of those who may ask, by the SHA-256 of each; without any everybody may. ``origins``: of pages that may
+    use the service beside its own. ``head_timeout``: seconds until the head of a request must have come;
+    ``stall_timeout``: seconds after which one who reads nothing of an answer is let go.
     """
 
     queue: int = 64
@@ -29,9 +34,22 @@ class Limits:
     keep: Keep = "flagged"
     max_age_days: float | None = None
     max_bytes: int | None = None
-    keys: dict[str, str] = field(default_factory=dict)
+    keys: dict[str, Caller] = field(default_factory=dict)
+    origins: tuple[str, ...] = ()
+    head_timeout: float = 10.0
+    stall_timeout: float = 30.0
 
     @property
     def body_bytes(self) -> int:
         """The most that a request may have: some images, and a third more where they come as base64."""
         return min(self.batch, 8) * self.image_bytes + 2**20
+
+    @property
+    def single_bytes(self) -> int:
+        """The most that a request with one image may have: half more than the image, as base64 with line breaks has."""
+        return self.image_bytes * 3 // 2 + 2**16
+
+    @property
+    def held_bytes(self) -> int:
+        """The most bytes of bodies that are held at a time, of all requests together."""
+        return max(2 * self.body_bytes, 16 * self.image_bytes)

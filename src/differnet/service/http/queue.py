@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import random
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -52,14 +53,27 @@ class Line:
     def place(self) -> Iterator[None]:
         """Hold a place while the block runs; raises :class:`FullError` when there is none."""
         with self._lock:
-            if self._inside >= self.capacity:
-                raise FullError(max(1, math.ceil(self._inside * self._seconds / self.workers)))
+            self._check()
             self._inside += 1
         try:
             yield
         finally:
             with self._lock:
                 self._inside -= 1
+
+    def check(self) -> None:
+        """Raise :class:`FullError` when there is no place now: before something is received for which there is none."""
+        with self._lock:
+            self._check()
+
+    def wait(self) -> int:
+        """Return after how many seconds one who was refused may try again: not all of them at once."""
+        mean = self._inside * self._seconds / self.workers
+        return max(1, math.ceil(mean)) + random.randint(0, max(2, math.ceil(mean)))  # noqa: S311  no secret
+
+    def _check(self) -> None:
+        if self._inside >= self.capacity:
+            raise FullError(self.wait())
 
     async def run(self, work: Callable[[], Result], timeout: float) -> Result:
         """Return what ``work`` returns in one of the threads; raises :class:`LateError` after ``timeout`` seconds."""

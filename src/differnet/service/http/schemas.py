@@ -29,7 +29,7 @@ class ErrorBody(BaseModel):
 
 @dataclass(frozen=True, kw_only=True)
 class Answer(Inspection):
-    """A recorded inspection; with ``map=true`` its heat map as PNG in base64, of the size of the image.
+    """A recorded inspection; with ``map=true`` its heat map as PNG in base64, to lay over it.
 
     ``heat_map_error``: why there is none though it was asked for; the verdict stands.
     """

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 import os
 import re
 import signal
 import socket
+import ssl
+import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 
@@ -17,10 +21,12 @@ import uvicorn
 from differnet.errors import ConfigError
 from differnet.runtime.threads import limit as thread_limit
 from differnet.service.http.app import create_app
+from differnet.service.http.connection.deadlines import with_limits
 from differnet.service.http.limits import Limits
 from differnet.service.http.model import open_models
 from differnet.service.http.service import Service
-from differnet.service.http.telemetry import say, set_up
+from differnet.service.http.telemetry import announce, set_up
+from differnet.service.record.changes import By
 from differnet.service.record.store import Store
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -39,6 +45,36 @@ class Server(uvicorn.Server):
         self._service.is_stopping = True
         self._service.hub.close_soon()
         super().handle_exit(sig, frame)
+
+
+@dataclass(frozen=True)
+class Tls:
+    """The files of a certificate, with its chain, and of its private key."""
+
+    certificate: Path
+    key: Path
+
+    @classmethod
+    def read(cls, certificate: Path | None, key: Path | None) -> Tls | None:
+        """Return them, nothing where there are none; raises :class:`ConfigError` for what cannot be served with."""
+        if certificate is None and key is None:
+            return None
+        if certificate is None or key is None:
+            raise ConfigError("--tls-cert FILE and --tls-key FILE belong together; one of them is missing")
+        if key.stat().st_mode & 0o077 and os.name == "posix":
+            raise ConfigError(f"{key}: others may read the private key; chmod 600 {key}")
+        try:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate, key, password=_no_password)
+        except (ssl.SSLError, ValueError) as error:
+            raise ConfigError(
+                f"{certificate}, {key}: no certificate with its key, without a password: {error}"
+            ) from error
+        return cls(certificate, key)
+
+
+def _no_password() -> str:
+    raise ValueError("the key has a password")
 
 
 def named(folders: Sequence[Path], names: Sequence[str]) -> dict[str, str]:
@@ -98,7 +134,7 @@ def build(
     store = Store.open(url, images)
     try:
         for name in forget:
-            store.set_setting(name, None)
+            store.set_setting(name, None, by=By("--forget-rates"))
         threads = thread_limit() or max(1, (os.cpu_count() or 1) // limits.workers)
         models = open_models(folders, store, limits.pixels, limits.keep, threads)
     except BaseException:
@@ -121,15 +157,17 @@ def bind(host: str, port: int) -> socket.socket:
     return opened
 
 
-def address(opened: socket.socket) -> str:
+def address(opened: socket.socket, tls: bool = False) -> str:
     """Return the URL at which a socket can be reached from this machine."""
     host, port = opened.getsockname()[:2]
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  it is replaced
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    scheme = "https" if tls else "http"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
-def server(service: Service, level: str = "info") -> Server:
+def server(service: Service, level: str = "info", tls: Tls | None = None) -> Server:
     """Return a server that is ready to run."""
+    files: dict[str, Path] = {"ssl_certfile": tls.certificate, "ssl_keyfile": tls.key} if tls else {}
     config = uvicorn.Config(
         create_app(service),
         log_config=None,
@@ -141,14 +179,32 @@ def server(service: Service, level: str = "info") -> Server:
         limit_concurrency=_CONNECTIONS,
         backlog=1024,
         ws="none",
+        http=with_limits(service.limits),
+        timeout_graceful_shutdown=math.ceil(service.limits.timeout)
+        + 1,  # by then all that was accepted is answered
+        **files,  # type: ignore[arg-type]
     )
     return Server(config, service)
 
 
-def run(service: Service, opened: socket.socket, level: str = "info") -> None:
+def run(service: Service, opened: socket.socket, level: str = "info", tls: Tls | None = None) -> None:
     """Serve until SIGTERM or SIGINT; then take no more, finish what was accepted, and return."""
     set_up(level)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)  # uvicorn raises them again when it has stopped
-    say("serving", address=address(opened), models=list(service.models), keys=len(service.limits.keys))
-    server(service, level).run(sockets=[opened])
+    _raise_open_files()
+    where, keys = address(opened, tls is not None), len(service.limits.keys)
+    announce("serving", address=where, models=list(service.models), keys=keys)
+    if sys.stderr.isatty():
+        sys.stderr.write(f"The page: {where}/   (Ctrl-C stops)\n")
+    server(service, level, tls).run(sockets=[opened])
+
+
+def _raise_open_files() -> None:
+    """Ask for as many open files as there may be connections; the usual 1,024 would be all taken by those."""
+    with suppress(ImportError, OSError, ValueError):
+        import resource  # not on Windows
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = 4 * _CONNECTIONS if hard == resource.RLIM_INFINITY else min(4 * _CONNECTIONS, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))

@@ -72,7 +72,7 @@ class Service:
     def reason(self, error: LateError | StoreError) -> str:
         """Say to a sender why there is no verdict, and whether the part will be recorded."""
         if isinstance(error, StoreError):
-            return f"the record cannot be reached: {error}"
+            return "the record cannot be reached; the log of the service says why"
         after = "it was not begun, and is not recorded"
         if error.started:
             after = (

@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import threading
+import warnings
 from contextvars import ContextVar
 from datetime import datetime, timezone
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from differnet.service.record.changes import NOBODY, By
 from differnet.service.record.inspection import JUDGEMENTS
 
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
+asker: ContextVar[By] = ContextVar("asker", default=NOBODY)
 log = logging.getLogger("differnet.service")
 _SECONDS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
@@ -37,16 +41,35 @@ class JsonLines(logging.Formatter):
 
 
 def set_up(level: str = "info") -> None:
-    """Let this service and uvicorn write such lines."""
+    """Let this service, uvicorn and whatever else says something write such lines, warnings included."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
+    root = logging.getLogger()
+    root.handlers = [handler]
     for name in ("differnet.service", "uvicorn", "uvicorn.error"):
         logger = logging.getLogger(name)
-        logger.handlers, logger.propagate = (
-            [handler] if name != "uvicorn.error" else [],
-            name == "uvicorn.error",
-        )
+        logger.handlers, logger.propagate = [], True
         logger.setLevel(level.upper())
+    logging.captureWarnings(True)
+    warnings.showwarning = _say_warning
+    sys.excepthook = threading.excepthook = _say_end
+
+
+def announce(message: str, **data: Any) -> None:
+    """Write a line whatever the level of the log is."""
+    line = log.makeRecord(log.name, logging.INFO, "", 0, message, (), None, extra={"data": data})
+    for handler in logging.getLogger().handlers:
+        handler.handle(line)
+
+
+def _say_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+    say(str(message), logging.WARNING, category=category.__name__)
+
+
+def _say_end(*found: Any) -> None:
+    """Write down an exception that ends a thread, or the process."""
+    kind, value, trace = found if len(found) == 3 else found[0][:3]
+    log.critical("ended by an exception", exc_info=(kind, value or kind(), trace))
 
 
 def say(message: str, level: int = logging.INFO, **data: Any) -> None:

@@ -8,8 +8,11 @@ from PIL import Image
 
 from differnet.data.decoding import KINDS, decode_content, webp_size
 from differnet.data.formats.levels import OWN, Scale
+from differnet.data.pages import shown_page
 from differnet.data.pixels import Pixels
 from differnet.errors import ImageError
+
+_TIFF = (b"II", b"MM")
 
 
 class TooManyPixelsError(ImageError):
@@ -31,22 +34,30 @@ def read(content: bytes, name: str, most_pixels: int, scale: Scale = OWN) -> Pix
 
 
 def _dimensions(content: bytes) -> tuple[int, int]:
-    """Return width and height as the header says, (0, 0) where it is not understood: then decoding says why."""
+    """Return width and height of what will be decoded, (0, 0) where they are not understood: then decoding says why.
+
+    Of a TIFF the page that stands for it, which may be a large one behind a thumbnail.
+    """
+    page = 0
     try:
         if content[:4] == b"RIFF":
             return webp_size(content[:30])  # Pillow makes room for one when it opens it
+        if content[:2] in _TIFF:
+            page = shown_page(io.BytesIO(content), "image").number - 1
         with Image.open(io.BytesIO(content), formats=[kind for kind in KINDS if kind != "WEBP"]) as image:
+            if page:
+                image.seek(page)
             return image.width, image.height
     except Exception:  # it may be a kind of TIFF that Pillow does not know
-        return _tiff_dimensions(content) if content[:2] in (b"II", b"MM") else (0, 0)
+        return _tiff_dimensions(content, page) if content[:2] in _TIFF else (0, 0)
 
 
-def _tiff_dimensions(content: bytes) -> tuple[int, int]:
+def _tiff_dimensions(content: bytes, page: int) -> tuple[int, int]:
     try:
         import tifffile  # here, since a station may do without
 
         with tifffile.TiffFile(io.BytesIO(content)) as tiff:
-            page = tiff.pages[0]
-            return int(page.imagewidth), int(page.imagelength)
+            shown = tiff.pages[page]
+            return int(shown.imagewidth), int(shown.imagelength)
     except Exception:  # decoders raise whatever they stumble over
         return 0, 0

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+from weakref import WeakKeyDictionary
 
 from alembic import command
 from alembic.config import Config
@@ -18,6 +21,7 @@ from differnet.errors import ConfigError, MissingExtraError, StoreError
 
 _WAIT = 30  # seconds for which a writer waits for another
 _CONNECT = 10  # seconds after which a server that does not answer is away
+_turns: WeakKeyDictionary[Engine, threading.Lock] = WeakKeyDictionary()  # SQLite's own waiting starves some
 _LOCK = 0x64696666  # of PostgreSQL's advisory locks: whose turn it is to write
 
 
@@ -74,13 +78,18 @@ def mark_of(engine: Engine) -> str:
     return f"{name}-{path.stat().st_ino if path else quote(engine.url.database or '')}"
 
 
+def impatient(engine: Engine, seconds: float) -> Engine:
+    """Return an engine for the same database that waits for nobody longer than some seconds."""
+    return _engine(engine.url.render_as_string(hide_password=False), seconds)
+
+
 @contextmanager
 def writing(engine: Engine) -> Iterator[Connection]:
     """Begin a transaction that alone may write, and commit it; what it wrote is then on disk.
 
     One after the other, also from other processes: so rows can be seen in the order of their numbers.
     """
-    with _said(engine), engine.begin() as connection:
+    with _said(engine), _turns.setdefault(engine, threading.Lock()), engine.begin() as connection:
         if engine.dialect.name == "postgresql":
             connection.execute(text(f"SET LOCAL lock_timeout = '{_WAIT}s'"))
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
@@ -105,15 +114,16 @@ def _said(engine: Engine) -> Iterator[None]:
         ) from error
 
 
-def _engine(url: str) -> Engine:
+def _engine(url: str, wait: float | None = None) -> Engine:
+    """Return an engine; ``wait``: seconds after which a writer, or a server, is waited for no longer."""
     path = sqlite_file(url)
-    options: dict[str, Any] = {"connect_args": {"timeout": _WAIT}}
+    options: dict[str, Any] = {"connect_args": {"timeout": _WAIT if wait is None else wait}}
     if path is None:
         given = make_url(url).query
-        bounds = {name: value for name, value in _bounds().items() if name not in given}
+        bounds = {name: value for name, value in _bounds(wait).items() if name not in given}
         options = {"pool_pre_ping": True, "pool_timeout": _WAIT, "connect_args": bounds}
     if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_private(path)
     elif make_url(url).get_backend_name() != "postgresql":
         raise ConfigError(
             f"{shown(url)}: SQLite (sqlite:///FILE) or PostgreSQL (postgresql+psycopg://...) was wanted"
@@ -128,16 +138,26 @@ def _engine(url: str) -> Engine:
     return engine
 
 
-def _bounds() -> dict[str, Any]:
-    """Return how PostgreSQL's client is told that a server is not waited for without end."""
+def _bounds(wait: float | None = None) -> dict[str, Any]:
+    """Return how PostgreSQL's client is told that a server, or a lock, is not waited for without end."""
     alive = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
-    return {"connect_timeout": _CONNECT, "tcp_user_timeout": 1000 * _WAIT, **alive}
+    if wait is None:
+        return {"connect_timeout": _CONNECT, "tcp_user_timeout": 1000 * _WAIT, **alive}
+    limits = f"-c lock_timeout={1000 * wait:.0f} -c statement_timeout={1000 * wait:.0f}"
+    return {"connect_timeout": max(2, round(wait)), "options": limits, **alive}
+
+
+def _make_private(path: Path) -> None:
+    """Make the file of a record for its owner alone, as SQLite then makes those beside it; one that is there stays."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with suppress(OSError):  # it is there, or SQLite will say why it cannot be
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | getattr(os, "O_CLOEXEC", 0), 0o600))
 
 
 def _prepare(connection: Any, _: Any) -> None:
     """A committed row must outlive a power cut, and readers must not wait for writers."""
     cursor = connection.cursor()
-    for pragma in ("journal_mode = WAL", "synchronous = FULL", f"busy_timeout = {1000 * _WAIT}"):
+    for pragma in ("journal_mode = WAL", "synchronous = FULL"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 

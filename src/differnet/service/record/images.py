@@ -48,9 +48,11 @@ class KeptImages:
         return replace(inspection, image=name, kept_bytes=len(image))
 
     def write_file(self, name: str, content: bytes) -> None:
-        """Write a file, whole or not at all; raises :class:`OSError`."""
+        """Write a file for its owner alone, whole or not at all; raises :class:`OSError`."""
         self._mark()
-        write_whole(self.path(name), content)
+        path = self.path(name)
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        write_whole(path, content, mode=0o600)
 
     @staticmethod
     def name_of_map(inspection: Inspection) -> str:
@@ -68,8 +70,10 @@ class KeptImages:
         if self._is_marked:
             return
         if self.record not in self._marks():
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with (self.folder / MARKS).open("a", encoding="ascii") as file:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            marks = self.folder / MARKS
+            marks.touch(0o600)
+            with marks.open("a", encoding="ascii") as file:
                 file.write(f"{self.record}\n")
         self._is_marked = True
 

@@ -111,21 +111,30 @@ def _forgotten_lately(connection: Connection, at: datetime, days: float) -> int:
 
 
 def _forget_files(engine: Engine, kept: KeptImages, most: int) -> int:
-    columns, count = inspections.c, 0
+    """Return how many files were removed; what goes is looked for while others may write."""
+    columns, count, excess = inspections.c, 0, kept_bytes(engine) - most
     query = select(columns.seq, columns.image, columns.heat_map, columns.kept_bytes)
-    query = query.where(columns.kept_bytes > 0).order_by(columns.operator.is_not(None), columns.seq)
-    while (excess := kept_bytes(engine) - most) > 0:
-        with writing(engine) as connection:
+    query = query.where(columns.kept_bytes > 0).order_by(columns.seq).limit(_STEP)
+    for of_whom in (columns.operator.is_(None), columns.operator.is_not(None)):
+        last = -1
+        while excess > 0:
+            with reading(engine) as connection:
+                found = connection.execute(query.where(of_whom, columns.seq > last)).all()
             rows = []
-            for row in connection.execute(query.limit(_STEP)).all():
+            for row in found:
                 if excess <= 0:
                     break
                 rows.append(row)
                 excess -= row.kept_bytes
-            _in_step(connection, rows, update(inspections).values(image=None, heat_map=None, kept_bytes=0))
-        for row in rows:
-            kept.remove(row.image, row.heat_map)
-        count += sum(name is not None for row in rows for name in (row.image, row.heat_map))
+            if not rows:
+                break
+            with writing(engine) as connection:
+                gone = {"image": None, "heat_map": None, "kept_bytes": 0}
+                _in_step(connection, rows, update(inspections).values(gone))
+            for row in rows:
+                kept.remove(row.image, row.heat_map)
+            count += sum(name is not None for row in rows for name in (row.image, row.heat_map))
+            last = rows[-1].seq
     return count
 
 

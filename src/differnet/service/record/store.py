@@ -28,9 +28,11 @@ from sqlalchemy import (
 )
 
 from differnet.errors import ConfigError, DuplicateError, StoreError
-from differnet.service.record import database
+from differnet.service.record import changes, database
+from differnet.service.record.changes import NOBODY, By
 from differnet.service.record.images import KeptImages
 from differnet.service.record.inspection import JUDGEMENTS, Inspection, Judgement, Operator, Rates, now
+from differnet.service.record.pulse import Pulse
 from differnet.service.record.retention import Retained, retain
 from differnet.service.record.tables import MICROSECONDS, inspections, monitors, settings
 
@@ -55,6 +57,7 @@ class Store:
         self.engine = engine
         self.kept = KeptImages(folder, database.mark_of(engine))
         self._turn = threading.Lock()  # SQLite lets writers wait by polling, which starves some of them
+        self.pulse = Pulse(engine, folder, self._turn)
 
     @classmethod
     def open(cls, url: str = DEFAULT_URL, folder: Path | None = None) -> Store:
@@ -70,6 +73,7 @@ class Store:
 
     def close(self) -> None:
         """Let go of all connections."""
+        self.pulse.close()
         self.engine.dispose()
 
     @contextmanager
@@ -201,15 +205,29 @@ class Store:
         with database.reading(self.engine) as connection:
             return int(connection.execute(select(func.max(inspections.c.seq))).scalar() or 0)
 
-    def confirm(self, identity: str, operator: Operator | None, note: str | None = None) -> Inspection | None:
-        """Note what an operator says of a part, or take it back; nothing when there is no such inspection."""
-        values = {
-            "operator": operator,
-            "note": _text(note),
-            "operator_time": None if operator is None and note is None else now(),
-        }
-        with self._turn, database.writing(self.engine) as connection:
+    def confirm(
+        self,
+        identity: str,
+        operator: Operator | None,
+        note: str | None = None,
+        keep_note: bool = False,
+        by: By = NOBODY,
+    ) -> Inspection | None:
+        """Note what an operator says of a part, or take it back; nothing when there is no such inspection.
+
+        ``keep_note``: leave the note as it is. ``by``: who says so, which is recorded with it.
+        """
+        with self.writing() as connection:
+            row = connection.execute(select(inspections).where(inspections.c.id == identity)).first()
+            if row is None:
+                return None
+            note = row.note if keep_note else _text(note)
+            at = None if operator is None and note is None else now()
+            values = {"operator": operator, "note": note, "operator_time": at}
             connection.execute(update(inspections).where(inspections.c.id == identity).values(values))
+            before = {"verdict": row.operator, "note": row.note}
+            after = {"verdict": operator, "note": note}
+            changes.add(connection, by, "confirm", row.model, before, after, identity)
         return self.get(identity)
 
     def counts(
@@ -272,11 +290,15 @@ class Store:
         rate: float | None,
         confidence: float | None = None,
         review_rate: float | None = None,
+        by: By = NOBODY,
     ) -> None:
         """Note which rates hold from now on; no ``rate``: those of the folder. What was applied before is kept."""
+        after = None if rate is None else Rates(rate, confidence, review_rate)
         values = {"rate": rate, "confidence": confidence, "review_rate": review_rate}
-        with self._turn, database.writing(self.engine) as connection:
+        with self.writing() as connection:
+            before = self.setting(model)
             connection.execute(insert(settings).values(model=model, time=now(), **values))
+            changes.add(connection, by, "rates", model, changes.as_said(before), changes.as_said(after))
 
     def by_key(self, model: str, source_key: str) -> Inspection | None:
         """Return the inspection by ``model`` that is recorded under this key."""
@@ -302,8 +324,7 @@ class Store:
 
     def retain(self, max_age_days: float | None = None, max_bytes: int | None = None) -> Retained:
         """Remove what is too old or too much; see :mod:`differnet.service.record.retention`."""
-        with self._turn:
-            return retain(self.engine, self.kept, max_age_days, max_bytes)
+        return retain(self.engine, self.kept, max_age_days, max_bytes)
 
     def _rows(self, query: Select[Any]) -> Rows:
         with database.reading(self.engine) as connection:

@@ -82,6 +82,8 @@ inspections = Table(
     Index("ix_inspections_model_seq", "model", "seq"),
     Index("ix_inspections_time", "time"),
     Index("ix_inspections_source_key", "model", "source_key", unique=True),
+    Index("ix_inspections_image", "image"),
+    Index("ix_inspections_heat_map", "heat_map"),
     sqlite_autoincrement=True,  # a number is never given twice, not even after rows were removed
 )
 
@@ -152,4 +154,12 @@ forgotten = Table(
     Column("time", Moment, nullable=False),
     Column("inspections", Integer, nullable=False),
     sqlite_autoincrement=True,
+)
+
+# Written again and again, so that it is known whether the record can be written to; one row.
+pulse = Table(
+    "pulse",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("time", Moment, nullable=False),
 )

@@ -75,9 +75,17 @@ export const inspections = (filters) => json(`v1/inspections${query(filters)}`);
 export const inspection = (id) => json(`v1/inspections/${name(id)}`);
 export const picture = async (id, what) => (await ask(`v1/inspections/${name(id)}/${what}`)).blob();
 export const counts = (model, since, bucket) => json(`v1/models/${name(model)}/counts${query({ since, bucket })}`);
-export const rates = (model) => json(`v1/models/${name(model)}/rates`);
+export async function rates(model) {
+  const answer = await ask(`v1/models/${name(model)}/rates`);
+  return { ...await answer.json(), tag: answer.headers.get("ETag") };
+}
 export const previewRates = (model, wanted) => json(`v1/models/${name(model)}/rates/preview`, body("POST", wanted));
-export const applyRates = (model, wanted) => json(`v1/models/${name(model)}/rates`, body("PUT", wanted));
+/** `tag`: of the rates that were looked at; refused with 412 where somebody else moved them since. */
+export function applyRates(model, wanted, tag) {
+  const options = body("PUT", wanted);
+  if (tag) options.headers["If-Match"] = tag;
+  return json(`v1/models/${name(model)}/rates`, options);
+}
 export const confirm = (id, verdict, note) => json(`v1/inspections/${name(id)}/operator`, body("PUT", { verdict, note }));
 
 export function inspect(model, file, map) {

@@ -118,7 +118,7 @@ export class Rates {
   async apply() {
     if (!this.seen) return;
     try {
-      await applyRates(this.model(), this.seen);
+      await applyRates(this.model(), this.seen, this.now.tag);
     } catch (error) {
       this.fail(error);
       return;

@@ -65,6 +65,7 @@ const ADVICE = {
   403: "This API key may not do that. Ask for another key, or use the page under a host name that the service allows.",
   404: "That is not there (any more). It may have been deleted by age or size.",
   408: "The picture came too slowly. Check the network and send it again.",
+  412: "Somebody else moved the rates meanwhile. Close this and open it again to see them.",
   413: "The picture is larger than the service takes. Make it smaller (fewer pixels, or JPEG), or have the limit raised.",
   415: "The service could not read this as a picture. Send a PNG, JPEG, BMP, TIFF or WebP file.",
   429: "The service has more parts waiting than it takes.",

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
-import binascii
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated, Any
@@ -16,10 +13,9 @@ from starlette.datastructures import UploadFile
 
 from differnet.errors import ConfigError, StoreError
 from differnet.runtime.inspector import Count
-from differnet.service.http.guard import BodyError
-from differnet.service.http.limits import Limits
 from differnet.service.http.model import Outcome, Served, Task
 from differnet.service.http.queue import LateError
+from differnet.service.http.routes import body
 from differnet.service.http.schemas import Answer, Answers, ErrorBody, Failure, Result, as_json, errors
 from differnet.service.http.service import Service
 from differnet.service.http.telemetry import request_id
@@ -49,6 +45,7 @@ _ONE: dict[str, Any] = {
             "multipart/form-data": {
                 "schema": {"type": "object", "required": ["image"], "properties": {"image": _IMAGE}}
             },
+            **{kind: {"schema": _IMAGE} for kind in body.RAW},
             "application/json": {
                 "schema": {
                     "type": "object",
@@ -80,7 +77,9 @@ _FULL: dict[int | str, dict[str, Any]] = {
     429: {"model": ErrorBody, "description": "The queue is full: Retry-After"}
 }
 _RESPONSES = errors(
-    s404="No such model.", s415="Neither multipart nor, for one image, JSON.", s500="The model failed."
+    s404="No such model.",
+    s415="Neither a form nor, for one image, JSON or an image.",
+    s500="The model failed.",
 )
 _RESPONSES |= _FULL
 _RESPONSES |= {
@@ -112,8 +111,9 @@ def routes(service: Service) -> APIRouter:
         """Judge one image; the answer is recorded before it is given."""
         model, count = service.model(name), _views(views)
         model.check(map, count)
+        service.line.check()  # before an image is received for which there is no place
+        content, file_name = await body.one(request, service.limits)
         with service.line.place():
-            content, file_name = await _one(request, service.limits)
             task = Task(content, file_name, idempotency_key, map, count)
             return _answer(await service.judge(model, task))
 
@@ -127,13 +127,15 @@ def routes(service: Service) -> APIRouter:
         """
         model, count = service.model(name), _views(views)
         model.check(False, count)
-        with service.line.place():
-            _check_kind(request, "multipart/form-data")
-            async with request.form(max_files=service.limits.batch, max_fields=8) as form:
-                images = [part for part in form.getlist("images") if isinstance(part, UploadFile)]
-                if not images:
-                    raise HTTPException(422, "no file in the field 'images'")
-                _check_sizes(images, service.limits)
+        service.line.check()
+        body.check_kind(request, body.FORM)
+        async with body.form(request, service.limits.batch) as form:
+            images = [part for part in form.getlist("images") if isinstance(part, UploadFile)]
+            if not images:
+                raise HTTPException(422, "no file in the field 'images'")
+            for part in images:
+                body.check_size(part.size or 0, service.limits)
+            with service.line.place():
                 return await _batch(service, model, images, count, idempotency_key)
 
     return router
@@ -161,10 +163,10 @@ async def _batch(
             rows.append(row)
             status = 200 if outcome.fault is None else _FAULTS[outcome.fault]
             results.append(Result(status, row.error, row.id, outcome.is_replay))
-    body = {"inspections": [as_json(row) for row in rows], "results": [asdict(one) for one in results]}
+    said = {"inspections": [as_json(row) for row in rows], "results": [asdict(one) for one in results]}
     if any(one.status == 503 for one in results):
-        return JSONResponse(body, 503, {"Retry-After": "5"})
-    return JSONResponse(body)
+        return JSONResponse(said, 503, {"Retry-After": "5"})
+    return JSONResponse(said)
 
 
 def _views(text: str | None) -> Count:
@@ -181,54 +183,5 @@ def _answer(outcome: Outcome) -> JSONResponse:
         drawn = {"heat_map_png": heat, "heat_map_error": outcome.map_error}
         return JSONResponse(as_json(row) | drawn, headers=headers)
     detail = f"{row.error} (recorded as {row.id})"
-    body = {"detail": detail, "request_id": request_id.get(), "inspection": as_json(row)}
-    return JSONResponse(body, _FAULTS[outcome.fault], headers)
-
-
-async def _one(request: Request, limits: Limits) -> tuple[bytes, str | None]:
-    """Return the bytes of the one image of a request, and the name of its file."""
-    kind = _check_kind(request, "multipart/form-data", "application/json")
-    if kind == "application/json":
-        return await asyncio.to_thread(_from_json, await request.body(), limits)
-    async with request.form(max_files=1, max_fields=8) as form:
-        part = form.get("image")
-        if not isinstance(part, UploadFile):
-            raise HTTPException(422, "no file in the field 'image'")
-        return await _content(part, limits), part.filename
-
-
-def _check_kind(request: Request, *wanted: str) -> str:
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind not in wanted:
-        raise HTTPException(415, f"{kind or 'a body of no type'}: {' or '.join(wanted)} was wanted")
-    return kind
-
-
-async def _content(part: UploadFile, limits: Limits) -> bytes:
-    _check_sizes([part], limits)
-    return await part.read()
-
-
-def _check_sizes(parts: Sequence[UploadFile], limits: Limits) -> None:
-    for part in parts:
-        if (part.size or 0) > limits.image_bytes:
-            raise _too_large(part.size or 0, limits)
-
-
-def _from_json(body: bytes, limits: Limits) -> tuple[bytes, str | None]:
-    try:
-        document = json.loads(body)
-        text, name = document["image"], document.get("file_name")
-        content = base64.b64decode(text, validate=True)
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError, binascii.Error) as error:
-        reason = 'JSON {"image": base64, "file_name": text} was wanted'
-        raise HTTPException(422, f"{type(error).__name__}: {reason}") from error
-    if not (name is None or isinstance(name, str)):
-        raise HTTPException(422, "file_name: a text or null was wanted")
-    if len(content) > limits.image_bytes:
-        raise _too_large(len(content), limits)
-    return content, name
-
-
-def _too_large(size: int, limits: Limits) -> BodyError:
-    return BodyError(413, f"an image of {size:,} bytes; at most {limits.image_bytes:,} are taken")
+    said = {"detail": detail, "request_id": request_id.get(), "inspection": as_json(row)}
+    return JSONResponse(said, _FAULTS[outcome.fault], headers)

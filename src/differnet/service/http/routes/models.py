@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import threading
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, HTTPException, Query
+from fastapi import APIRouter, Header, HTTPException, Query, Response
 from fastapi.responses import StreamingResponse
 
 from differnet.decision import verdict
@@ -15,7 +18,8 @@ from differnet.service.http.rates import Preview
 from differnet.service.http.routes.inspect import Name
 from differnet.service.http.schemas import DriftBody, ErrorBody, ModelBody, RatesAnswer, RatesBody, errors
 from differnet.service.http.service import Service
-from differnet.service.http.telemetry import say
+from differnet.service.http.telemetry import asker, say
+from differnet.service.record import changes
 from differnet.service.recorder import rates_of
 from differnet.service.saved_monitor import SavedMonitor
 
@@ -23,6 +27,10 @@ _NO_MODEL: dict[int | str, dict[str, Any]] = {404: {"model": ErrorBody, "descrip
 _NO_THRESHOLD: dict[int | str, dict[str, Any]] = {
     409: {"model": ErrorBody, "description": "The model has no threshold."}
 }
+_MOVED: dict[int | str, dict[str, Any]] = {
+    412: {"model": ErrorBody, "description": "Somebody moved the rates since those of If-Match."}
+}
+Tag = Annotated[str | None, Header(max_length=1000, description="The ETag of the rates that were looked at.")]
 _STREAM: dict[int | str, dict[str, Any]] = {
     200: {"description": "Events.", "content": {"text/event-stream": {"schema": {"type": "string"}}}},
     429: {"model": ErrorBody, "description": "Too many listen."},
@@ -44,10 +52,12 @@ def routes(service: Service) -> APIRouter:
 
 
 def _add_rates(router: APIRouter, service: Service) -> None:
+    turn = threading.Lock()
+
     @router.get("/v1/models/{name}/rates", response_model=RatesAnswer, responses=_NO_MODEL)
-    def rates(name: Name) -> Any:
-        """Return the rates that a model judges by."""
-        return _rates(service.model(name))
+    def rates(name: Name, response: Response) -> Any:
+        """Return the rates that a model judges by, with an ETag to apply others by."""
+        return _tagged(service.model(name), response)
 
     @router.post(
         "/v1/models/{name}/rates/preview", response_model=Preview, responses=_NO_MODEL | _NO_THRESHOLD
@@ -56,13 +66,20 @@ def _add_rates(router: APIRouter, service: Service) -> None:
         """Say what other rates would have said of the last thousand parts; nothing is changed."""
         return _known(lambda: service.model(name).preview(body.rates()))
 
-    @router.put("/v1/models/{name}/rates", response_model=RatesAnswer, responses=_NO_MODEL | _NO_THRESHOLD)
-    def apply(name: Name, body: RatesBody) -> Any:
-        """Judge by other rates from now on, also after a restart."""
+    @router.put(
+        "/v1/models/{name}/rates",
+        response_model=RatesAnswer,
+        responses=_NO_MODEL | _NO_THRESHOLD | _MOVED,
+    )
+    def apply(name: Name, body: RatesBody, response: Response, if_match: Tag = None) -> Any:
+        """Judge by other rates from now on, also after a restart; with If-Match only where nobody moved them since."""
         model = service.model(name)
-        _known(lambda: model.recorder.apply(body.rates()))
-        say("rates applied", model=name, **body.model_dump())
-        return _rates(model)
+        with turn:
+            if if_match is not None and not _is_among(_tag(_rates(model)), if_match):
+                raise HTTPException(412, "the rates were moved meanwhile; look at them again")
+            _known(lambda: model.recorder.apply(body.rates(), asker.get()))
+        say("rates applied", model=name, **body.model_dump(), key=asker.get().who)
+        return _tagged(model, response)
 
 
 def _add_streams(router: APIRouter, service: Service) -> None:
@@ -74,6 +91,9 @@ def _add_streams(router: APIRouter, service: Service) -> None:
         model = service.model(name)
         if model.monitor is None:
             raise HTTPException(409, f"the stream of {name} is not watched")
+        before = model.monitor.text
+        with service.store.writing() as connection:
+            changes.add(connection, asker.get(), "drift reset", name, before)
         model.monitor.reset()
         service.tell_drift(model)
         return _said(model.monitor)
@@ -124,6 +144,20 @@ def _rates(model: Served) -> dict[str, Any]:
         "calibration_images": len(inspector.standard.view_scores),
         "applied": model.recorder.applied is not None,
     }
+
+
+def _tagged(model: Served, response: Response) -> dict[str, Any]:
+    found = _rates(model)
+    response.headers["ETag"] = _tag(found)
+    return found
+
+
+def _tag(rates: dict[str, Any]) -> str:
+    return f'"{hashlib.sha256(json.dumps(rates).encode()).hexdigest()[:32]}"'
+
+
+def _is_among(tag: str, given: str) -> bool:
+    return given.strip() == "*" or tag in [one.strip() for one in given.split(",")]
 
 
 def _known(work: Any) -> Any:

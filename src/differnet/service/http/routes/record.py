@@ -17,6 +17,7 @@ from zipstream import ZipStream
 from differnet.service.http.routes.inspect import Name
 from differnet.service.http.schemas import CountsBody, ErrorBody, OperatorBody, Page, as_json, errors
 from differnet.service.http.service import Service
+from differnet.service.http.telemetry import asker
 from differnet.service.record.inspection import Inspection, Judgement, Operator
 
 
@@ -132,8 +133,9 @@ def _add_single(router: APIRouter, service: Service) -> None:
 
     @router.put("/inspections/{id}/operator", response_model=Inspection, responses=_MISSING)
     def operator(id: Id, body: OperatorBody) -> Any:
-        """Note what an operator says of a part, or take it back."""
-        row = service.store.confirm(id, body.verdict, body.note)
+        """Note what an operator says of a part, or take it back; without a ``note`` that of before stays."""
+        keeps = "note" not in body.model_fields_set
+        row = service.store.confirm(id, body.verdict, body.note, keeps, asker.get())
         if row is None:
             raise HTTPException(404, f"no inspection {id}")
         service.hub.tell("operator", row.model, as_json(row))

@@ -1,0 +1,1 @@
+"""How much a sender may bring, and how long one waits for senders and readers."""
