@@ -8,9 +8,10 @@ import gc
 import mmap
 import weakref
 from collections.abc import Iterable, Iterator
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy.typing as npt
+if TYPE_CHECKING:  # this is imported before anything that takes time
+    import numpy.typing as npt
 
 _MMAP_THRESHOLD = -3  # glibc's name of it: M_MMAP_THRESHOLD
 _OFTEN = 4  # steps that read a mapped file between two times that its pages are let go

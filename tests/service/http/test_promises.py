@@ -288,7 +288,7 @@ def test_each_of_a_batch_has_its_status_also_when_the_record_goes_away(fresh, mo
     assert answer.status_code == 503
     found = answer.json()
     assert [one["status"] for one in found["results"]] == [200, 422, 503, 503]
-    assert "record cannot be reached: away" in found["results"][2]["detail"]
+    assert "record cannot be reached; the log" in found["results"][2]["detail"]
     assert "not begun" in found["results"][3]["detail"]
     assert [one["id"] for one in found["results"]][:2] == [row["id"] for row in found["inspections"]]
     again = batch(client, *parts, **key("shift"))

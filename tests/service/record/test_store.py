@@ -346,14 +346,14 @@ def test_the_files_of_a_record_are_for_their_owner_alone(tmp_path):
     before = os.umask(0)
     try:
         store = Store.open(f"sqlite:///{tmp_path / 'line' / 'record.sqlite3'}")
-        store.add(store.keep(part(), b"\x89PNG", b"\x89PNG"))
+        store.keep_map(store.add(store.keep(part(), b"\x89PNG")), b"\x89PNG")
         store.pulse.check()
         found = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "line").rglob("*")}
     finally:
         os.umask(before)
         store.close()
     assert (tmp_path / "line").stat().st_mode & 0o777 == 0o700
-    assert len(found) == 7  # the database with two files beside it, two folders, image and map
+    assert len(found) == 8  # the database with two files beside it, two folders, their mark, image and map
     for name, rights in found.items():
         assert rights == (0o700 if name in ("record.images", "2026-03-01") else 0o600), name
 

@@ -26,6 +26,10 @@ _TIDY = 60.0  # seconds between two looks at what is to be forgotten and saved
 _WARN = 3600.0  # seconds after which it is said again what is not forgotten
 
 
+class BehindError(StoreError):
+    """Inspections before this one wait for the record."""
+
+
 class Service:
     """All that the routes of one application share."""
 
@@ -55,7 +59,7 @@ class Service:
         counted that it could not be. :class:`StoreError` when it was not recorded.
         """
         if waiting := len(self.promised):
-            raise StoreError(f"{counted(waiting, 'inspection')} before this one could not be recorded yet")
+            raise BehindError(f"{counted(waiting, 'inspection')} before this one could not be recorded yet")
         ticket = Ticket()
         try:
             return await self.line.run(lambda: self._inspect(model, task, ticket), self.limits.timeout)
@@ -71,7 +75,9 @@ class Service:
 
     def reason(self, error: LateError | StoreError) -> str:
         """Say to a sender why there is no verdict, and whether the part will be recorded."""
-        if isinstance(error, StoreError):
+        if isinstance(error, BehindError):
+            return f"the record cannot be reached: {error}"
+        if isinstance(error, StoreError):  # which may name host and user
             return "the record cannot be reached; the log of the service says why"
         after = "it was not begun, and is not recorded"
         if error.started:

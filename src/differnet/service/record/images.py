@@ -67,7 +67,7 @@ class KeptImages:
         return self._marks() != {self.record}
 
     def _mark(self) -> None:
-        if self._is_marked:
+        if self._is_marked and self.folder.is_dir():
             return
         if self.record not in self._marks():
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)

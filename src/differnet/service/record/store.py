@@ -9,13 +9,12 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from operator import eq, ge, lt
 from pathlib import Path
 from typing import Any, Literal
 
 from sqlalchemy import (
-    BigInteger,
     Connection,
     Engine,
     Select,
@@ -23,30 +22,25 @@ from sqlalchemy import (
     func,
     insert,
     select,
-    type_coerce,
     update,
 )
 
-from differnet.errors import ConfigError, DuplicateError, StoreError
+from differnet.errors import DuplicateError, StoreError
 from differnet.service.record import changes, database
 from differnet.service.record.changes import NOBODY, By
 from differnet.service.record.images import KeptImages
-from differnet.service.record.inspection import JUDGEMENTS, Inspection, Judgement, Operator, Rates, now
+from differnet.service.record.inspection import Inspection, Judgement, Operator, Rates, now
 from differnet.service.record.pulse import Pulse
 from differnet.service.record.retention import Retained, retain
-from differnet.service.record.tables import MICROSECONDS, inspections, monitors, settings
+from differnet.service.record.tables import inspections, monitors, settings
+from differnet.service.record.tallies import Bucket, Counts, tallies
 
 __all__ = ["DEFAULT_URL", "Counts", "Inspection", "Rates", "Store"]
 
 DEFAULT_URL = "sqlite:///differnet.sqlite3"
-Bucket = Literal["hour", "day"]
-Tally = dict[str, int]
-_LENGTHS = {"hour": 3600 * MICROSECONDS, "day": 24 * 3600 * MICROSECONDS}
-_KINDS: tuple[str, ...] = (*JUDGEMENTS, "none")
 _MOST = 1000  # rows that one page may have
 _NAME, _LONG = 1000, 10_000  # characters of a file's name, and of other texts
 
-Counts = list[tuple[datetime, Tally]]
 Along = Callable[[Connection, Inspection], None]
 
 
@@ -241,19 +235,7 @@ class Store:
 
         "none" are those by a model without a threshold.
         """
-        if bucket not in _LENGTHS:
-            raise ConfigError(f"bucket = {bucket!r}: hour or day was wanted")
-        columns, length = inspections.c, _LENGTHS[bucket]
-        number = type_coerce(columns.time, BigInteger) // length
-        query = select(number, columns.verdict, func.count()).where(columns.model == model)
-        query = query if since is None else query.where(columns.time >= since)
-        query = query if until is None else query.where(columns.time < until)
-        found: dict[int, Tally] = {}
-        with database.reading(self.engine) as connection:
-            for at, verdict, count in connection.execute(query.group_by(number, columns.verdict)):
-                found.setdefault(int(at), dict.fromkeys(_KINDS, 0))[verdict or "none"] = count
-        start = datetime.fromtimestamp(0, now().tzinfo)
-        return [(start + timedelta(microseconds=at * length), found[at]) for at in sorted(found)]
+        return tallies(self.engine, model, since, bucket, until)
 
     def scores(self, model: str, last: int = 1000, digest: str | None = None) -> Rows:
         """Return the last inspections that have a score, the newest first; ``digest``: of this folder alone."""
@@ -316,7 +298,7 @@ class Store:
 
     def set_monitor(self, model: str, digest: str, state: str) -> None:
         """Save the state of a drift monitor in place of the last."""
-        with self._turn, database.writing(self.engine) as connection:
+        with self.writing() as connection:
             connection.execute(delete(monitors).where(monitors.c.model == model))
             connection.execute(
                 insert(monitors).values(model=model, model_digest=digest, time=now(), state=state)
