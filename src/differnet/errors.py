@@ -95,9 +95,22 @@ class MissingExtraError(DifferNetError, ImportError):
     """An optional package is not installed; the message names the pip command."""
 
 
+def in_words(error: Exception) -> str:
+    """Return what went wrong, without the number that the system has for it.
+
+    >>> in_words(FileNotFoundError(2, "No such file or directory", "parts.csv"))
+    'parts.csv: no such file or directory'
+    """
+    if not isinstance(error, OSError) or not error.strerror:
+        return str(error)
+    if error.filename is None:
+        return error.strerror
+    return f"{os.fsdecode(error.filename)}: {error.strerror[:1].lower()}{error.strerror[1:]}"
+
+
 def in_a_line(error: Exception) -> str:
     """Return what went wrong without a line break, with the type of errors that were not raised on purpose."""
-    lines = str(error).strip().splitlines() or [""]
+    lines = in_words(error).strip().splitlines() or [""]
     known = isinstance(error, DifferNetError | OSError)
     return " ".join(lines) if known else f"{type(error).__name__}: {lines[0]}"
 

@@ -111,7 +111,7 @@ def test_files_that_are_no_tables(root):
         LayoutError, match=r"was wanted; found a folder of 2 entries \(0 images\): images, masks"
     ):
         datasets.read(root, "table")
-    with pytest.raises(LayoutError, match="no such folder; a folder, or a table in .csv or .parquet"):
+    with pytest.raises(LayoutError, match="a file of another kind; a folder, or a table in .csv or .parquet"):
         datasets.read(write(root, HEADER, "parts.txt"))
     with pytest.raises(LayoutError, match="another kind of file"):
         datasets.read(write(root, HEADER, "parts.txt"), "table")

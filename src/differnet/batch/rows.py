@@ -144,6 +144,8 @@ def collecting(
 def check_maps(maps: Path, paths: Iterable[Path], found: Iterable[Input]) -> None:
     """Refuse a folder of maps in which they could replace images, or be taken for some when the run is resumed."""
     target = os.path.realpath(maps)
+    if os.path.lexists(maps) and not os.path.isdir(maps):  # noqa: PTH112
+        raise ConfigError(f"--maps {maps}: no folder; a folder for overlays and maps was wanted")
     below = [path for path in paths if os.path.isdir(path) and _is_at_or_below(target, path)]  # noqa: PTH112
     beside = [one.path for one in found if os.path.realpath(os.path.dirname(one.path)) == target]  # noqa: PTH120
     for path in (*below, *beside):

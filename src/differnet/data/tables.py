@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from differnet.data.files import check_file
 from differnet.data.samples import GOOD, Dataset, Sample, Split, listing
 from differnet.errors import LayoutError, MissingExtraError
 
@@ -73,6 +74,7 @@ def read_rows(path: Path, needed: Sequence[str], optional: Sequence[str] = ()) -
     Raises :class:`LayoutError` for a column that is needed and missing, and for one whose name is nearly that of
     an optional one that is missing.
     """
+    check_file(path, "a table in .csv or .parquet", LayoutError)
     wanted = (*needed, *optional)
     names, rows = _parquet(path, wanted) if path.suffix.lower() == ".parquet" else _csv(path)
     missing = [name for name in needed if name not in names]
@@ -185,6 +187,8 @@ def _csv(path: Path) -> tuple[list[str], list[TableRow]]:
             lines = list(islice(read, _MOST_ROWS + 2))
     except (UnicodeDecodeError, csv.Error) as error:
         raise LayoutError(f"{path}: not a CSV table in UTF-8 ({error})") from error
+    except OSError as error:
+        raise LayoutError(f"{path}: the table cannot be read: {error.strerror}") from error
     _check_length(path, len(lines) - 1)
     names = lines[0] if lines else []
     for line in lines:

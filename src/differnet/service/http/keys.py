@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
+from differnet.data.files import read_text
 from differnet.errors import ConfigError
 
 _LINE = re.compile(r"(?P<digest>[0-9a-fA-F]{64})(?:\s+(?P<name>\S.*))?")
@@ -20,7 +21,7 @@ def read(path: Path) -> dict[str, str]:
     Returns names by digests. Raises :class:`ConfigError` for anything else, for no key at all, and for a file that
     others may write to.
     """
-    text = path.read_text(encoding="utf-8")
+    text = read_text(path, "a file of keys, as 'differnet make-key NAME' prints them,")
     if path.stat().st_mode & 0o022:
         raise ConfigError(f"{path}: others may write to it, and so let themselves in; chmod 600 {path}")
     found: dict[str, str] = {}
