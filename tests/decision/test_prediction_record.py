@@ -23,7 +23,7 @@ def test_the_record_is_all_but_the_heat_map():
 
 def test_a_row_is_the_record_between_path_and_error():
     assert COLUMNS == (
-        "path", "score", "p_value", "threshold", "is_defective", "views", "verdict", "percent", "error",
+        "path", "score", "p_value", "threshold", "is_defective", "views", "verdict", "percent", "error", "note",
     )  # fmt: skip
     row = row_of("a.png", FOUND)
     assert list(row) == list(COLUMNS)

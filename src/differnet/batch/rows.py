@@ -134,7 +134,7 @@ def collecting(
     if table is None:
         yield spool()
         return
-    made_with = {"rows": 2, "version": importlib.metadata.version("differnet"), **options}
+    made_with = {"rows": 3, "version": importlib.metadata.version("differnet"), **options}
     with journal(table, made_with, resume) as rows:
         yield rows
         with files.growing(table) as file:
@@ -222,6 +222,7 @@ def row_of(path: Path | Page | str, verdict: Prediction | str) -> Row:
     """Return the row of an input: what is said of it, or why nothing can be."""
     found = verdict.record if isinstance(verdict, Prediction) else PredictionRecord()
     row = {"path": str(path), **found._asdict(), "error": verdict if isinstance(verdict, str) else None}
+    row["note"] = verdict.note if isinstance(verdict, Prediction) else None
     return {name: row[name] for name in COLUMNS}
 
 

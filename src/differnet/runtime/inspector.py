@@ -24,7 +24,7 @@ from differnet.decision.drift import DriftMonitor
 from differnet.decision.early_stop import GROUP
 from differnet.decision.thresholds import Threshold, check_count
 from differnet.decision.verdict import Heat, Prediction
-from differnet.errors import ConfigError, ModelFileError, NotFittedError, NumericalError
+from differnet.errors import ConfigError, ModelFileError, NotFittedError, NumericalError, noting
 from differnet.runtime import folder as folders
 from differnet.runtime.engines import Engine, open_graph
 from differnet.runtime.threads import generation, keep_lost, mind_forks
@@ -174,7 +174,7 @@ class Inspector:
             verdict.check_early(self.station)
         if heat_map and self.station.maps is None:
             raise ConfigError(f"{self.folder} has no heat maps: {self.station.no_maps}")
-        return (self._judge(load(image, self.station), heat_map, count, early) for image in stream(images))
+        return (self._judge_noting(image, heat_map, count, early) for image in stream(images))
 
     def view_scores(self, image: ImageLike, views: int | None = None) -> ViewScores:
         """Return the score of each scoring view (V,), or of the first ``views``; their mean is tau(x) of eq. 5."""
@@ -197,6 +197,11 @@ class Inspector:
             raise ConfigError(f"{self.folder} does not say how bright and sharp its calibration images were")
         scores = self.station.standard.calibration()
         return DriftMonitor(scores, found.brightness, found.sharpness, alpha, found.seed)
+
+    def _judge_noting(self, image: ImageLike, heat_map: bool, count: int, early: bool) -> Prediction:
+        with noting() as notes:
+            pixels = load(image, self.station)
+        return replace(self._judge(pixels, heat_map, count, early), note=notes.text)
 
     def _judge(self, pixels: Pixels, heat_map: bool, count: int, early: bool) -> Prediction:
         tiles = self._tiles(pixels)

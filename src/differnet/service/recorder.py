@@ -232,6 +232,7 @@ class Recorder:
             time=received.time or now(),
             verdict="error",
             error=received.error,
+            image_note=received.note,
             rate=used.rate,
             confidence=used.confidence,
             review_rate=used.review_rate,

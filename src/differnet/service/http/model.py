@@ -18,6 +18,7 @@ from differnet.errors import (
     DuplicateError,
     ImageError,
     in_a_line,
+    noting,
 )
 from differnet.runtime.inspector import Count, Inspector
 from differnet.service.http import rates as rating
@@ -99,11 +100,16 @@ class Served:
         digest = hashlib.sha256(task.content).hexdigest()
         received = Received(digest=digest, key=task.source_key, name=task.file_name, content=task.content)
         try:
-            pixels = read(task.content, task.file_name or "image", self._most_pixels, self.inspector.station)
+            with noting() as notes:
+                pixels = read(
+                    task.content, task.file_name or "image", self._most_pixels, self.inspector.station
+                )
         except Exception as error:
             unread = self.recorder.judge(replace(received, error=in_a_line(error)), task.views)
             return replace(unread, failure=error)
-        return self.recorder.judge(replace(received, pixels=pixels), task.views, task.heat_map)
+        return self.recorder.judge(
+            replace(received, pixels=pixels, note=notes.text), task.views, task.heat_map
+        )
 
     def _tell(self, event: str, text: str) -> None:
         say(f"{event}: {text}", logging.WARNING, model=self.name)

@@ -34,7 +34,7 @@ class Received:
 
     ``digest``: SHA-256 of the bytes as they were received, of a frame that of its pixels. ``content``: those bytes;
     nothing for a frame. Either ``pixels``, uint8 (H, W, 3), or ``error``. ``key``, ``name``, ``time``: see
-    ``source_key``, ``file_name`` and ``time`` of :class:`Inspection`.
+    ``source_key``, ``file_name`` and ``time`` of :class:`Inspection`. ``note``: what of it was not looked at.
     """
 
     digest: str
@@ -44,6 +44,7 @@ class Received:
     content: bytes | None = None
     error: str | None = None
     time: datetime | None = None
+    note: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +57,8 @@ class Inspection:
     ``views="auto"``. ``rate``, ``confidence``, ``review_rate``: what the thresholds were chosen by. ``verdict``:
     nothing when the model has no threshold, "error" when the image could not be judged, for the reason in ``error``.
     ``drift``: what the monitor said while it was in alarm. ``image``, ``heat_map``: files below the folder of the
-    record, where they were kept.
+    record, where they were kept. ``note``: what the operator wrote; ``image_note``: what of the image was not looked
+    at, or not as it is.
     """
 
     model: str
@@ -87,6 +89,7 @@ class Inspection:
     image: str | None = None
     heat_map: str | None = None
     kept_bytes: int = 0
+    image_note: str | None = None
 
     @property
     def is_flagged(self) -> bool:
