@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import os
 import shutil
 import stat
 from contextlib import contextmanager
@@ -14,10 +16,11 @@ import pytest
 import differnet
 from differnet.errors import ImageError
 from support import corpus, stations
+from support.tiny import TESTS
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 SOURCES = Path(differnet.__file__).parent.parent
-EVERY = 23  # of the quick run
+EVERY, QUICK = 31, (("picture", "saturate"), (4095.0, "saturate"))  # of the quick run
 TOGETHER = 40  # images of a request
 
 
@@ -170,7 +173,8 @@ def test_some_of_the_corpus_has_one_outcome_at_detector_station_and_service(
     items, upright, station, tmp_path
 ):
     pytest.importorskip("fastapi")
-    assert differences(items[::EVERY], upright, station, tmp_path) == {}
+    some = [item for item in items if (item.white, item.beyond) in QUICK]
+    assert differences(some[::EVERY], upright, station, tmp_path) == {}
 
 
 @pytest.mark.long
@@ -181,3 +185,58 @@ def test_the_corpus_has_one_outcome_at_detector_station_and_service(items, uprig
     assert sum(item.pixels is not None for item in items) >= 350
     assert sum(item.refused is not None for item in items) >= 550
     assert differences(items, upright, station, tmp_path) == {}
+
+
+@pytest.fixture
+def ray():
+    """Ray on this machine alone, whose workers see the sources that the tests see."""
+    pytest.importorskip("pyarrow")
+    if not importlib.util.find_spec("ray"):  # not imported here: Ray must be told first where to listen
+        pytest.skip("a cluster needs Ray: pip install 'differnet[ray]'")
+    from differnet.batch.cluster import session
+
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(SOURCES), str(TESTS), *filter(None, [before])])
+    try:
+        with session.connected() as found:
+            yield found
+    finally:
+        os.environ.pop("PYTHONPATH") if before is None else os.environ.update(PYTHONPATH=before)
+
+
+def rows_of_ray(ray, detector, some, place):
+    """Return the row of each item, from one run over all of them."""
+    from differnet.batch.cluster import inventory, scoring
+    from differnet.batch.cluster.worker import Parcel
+
+    place.mkdir()
+    detector.save(place / "model.safetensors")
+    entries = [
+        inventory.Entry(name=str(item.path), place=str(item.path), kind="file", size=0) for item in some
+    ]
+    run = scoring.begin(ray, str(place / "rows"), entries, {}, 64, False)
+    settings = detector.settings
+    task = scoring.JudgingTask(
+        ray.put(Parcel.of(place / "model.safetensors", "random")),
+        None,
+        scoring.Actors(1, 1, "cpu"),
+        settings.canvas,
+        settings.views,
+    )
+    scoring.score(ray, run, task, lambda *_: None)
+    return [row for table in run.tables() for row in table.to_pylist()]
+
+
+@pytest.mark.long
+def test_the_corpus_has_the_same_outcome_on_ray(ray, items, upright, station, tmp_path):
+    wrong = {}
+    for number, (scale, some) in enumerate(corpus.by_scale(items).items()):
+        detector, _ = stations.by_white(upright, station, *scale)
+        some = [item for item in some if "\0" not in str(item.path)]
+        rows = rows_of_ray(ray, detector, some, tmp_path / f"run-{number}")
+        assert len(rows) == len(some)
+        for item, row in zip(some, rows, strict=True):
+            ours, theirs = predicted(detector, item.path), outcome_of(item.path, row)
+            if ours != theirs and item.refused != "no image found":
+                wrong[item.path.name] = ours, theirs
+    assert wrong == {}

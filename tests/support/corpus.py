@@ -33,8 +33,15 @@ class Item:
 def make(root: Path) -> list[Item]:
     """Write all of them below ``root``."""
     odd = [
-        Item(case.path, "picture", "saturate", case.refused, case.pixels)
+        Item(
+            case.path,
+            "picture",
+            "saturate",
+            "no image found" if case.path.name == "folder.png" else case.refused,
+            case.pixels,
+        )
         for case in hostile.make(root / "hostile")
+        if "\0" not in str(case.path)
     ]
     (root / "levels").mkdir()
     return odd + [
