@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -48,6 +49,7 @@ def reproduce(
         from differnet.batch import executor, spread
         from differnet.config import presets
         from differnet.data import datasets
+        from differnet.evaluation import copies
         from differnet.evaluation.paper import cells, files, targets
         from differnet.evaluation.paper.report import Study
 
@@ -56,11 +58,17 @@ def reproduce(
         resolved = options.settings_of(presets.resolve(name, chosen.settings), settings)
         tables = datasets.read(data, options.check_layout(layout), category or (), split)
         _check_before_fits(tables, directory / target)
+        with bars(replace=True) as progress:
+            copied = [(table, copies.before_fits(table, progress)) for table in tables]
+        for one in copied:
+            copies.tell(*one)
         counts = tuple(sorted(set(count or targets.COUNTS)))
         with bars() as progress, executor.manned(engine, address, device) as crew:
             lab = cells.Lab(directory / "cells", weights, device, progress, tell_cell)
             study = Study(tuple(tables), resolved, range(seeds), shots, counts, lab.run)
             report = spread.made(crew, chosen.make, study, lab)
+        said = [copies.sentence(*one) for one in copied if one[1]]
+        report = dataclasses.replace(report, notes=(*report.notes, *said))
         _finish(report, directory / target, files.Origin(_command(context), name, resolved), json)
 
 
