@@ -13,7 +13,6 @@ The decoders of the others say themselves what is missing.
 from __future__ import annotations
 
 import io
-import lzma
 import math
 import struct
 import zlib
@@ -124,6 +123,8 @@ def _is_whole(content: bytes, packing: int, tags: Any, rows: int, grid: Grid, na
     if packing in _DEFLATE:
         return _has_end(zlib.decompressobj(), content)
     if packing in _LZMA:
+        import lzma  # here, since a Python may lack it
+
         return _has_end(lzma.LZMADecompressor(), content)
     if packing == JPEG:
         return _is_whole_jpeg(content, bytes(tags.get(_TABLES) or b""), rows, grid.across, name)

@@ -40,7 +40,7 @@ def decode(file: BinaryIO, name: str, page: int, scale: Scale = OWN) -> Pixels:
             check_size(image.width, image.height, name)
             tags: Any = image.tag_v2
             layout = Layout.of(tags.get, name)
-            if layout.is_known_to_pillow:
+            if layout.is_known_to_pillow and not _is_misread(tags):
                 return _by_pillow(file, image, layout, name, scale)
     except UnidentifiedImageError:
         pass  # tifffile knows more kinds
@@ -64,6 +64,11 @@ def _by_pillow(file: BinaryIO, image: Any, layout: Layout, name: str, scale: Sca
         image
     )  # of 32 bits where the file has 16 with a sign, and with a sign where it has none
     return from_array(array.astype(layout.dtype, copy=False), name, scale, layout.facts)
+
+
+def _is_misread(tags: Any) -> bool:
+    """Whether Pillow swaps the bytes of floats that were predicted, which are in order by then."""
+    return bool(tags.get(317) == 3 and tags.prefix == b"MM")
 
 
 def _turn_to(image: Image.Image, page: int, name: str) -> None:
