@@ -49,7 +49,6 @@ def reproduce(
         from differnet.batch import executor, spread
         from differnet.config import presets
         from differnet.data import datasets
-        from differnet.evaluation import copies
         from differnet.evaluation.paper import cells, files, targets
         from differnet.evaluation.paper.report import Study
 
@@ -58,16 +57,12 @@ def reproduce(
         resolved = options.settings_of(presets.resolve(name, chosen.settings), settings)
         tables = datasets.read(data, options.check_layout(layout), category or (), split)
         _check_before_fits(tables, directory / target)
-        with bars(replace=True) as progress:
-            copied = [(table, copies.before_fits(table, progress)) for table in tables]
-        for one in copied:
-            copies.tell(*one)
+        said = _copies(tables)
         counts = tuple(sorted(set(count or targets.COUNTS)))
         with bars() as progress, executor.manned(engine, address, device) as crew:
             lab = cells.Lab(directory / "cells", weights, device, progress, tell_cell)
             study = Study(tuple(tables), resolved, range(seeds), shots, counts, lab.run)
             report = spread.made(crew, chosen.make, study, lab)
-        said = [copies.sentence(*one) for one in copied if one[1]]
         report = dataclasses.replace(report, notes=(*report.notes, *said))
         _finish(report, directory / target, files.Origin(_command(context), name, resolved), json)
 
@@ -84,6 +79,17 @@ def _chosen(target: str, shots: int | None, count: list[int] | None) -> Target:
     if count and not chosen.takes_counts:
         raise typer.BadParameter(f"--count is for fig7, not for {target}; --shots draws fewer images")
     return chosen
+
+
+def _copies(tables: Sequence[Dataset]) -> list[str]:
+    """Warn of test images that are for training as well, and return what was said."""
+    from differnet.evaluation import copies
+
+    with bars(replace=True) as progress:
+        found = [(table, copies.before_fits(table, progress)) for table in tables]
+    for one in found:
+        copies.tell(*one)
+    return [copies.sentence(*one) for one in found if one[1]]
 
 
 def _check_before_fits(tables: Sequence[Dataset], target: Path) -> None:

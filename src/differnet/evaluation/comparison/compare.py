@@ -83,11 +83,8 @@ def compare(
     digests = {table: digest_of(table, progress) for table in tables}
     has_maps = any(isinstance(method, Localizer) for method in methods.values())
     check_masks([sample for table in tables for sample in table.test] if has_maps else ())
-    copied = {table.name: copies.before_fits(table, progress) for table in tables}
-    for table in tables:
-        copies.tell(table, copied[table.name])
-    results: list[Result] = []
-    failures: list[Failure] = []
+    copied = _copies(tables, progress)
+    results, failures = list[Result](), list[Failure]()
     around = _surroundings(weights)
     for table, (name, method), seed in itertools.product(tables, methods.items(), seeds):
         depends = {"data": digests[table], "settings": repr(method)} | around
@@ -101,9 +98,7 @@ def compare(
         else:
             results.append(result)
             on_result(result, how)
-    return Comparison(
-        tuple(table.name for table in tables), tuple(methods), tuple(results), tuple(failures), copied
-    )
+    return Comparison(tuple(copied), tuple(methods), tuple(results), tuple(failures), copied)
 
 
 @dataclass(frozen=True)
@@ -194,6 +189,14 @@ def _measured(work: _Work, maps: bool) -> Result:
 def digest_of(table: Dataset, progress: Progress = silent) -> str:
     """Return :meth:`~differnet.data.samples.Dataset.digest`, and say how far it is."""
     return table.digest(lambda done, total: progress(f"reading {table.name}", done, total))
+
+
+def _copies(tables: Sequence[Dataset], progress: Progress) -> dict[str, tuple[Path, ...]]:
+    """Return the test images of each table that are for training as well, and warn of them."""
+    found = {table.name: copies.before_fits(table, progress) for table in tables}
+    for table in tables:
+        copies.tell(table, found[table.name])
+    return found
 
 
 def _check(tables: Sequence[Dataset], names: Sequence[str], seeds: Sequence[int], shots: int | None) -> None:
