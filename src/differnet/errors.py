@@ -20,7 +20,8 @@ people expect. A message says what was found, what was wanted and what to do::
     └── MissingExtraError  (ImportError)        an optional package, with the pip command
 
     DifferNetWarning       (UserWarning)        something that is weaker than it looks
-    └── PagesWarning                            pages or frames of a file that were not looked at
+    └── ImageWarning                            something of an image that was not looked at as it is
+        └── PagesWarning                        pages or frames of a file that were not looked at
 """
 
 from __future__ import annotations
@@ -30,9 +31,13 @@ import functools
 import os
 import sys
 import warnings
+from collections.abc import Iterator
+from contextvars import ContextVar
 
 # Between two functions of the package there may be a decorator of the standard library.
 _OURS = (os.path.dirname(__file__) + os.sep, contextlib.__file__, functools.__file__)  # noqa: PTH120
+
+_NOTES: ContextVar[Notes | None] = ContextVar("notes", default=None)
 
 
 class DifferNetError(Exception):
@@ -95,9 +100,22 @@ class MissingExtraError(DifferNetError, ImportError):
     """An optional package is not installed; the message names the pip command."""
 
 
+def in_words(error: Exception) -> str:
+    """Return what went wrong, without the number that the system has for it.
+
+    >>> in_words(FileNotFoundError(2, "No such file or directory", "parts.csv"))
+    'parts.csv: no such file or directory'
+    """
+    if not isinstance(error, OSError) or not error.strerror:
+        return str(error)
+    if error.filename is None:
+        return error.strerror
+    return f"{os.fsdecode(error.filename)}: {error.strerror[:1].lower()}{error.strerror[1:]}"
+
+
 def in_a_line(error: Exception) -> str:
     """Return what went wrong without a line break, with the type of errors that were not raised on purpose."""
-    lines = str(error).strip().splitlines() or [""]
+    lines = in_words(error).strip().splitlines() or [""]
     known = isinstance(error, DifferNetError | OSError)
     return " ".join(lines) if known else f"{type(error).__name__}: {lines[0]}"
 
@@ -124,12 +142,39 @@ class DifferNetWarning(UserWarning):
     """Something is weaker than it looks, for instance a threshold from too few good images."""
 
 
-class PagesWarning(DifferNetWarning):
+class ImageWarning(DifferNetWarning):
+    """Something of an image was not looked at, or not as it is; its row says so, too."""
+
+
+class PagesWarning(ImageWarning):
     """A file has pages or frames that were not looked at."""
+
+
+class Notes(list[str]):
+    """What was said of an image, in the order in which it was said."""
+
+    @property
+    def text(self) -> str | None:
+        """All of it in one text; nothing where nothing was said."""
+        return "; ".join(self) or None
+
+
+@contextlib.contextmanager
+def noting() -> Iterator[Notes]:
+    """Note each :class:`ImageWarning` of the block in this thread, beside warning of it."""
+    notes = Notes()
+    before = _NOTES.set(notes)
+    try:
+        yield notes
+    finally:
+        _NOTES.reset(before)
 
 
 def warn(message: str, category: type[DifferNetWarning] = DifferNetWarning) -> None:
     """Warn at the line outside of the package that led here."""
+    notes = _NOTES.get()
+    if notes is not None and issubclass(category, ImageWarning):
+        notes.append(message)
     frame, level = sys._getframe(1), 2  # level 2 is who called this function
     while frame.f_code.co_filename.startswith(_OURS) and frame.f_back is not None:
         frame, level = frame.f_back, level + 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import socket
+import sys
 
 import pytest
 from typer.testing import CliRunner
@@ -17,7 +18,21 @@ RUN = CliRunner()
 
 def run(*arguments):
     done = RUN.invoke(app, [str(one) for one in arguments])
-    return done.exit_code, re.sub(r"\s+", " ", done.stderr), done.stdout
+    return done.exit_code, re.sub(r"[\s│]+", " ", done.stderr), done.stdout
+
+
+TABLES = (
+    ("NONE", "no such file; a table in .csv or .parquet was wanted"),
+    ("good", "a folder; a table in .csv or .parquet was wanted"),
+    ("binary", "not a CSV table in UTF-8"),
+    ("text/a.txt", "no column key, path, split, label"),
+)
+KEYS = (
+    ("NONE", "no such file; a file of keys, as 'differnet make-key NAME' prints them, was wanted"),
+    ("good", "a folder; a file of keys"),
+    ("binary", "no text in UTF-8"),
+)
+SETTINGS = (("NONE", "no such file; a TOML"), ("good", "a folder; a TOML file"), ("text/a.txt", "no TOML"))
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +49,10 @@ def place(tmp_path_factory):
     (root / "empty").mkdir()
     (root / "text").mkdir()
     (root / "text/a.txt").write_text("text")
+    (root / "binary").write_bytes(b"\xff\xfe\x00")
+    (root / "folder.csv").mkdir()
+    for kind in ("Free", "Blowhole", "Break", "Crack", "Fray", "Uneven"):
+        save(root / f"tiles/MT_{kind}/Imgs/a.jpg", good_image(0, 40))
     code, said, _ = run("fit", root / "good", "--out", root / "m.safetensors", "--set", "rate=0.5", *OPTIONS)
     assert code == 0, said
     return root
@@ -108,7 +127,23 @@ def test_skipped_images_end_with_3(place, tmp_path):
         (("reproduce", "table2", "NONE", "--out", "OUT"), "no such"),
         (("compare", "NONE"), "no such folder"),
         (("compare", "good", "--methods", "nothing"), "nothing"),
-        (("fit-many", "NONE", "--out", "OUT"), "No such file"),
+        *((("fit-many", place, "--out", "OUT"), said) for place, said in TABLES),
+        (
+            ("fit", "good", "--out", "OUT", "--checkpoint", "text/a.txt", *OPTIONS),
+            "no folder; a folder for the",
+        ),
+        (("fit", "good", "--out", "OUT", "--group-table", "NONE"), "no such file; a table in CSV"),
+        (("fit", "good", "--out", "OUT", "--group-table", "good"), "a folder; a table in CSV"),
+        (("fit", "good", "--out", "OUT", "--ignore", "NONE"), "no such file; an image file was wanted"),
+        (("fit", "good", "--out", "OUT", "--weights", "NONE"), "no such weights file"),
+        (("score", "m.safetensors", "good", "--maps", "text/a.txt"), "no folder; a folder for overlays"),
+        (("score", "m.safetensors", "good", "--drift", "good"), "it is a folder, a file name was wanted"),
+        (("score", "m.safetensors", "good", "--out", "folder.csv"), "it is a folder, a file name was wanted"),
+        (("evaluate", "text/a.txt"), "a file of another kind; a folder, or a table"),
+        (("evaluate", "tiles", "--layout", "mtd", "--split", "NONE"), "no such file; a split file"),
+        (("evaluate", "tiles", "--layout", "mtd", "--split", "binary"), "no text in UTF-8"),
+        *((("serve", "good", "--keys", place), said) for place, said in KEYS),
+        *((("serve", "--settings", place), said) for place, said in SETTINGS),
         (("quantize", "NONE", "good", "--out", "OUT"), "no such model file"),
         (("serve", "NONE"), ""),
         (("watch", "NONE", "--model", "NONE"), "no such folder or file"),
@@ -128,8 +163,30 @@ def test_what_cannot_be_done_ends_with_2_and_says_why(place, tmp_path, monkeypat
     assert said in text
     assert "defect of differnet" not in text
     assert "Traceback" not in text
+    assert "Errno" not in text
     assert out == ""
     assert not (tmp_path / "out").exists()
+
+
+def test_a_demo_that_cannot_be_run_ends_with_2(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("text")
+    code, text, out = run("demo", "--out", tmp_path / "file")
+    assert (code, out) == (2, "")
+    assert "file" in text
+    assert "Errno" not in text
+    assert "defect of differnet" not in text
+    assert run("demo", "--seed", "-1", "--out", tmp_path / "out")[0] == 2
+    monkeypatch.setitem(sys.modules, "skimage", None)  # as where it is not installed
+    code, text, _ = run("demo", "--out", tmp_path / "out")
+    assert code == 2
+    assert "pip install" in text
+
+
+@pytest.mark.long
+def test_a_demo_that_is_run_ends_with_0(tmp_path):
+    code, text, out = run("demo", "--out", tmp_path / "out", "--json")
+    assert code == 0, text
+    assert set(json.loads(out)["textures"]) == {"brick", "moon"}
 
 
 def unused():
@@ -150,6 +207,19 @@ def test_a_camera_that_is_not_there_is_no_success(upright_onnx, tmp_path, source
     events = [json.loads(line) for line in out.splitlines()]
     assert [one["event"] for one in events if one["event"] == "unreachable"] == ["unreachable"]
     assert events[-1]["inspections"] == 0
+
+
+@pytest.mark.parametrize(
+    ("key", "said"), [("none", "no such file; a file with"), (".", "a folder; a file with")]
+)
+def test_a_key_of_a_webhook_that_is_not_there_is_said(upright_onnx, tmp_path, monkeypatch, key, said):
+    pytest.importorskip("sqlalchemy")
+    monkeypatch.chdir(tmp_path)
+    asked = "watch", tmp_path, "--model", upright_onnx[0], "--once", "--webhook", "http://127.0.0.1:9/"
+    code, text, _ = run(*asked, "--store", "sqlite:///r.sqlite3", "--webhook-key", key)
+    assert code == 2
+    assert said in text
+    assert "Errno" not in text
 
 
 def test_a_watched_folder_ends_with_0_and_3(upright_onnx, tmp_path):

@@ -128,7 +128,7 @@ def test_what_is_wrong_in_a_file_is_said(tmp_path, text, why):
 
 def test_a_file_that_is_not_there_is_said(tmp_path):
     found = given(serve, "--settings", str(tmp_path / "none.toml"), env={"COLUMNS": "1000"})
-    assert "No such file" in found
+    assert "no such file; a TOML" in found
 
 
 def test_the_commands_themselves_read_them(tmp_path):

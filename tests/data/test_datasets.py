@@ -58,7 +58,7 @@ def test_a_split_file_that_does_not_fit(mtd, tmp_path):
     split.write_text("good1.jpg\nother.jpg\n")
     with pytest.raises(LayoutError, match="1 names are not good images here, such as 'other.jpg'"):
         datasets.read(mtd, split_file=split)
-    with pytest.raises(LayoutError, match="no such split file"):
+    with pytest.raises(LayoutError, match="no such file; a split file"):
         datasets.read(mtd, split_file=tmp_path / "none.txt")
 
 

@@ -92,7 +92,7 @@ def test_tables_that_cannot_be_used(table, tmp_path):
     ):
         with pytest.raises(LayoutError, match=message):
             by_column(paths, table(text), "group")
-    with pytest.raises(LayoutError, match="no such table"):
+    with pytest.raises(LayoutError, match="no such file; a table in CSV"):
         by_column(paths, tmp_path / "none.csv", "group")
     with pytest.raises(ConfigError, match="one of them"):
         of_paths(paths, "a", tmp_path / "none.csv")

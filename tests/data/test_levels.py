@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tracemalloc
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -14,9 +15,9 @@ from differnet.data.decoding import decode_content
 from differnet.data.formats import arrays, jpeg
 from differnet.data.formats.levels import Extent, Levels, Meter
 from differnet.errors import DifferNetWarning, ImageError
-from support import hostile, levels
+from support import hostile, levels, strips
 
-CASES = levels.cases()
+CASES = [*levels.cases(), *strips.cases()]
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
@@ -35,8 +36,8 @@ def complaint(case):
 
 
 def test_each_has_its_pixels_or_its_reason():
-    assert len(CASES) == len({case.name for case in CASES}) >= 280
-    assert sum(case.refused is not None for case in CASES) >= 80
+    assert len(CASES) == len({case.name for case in CASES}) >= 500
+    assert sum(case.refused is not None for case in CASES) >= 300
     assert {case.name: told for case in CASES if (told := complaint(case))} == {}
 
 
@@ -129,6 +130,22 @@ def test_a_whole_jpeg_is_read_whatever_its_last_rows_show(tail, options, mode):
     content = hostile.encode(Image.fromarray(shown).convert(mode), "JPEG", quality=92, **options)
     wanted = np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
     assert np.array_equal(decode_content(content, "whole"), wanted)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"subsampling": 0}, {"progressive": True}, {"restart_marker_rows": 1}, {"restart_marker_blocks": 2}],
+    ids=str,
+)
+def test_a_jpeg_that_ends_anywhere_early_is_refused(options):
+    content = hostile.encode(Image.fromarray(strips.NOISY), "JPEG", quality=80, **options)
+    start = content.index(b"\xff\xda") + 20
+    taken = []
+    for end in (*range(start, len(content) - 60, 97), *range(len(content) - 60, len(content) - 2)):
+        short = content[:end] + b"\xff\xd9"
+        with suppress(ImageError):
+            taken.append((end, decode_content(short, "short").shape))
+    assert taken == []
 
 
 def test_the_first_of_two_pictures_is_whole_where_the_file_has_two():

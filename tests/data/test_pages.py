@@ -129,6 +129,71 @@ def test_animations_and_files_of_several_pictures_are_said(kind, options, told):
     assert np.abs(pixels.astype(int) - BIG[0]).mean() < 12  # the first one, as far as the kind keeps it
 
 
+def encoded(kind, pixels=BIG[0]):
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, kind)
+    return buffer.getvalue()
+
+
+def stacked(count=3, **options):
+    """Write one page that says it holds several pictures, which lie one behind the other."""
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, BIG[0][..., 0], photometric="minisblack", **options)
+    return buffer.getvalue() + BIG[1][..., 0].tobytes() * (count - 1)
+
+
+GREYS = np.stack([image[..., 0] for image in BIG])
+IMAGEJ = {"description": "ImageJ=1.53t\nimages=3\nslices=3\n", "metadata": None}
+
+
+def in_one_page(**options):
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, GREYS, photometric="minisblack", **options)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (encoded("JPEG") + encoded("JPEG", BIG[1]), "or has several pictures; the first is looked at"),
+        (encoded("PNG") + encoded("PNG", BIG[1]), "or has several pictures; the first is looked at"),
+        (encoded("GIF") + encoded("GIF", BIG[1]), "or has several pictures; the first is looked at"),
+        (encoded("JPEG") + b"\0\0\0\x18ftypmp42" + bytes(1000), None),
+        (stacked(**IMAGEJ), "holds 3 pictures in one page"),
+        (stacked(**IMAGEJ, byteorder=">"), "holds 3 pictures in one page"),
+        (stacked(**IMAGEJ, bigtiff=True), "holds 3 pictures in one page"),
+        (stacked(description="ImageJ=1.53t\nimages=1\n", metadata=None), None),
+        (stacked(description="images=3", metadata=None), None),
+        (in_one_page(contiguous=True, truncate=True), "holds 4 pictures in one page"),
+        (in_one_page(imagej=True), "page 1 is looked at, and 3 more pages of it are not"),
+    ],
+)
+def test_pictures_behind_the_first_are_said(content, said):
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        assert decode_content(content, "a").shape == (32, 32, 3)
+    texts = [str(one.message) for one in found if one.category is PagesWarning]
+    assert len(texts) == (said is not None)
+    assert said is None or said in texts[0]
+
+
+def test_planes_of_colour_are_no_pictures_of_their_own():
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, np.moveaxis(BIG[0], 2, 0), photometric="rgb", planarconfig="separate")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        np.testing.assert_array_equal(decode_content(buffer.getvalue(), "a"), BIG[0])
+
+
+def test_a_volume_shows_its_first_plane_and_says_so():
+    buffer = io.BytesIO()
+    volume = np.repeat(BIG[0][None, ..., 0], 16, axis=0)
+    tifffile.imwrite(buffer, volume, volumetric=True, tile=(16, 16, 16), photometric="minisblack")
+    with pytest.warns(PagesWarning, match="holds 16 pictures in one page"):
+        found = decode_content(buffer.getvalue(), "a")
+    np.testing.assert_array_equal(found, BIG[0][..., [0, 0, 0]])
+
+
 @pytest.fixture
 def folder(tmp_path):
     root = tmp_path / "good"

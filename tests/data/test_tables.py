@@ -111,7 +111,7 @@ def test_files_that_are_no_tables(root):
         LayoutError, match=r"was wanted; found a folder of 2 entries \(0 images\): images, masks"
     ):
         datasets.read(root, "table")
-    with pytest.raises(LayoutError, match="no such folder; a folder, or a table in .csv or .parquet"):
+    with pytest.raises(LayoutError, match="a file of another kind; a folder, or a table in .csv or .parquet"):
         datasets.read(write(root, HEADER, "parts.txt"))
     with pytest.raises(LayoutError, match="another kind of file"):
         datasets.read(write(root, HEADER, "parts.txt"), "table")
@@ -233,3 +233,39 @@ def test_one_file_by_two_paths_is_refused(root, second):
     path = write(root, f"path,split,label\nimages/0.png,train,good\n{second},test,good\n")
     with pytest.raises(LayoutError, match="1 image is in more than one row, .*0.png, which is also .*png"):
         datasets.read(path)
+
+
+@pytest.mark.parametrize(
+    "heading", ["Path,Split,Label,Group", "PATH,SPLIT,LABEL,GROUP", "path,Split,label,group"]
+)
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_columns_and_labels_are_known_however_they_are_written(root, heading, suffix):
+    path = write(
+        root, heading + "\nimages/0.png,TRAIN,0.0,a\nimages/1.png,Test,OK,b\nimages/2.png,test,1.0,b\n"
+    )
+    if suffix == "parquet":
+        arrow_csv = pytest.importorskip("pyarrow.csv")
+        from pyarrow import parquet
+
+        parquet.write_table(arrow_csv.read_csv(path), root / "parts.parquet")
+        path = root / "parts.parquet"
+    (data,) = datasets.read(path)
+    assert [(one.split, one.defect, one.group) for one in data.samples] == [
+        ("train", "good", "a"),
+        ("test", "good", "b"),
+        ("test", "defective", "b"),
+    ]
+
+
+def test_two_columns_of_one_name_are_refused_however_they_are_written(root):
+    path = write(root, "path,Path,split,label\nimages/0.png,images/1.png,train,good\n")
+    with pytest.raises(LayoutError, match="the column 'path' stands there twice"):
+        datasets.read(path)
+
+
+def test_text_of_another_kind_is_said(root):
+    (root / "parts.csv").write_bytes((HEADER + "images/0.png,train,good,,,\n").encode("utf-16"))
+    with pytest.raises(
+        LayoutError, match="it is UTF-16, as Excel's 'Unicode text' is: save it as CSV in UTF-8"
+    ):
+        datasets.read(root / "parts.csv")

@@ -21,13 +21,13 @@ def test_the_record_is_all_but_the_heat_map():
     assert set(PredictionRecord()) == {None}
 
 
-def test_a_row_is_the_record_between_path_and_error():
+def test_a_row_is_the_record_with_path_error_and_note():
     assert COLUMNS == (
-        "path", "score", "p_value", "threshold", "is_defective", "views", "verdict", "percent", "error",
+        "path", "score", "p_value", "threshold", "is_defective", "views", "verdict", "percent", "error", "note",
     )  # fmt: skip
     row = row_of("a.png", FOUND)
     assert list(row) == list(COLUMNS)
-    assert row == {name: (WANTED | {"path": "a.png", "error": None})[name] for name in COLUMNS}
+    assert row == {name: (WANTED | {"path": "a.png", "error": None, "note": None})[name] for name in COLUMNS}
     bad = row_of("a.png", "no image")
     assert bad == {name: {"path": "a.png", "error": "no image"}.get(name) for name in COLUMNS}
 

@@ -97,7 +97,9 @@ def forked(model, way, pictures):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 @pytest.mark.parametrize("way", [pytest.param("loaded", marks=pytest.mark.long), "used", "anew", "before"])
-@pytest.mark.parametrize("runtime", ["torch", "openvino"])
+@pytest.mark.parametrize(
+    "runtime", ["torch", "openvino", pytest.param("onnxruntime", marks=pytest.mark.long)]
+)
 def test_a_forked_child_judges_as_its_parent(runtime, way, pictures, tmp_path):
     pytest.importorskip(runtime)
     model = tmp_path / "m.safetensors"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import shutil
 import threading
@@ -27,6 +26,7 @@ from differnet.errors import ConfigError, ImageError, ModelFileError
 from differnet.flow import tensor_file
 from support import hostile, levels, stations
 from support.decoding import counted
+from support.stations import by_white as by
 from support.tiny import OPTIONS, good_image
 
 pytestmark = pytest.mark.filterwarnings("ignore::differnet.DifferNetWarning")
@@ -62,19 +62,6 @@ def station(fitted, parts, tmp_path_factory):
     place = tmp_path_factory.mktemp("stations") / "camera"
     export.export(fitted, place, "openvino", images=parts[:2])
     return place
-
-
-def by(detector, station, white, beyond="saturate"):
-    """Return detector and inspector as if the training pictures had another white."""
-    changed = presets.resolve(detector.model.config, {"white": white, "beyond": beyond})
-    other = DifferNet(changed, detector.seed, "random")
-    other._state = dataclasses.replace(
-        detector._state, model=dataclasses.replace(detector.model, config=changed)
-    )
-    other._state = dataclasses.replace(other._state, describer=None, prepared=None)
-    inspector = Inspector(station)
-    inspector.station = dataclasses.replace(inspector.station, white=white, beyond=beyond)
-    return other, inspector
 
 
 def said(judge, image):

@@ -83,3 +83,36 @@ def test_copies_of_more_than_8_bits_are_told_by_the_white_of_the_model(tmp_path)
     done = CliRunner().invoke(app, ["evaluate", str(tmp_path), "--json", "--no-maps", *OPTIONS])
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["n_fitted_to"] == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "count"),
+    [(lambda root: None, 0), (linked, 1), (in_another_kind_of_file, 1), (a_linked_folder, 8)],
+)
+def test_compare_says_them_before_it_fits_and_in_its_table(tmp_path, change, count):
+    change(write(tmp_path / "nut"))
+    asked = ["compare", str(tmp_path / "nut"), "--methods", "1nn", "--seeds", "1", *OPTIONS]
+    done = CliRunner().invoke(app, [*asked, "--json", "--out", str(tmp_path / "out")])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["n_fitted_to"] == {"nut": count}
+    said = re.sub(r"\s+", " ", done.stderr)
+    assert ("pixel for pixel among those fitted to" in said) == bool(count)
+    page = (tmp_path / "out/comparison.md").read_text()
+    verb = "is" if count == 1 else "are"
+    assert (
+        f"Too good: {count} test image{'s' * (count > 1)} of nut {verb} for training as well" in page
+    ) == bool(count)
+
+
+@pytest.mark.parametrize(("change", "count"), [(lambda root: None, 0), (copied, 1)])
+def test_reproduce_says_them_before_it_fits_and_on_its_page(tmp_path, change, count):
+    change(write(tmp_path / "nut"))
+    asked = ["reproduce", "table2", str(tmp_path / "nut"), "--seeds", "1", "--shots", "4", *OPTIONS]
+    done = CliRunner().invoke(app, [*asked, "--json", "--out", str(tmp_path / "out")])
+    assert done.exit_code == 0, done.output
+    notes = [note for note in json.loads(done.stdout)["notes"] if "among those fitted to" in note]
+    assert len(notes) == count
+    said = re.sub(r"\s+", " ", done.stderr)
+    assert said.count("nut: 1 of 9 test images is pixel for pixel among those fitted to") == count
+    page = (tmp_path / "out/table2.md").read_text()
+    assert page.count("nut: 1 of 9 test images is pixel for pixel among those fitted to") == count

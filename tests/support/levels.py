@@ -15,7 +15,7 @@ import numpy as np
 import tifffile
 from PIL import Image
 
-from support.hostile import chunk, deep_png, encode, png, tiff
+from support.hostile import NOISE, chunk, deep_png, encode, png, tiff
 from support.tiny import good_image
 
 GREY = np.asarray(Image.fromarray(good_image(700)).convert("L")).copy()
@@ -135,6 +135,11 @@ def floats() -> Iterator[Level]:
     hdr = levels(1.3, np.float32)
     yield Level("many-beyond-one", written(hdr), "auto", refused="neither 0..1 nor clearly 0..255")
     yield Level("many-beyond-one-by-1", written(hdr), 1.0, as_seen(hdr, 1))
+    for order in "<>":
+        for kind in (np.float16, np.float32, np.float64):
+            predicted = written(levels(1, kind), predictor=True, compression="zlib", byteorder=order)
+            seen = as_seen(levels(1, kind), 1)
+            yield Level(f"predicted-{np.dtype(kind)}-{order}", predicted, pixels=seen)
     for name, value, why in (
         ("negative", -1e-3, "pixels from -0.001"), ("nan", np.nan, "NaN or infinite"),
         ("inf", np.inf, "NaN or infinite"),
@@ -358,6 +363,16 @@ def cut() -> Iterator[Level]:
                 png(SIDE, SIDE, bits, colour, part),
                 refused="" if not count else why,
             )
+    for name, grey in {"noise": NOISE, "part": COLOUR}.items():
+        whole_png = encode(Image.fromarray(grey), "PNG")
+        for share in (0.1, 0.5, 0.9, 0.99):
+            kept = int(share * len(whole_png))
+            zeroed = whole_png[:kept] + bytes(len(whole_png) - kept)
+            yield Level(f"png-{name}-zeroed-{share}", zeroed, refused="")
+        for at in (0.3, 0.7):
+            flipped = bytearray(whole_png)
+            flipped[int(at * len(whole_png))] ^= 1
+            yield Level(f"png-{name}-flipped-{at}", bytes(flipped), refused="")
     yield Level("png-half-a-row", png(SIDE, SIDE, 8, 0, b"".join(rows[8, 0])[:-5]), refused="truncated")
     yield Level(
         "png-woven", png(SIDE, SIDE, 8, 0, b"".join(rows[8, 0])[:1000], woven=1), refused="cannot be decoded"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 
 import numpy as np
 import pytest
 
-from differnet import DifferNet, DifferNetWarning
+from differnet import DifferNet, DifferNetWarning, Inspector
+from differnet.config import presets
 from differnet.detector import export
 from support.tiny import TINY, defective_image, good_image
 
@@ -49,3 +51,16 @@ def exported(detector, place, form):
     """Write the folder of a detector, and return where it is."""
     export.export(detector, place, form, images=[good_image(i) for i in range(3)])
     return place
+
+
+def by_white(detector, station, white, beyond="saturate"):
+    """Return detector and inspector as if the training pictures had another white."""
+    changed = presets.resolve(detector.model.config, {"white": white, "beyond": beyond})
+    other = DifferNet(changed, detector.seed, "random")
+    other._state = dataclasses.replace(
+        detector._state, model=dataclasses.replace(detector.model, config=changed)
+    )
+    other._state = dataclasses.replace(other._state, describer=None, prepared=None)
+    inspector = Inspector(station)
+    inspector.station = dataclasses.replace(inspector.station, white=white, beyond=beyond)
+    return other, inspector

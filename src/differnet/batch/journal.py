@@ -21,7 +21,12 @@ from differnet.data.files import TakenError, open_locked
 from differnet.decision.verdict import PredictionRecord
 from differnet.errors import ConfigError, warn
 
-COLUMNS = ("path", *(name for name in PredictionRecord._fields if name != "review_threshold"), "error")
+COLUMNS = (
+    "path",
+    *(name for name in PredictionRecord._fields if name != "review_threshold"),
+    "error",
+    "note",
+)
 Row = dict[str, Any]
 SUFFIX = ".partial"
 _SYNC_EVERY = 1.0  # seconds; a killed process loses nothing, a power cut what was written since

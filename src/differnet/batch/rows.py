@@ -135,7 +135,7 @@ def collecting(
     if table is None:
         yield spool()
         return
-    made_with = {"rows": 2, "version": importlib.metadata.version("differnet"), **options}
+    made_with = {"rows": 3, "version": importlib.metadata.version("differnet"), **options}
     with journal(table, made_with, resume) as rows:
         yield rows
         with files.growing(table) as file:
@@ -145,6 +145,8 @@ def collecting(
 def check_maps(maps: Path, paths: Iterable[Path], found: Iterable[Input]) -> None:
     """Refuse a folder of maps in which they could replace images, or be taken for some when the run is resumed."""
     target = os.path.realpath(maps)
+    if os.path.lexists(maps) and not os.path.isdir(maps):  # noqa: PTH112
+        raise ConfigError(f"--maps {maps}: no folder; a folder for overlays and maps was wanted")
     below = [path for path in paths if os.path.isdir(path) and _is_at_or_below(target, path)]  # noqa: PTH112
     beside = [one.path for one in found if os.path.realpath(os.path.dirname(one.path)) == target]  # noqa: PTH120
     for path in (*below, *beside):
@@ -221,6 +223,7 @@ def row_of(path: Path | Page | str, verdict: Prediction | str) -> Row:
     """Return the row of an input: what is said of it, or why nothing can be."""
     found = verdict.record if isinstance(verdict, Prediction) else PredictionRecord()
     row = {"path": str(path), **found._asdict(), "error": verdict if isinstance(verdict, str) else None}
+    row["note"] = verdict.note if isinstance(verdict, Prediction) else None
     return {name: row[name] for name in COLUMNS}
 
 

@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from differnet.errors import DifferNetError, DifferNetWarning, PagesWarning, agreeing, counted
+from differnet.errors import DifferNetError, DifferNetWarning, PagesWarning, agreeing, counted, in_words
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -69,7 +69,7 @@ def guarded() -> Iterator[None]:
         try:
             yield
         except (DifferNetError, OSError) as error:
-            err.print(f"[bold red]error:[/] {_escape(str(error))}")
+            err.print(f"[bold red]error:[/] {_escape(in_words(error))}")
             raise typer.Exit(2) from error
         except KeyboardInterrupt:
             err.print("stopped; no half-written model or table was left behind")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -56,11 +57,13 @@ def reproduce(
         resolved = options.settings_of(presets.resolve(name, chosen.settings), settings)
         tables = datasets.read(data, options.check_layout(layout), category or (), split)
         _check_before_fits(tables, directory / target)
+        said = _copies(tables)
         counts = tuple(sorted(set(count or targets.COUNTS)))
         with bars() as progress, executor.manned(engine, address, device) as crew:
             lab = cells.Lab(directory / "cells", weights, device, progress, tell_cell)
             study = Study(tuple(tables), resolved, range(seeds), shots, counts, lab.run)
             report = spread.made(crew, chosen.make, study, lab)
+        report = dataclasses.replace(report, notes=(*report.notes, *said))
         _finish(report, directory / target, files.Origin(_command(context), name, resolved), json)
 
 
@@ -76,6 +79,17 @@ def _chosen(target: str, shots: int | None, count: list[int] | None) -> Target:
     if count and not chosen.takes_counts:
         raise typer.BadParameter(f"--count is for fig7, not for {target}; --shots draws fewer images")
     return chosen
+
+
+def _copies(tables: Sequence[Dataset]) -> list[str]:
+    """Warn of test images that are for training as well, and return what was said."""
+    from differnet.evaluation import copies
+
+    with bars(replace=True) as progress:
+        found = [(table, copies.before_fits(table, progress)) for table in tables]
+    for one in found:
+        copies.tell(*one)
+    return [copies.sentence(*one) for one in found if one[1]]
 
 
 def _check_before_fits(tables: Sequence[Dataset], target: Path) -> None:

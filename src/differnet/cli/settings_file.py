@@ -15,6 +15,9 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
 
+from differnet.data.files import read_text
+from differnet.errors import ConfigError
+
 if sys.version_info >= (3, 11):
     import tomllib
 else:
@@ -38,9 +41,11 @@ def _take(ctx: typer.Context, path: Path | None) -> Path | None:
     if path is None:
         return None
     try:
-        document = tomllib.loads(path.read_text("utf-8-sig"))
-    except (OSError, ValueError) as error:
-        raise typer.BadParameter(f"{path}: {error}") from error
+        document = tomllib.loads(read_text(path, "a TOML file of options"))
+    except ConfigError as error:
+        raise typer.BadParameter(str(error)) from error
+    except ValueError as error:
+        raise typer.BadParameter(f"{path}: no TOML ({error})") from error
     for table in document:
         _check_known(path, table, _TABLES)
     known = {option.lstrip("-"): param for param in ctx.command.params for option in param.opts}

@@ -192,11 +192,16 @@ def _outgoing(
 
 
 def _destinations(webhook: str | None, key: Path | None, mqtt: str | None, watch: str) -> list[Any]:
+    from differnet.data.files import read_text
     from differnet.service.watch.notify import Mqtt, Webhook
 
     found: list[Any] = []
     if webhook is not None:
-        secret = os.environ.get("DIFFERNET_WEBHOOK_KEY", "") if key is None else key.read_text("utf-8")
+        secret = (
+            os.environ.get("DIFFERNET_WEBHOOK_KEY", "")
+            if key is None
+            else read_text(key, "a file with the key of the webhook")
+        )
         found.append(Webhook(webhook, secret.strip().encode()))
     if mqtt is not None:
         found.append(Mqtt(mqtt, f"differnet-{watch[:12]}", os.environ.get("DIFFERNET_MQTT_PASSWORD")))

@@ -76,7 +76,8 @@ def _read(
     if known == "elpv" and str(place) == "elpv":
         return read_elpv(elpv_folder(), categories)
     if known != "table" and not place.is_dir():
-        raise LayoutError(f"{place}: no such folder; a folder, or a table in .csv or .parquet, was wanted")
+        what = "a file of another kind" if place.is_file() else "no such folder"
+        raise LayoutError(f"{place}: {what}; a folder, or a table in .csv or .parquet, was wanted")
     if known in _BY_CATEGORY:
         return _BY_CATEGORY[known](place, categories)
     if categories:

@@ -259,7 +259,7 @@ def _decode(file: BinaryIO, name: str, page: int | None, scale: Scale) -> Pixels
             jpeg.check_pixels(file, image, name)
         ImageOps.exif_transpose(image, in_place=True)  # no copy: the image is large and nobody else's
         pixels = from_pil(image, name, scale, facts)
-        tell_of_frames(image, name)
+        tell_of_frames(image, file, kind, name)
         return pixels
 
 

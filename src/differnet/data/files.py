@@ -11,6 +11,26 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
+from differnet.errors import ConfigError, DifferNetError
+
+
+def check_file(path: Path, wanted: str, error: type[DifferNetError] = ConfigError) -> None:
+    """Refuse what is no regular file; ``wanted``: what it should be, for the message."""
+    if not os.path.isfile(path):  # noqa: PTH113  pathlib's raises for names that are too long
+        what = "a folder" if os.path.isdir(path) else "no file" if os.path.lexists(path) else "no such file"  # noqa: PTH112
+        raise error(f"{path}: {what}; {wanted} was wanted")
+
+
+def read_text(path: Path, wanted: str, error: type[DifferNetError] = ConfigError) -> str:
+    """Return the text of a file in UTF-8; raises an ``error`` that says what was found and ``wanted`` instead."""
+    check_file(path, wanted, error)
+    try:
+        return path.read_text("utf-8-sig")
+    except UnicodeDecodeError as reason:
+        raise error(f"{path}: no text in UTF-8 ({reason}); {wanted} was wanted") from reason
+    except OSError as reason:
+        raise error(f"{path}: cannot be read: {reason.strerror}; {wanted} was wanted") from reason
+
 
 def write_whole(path: str | Path, *parts: bytes | memoryview, mode: int = 0o666) -> None:
     """Write ``parts``, one after the other, to a temporary file, flush it to disk and rename it over ``path``.

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from differnet.data.files import check_file
 from differnet.data.tables import separated_by, with_backslashes
 from differnet.errors import ConfigError, LayoutError, counted
 
@@ -53,8 +54,7 @@ def by_column(paths: Sequence[Path], table: Path, column: str) -> list[str]:
     :class:`LayoutError` for a table that cannot be read, for one without such columns and for images that it does not
     name, or names twice.
     """
-    if not table.is_file():
-        raise LayoutError(f"{table}: no such table; a CSV file with a heading was wanted")
+    check_file(table, "a table in CSV with a heading", LayoutError)
     by_path: dict[Path, set[str]] = {}
     by_name: dict[str, set[str]] = {}
     for name, group in _rows(table, column):

@@ -6,7 +6,9 @@ bits 0 and 2 of the tag NewSubfileType, or the value 2 of SubfileType (TIFF 6.0,
 
 from __future__ import annotations
 
+import math
 import os
+import re
 from collections.abc import Iterator
 from typing import Any, BinaryIO, Literal, NamedTuple
 
@@ -14,25 +16,39 @@ from differnet.errors import ImageError, PagesWarning, agreeing, counted, warn
 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _NEW_KIND, _KIND, _INNER = 254, 255, 330
+_TEXT, _DEPTH = 270, 32997
 _REDUCED, _MASK = 1, 4
+_MOST_TEXT = 2**16  # bytes of a description that are looked at
+_PART = 2**20
+_BEHIND_IT = {"JPEG": b"\xff\xd9\xff\xd8\xff", "PNG": b"IEND\xaeB`\x82\x89PNG\r\n", "GIF": b";GIF8"}
 _MOST_TAGS = 256  # of a page that are looked at; they are sorted, and these come early
 _MOST_PAGES = 10_000  # that are looked at to find the one that is shown
 
 
 class Directory(NamedTuple):
-    """A page by its number, the first being 1; whether it is a thumbnail or a mask, and whether it has pages inside."""
+    """A page by its number, the first being 1; whether it is a thumbnail or a mask, and whether it has pages inside.
+
+    ``planes``: of a volume; ``samples``: of one plane; ``text``: where its description begins, and its bytes.
+    """
 
     number: int
     is_lesser: bool
     has_inner: bool
+    planes: int = 1
+    samples: int = 0
+    text: tuple[int, int] = (0, 0)
 
 
 class Shown(NamedTuple):
-    """The number of the page that a file shows, how many others are pictures as well, and whether more are lost."""
+    """The number of the page that a file shows, how many others are pictures as well, and whether more are lost.
+
+    ``stacked``: how many pictures lie in that page, one behind the other.
+    """
 
     number: int
     others: int
     breaks_off: bool = False
+    stacked: int = 1
 
 
 def shown_page(file: BinaryIO, name: str) -> Shown:
@@ -51,6 +67,7 @@ def shown_page(file: BinaryIO, name: str) -> Shown:
                 break
     except ValueError:
         breaks_off = True  # what there is can be shown; asking for all pages is refused
+    stacked = _stacked(file, found[whole[0] - 1]) if whole else 1
     file.seek(at)
     if not whole and any(page.has_inner for page in found):
         raise ImageError(
@@ -59,7 +76,22 @@ def shown_page(file: BinaryIO, name: str) -> Shown:
         )
     if not whole:
         whole = [page.number for page in found] or [1]
-    return Shown(whole[0], len(whole) - 1, breaks_off)
+    return Shown(whole[0], len(whole) - 1, breaks_off, stacked if len(whole) == 1 else 1)
+
+
+def _stacked(file: BinaryIO, page: Directory) -> int:
+    """Return how many pictures a page holds: planes of a volume, or a stack that ImageJ or tifffile has described."""
+    start, count = page.text
+    text = ""
+    if 0 < start < size_of(file):
+        file.seek(start)
+        text = file.read(min(count, _MOST_TEXT)).decode("latin-1")
+    if text.startswith("ImageJ="):
+        said = re.search(r"^images=(\d{1,9})\s*$", text, re.MULTILINE)
+        return max(page.planes, int(said[1]) if said else 1)
+    said = re.match(r'\{"shape": \[([\d, ]+)\]', text)
+    all_samples = math.prod(int(one) for one in said[1].split(",") if one.strip()) if said else 0
+    return max(page.planes, all_samples // page.samples if page.samples else 1)
 
 
 def page_numbers(file: BinaryIO) -> list[int]:
@@ -81,6 +113,12 @@ def tell_of_others(name: str, shown: Shown) -> None:
             "--all-pages (score, fit, calibrate) takes all of them",
             PagesWarning,
         )
+    if shown.stacked > 1:
+        warn(
+            f"{name}: holds {shown.stacked} pictures in one page, as ImageJ's stacks and volumes do; the first is "
+            "looked at, and the others are not: save them as pages, or as files of their own",
+            PagesWarning,
+        )
     if shown.breaks_off:
         warn(
             f"{name}: page {shown.number} is looked at, and behind it the list of pages breaks off: there were more, "
@@ -89,10 +127,10 @@ def tell_of_others(name: str, shown: Shown) -> None:
         )
 
 
-def tell_of_frames(image: Any, name: str) -> None:
+def tell_of_frames(image: Any, file: BinaryIO, kind: str, name: str) -> None:
     """Warn that an animation, or a file of several pictures, has more of them than the first, which was read."""
     try:
-        has_more = bool(getattr(image, "is_animated", False))
+        has_more = bool(getattr(image, "is_animated", False)) or _has_another(file, kind)
     except Exception:  # of the first picture nothing is wrong
         return
     if has_more:
@@ -101,6 +139,17 @@ def tell_of_frames(image: Any, name: str) -> None:
             "them as files of their own",
             PagesWarning,
         )
+
+
+def _has_another(file: BinaryIO, kind: str) -> bool:
+    """Whether a second file stands right behind the end of the first, as in streams of frames."""
+    mark, before = _BEHIND_IT.get(kind), b""
+    file.seek(0)
+    while mark and (part := file.read(_PART)):
+        if mark in before + part:
+            return True
+        before = part[-len(mark) :]
+    return False
 
 
 def _pages(file: BinaryIO) -> Iterator[Directory]:
@@ -127,15 +176,19 @@ def _pages(file: BinaryIO) -> Iterator[Directory]:
 
 
 def _page(number: int, tags: bytes, entry: int, order: Literal["little", "big"]) -> Directory:
-    values = {}
+    """Read the tags of a page; of a number that stands elsewhere, the place of it."""
+    values, counts, wide = {}, {}, entry == 20
     for start in range(0, len(tags), entry):
         kind = int.from_bytes(tags[start + 2 : start + 4], order)
         place = start + (12 if entry == 20 else 8)
-        values[int.from_bytes(tags[start : start + 2], order)] = int.from_bytes(
-            tags[place : place + (2 if kind == 3 else 4)], order
-        )
+        tag = int.from_bytes(tags[start : start + 2], order)
+        size = 2 if kind == 3 else 8 if wide and kind != 4 else 4
+        values[tag] = int.from_bytes(tags[place : place + size], order)
+        counts[tag] = int.from_bytes(tags[start + 4 : place], order)
     lesser = bool(values.get(_NEW_KIND, 0) & (_REDUCED | _MASK)) or values.get(_KIND) == 2
-    return Directory(number, lesser, _INNER in values)
+    samples = values.get(256, 0) * values.get(257, 0) * values.get(277, 1)
+    text = values.get(_TEXT, 0), counts.get(_TEXT, 0)
+    return Directory(number, lesser, _INNER in values, values.get(_DEPTH, 1), samples, text)
 
 
 def size_of(file: BinaryIO) -> int:

@@ -11,13 +11,28 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from differnet.data.files import check_file
 from differnet.data.samples import GOOD, Dataset, Sample, Split, listing
 from differnet.errors import LayoutError, MissingExtraError
 
 SUFFIXES = (".csv", ".parquet")
 _NEEDED = ("path", "split", "label")
 _OPTIONAL = ("defect", "mask", "group")
-_GOOD = ("good", "normal", "ok", "0", "false", "no defect", "no_defect", "pass", "passed", "io", "nominal")
+_COLUMNS = frozenset({"key", *_NEEDED, *_OPTIONAL})
+_GOOD = (
+    "good",
+    "normal",
+    "ok",
+    "0",
+    "false",
+    "no defect",
+    "no_defect",
+    "pass",
+    "passed",
+    "io",
+    "nominal",
+    "0.0",
+)
 _DEFECTIVE = (
     *(
         "defective",
@@ -33,7 +48,7 @@ _DEFECTIVE = (
         "bad",
         "defect",
     ),
-    *("fail", "failed", "reject", "rejected", "nio", "faulty"),
+    *("fail", "failed", "reject", "rejected", "nio", "faulty", "1.0"),
 )
 _IS_DEFECTIVE = dict.fromkeys(_GOOD, False) | dict.fromkeys(_DEFECTIVE, True)
 _SPLITS: dict[str, Split] = dict.fromkeys(("train", "training", "fit"), "train")
@@ -51,11 +66,11 @@ def read_table(path: Path) -> Dataset:
     """Read a table with the columns path, split and label and, where known, defect, mask and group.
 
     ``split`` is train or test, or val, which is for training as well; ``label`` good or defective (or another of the
-    usual words: OK and NG, normal and anomaly, 0 and 1, false and true), large or small; ``defect`` the kind of
+    usual words: OK and NG, normal and anomaly, 0 and 1, false and true), in any case; ``defect`` the kind of
     defect; ``mask`` a picture of its pixels, white where defective; ``group`` what pictures of the same part or shoot
-    have in common. Paths are relative to the table's folder, out of which ``..`` may lead, or absolute;
-    other columns are not read. Raises :class:`LayoutError` that names the row, or for more than a million of them, and
-    :class:`MissingExtraError` for Parquet without pyarrow.
+    have in common. Paths are relative to the table's folder, out of which ``..`` may lead, or absolute; other columns
+    are not read, and names of columns are taken in any case. Raises :class:`LayoutError` that names the row, or for
+    more than a million of them, and :class:`MissingExtraError` for Parquet without pyarrow.
     """
     if path.is_dir():
         raise LayoutError(
@@ -73,6 +88,7 @@ def read_rows(path: Path, needed: Sequence[str], optional: Sequence[str] = ()) -
     Raises :class:`LayoutError` for a column that is needed and missing, and for one whose name is nearly that of
     an optional one that is missing.
     """
+    check_file(path, "a table in .csv or .parquet", LayoutError)
     wanted = (*needed, *optional)
     names, rows = _parquet(path, wanted) if path.suffix.lower() == ".parquet" else _csv(path)
     missing = [name for name in needed if name not in names]
@@ -184,9 +200,11 @@ def _csv(path: Path) -> tuple[list[str], list[TableRow]]:
             read = ([field.strip() for field in line] for line in csv.reader(file, strict=True) if line)
             lines = list(islice(read, _MOST_ROWS + 2))
     except (UnicodeDecodeError, csv.Error) as error:
-        raise LayoutError(f"{path}: not a CSV table in UTF-8 ({error})") from error
+        raise LayoutError(f"{path}: not a CSV table in UTF-8 ({error}){_other_text(path)}") from error
+    except OSError as error:
+        raise LayoutError(f"{path}: the table cannot be read: {error.strerror}") from error
     _check_length(path, len(lines) - 1)
-    names = lines[0] if lines else []
+    names = [_lowered(name) for name in lines[0]] if lines else []
     for line in lines:
         if len(line) != len(names):
             if cause := separated_by(names):
@@ -207,10 +225,23 @@ def _parquet(path: Path, wanted: Sequence[str]) -> tuple[list[str], list[TableRo
         with parquet.ParquetFile(path) as file:
             _check_length(path, file.metadata.num_rows)
             names = list(file.schema_arrow.names)
-            table = file.read(columns=[name for name in names if name in wanted])
+            table = file.read(columns=[name for name in names if _lowered(name) in wanted])
     except (ArrowException, OSError) as error:
         raise LayoutError(f"{path}: not a Parquet table that can be read ({error})") from error
-    return names, [{name: _text(value) for name, value in row.items()} for row in table.to_pylist()]
+    rows = [{_lowered(name): _text(value) for name, value in row.items()} for row in table.to_pylist()]
+    return [_lowered(name) for name in names], rows
+
+
+def _lowered(name: str) -> str:
+    """Return the name of a column in small letters where it is one that is read, else as it is."""
+    return name.lower() if name.lower() in _COLUMNS else name
+
+
+def _other_text(path: Path) -> str:
+    """Say that a file is text of another kind, to be added to an error."""
+    with path.open("rb") as file:
+        is_wide = file.read(2) in (b"\xff\xfe", b"\xfe\xff")
+    return "; it is UTF-16, as Excel's 'Unicode text' is: save it as CSV in UTF-8" if is_wide else ""
 
 
 def _check_length(path: Path, rows: int) -> None:

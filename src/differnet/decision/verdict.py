@@ -43,7 +43,8 @@ class Prediction:
     ``score``: tau(x), eq. 5, the mean over ``views`` views. ``threshold``: theta, eq. 6; ``is_defective``: score >=
     threshold; both absent when no good images were held out. ``p_value``: the chance that a good image scores as
     high or higher. ``review_threshold``: that of the higher false-alarm rate ``review_rate``; nothing without one.
-    ``heat_map``: (H, W) of the image, 1 is the peak of a typical good image; on request only.
+    ``heat_map``: (H, W) of the image, 1 is the peak of a typical good image; on request only. ``note``: what of the
+    image was not looked at, or not as it is (other pages, levels beyond white); nothing where all of it was.
 
     With ``views="auto"`` ``is_defective`` is that of all views, up to the error of stopping early
     (:mod:`differnet.decision.early_stop`), and so is the choice between "OK" and "review", by the same rule and with
@@ -58,6 +59,7 @@ class Prediction:
     views: int = 0
     review_threshold: float | None = None
     heat_map: Heat | None = field(default=None, repr=False, compare=False)
+    note: str | None = field(default=None, repr=False, compare=False)
 
     @property
     def verdict(self) -> Verdict | None:

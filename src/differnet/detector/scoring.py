@@ -19,7 +19,7 @@ from differnet.decision import verdict
 from differnet.decision.calibration import ViewScores
 from differnet.decision.verdict import Heat, Prediction
 from differnet.detector.model import Model
-from differnet.errors import ConfigError, NumericalError
+from differnet.errors import ConfigError, NumericalError, noting
 from differnet.features.backbone.network import MultiScale
 from differnet.features.backbone.torch_runtime import one_torch_thread
 from differnet.features.describer import Describer
@@ -158,10 +158,16 @@ class Scorer:
             mapped = self.mapped(model, images, shown, early, heat_map)
             return (replace(one.prediction, heat_map=enlarged(one.heat, one.pixels.shape)) for one in mapped)
 
-        def work(describer: Describer, image: ImageLike, square: Tensor) -> Prediction:
-            return replace(self, describer=describer).judge(model, square, shown, early, name_of(image))
+        def decode(image: ImageLike) -> tuple[Tensor, str | None]:
+            with noting() as notes:
+                return self.describer.square(image), notes.text
 
-        return self.describer.each(stream(images), self.describer.square, work)
+        def work(describer: Describer, image: ImageLike, decoded: tuple[Tensor, str | None]) -> Prediction:
+            square, note = decoded
+            judging = replace(self, describer=describer)
+            return replace(judging.judge(model, square, shown, early, name_of(image)), note=note)
+
+        return self.describer.each(stream(images), decode, work)
 
     def mapped(
         self,
@@ -173,8 +179,8 @@ class Scorer:
     ) -> Iterator[Mapped]:
         """Yield verdict and map of each image of a stream, one after the other: a map has all cores."""
         decode = partial(_decode, describer=self.describer)
-        for image, (pixels, square) in look_ahead(decode, stream(images)):
-            prediction = self.judge(model, square, shown, early, name_of(image))
+        for image, (pixels, square, note) in look_ahead(decode, stream(images)):
+            prediction = replace(self.judge(model, square, shown, early, name_of(image)), note=note)
             with naming(image):
                 heat = heat_map(pixels)
             yield Mapped(prediction, pixels, heat)
@@ -187,6 +193,7 @@ class Scorer:
         return verdict.after_all(model, self.of_features(self.describer.features(square, shown, name), name))
 
 
-def _decode(image: ImageLike, describer: Describer) -> tuple[Pixels, Tensor]:
-    pixels = load(image, describer.views)
-    return pixels, to_square(pixels, describer.canvas, describer.views)
+def _decode(image: ImageLike, describer: Describer) -> tuple[Pixels, Tensor, str | None]:
+    with noting() as notes:
+        pixels = load(image, describer.views)
+    return pixels, to_square(pixels, describer.canvas, describer.views), notes.text

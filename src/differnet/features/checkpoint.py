@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -68,7 +69,11 @@ def opened(folder: Path | None, images: Sequence[Look]) -> Iterator[Checkpoint |
     if folder is None:
         yield None
         return
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        what = "no folder" if os.path.lexists(folder) else f"cannot be made: {error.strerror}"
+        raise ConfigError(f"{folder}: {what}; a folder for the progress of a fit was wanted") from error
     try:
         file = open_locked(folder / _LOCK, lambda path: path.open("ab"))
     except TakenError as error:

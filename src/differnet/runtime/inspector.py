@@ -13,7 +13,6 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
-from functools import partial
 from itertools import repeat
 from typing import Any, Literal
 
@@ -29,7 +28,7 @@ from differnet.decision.drift import DriftMonitor
 from differnet.decision.early_stop import GROUP
 from differnet.decision.thresholds import Threshold, check_count
 from differnet.decision.verdict import Heat, Prediction
-from differnet.errors import ConfigError, ModelFileError, NotFittedError, NumericalError
+from differnet.errors import ConfigError, ModelFileError, NotFittedError, NumericalError, noting
 from differnet.runtime import folder as folders
 from differnet.runtime.engines import Engine, open_graph
 from differnet.runtime.enlarge import enlarge
@@ -40,6 +39,7 @@ _SAME_MACHINE = 0.02  # of the largest feature
 _ROUNDING = 1e-9  # of a rate that somebody typed
 Count = int | Literal["auto"] | None
 Numbers = npt.NDArray[np.float32]
+Decoded = tuple[Pixels, str | None]  # with what of the image was not looked at
 
 
 class Inspector:
@@ -166,7 +166,7 @@ class Inspector:
         that the folder has not.
         """
         count, early = self._judged_in(views, heat_map)
-        return self._judge(load(image, self.station), heat_map, count, early)
+        return self._judge(self._decode(image), heat_map, count, early)
 
     def predict_iter(
         self, images: ImageLike | Iterable[ImageLike], heat_map: bool = False, views: Count = None
@@ -213,19 +213,16 @@ class Inspector:
     ) -> Iterator[Prediction]:
         """Yield what :meth:`_judge` says of each image, of several at a time, one on a core, as they are decoded."""
         lanes = self._threads or cores()
-        decode = partial(load, scale=self.station)
         with (
-            closing(LookAhead(decode, images, 2 * lanes, lanes)) as ahead,
+            closing(LookAhead(self._decode, images, 2 * lanes, lanes)) as ahead,
             ThreadPoolExecutor(lanes, "differnet-lane") as pool,
         ):
             while found := ahead.take(2 * lanes):
                 is_one = len(found) == 1 or lanes == 1
                 judge = (self if is_one else self._on_one_core)._judge
-                pictures = (pixels for _, pixels in found)
-                arguments = repeat(heat_map), repeat(count), repeat(early)
-                yield from (
-                    map(judge, pictures, *arguments) if is_one else pool.map(judge, pictures, *arguments)
-                )
+                decoded = (one for _, one in found)
+                how = repeat(heat_map), repeat(count), repeat(early)
+                yield from map(judge, decoded, *how) if is_one else pool.map(judge, decoded, *how)
 
     @property
     def _on_one_core(self) -> Inspector:
@@ -234,14 +231,19 @@ class Inspector:
         other._opened = {role: engine.on_one_core for role, engine in self._engines.items()}
         return other
 
-    def _judge(self, pixels: Pixels, heat_map: bool, count: int, early: bool) -> Prediction:
+    def _decode(self, image: ImageLike) -> Decoded:
+        with noting() as notes:
+            return load(image, self.station), notes.text
+
+    def _judge(self, decoded: Decoded, heat_map: bool, count: int, early: bool) -> Prediction:
+        pixels, note = decoded
         tiles = self._tiles(pixels)
         groups = self._groups(tiles, count)
         if early:
             found = verdict.as_soon_as_certain(self.station, groups)
         else:
             found = verdict.after_all(self.station, np.concatenate(list(groups)))
-        return replace(found, heat_map=self._heat_map(pixels, tiles)) if heat_map else found
+        return replace(found, heat_map=self._heat_map(pixels, tiles) if heat_map else None, note=note)
 
     def _count(self, views: int | None) -> int:
         """Return how many scoring views are meant; raises :class:`ConfigError` for what the folder has not."""

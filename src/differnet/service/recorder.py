@@ -239,6 +239,7 @@ class Recorder:
             verdict="error",
             error=received.error,
             fault=None if received.error is None else received.fault,
+            image_note=received.note,
             rate=used.rate,
             confidence=used.confidence,
             review_rate=used.review_rate,

@@ -178,7 +178,7 @@ def test_the_command_says_what_is_wrong(tiny_station, tmp_path):
         ([str(tmp_path)], "has no manifest.json"),
         ([str(tiny_station), "--host", "10.0.0.1"], "--keys FILE"),
         ([str(tiny_station), "--forget-rates", "x"], "no such model"),
-        ([str(tiny_station), "--keys", str(tmp_path / "none")], "No such file"),
+        ([str(tiny_station), "--keys", str(tmp_path / "none")], "no such file"),
     ):
         run = CliRunner().invoke(app, ["serve", *arguments, "--port", "0", taken])
         assert run.exit_code == 2, run.output

@@ -61,6 +61,7 @@ def test_what_is_added_comes_back(store):
         image="x.png",
         heat_map="x.map.png",
         kept_bytes=12,
+        image_note="page 1 is looked at",
     )
     added = store.add(wanted)
     assert added == replace(wanted, seq=added.seq)
@@ -264,6 +265,19 @@ def test_migrations_make_the_tables_that_the_code_knows(store):
 
     with store.engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+
+
+def test_a_record_of_before_notes_is_gone_on_with(store, url, tmp_path):
+    before = store.add(part(1))
+    with store.engine.begin() as connection:  # as the version before left it
+        connection.execute(text("ALTER TABLE inspections DROP COLUMN image_note"))
+        connection.execute(text("UPDATE alembic_version SET version_num = '0002'"))
+    store.close()
+    again = Store.open(url, tmp_path / "images")
+    added = again.add(part(2, image_note="page 1 is looked at"))
+    assert again.list() == [added, before]
+    assert (before.image_note, added.image_note) == (None, "page 1 is looked at")
+    again.close()
 
 
 def test_a_record_of_a_newer_version_is_refused(store, url):

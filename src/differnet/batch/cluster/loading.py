@@ -25,7 +25,7 @@ from differnet.data.decoding import decode, decode_content
 from differnet.data.formats.levels import Scale
 from differnet.data.pixels import Pixels
 from differnet.data.square import Shape, kind_of, to_square
-from differnet.errors import ImageError, in_a_line
+from differnet.errors import ImageError, in_a_line, noting
 
 Square = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
 _TRIES = 3
@@ -37,11 +37,12 @@ _TOGETHER = 32  # rows of a Parquet table that are held at a time
 
 
 class Taken(NamedTuple):
-    """One input: a square (3, *canvas), or the reason why there is none."""
+    """One input: a square (3, *canvas), or the reason why there is none; ``note``: see :class:`Prediction`."""
 
     name: str
     square: Square | None
     reason: str | None
+    note: str | None = None
 
 
 def squares(entries: Sequence[Entry], canvas: Shape, views: Views) -> Iterator[Taken]:
@@ -206,11 +207,12 @@ def _of_cell(content: Any, entry: Entry, scale: Scale) -> Pixels:
 
 def _take(entry: Entry, read: Callable[[], Pixels], canvas: Shape, views: Views) -> Taken:
     try:
-        square = to_square(read(), canvas, views)
+        with noting() as notes:
+            square = to_square(read(), canvas, views)
     except (ImageError, UnicodeDecodeError) as error:  # text in place of bytes that is none
         return Taken(entry.name, None, shown(str(error)))
     kept: Square = square.astype(kind_of(views))
-    return Taken(entry.name, kept, None)
+    return Taken(entry.name, kept, None, notes.text)
 
 
 def _patiently(work: Callable[[], Any], name: str) -> Any:

@@ -154,6 +154,7 @@ def _block(some: Sequence[Any], canvas: Shape, kind: np.dtype[Any]) -> dict[str,
         "position": np.array([position for _, position, _ in some], np.int64),
         "name": np.array([taken.name for *_, taken in some], object),
         "reason": np.array([taken.reason or "" for *_, taken in some], object),
+        "note": np.array([taken.note or "" for *_, taken in some], object),
         "square": np.stack([nothing if taken.square is None else taken.square for *_, taken in some]),
     }
 
@@ -179,8 +180,12 @@ class Judges:
         from differnet.batch.cluster.loading import Taken
 
         rows = [
-            self._judge.row(Taken(str(name), None if reason else square, str(reason) or None))
-            for name, reason, square in zip(block["name"], block["reason"], block["square"], strict=True)
+            self._judge.row(
+                Taken(str(name), None if reason else square, str(reason) or None, str(note) or None)
+            )
+            for name, reason, note, square in zip(
+                *(block[column] for column in ("name", "reason", "note", "square")), strict=True
+            )
         ]
         table = parts.to_table(rows)
         return table.append_column("part", [block["part"]]).append_column("position", [block["position"]])
@@ -250,7 +255,7 @@ def score_on_ray(
         )
     weights = order.weights or (model.backbone_origin if model.backbone_origin == "random" else None)
     parcel = Parcel.of(order.model, weights)
-    made_with = {"rows": 1, "version": __version__, "model": model.file_digest, "views": order.views}
+    made_with = {"rows": 2, "version": __version__, "model": model.file_digest, "views": order.views}
     made_with["device"] = order.device
     with session.connected(order.address) as ray:
         actors = actors_of(ray, order.device, order.actors)

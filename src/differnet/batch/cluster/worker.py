@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -76,4 +76,4 @@ class Judge:
             said = self._scorer.judge(self._model, square, self._shown, self._early, taken.name)
         except NumericalError as error:
             return row_of(taken.name, str(error))
-        return row_of(taken.name, said)
+        return row_of(taken.name, replace(said, note=taken.note))

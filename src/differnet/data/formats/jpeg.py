@@ -17,8 +17,12 @@ from PIL import Image
 from differnet.errors import ImageError
 
 _MIDDLE, _NEAR = 128, 2  # the grey of what is missing, up to rounding of colours
-_MORE = bytes(1 + number * 37 % 250 for number in range(64))
+_MORE = bytes(
+    1 + (180 + number * 37) % 250 for number in range(64)
+)  # begins unlike the zeros that decoders go on with
+_CHEAP = 2**18  # pixels that are looked at twice in any case
 _MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])", re.DOTALL)
+_RESTART, _INTERVAL = re.compile(rb"\xff[\xd0-\xd7]"), b"\xff\xdd\0\4"
 _FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 _PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 _SCAN, _END, _START = 0xDA, 0xD9, 0xD8
@@ -27,21 +31,48 @@ _SCAN, _END, _START = 0xDA, 0xD9, 0xD8
 def check_pixels(file: BinaryIO, image: Image.Image, name: str) -> None:
     """Refuse a picture, just decoded by Pillow, whose coded pixels end too early: :class:`ImageError`.
 
-    Looked at again is one whose last pixel is the grey of what is missing, and one in several passes, in which whatever
-    is missing of the last pass looks like less detail.
+    Looked at again is one of at most 512 x 512 pixels, one whose last pixel is the grey of what is missing, and one in
+    several passes, in which whatever is missing of the last pass looks like less detail. Of a larger one, what is
+    missing of the last block of 16 x 16 pixels alone is not seen.
     """
     last = np.asarray(image.crop((image.width - 1, image.height - 1, image.width, image.height))).astype(int)
-    if np.abs(last - _MIDDLE).max() > _NEAR and not image.info.get("progressive"):
+    is_large = image.width * image.height > _CHEAP
+    if is_large and np.abs(last - _MIDDLE).max() > _NEAR and not image.info.get("progressive"):
         return
     file.seek(0)
     content = file.read()
     end = end_of(content)
     if end is None or not has_all_passes(content[:end]):
         raise ImageError(f"{name}: cut off: it has not all of its passes")
-    with Image.open(io.BytesIO(content[:end] + _MORE + content[end:]), formats=("JPEG",)) as again:
-        again.load()
-        if again.tobytes() != image.tobytes():
-            raise ImageError(f"{name}: cut off: its coded pixels end before the last row")
+    if not is_whole(content, image):
+        raise ImageError(f"{name}: cut off: its coded pixels end before the last row")
+
+
+def is_whole(content: bytes, image: Image.Image) -> bool:
+    """Whether the pixels of a picture, decoded by Pillow, are the same whatever stands between the last and its end."""
+    end = end_of(content)
+    if end is None or not has_all_passes(content[:end]):
+        return False
+    pixels = image.tobytes()
+    return all(
+        _pixels(content[:end] + more + content[end:]) == pixels
+        for more in (_MORE, *_next_part(content[:end]))
+    )
+
+
+def _pixels(content: bytes) -> bytes:
+    with Image.open(io.BytesIO(content), formats=("JPEG",)) as picture:
+        found: bytes = picture.tobytes()
+        return found
+
+
+def _next_part(content: bytes) -> list[bytes]:
+    """Return what a decoder takes for one more part of a picture that is coded in parts (restart intervals)."""
+    if _INTERVAL not in content:
+        return []
+    last = _RESTART.findall(content)
+    following = 0 if not last else (last[-1][1] + 1 - 0xD0) % 8
+    return [bytes([0xFF, 0xD0 + following]) + _MORE]
 
 
 def end_of(content: bytes) -> int | None:
@@ -50,7 +81,7 @@ def end_of(content: bytes) -> int | None:
     while (found := _MARKER.search(content, at)) is not None:
         kind, at = found[1][0], found.end()
         if kind == _END:
-            return at - 2
+            return found.start()  # before bytes that fill
         if kind not in (0x01, _START) and at + 2 <= len(content):
             at += int.from_bytes(content[at : at + 2], "big")
     return None

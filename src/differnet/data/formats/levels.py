@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from differnet.errors import ImageError, warn
+from differnet.errors import ImageError, ImageWarning, warn
 
 _DEPTHS = (8, 10, 12, 14, 16)  # bits
 _TELLING = threading.Lock()
@@ -224,7 +224,7 @@ def check_beyond(array: npt.NDArray[Any], white: float, scale: Scale, name: str)
     share = f"{count:,} of {array.size:,} levels lie above white ({white:g}), up to {float(array.max()):g}"
     if scale.beyond == "refuse":
         raise ImageError(f"{name}: {share}; beyond = 'saturate' would take them for white")
-    warn(f"{name}: {share}; they are taken for white")
+    warn(f"{name}: {share}; they are taken for white", ImageWarning)
 
 
 def _tell_once(message: str) -> None:

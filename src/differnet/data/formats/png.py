@@ -1,9 +1,9 @@
 """PNG files: whether all of their rows are there, and those with 16 bits a colour, of which Pillow keeps eight.
 
 Pillow fills rows that are missing with zeros where the packed rows end by the rules, so that black last rows are looked
-at twice. The decoder of 16 bits a colour, imagecodecs, lets pass what lacks its end or has too many rows, and expands
-what some chunks ask for: every checksum and the number of bytes in the rows are looked at first, and it gets the header
-and the rows alone.
+at twice, and does not look at the checksums of rows. The decoder of 16 bits a colour, imagecodecs, lets pass what lacks
+its end or has too many rows, and expands what some chunks ask for: every checksum and the number of bytes in the rows
+are looked at first, and it gets the header and the rows alone.
 """
 
 from __future__ import annotations
@@ -72,7 +72,11 @@ def stated_white(file: BinaryIO) -> float | None:
 
 
 def check_rows(file: BinaryIO, image: Image.Image, name: str) -> None:
-    """Refuse a picture of 1 to 16 bits, just decoded by Pillow, of which rows are missing: :class:`ImageError`."""
+    """Refuse a picture of 1 to 16 bits, just decoded by Pillow, of which rows are missing: :class:`ImageError`.
+
+    So it is where the checksum of a chunk of rows is wrong, which Pillow does not look at.
+    """
+    _check_sums(file, name)
     last = np.asarray(image.crop((0, image.height - 1, image.width, image.height)))
     if last.any() and not image.info.get("interlace"):
         return  # rows come in order, and one that is missing is zero
@@ -86,6 +90,24 @@ def check_rows(file: BinaryIO, image: Image.Image, name: str) -> None:
         found += len(more)
     if found < wanted:
         raise ImageError(f"{name}: cut off: its rows have {found:,} bytes, {wanted:,} were wanted")
+
+
+def _check_sums(file: BinaryIO, name: str) -> None:
+    """Refuse a file with a wrong checksum of a chunk of rows, such as one whose end was never written but left zero."""
+    file.seek(len(_SIGNATURE))
+    while len(head := file.read(8)) == 8:
+        length, kind = int.from_bytes(head[:4], "big"), head[4:]
+        if kind == b"IEND":
+            return
+        if kind != b"IDAT":
+            file.seek(length + 4, 1)
+            continue
+        found = zlib.crc32(kind)
+        while length > 0 and (part := file.read(min(length, _PART))):
+            length -= len(part)
+            found = zlib.crc32(part, found)
+        if found.to_bytes(4, "big") != file.read(4):
+            raise ImageError(f"{name}: damaged or cut off: a checksum of its rows is wrong")
 
 
 def _packed_rows(file: BinaryIO) -> Iterator[bytes]:

@@ -5,7 +5,6 @@ What its samples mean: :mod:`differnet.data.formats.layout`.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any, BinaryIO
 
@@ -13,12 +12,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from differnet.data.formats import jpeg
+from differnet.data.formats import strips
 from differnet.data.formats.arrays import from_array, from_pil, on_black
 from differnet.data.formats.layout import (
     CMYK,
     COLOURS,
-    JPEG,
     PALETTE,
     PLAINLY_PACKED,
     PREMULTIPLIED,
@@ -42,7 +40,7 @@ def decode(file: BinaryIO, name: str, page: int, scale: Scale = OWN) -> Pixels:
             check_size(image.width, image.height, name)
             tags: Any = image.tag_v2
             layout = Layout.of(tags.get, name)
-            if layout.is_known_to_pillow:
+            if layout.is_known_to_pillow and not _is_misread(tags):
                 return _by_pillow(file, image, layout, name, scale)
     except UnidentifiedImageError:
         pass  # tifffile knows more kinds
@@ -54,10 +52,9 @@ def _by_pillow(file: BinaryIO, image: Any, layout: Layout, name: str, scale: Sca
     tags = image.tag_v2
     offsets, counts = tags.get(273) or tags.get(324), tags.get(279) or tags.get(325)
     width, height = int(tags.get(256, image.width)), int(tags.get(257, image.height))
-    wanted = _count_segments(tags, width, height)  # of the sides as stored, not turned
-    _check_segments(file, offsets, counts, wanted, name)
-    if layout.compression == JPEG:
-        _check_pictures(file, tags, (height, width), offsets, counts, name)
+    grid = strips.Grid.of(tags, height, width)  # of the sides as stored, not turned
+    _check_segments(file, offsets, counts, grid.count, name)
+    strips.check(file, tags, grid, offsets, counts, name)
     if layout.photometric == PALETTE and max(tags[320]) < 256:  # written as bytes
         image.palette.palette = bytes(tags[320])
     ImageOps.exif_transpose(image, in_place=True)
@@ -69,38 +66,9 @@ def _by_pillow(file: BinaryIO, image: Any, layout: Layout, name: str, scale: Sca
     return from_array(array.astype(layout.dtype, copy=False), name, scale, layout.facts)
 
 
-def _count_segments(tags: Any, width: int, height: int) -> int:
-    """Return how many strips or tiles a page of this size must have; raises ValueError for a size of theirs of zero."""
-    down, across = _segment_shape(tags, width, height)
-    planes = int(tags.get(277, 1)) if tags.get(284) == 2 else 1
-    return planes * math.ceil(width / across) * math.ceil(height / down)
-
-
-def _segment_shape(tags: Any, width: int, height: int) -> tuple[int, int]:
-    if tags.get(322):
-        across, down = int(tags[322]), int(tags.get(323, 0))
-    else:
-        across, down = width, min(int(tags.get(278, height)), height)
-    if across < 1 or down < 1:
-        raise ValueError("strips or tiles without a size")
-    return down, across
-
-
-def _check_pictures(
-    file: BinaryIO, tags: Any, shape: tuple[int, int], offsets: Any, counts: Any, name: str
-) -> None:
-    """Refuse strips or tiles that are JPEG pictures with fewer rows than the page has there."""
-    down, across = _segment_shape(tags, shape[1], shape[0])
-    for number, (at, count) in enumerate(zip(offsets, counts, strict=False)):
-        file.seek(at)
-        found = jpeg.size_of(file.read(count))
-        left = (
-            shape[0] - number * down
-            if across == shape[1] and not tags.get(322) and tags.get(284) != 2
-            else down
-        )
-        if found is not None and (found[0] < min(down, left) or found[1] < across):
-            raise ImageError(f"{name}: cut off: a strip has {found[0]} rows, {min(down, left)} were wanted")
+def _is_misread(tags: Any) -> bool:
+    """Whether Pillow swaps the bytes of floats that were predicted, which are in order by then."""
+    return bool(tags.get(317) == 3 and tags.prefix == b"MM")
 
 
 def _turn_to(image: Image.Image, page: int, name: str) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+from differnet.data.files import read_text
 from differnet.data.images import find, is_image_name
 from differnet.data.layouts.masks import own_stem
 from differnet.data.samples import GOOD, Dataset, Sample, folder_name, listing, seeded_share
@@ -138,7 +139,8 @@ def read_elpv(root: Path, categories: Sequence[str] = ()) -> list[Dataset]:
     if not table.is_file():
         raise LayoutError(f"{root}: expected labels.csv and images/*.png; found {listing(root)}")
     _check_categories("elpv", categories, _ELPV_CELLS)
-    rows = [line.split() for line in table.read_text().splitlines() if line.strip()]
+    text = read_text(table, "a table of the package elpv-dataset", LayoutError)
+    rows = [line.split() for line in text.splitlines() if line.strip()]
     try:
         cells = [(root / name, float(probability), kind) for name, probability, kind in rows]
     except ValueError as error:
@@ -267,9 +269,8 @@ def _mtd_training_names(good: list[Path], split_file: str | Path | None) -> set[
     if split_file is None:
         return {path.name for path in seeded_share(good)}
     path = Path(split_file)
-    if not path.is_file():
-        raise LayoutError(f"{path}: no such split file; one file name a line was wanted")
-    names = {Path(line.strip()).name for line in path.read_text().splitlines() if line.strip()}
+    text = read_text(path, "a split file, one file name a line,", LayoutError)
+    names = {Path(line.strip()).name for line in text.splitlines() if line.strip()}
     unknown = sorted(names - {image.name for image in good})
     if unknown:
         raise LayoutError(f"{path}: {len(unknown)} names are not good images here, such as {unknown[0]!r}")

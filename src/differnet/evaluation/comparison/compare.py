@@ -10,7 +10,7 @@ import itertools
 import math
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal, cast
@@ -24,6 +24,7 @@ from differnet.data.stream import Progress, silent
 from differnet.decision.verdict import Heat, Prediction
 from differnet.detector.model import versions
 from differnet.errors import ConfigError, DifferNetError, LayoutError, NumericalError, in_a_line, warn
+from differnet.evaluation import copies
 from differnet.evaluation.baselines.catalogue import create
 from differnet.evaluation.baselines.method import Localizer, Method, Remarking
 from differnet.evaluation.comparison.cells import Case, Failure, Result, Times, kept_in
@@ -41,12 +42,16 @@ _SAME_AUROC = 0.002  # of the same fit by another number of threads
 
 @dataclass(frozen=True)
 class Comparison:
-    """All cells of a run, in the order of ``categories``, ``methods`` and seeds, those that failed by themselves."""
+    """All cells of a run, in the order of ``categories``, ``methods`` and seeds, those that failed by themselves.
+
+    ``copies``: the test images of a category that are for training as well.
+    """
 
     categories: tuple[str, ...]
     methods: tuple[str, ...]
     results: tuple[Result, ...]
     failures: tuple[Failure, ...] = ()
+    copies: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
 
 
 def compare(
@@ -78,8 +83,8 @@ def compare(
     digests = {table: digest_of(table, progress) for table in tables}
     has_maps = any(isinstance(method, Localizer) for method in methods.values())
     check_masks([sample for table in tables for sample in table.test] if has_maps else ())
-    results: list[Result] = []
-    failures: list[Failure] = []
+    copied = _copies(tables, progress)
+    results, failures = list[Result](), list[Failure]()
     around = _surroundings(weights)
     for table, (name, method), seed in itertools.product(tables, methods.items(), seeds):
         depends = {"data": digests[table], "settings": repr(method)} | around
@@ -93,7 +98,7 @@ def compare(
         else:
             results.append(result)
             on_result(result, how)
-    return Comparison(tuple(table.name for table in tables), tuple(methods), tuple(results), tuple(failures))
+    return Comparison(tuple(copied), tuple(methods), tuple(results), tuple(failures), copied)
 
 
 @dataclass(frozen=True)
@@ -184,6 +189,14 @@ def _measured(work: _Work, maps: bool) -> Result:
 def digest_of(table: Dataset, progress: Progress = silent) -> str:
     """Return :meth:`~differnet.data.samples.Dataset.digest`, and say how far it is."""
     return table.digest(lambda done, total: progress(f"reading {table.name}", done, total))
+
+
+def _copies(tables: Sequence[Dataset], progress: Progress) -> dict[str, tuple[Path, ...]]:
+    """Return the test images of each table that are for training as well, and warn of them."""
+    found = {table.name: copies.before_fits(table, progress) for table in tables}
+    for table in tables:
+        copies.tell(table, found[table.name])
+    return found
 
 
 def _check(tables: Sequence[Dataset], names: Sequence[str], seeds: Sequence[int], shots: int | None) -> None:

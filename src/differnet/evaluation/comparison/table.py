@@ -12,6 +12,7 @@ from typing import Any
 
 from differnet.data.cells import cells
 from differnet.data.files import write_whole
+from differnet.errors import agreeing, counted
 from differnet.evaluation.baselines.catalogue import REMARKS
 from differnet.evaluation.comparison.cells import Failure, Result
 from differnet.evaluation.comparison.compare import Comparison
@@ -78,6 +79,7 @@ def to_dict(found: Comparison) -> dict[str, Any]:
         "rows": [asdict(row) for row in rows(found)],
         "cells": [_values(result) for result in found.results],
         "failures": [_values(failure) for failure in found.failures],
+        "n_fitted_to": {name: len(copies) for name, copies in found.copies.items()},
     }
 
 
@@ -104,6 +106,12 @@ def notes(found: Comparison) -> list[str]:
         "Images were scored one at a time, decoding included, without a map but where the note says with it; pixel "
         "AUROC and AUPRO (to 30 % false-positive pixels) where there are maps and masks.",
         f"{'; '.join(machines)}. {'; '.join(versions)}.",
+        *(
+            f"Too good: {counted(len(copies), 'test image')} of {name} {agreeing(len(copies), 'is', 'are')} for "
+            f"training as well, as copies or by another path, such as {copies[0].name}."
+            for name, copies in found.copies.items()
+            if copies
+        ),
     ]
 
 

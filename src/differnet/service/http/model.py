@@ -19,6 +19,7 @@ from differnet.errors import (
     ImageError,
     StoreError,
     in_a_line,
+    noting,
 )
 from differnet.runtime.heatmap import heat_png
 from differnet.runtime.inspector import Count, Inspector
@@ -176,12 +177,16 @@ class Served:
 
     def _judge(self, task: Task, received: Received) -> JudgedRow:
         try:
-            pixels = read(task.content, task.file_name or "image", self._most_pixels, self.inspector.station)
+            with noting() as notes:
+                pixels = read(
+                    task.content, task.file_name or "image", self._most_pixels, self.inspector.station
+                )
         except Exception as error:
             unread = replace(received, error=in_a_line(error), fault=_fault_of(error))
             judged = replace(self.recorder.judge(unread, task.views), failure=error)
         else:
-            judged = self.recorder.judge(replace(received, pixels=pixels), task.views, task.heat_map)
+            seen = replace(received, pixels=pixels, note=notes.text)
+            judged = self.recorder.judge(seen, task.views, task.heat_map)
             if judged.failure is not None:
                 _fault_of(judged.failure)
         if judged.row.fault == "model":

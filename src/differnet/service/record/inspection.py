@@ -35,7 +35,8 @@ class Received:
 
     ``digest``: SHA-256 of the bytes as they were received, of a frame that of its pixels. ``content``: those bytes;
     nothing for a frame. Either ``pixels``, uint8 (H, W, 3), or ``error``. ``key``, ``name``, ``time``: see
-    ``source_key``, ``file_name`` and ``time`` of :class:`Inspection`. ``fault``: whose it is that there are no pixels.
+    ``source_key``, ``file_name`` and ``time`` of :class:`Inspection`. ``fault``: whose it is that there are no pixels;
+    ``note``: what of it was not looked at.
     """
 
     digest: str
@@ -46,6 +47,7 @@ class Received:
     error: str | None = None
     fault: Fault = "image"
     time: datetime | None = None
+    note: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +61,8 @@ class Inspection:
     nothing when the model has no threshold, "error" when the image could not be judged, for the reason in ``error``;
     ``fault`` says whose it is: of the "image", of its many "pixels", or of the "model" (nothing in rows of before).
     ``drift``: what the monitor said while it was in alarm. ``image``, ``heat_map``: files below the folder of the
-    record, where they were kept.
+    record, where they were kept. ``note``: what the operator wrote; ``image_note``: what of the image was not looked
+    at, or not as it is.
     """
 
     model: str
@@ -91,6 +94,7 @@ class Inspection:
     image: str | None = None
     heat_map: str | None = None
     kept_bytes: int = 0
+    image_note: str | None = None
 
     @property
     def is_flagged(self) -> bool:

@@ -117,6 +117,7 @@ class Store:
             file_name=_text(inspection.file_name, _NAME),
             error=_text(inspection.error),
             note=_text(inspection.note),
+            image_note=_text(inspection.image_note),
         )
         values = asdict(inspection)
         del values["seq"]

@@ -79,6 +79,7 @@ inspections = Table(
     Column("image", String(200)),
     Column("heat_map", String(200)),
     Column("kept_bytes", BigInteger, nullable=False),
+    Column("image_note", Text),
     Index("ix_inspections_model_seq", "model", "seq"),
     Index("ix_inspections_time", "time"),
     Index("ix_inspections_source_key", "model", "source_key", unique=True),

@@ -33,7 +33,7 @@ from typing import TypeVar
 
 from differnet.data.decoding import decode_content, opened
 from differnet.data.formats.levels import OWN, Scale
-from differnet.errors import ImageError, agreeing, counted
+from differnet.errors import ImageError, agreeing, counted, noting
 from differnet.service.record.inspection import Tell
 from differnet.service.watch.file_events import Hints, is_closed
 from differnet.service.watch.insist import insist
@@ -232,10 +232,12 @@ class Folder:
         key = key_of(writable(self.label), name, unread if content is None else stamp.digest)
         if self._is_known(stamp, key, content is not None):
             return None
-        pixels = None
+        pixels, note = None, None
         if content is not None:
             try:
-                pixels = decode_content(content, str(file), self._scale)
+                with noting() as notes:
+                    pixels = decode_content(content, str(file), self._scale)
+                note = notes.text
             except ImageError as reason:
                 error = str(reason)
         now = time.monotonic()
@@ -251,6 +253,7 @@ class Folder:
             pixels=pixels,
             content=content,
             error=error,
+            note=note,
             stamp=stamp,
         )
 

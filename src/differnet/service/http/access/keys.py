@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from differnet.data.files import read_text
 from differnet.errors import ConfigError
 from differnet.service.http.access.roles import ROLES, Caller, Role
 
@@ -22,7 +23,7 @@ def read(path: Path) -> tuple[dict[str, Caller], list[str]]:
     digests, and the names of those without roles. Raises :class:`ConfigError` for anything else, for no key at all, and
     for a file that others may write to.
     """
-    text = path.read_text(encoding="utf-8")
+    text = read_text(path, "a file of keys, as 'differnet make-key NAME' prints them,")
     if path.stat().st_mode & 0o022:
         raise ConfigError(f"{path}: others may write to it, and so let themselves in; chmod 600 {path}")
     found: dict[str, Caller] = {}

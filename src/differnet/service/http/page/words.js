@@ -57,7 +57,7 @@ export function unusual(row) {
   const score = row.score === null || row.score === undefined ? "" : `score ${number(row.score)}`;
   const limit = row.threshold === null || row.threshold === undefined ? "" : ` (limit ${number(row.threshold)})`;
   const chance = Number.isFinite(row.p_value) ? `${percent(row.p_value)} of good parts look this unusual` : "";
-  return [chance, score + limit].filter(Boolean).join(" · ");
+  return [chance, score + limit, row.image_note].filter(Boolean).join(" · ");
 }
 
 const ADVICE = {
