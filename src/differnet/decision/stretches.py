@@ -23,7 +23,7 @@ from typing import Any
 LENGTHS = (4, 8, 16, 32, 64, 128)
 
 _RECENT = 160  # differences of each length that are kept one by one
-_LEAST = 16  # the length of which something must be known
+_LEAST = 32  # the length of which something must be known
 _FREEDOM, _ENOUGH = 3.0, 8.0  # degrees of freedom from which on something is known, and enough
 _LONGER = float(__import__("os").environ.get("MULT", 1.5))  # stretches are looked at that are so many times as long as the change
 _CAREFUL, _SURE = float(__import__("os").environ.get("Z", 1.5)), 4.0  # standard errors: of what is reckoned with, of what is said
