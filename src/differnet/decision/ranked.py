@@ -108,7 +108,7 @@ class RankedStream:
             suspected=change if maybe else None,
             suspected_since=since if maybe else None,
             one_by_one=self.bet.log / math.log(10),
-            clustering=self.stretches.clustering,
+            clustering=self.stretches.clustering(since),
         )
 
     def _counted(self, change: Change, since: int, gain: float) -> float:

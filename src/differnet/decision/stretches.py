@@ -25,8 +25,8 @@ LENGTHS = (4, 8, 16, 32, 64, 128)
 _RECENT = 160  # differences of each length that are kept one by one
 _LEAST = 32  # the length of which something must be known
 _FREEDOM, _ENOUGH = 3.0, 8.0  # degrees of freedom from which on something is known, and enough
-_LONGER = float(__import__("os").environ.get("MULT", 1.5))  # stretches are looked at that are so many times as long as the change
-_CAREFUL, _SURE = float(__import__("os").environ.get("Z", 1.5)), 4.0  # standard errors: of what is reckoned with, of what is said
+_LONGER = 1.5  # stretches are looked at that are so many times as long as the change
+_CAREFUL, _SURE = 1.5, 4.0  # standard errors: of what is reckoned with, of what is said
 
 
 class Stretches:
@@ -37,9 +37,7 @@ class Stretches:
         self.totals = [[0.0, 0.0]]  # of heights and spreads, after each of the last images
         self.counts = [0 for _ in LENGTHS]
         self.squares = [[0.0, 0.0] for _ in LENGTHS]
-        self.recent: list[list[list[float]]] = [
-            [] for _ in LENGTHS
-        ]  # last image, squares of height and spread
+        self.recent: list[list[list[float]]] = [[] for _ in LENGTHS]  # the last of the squares
 
     def take(self, p: float) -> None:
         """Add the p-value of an image."""
@@ -58,7 +56,7 @@ class Stretches:
             self.counts[index] += 1
             self.squares[index][0] += first
             self.squares[index][1] += second
-            self.recent[index].append([float(self.images), first, second])
+            self.recent[index].append([first, second])
             del self.recent[index][:-_RECENT]
         del totals[: -2 * LENGTHS[-1] - 1]
 
@@ -72,28 +70,40 @@ class Stretches:
         wanted = min(max((self.images - since + 1) * _LONGER, _LEAST), LENGTHS[-1])
         found, freedom = math.inf, 0.0
         for index, length in enumerate(LENGTHS):
-            across = [one[1 + spread] for one in self.recent[index] if one[0] - 2 * length + 1 < since <= one[0]]
-            count = self.counts[index] - len(across)
+            count, squares = self._beside(index, since)
             freedom, most = _freedom(count), 1 + 2 * (found - 1)
             if freedom < _FREEDOM:
                 if length <= _LEAST:
                     return math.inf
                 found = most
             else:
-                mean = (self.squares[index][spread] - sum(across)) / count
+                mean = squares[spread] / count
                 found = max(1.0, mean, min(mean / _quantile(count, -_CAREFUL), most))
             if length >= wanted:
                 break
         return found if freedom >= _ENOUGH else max(found, 1 + (wanted - 1) * correlation)
 
-    @property
-    def clustering(self) -> float:
-        """How many images tell as much as one independent image would, where that is surely more than 1; else 1."""
+    def clustering(self, since: int) -> float:
+        """Return how many images tell as much as one independent image would, where that is surely more than 1; else 1.
+
+        By no difference across image ``since``.
+        """
         found = 1.0
-        for count, squares in zip(self.counts, self.squares, strict=True):
+        for index in range(len(LENGTHS)):
+            count, squares = self._beside(index, since)
             means = [one / count for one in squares] if _freedom(count) >= _FREEDOM else []
             found = max([found, *(mean for mean in means if mean > _quantile(count, _SURE))])
         return found
+
+    def _beside(self, index: int, since: int) -> tuple[int, list[float]]:
+        """Return how many differences of a length there are, and their squares, without those across an image."""
+        length, recent = LENGTHS[index], self.recent[index]
+        step = length // 4
+        first = len(recent) - (self.images // step - -(-since // step) + 1)
+        last = len(recent) - max(self.images // step - (since + 2 * length - 2) // step, 0)
+        across = recent[max(first, 0) : max(last, 0)]
+        sums = [self.squares[index][of] - sum(one[of] for one in across) for of in (0, 1)]
+        return self.counts[index] - len(across), sums
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON types."""
@@ -105,7 +115,7 @@ class Stretches:
         stretches = cls()
         stretches.images, stretches.counts = int(values["images"]), [int(count) for count in values["counts"]]
         stretches.totals, stretches.squares = _rows(values["totals"], 2), _rows(values["squares"], 2)
-        stretches.recent = [_rows(rows, 3) for rows in values["recent"]]
+        stretches.recent = [_rows(rows, 2) for rows in values["recent"]]
         sizes = {len(stretches.counts), len(stretches.squares), len(stretches.recent)}
         if sizes != {len(LENGTHS)} or len(stretches.totals) != min(stretches.images, 2 * LENGTHS[-1]) + 1:
             raise ValueError(f"stretches of {sizes} lengths after {stretches.images} images")
