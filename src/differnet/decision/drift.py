@@ -12,17 +12,19 @@ them is dropped for each that comes, drawn evenly among all, the new one include
 is new, so given the values kept and all later images, each of the values was equally likely the last to come:
 the p-values stay independent and uniform.
 
-On the p-values a martingale bets (:class:`differnet.decision.martingale.Bet`): on values that are higher or lower, spread
-wider or narrower, or are more often among the highest or the lowest. All kinds share one capital: while good parts are
-independent and nothing changes, it ever reaches 1/a with a probability of at most a. An alarm says which kind won.
+On the p-values a martingale bets (:class:`differnet.decision.martingale.Bet`): on values that are higher or lower,
+spread wider or narrower, or are more often among the highest or the lowest. All kinds share one capital: while good
+parts are independent and nothing changes, it ever reaches 1/a with a probability of at most a. An alarm says which
+kind won.
 
 **On what the level rests.** On a stream of *independent* good parts. Parts that come in lots or waves are alike with
 their neighbours: a threshold still rejects as many of them as promised, if in clusters, but a stretch of them looks
 like a change. So an alarm wants more than the capital: what a single stretch won must be enough, divided by how much
-more the stream moves in stretches of that length (:mod:`differnet.decision.stretches`). This only makes alarms rarer; so
-the level above stays proven. For streams of lots and waves it is an estimate, which
-``benchmarks/drift_streams.py`` measures. While too little of the stream is known, in the first few hundred images, what
-may be a change or a lot is called that (``suspected``); only values far outside of the calibration images alarm at once.
+more the stream moves in stretches of that length (:mod:`differnet.decision.stretches`). This only makes alarms rarer;
+so the level above stays proven. For streams of lots and waves it is an estimate, which
+``benchmarks/drift_streams.py`` measures. While too little of the stream is known, in the first few hundred images,
+what may be a change or a lot is called that (``suspected``); only values far outside of the calibration images alarm
+at once.
 
 The scores of the calibration images must be of the flow that scores the stream, which was not fitted to them: those
 of cross-fitting are of other flows and differ from the stream's from the start. And each must be as good as an
@@ -31,15 +33,15 @@ the stream is like them, and false alarms are likelier than stated.
 
 **What it can tell.** That the images are no longer like those of the calibration, in which way, and about since which
 image; and, since brightness and sharpness know nothing of parts, whether the picture as a whole became darker,
-brighter, softer or sharper (light, focus), or whether the scores alone moved (parts). The latter is said only while the
-bets on brightness and sharpness have won little; else the cause is unclear, and may be told later.
+brighter, softer or sharper (light, focus), or whether the scores alone moved (parts). The latter is said only while
+the bets on brightness and sharpness have won little; else the cause is unclear, and may be told later.
 
 **What it cannot tell.** Which image is defective: that is the threshold's job. Whether scores that moved alone come
-from bad parts or from what neither brightness nor sharpness sees: a moved camera, another material, dirt on one
-spot. Whether darker pictures come from the lamp or from darker parts. Whether parts went bad as well when light
-or focus changed, since that moves the scores too. A lot or wave that is longer than what it has seen so far, from a
-change. A few defects in a hundred images, or a change from the first image on, before some hundred images. A change that
-lasts becomes what later images are compared with: an alarm stays until the reset, but the evidence falls again. And a
+from bad parts or from what neither brightness nor sharpness sees: a moved camera, another material, dirt on one spot.
+Whether darker pictures come from the lamp or from darker parts. Whether parts went bad as well when light or focus
+changed, since that moves the scores too. A lot or wave that is longer than what it has seen so far, from a change. A
+few defects in a hundred images, or a change from the first image on, before some hundred images. A change that lasts
+becomes what later images are compared with: an alarm stays until the reset, but the evidence falls again. And a
 stream with its usual share of defects *is* a change against calibration images that were all good, if a small one.
 """
 
@@ -66,8 +68,8 @@ class DriftMonitor:
 
     ``scores`` (M,), and ``brightness`` and ``sharpness`` (M,) if they are to be watched, are those of the calibration
     images, which were not fitted to. ``alpha``: the probability of at most which there is *ever* any alarm, until the
-    reset, while good parts are independent and nothing changes; each number that is watched gets an equal part of it. ``seed`` breaks ties. ``limit``: how
-    many values of each number are kept, never fewer than M.
+    reset, while good parts are independent and nothing changes; each number that is watched gets an equal part of it.
+    ``seed`` breaks ties. ``limit``: how many values of each number are kept, never fewer than M.
 
     Scores must be of the same views as those of the calibration images: not those of ``views="auto"``, which are
     means of fewer views. Every image must be given, also those judged defective: leaving some out is a change.
