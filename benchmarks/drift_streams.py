@@ -1,193 +1,226 @@
 """How often does the drift monitor alarm where nothing changes, and how soon where something does?
 
-Usage: python benchmarks/drift_streams.py SCORES [--streams 1000] [--out docs/results]
+Usage: python benchmarks/drift_streams.py [--repeats 100] [--processes 2] [--out docs/results]
 
-SCORES: seed-0.json of benchmarks/tile_scores.py. Streams are drawn from all good magnetic tiles that no flow was fitted
-to, with replacement, calibration images too: score, brightness and sharpness of each as they are, or with the picture
-darkened by a factor that falls from 1 to 0.8. Fails where streams without a change alarm more often than stated.
+Simulated scores: calm streams, independent and correlated, and broken ones. The calibration images are independent, of
+the distribution of the calm stream. Fails where calm streams of independent images, or of lots of 25, alarm more often
+than stated.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import math
+from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from differnet.decision.drift import DriftMonitor
-from differnet.decision.martingale import Bet
 from report import machine
 
-ALPHA, UNCHANGED = 0.01, 500
-CALIBRATION, CALM, FALL, AFTER = 152, 100, 200, 300  # images
-NAMES = ("score", "brightness", "sharpness")
+ALPHA, CALIBRATION = 0.01, 150
+CALM, AFTER = 1500, 1500  # images
+FEW, MANY = 300, 1500  # images before the change
+BEFORE_BURST = 3000  # images before a burst, in place of MANY
 Array = npt.NDArray[np.float64]
+Draw = Callable[[np.random.Generator, int], Array]
 Change = Callable[[np.random.Generator, Array], Array]
 
 
-def tables(file: Path) -> tuple[Array, Array, Array]:
-    """Return the factors (F,), the good tiles under each (F, N, 3), and the scores of defective tiles (D,)."""
-    found = json.loads(file.read_text())
-    factors = sorted(found["dimmed"], key=float, reverse=True)
-    good = np.array([[found["dimmed"][factor][name] for name in NAMES] for factor in factors])
-    pairs = zip(found["test"]["score"], found["label"], strict=True)
-    bad = np.array([score for score, label in pairs if label != "good"])
-    return np.array([float(factor) for factor in factors]), good.transpose(0, 2, 1), bad
+def independent(rng: np.random.Generator, count: int) -> Array:
+    """Return independent normal scores."""
+    return rng.normal(size=count)
 
 
-def false_alarms(good: Array, streams: int) -> list[str]:
-    """Return how often a monitor alarms without a change, beside bets on p-values against the calibration alone."""
-    found = []
-    for seed in range(streams):
-        rng = np.random.default_rng((1, seed))
-        rows = good[rng.integers(len(good), size=CALIBRATION + UNCHANGED)]
-        monitor = DriftMonitor(*rows[:CALIBRATION].T, alpha=0.01, seed=seed)
-        most = max(monitor.update(*row).strength for row in rows[CALIBRATION:])
-        found.append((most, most_fixed(rows[:, 0], rng)))
-    online, fixed = np.array(found).T
-    lines = []
-    for alpha in (0.01, 0.05, 0.1):
-        share, error = float((online >= -math.log10(alpha)).mean()), math.sqrt(alpha * (1 - alpha) / streams)
-        assert share <= alpha + 4 * error, (alpha, share)
-        simpler = float((fixed >= -math.log10(alpha)).mean())
-        lines.append(f"| {alpha:.0%} | {streams:,} | {share:.1%} | {simpler:.1%} |")
-    return lines
+def heavy(rng: np.random.Generator, count: int) -> Array:
+    """Return independent scores with heavy tails (Student, 3 degrees of freedom)."""
+    return rng.standard_t(3, size=count)
 
 
-def most_fixed(values: Array, rng: np.random.Generator) -> float:
-    """Return the largest evidence (log10) of bets on p-values of the score against the calibration images alone."""
-    start, bet, most = np.sort(values[:CALIBRATION]), Bet(), 0.0
-    for value in values[CALIBRATION:]:
-        first, last = np.searchsorted(start, value), np.searchsorted(start, value, "right")
-        bet.take(float(CALIBRATION - last + (1 - rng.random()) * (last - first + 1)) / (CALIBRATION + 1))
-        most = max(most, bet.log / math.log(10))
-    return most
+def rounded(rng: np.random.Generator, count: int) -> Array:
+    """Return independent scores with many ties."""
+    return np.round(rng.normal(size=count) * 2)
 
 
-def dimmed(factors: Array, good: Array, rng: np.random.Generator) -> Array:
-    """Return a stream (N, 3): calibration, calm images, brightness falling to 0.8 over 200 images, and staying."""
-    falling = np.linspace(1, factors[-1], FALL + 1)[1:]
-    wanted = np.concatenate([np.ones(CALIBRATION + CALM), falling, np.full(AFTER, factors[-1])])
-    level = np.abs(wanted[:, None] - factors[None, :]).argmin(axis=1)
-    return good[level, rng.integers(good.shape[1], size=len(wanted))]
+def lots(rng: np.random.Generator, count: int, size: int, between: float) -> Array:
+    """Return scores in lots, with a share of the variance between lots."""
+    lot = np.repeat(rng.normal(size=count // size + 2), size)[rng.integers(size) :][:count]
+    return math.sqrt(between) * lot + math.sqrt(1 - between) * rng.normal(size=count)
 
 
-def changes(good: Array, bad: Array) -> dict[str, Change]:
-    """Return what happens to the good tiles (N, 3) of a stream from one image on, by its name."""
-    spread = good[0].std(axis=0)
-
-    def moved(column: int, shift: float) -> Change:
-        step = np.eye(3)[column] * shift * spread
-        return lambda rng, rows: rows + step
-
-    def mixed(share: float) -> Change:
-        def change(rng: np.random.Generator, rows: Array) -> Array:
-            chosen, rows = rng.random(len(rows)) < share, rows.copy()
-            rows[chosen, 0] = rng.choice(bad, int(chosen.sum()))
-            return rows
-
-        return change
-
-    return {
-        "at once to 90 % of the light": lambda rng, rows: good[5][
-            rng.integers(good.shape[1], size=len(rows))
-        ],
-        "scores higher by 0.5 sd": moved(0, 0.5),
-        "scores higher by 1 sd": moved(0, 1),
-        "less sharp by 1 sd": moved(2, -1),
-        "5 % of parts defective": mixed(0.05),
-        "20 % of parts defective": mixed(0.2),
-        "50 % of parts defective": mixed(0.5),
-    }
+def wave(rng: np.random.Generator, count: int, period: int) -> Array:
+    """Return scores half of whose variance is a sine, from a random phase on."""
+    phase = 2 * np.pi * (np.arange(count) + rng.integers(period)) / period
+    return np.sin(phase) + math.sqrt(0.5) * rng.normal(size=count)
 
 
-def watched(rows: Array, seed: int) -> tuple[int | None, str, str]:
-    """Return after how many images of the change an alarm came, and the causes told then and 100 images later."""
-    monitor = DriftMonitor(*rows[:CALIBRATION].T, alpha=ALPHA, seed=seed)
-    wait, first, causes = None, "", ""
-    for index, row in enumerate(rows[CALIBRATION:], 1 - CALM):
-        state = monitor.update(*row)
-        causes = " and ".join(state.causes)
-        if wait is None and state.is_alarm:
-            wait, first = index, causes
-        if wait is not None and index >= max(wait, 0) + 100:
-            break
-    return wait, first, causes
+def autoregressive(rng: np.random.Generator, count: int, correlation: float) -> Array:
+    """Return scores each of which remembers a share of the last."""
+    scores, last = np.empty(count), rng.normal()
+    for index, step in enumerate(rng.normal(size=count) * math.sqrt(1 - correlation**2)):
+        scores[index] = last = correlation * last + step
+    return scores
 
 
-def delay_row(name: str, streams: int, draw: Callable[[np.random.Generator], Array]) -> str:
-    """Return the row of one change: how many streams, how often found, how soon, and what is said."""
-    waits, at_once, later, false = [], [], [], 0
-    for seed in range(streams):
-        wait, first, causes = watched(draw(np.random.default_rng((2, seed))), seed)
-        if wait is not None and wait <= 0:
-            false += 1
-            continue
-        waits.append(math.inf if wait is None else wait)
-        if wait is not None:
-            at_once.append(first)
-            later.append(causes)
-    quantiles = np.quantile(waits, [0.5, 0.9], method="inverted_cdf")
-    numbers = [f"{value:.0f}" if math.isfinite(value) else "not found" for value in quantiles]
-    told = " | ".join(
-        ", ".join(f"{cause} {said.count(cause) / len(said):.1%}" for cause in sorted(set(said)))
-        for said in (at_once, later)
+def shifted(_: np.random.Generator, scores: Array, by: float) -> Array:
+    """Return scores whose mean moved, in standard deviations."""
+    return scores + by
+
+
+def spread(_: np.random.Generator, scores: Array, by: float) -> Array:
+    """Return scores that spread so many times as wide."""
+    return scores * by
+
+
+def burst(_: np.random.Generator, scores: Array, count: int) -> Array:
+    """Return scores of which the first ones are of bad images, and all others good."""
+    return np.concatenate([scores[:count] + 4, scores[count:]])
+
+
+def slow(_: np.random.Generator, scores: Array, by: float, over: int) -> Array:
+    """Return scores whose mean moves little by little, and stays."""
+    return scores + by * np.minimum(np.arange(len(scores)) / over, 1)
+
+
+def back(_: np.random.Generator, scores: Array, by: float, count: int) -> Array:
+    """Return scores that step up and back."""
+    return np.concatenate([scores[:count] + by, scores[count:]])
+
+
+def defective(rng: np.random.Generator, scores: Array, share: float) -> Array:
+    """Return scores of which a share is of bad images."""
+    return scores + 4 * (rng.random(len(scores)) < share)
+
+
+CALM_STREAMS: dict[str, Draw] = {
+    "independent": independent,
+    "independent, heavy tails": heavy,
+    "independent, many ties": rounded,
+    **{
+        f"lots of {size}, {share:.0%} of the variance within": partial(lots, size=size, between=1 - share)
+        for size, share in ((25, 0.2), (25, 0.5), (25, 0.8), (100, 0.2), (100, 0.7))
+    },
+    **{
+        f"wave of {period} images, half of the variance": partial(wave, period=period)
+        for period in (200, 500)
+    },
+    **{f"AR(1), {found}": partial(autoregressive, correlation=found) for found in (0.2, 0.5, 0.8, 0.95)},
+}
+CHANGES: dict[str, Change] = {
+    **{f"mean higher by {by:g} sd": partial(shifted, by=by) for by in (0.5, 1, 2)},
+    "mean lower by 1 sd": partial(shifted, by=-1),
+    **{f"spread times {by:g}": partial(spread, by=by) for by in (1.5, 2, 4, 0.5)},
+    **{f"burst of {count} bad images": partial(burst, count=count) for count in (5, 10, 20)},
+    "mean higher by 2 sd within 500 images": partial(slow, by=2, over=500),
+    "1 sd higher for 200 images, and back": partial(back, by=1, count=200),
+    **{f"{share:.0%} of images bad": partial(defective, share=share) for share in (0.05, 0.2)},
+}
+CORRELATED: dict[str, tuple[str, str]] = {
+    f"{change}, {stream}": (stream, change)
+    for stream, change in (
+        ("AR(1), 0.5", "mean higher by 1 sd"),
+        ("AR(1), 0.8", "mean higher by 2 sd"),
+        ("lots of 25, 80% of the variance within", "mean higher by 2 sd"),
+        ("lots of 25, 20% of the variance within", "mean higher by 2 sd"),
+        ("lots of 25, 20% of the variance within", "spread times 4"),
     )
-    found = float(np.isfinite(waits).mean())
-    return f"| {name} | {streams:,} | {found:.0%} | {numbers[0]} | {numbers[1]} | {false} | {told} |"
+}
 
 
-def page(file: Path, streams: int) -> list[str]:
+@dataclass(frozen=True)
+class Told:
+    """What the monitor said of a stream: the image of the alarm, what it says changed, and whether images are alike.
+
+    ``alone``: whether a monitor that takes all images to be independent would have alarmed.
+    """
+
+    alarm: int | None
+    change: str | None
+    alike: bool
+    alone: bool
+
+
+def watch(stream: str, change: str | None, before: int, seed: int) -> Told:
+    """Return what the monitor says of a stream: calm for ``before`` images, then changed, or calm throughout."""
+    rng, draw = np.random.default_rng((22, seed)), CALM_STREAMS[stream]
+    calibration = np.array([draw(rng, 1)[0] for _ in range(CALIBRATION)])
+    scores = draw(rng, before + (AFTER if change else 0))
+    if change:
+        scores[before:] = CHANGES[change](rng, scores[before:])
+    monitor, alike, alone = DriftMonitor(calibration, alpha=ALPHA, seed=seed), False, False
+    for index, score in enumerate(scores, 1):
+        found = monitor.update(score).score
+        alike |= found.clustering > 1
+        alone |= found.one_by_one >= -math.log10(ALPHA)
+        if found.alarm:
+            return Told(index, found.alarm, alike, alone)
+    return Told(None, None, alike, alone)
+
+
+def calm_row(stream: str, told: list[Told]) -> str:
+    """Return how often a calm stream alarms; fails where a promise does not hold."""
+    share, count = np.mean([one.alarm is not None for one in told]), len(told)
+    if stream.startswith(("independent", "lots of 25")):
+        assert share <= ALPHA + 4 * math.sqrt(ALPHA / count), (stream, share)
+    alike, alone = (np.mean([getattr(one, name) for one in told]) for name in ("alike", "alone"))
+    return f"| {stream} | {count} | {share:.1%} | {alike:.0%} | {alone:.0%} |"
+
+
+def broken_cells(told: list[Told], before: int) -> tuple[str, Counter[str]]:
+    """Return how many broken streams are found and how soon, and what is said to have changed."""
+    late = [one for one in told if one.alarm is None or one.alarm > before]
+    waits = [math.inf if one.alarm is None else one.alarm - before for one in late]
+    numbers = [np.quantile(waits, share, method="inverted_cdf") for share in (0.5, 0.9)]
+    cells = [f"{np.isfinite(waits).mean():.0%}", *(f"{x:.0f}" if math.isfinite(x) else "-" for x in numbers)]
+    return " | ".join(cells), Counter(one.change for one in late if one.change)
+
+
+def page(repeats: int, run: Callable[[str, str | None, int], list[Told]]) -> list[str]:
     """Return the whole page."""
-    factors, good, bad = tables(file)
     lines = [
         "# Drift",
         "",
-        "`python benchmarks/drift_streams.py SCORES`. Streams of good magnetic tiles that no flow was fitted to, drawn",
-        f"with replacement from {good.shape[1]} of them (preset `default`, seed 0), {CALIBRATION} calibration images.",
-        "Score, brightness and sharpness are watched together.",
+        "`python benchmarks/drift_streams.py`. Simulated scores, one number watched, alarm level "
+        f"{ALPHA:.0%}, {CALIBRATION} calibration images, each stream {repeats} times.",
         "",
         "## Without a change",
         "",
-        f"{UNCHANGED} images each. *Fixed*: the same bets on p-values of the score against the calibration images",
-        "alone, as a simpler monitor would have them: all of them share one set, whose luck looks like a change in a",
-        "long stream.",
+        f"{CALM:,} images each. The level is proven for independent images; for others it is an estimate.",
+        "*Said to be alike*: the monitor says that neighbouring images are alike, which is no alarm. *One by one*:",
+        "alarms if each image counted as independent.",
         "",
-        "| stated, at most | streams | ever alarmed | fixed |",
-        "|---|---|---|---|",
-        *false_alarms(good[0], streams),
+        "| calm stream | streams | ever alarmed | said to be alike | one by one |",
+        "|---|---|---|---|---|",
+    ]
+    for stream in CALM_STREAMS:
+        lines.append(calm_row(stream, run(stream, None, CALM)))
+        print(lines[-1], flush=True)
+    lines += [
         "",
         "## With a change",
         "",
-        f"{CALM} calm images, then the change; alarm level {ALPHA:.0%}. Delays are counted in images from where it",
-        "begins, among streams that had not alarmed before (*false*). The cause is what is told with the alarm, and",
-        "what is told 100 images later.",
+        f"Calm for {FEW} or {MANY:,} images (bursts: {BEFORE_BURST:,}), then the change, looked for over {AFTER:,}",
+        "images. Delays in images, among streams that had not alarmed before, half as many as calm ones; "
+        "bad images score 4 standard",
+        "deviations (sd) higher. What is said is of both.",
         "",
-        "| change | streams | found | median delay | 90 % within | false | cause at the alarm | 100 images later |",
+        f"| change | found after {FEW} | median delay | 90 % within | found after {MANY:,} | median delay "
+        "| 90 % within | said |",
         "|---|---|---|---|---|---|---|---|",
-        delay_row(
-            "brightness falls by 20 % over 200 images", streams, lambda rng: dimmed(factors, good, rng)
-        ),
     ]
-    for name, change in changes(good, bad).items():
-
-        def draw(rng: np.random.Generator, change: Change = change) -> Array:
-            rows = good[0][rng.integers(good.shape[1], size=CALIBRATION + CALM + 500)]
-            rows[-500:] = change(rng, rows[-500:])
-            return rows
-
-        lines.append(delay_row(name, max(streams // 10, 1), draw))
+    pairs = {change: ("independent", change) for change in CHANGES} | CORRELATED
+    for name, (stream, change) in pairs.items():
+        (few, said), (many, also) = (broken_cells(run(stream, change, count), count) for count in (FEW, MANY))
+        words = ", ".join(f"{word} {number}" for word, number in (said + also).most_common())
+        lines.append(f"| {name} | {few} | {many} | {words} |")
         print(lines[-1], flush=True)
-    return [
-        *lines,
-        "",
-        "sd: standard deviation among good tiles. A change is looked for over 500 images.",
-        "",
-    ]
+    return [*lines, ""]
 
 
 def main() -> None:
@@ -195,14 +228,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("scores", type=Path)
-    parser.add_argument("--streams", type=int, default=1000)
+    parser.add_argument("--repeats", type=int, default=100)
+    parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path("docs/results"))
     options = parser.parse_args()
-    lines = page(options.scores, options.streams)
+    with ProcessPoolExecutor(options.processes) as pool:
+
+        def run(stream: str, change: str | None, before: int) -> list[Told]:
+            repeats = max(options.repeats // 2, 1) if change else options.repeats
+            return list(pool.map(partial(watch, stream, change, before), range(repeats), chunksize=2))
+
+        lines = page(options.repeats, run)
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "drift.md").write_text("\n".join([*lines, machine(), ""]))
-    print("\n".join(lines))
 
 
 if __name__ == "__main__":
