@@ -18,6 +18,7 @@ from differnet.detector.scoring import Scorer
 from differnet.errors import ConfigError, agreeing, counted, warn
 from differnet.features.describer import Describer
 from differnet.features.look import Given
+from differnet.features.sisters import together
 from differnet.features.views import ViewSet
 
 FEW = 5  # good images, of which a fit to so many says that they are
@@ -50,7 +51,7 @@ def anew(
 ) -> tuple[Model, Threshold]:
     """Return ``model`` with the settings ``asked`` replaced and the scores of good images, and its threshold.
 
-    It was not fitted to those; they are scored in the views ``shown``. Raises :class:`ConfigError` for no images, for
+    It was not fitted to those; groups that are not given are looked for; they are scored in the views ``shown``. Raises :class:`ConfigError` for no images, for
     groups that do not go with them, for images that were fitted to, and, before any is looked at, for fewer than the
     wanted confidence needs.
     """
@@ -60,13 +61,17 @@ def anew(
         raise ConfigError(f"{len(groups)} groups for {len(good)} images; one each is needed")
     if good:
         thresholds.check_count(len(good), decision.rate, decision.confidence)
-    record = record_of(good, groups, way_of(scorer.describer, len(shown)), model.fitted_on, progress)
+    given = together(good, groups, decision, model.seed, progress)
+    record = record_of(good, given.groups, way_of(scorer.describer, len(shown)), model.fitted_on, progress)
     check_unseen(good, record, model.fitted_on)
     for image in good:
         image.keep = False  # it is scored now, and that is all
     scores = scorer.table(good, shown, progress)
     promise = thresholds.choose_threshold(scores.mean(axis=1), decision.rate, decision.confidence)
-    return replace(model, view_scores=scores, config=settings, calibrated_on=record), promise
+    changed = replace(
+        model, view_scores=scores, config=settings, calibrated_on=record, sisters=given.found or model.sisters
+    )
+    return changed, promise
 
 
 def way_of(describer: Describer, views: int) -> Way:
