@@ -10,7 +10,7 @@ import typer
 
 from differnet.cli import options
 from differnet.cli.console import bars, err, guarded, out, print_json, printable
-from differnet.cli.model import tell_review
+from differnet.cli.model import tell_condition, tell_review
 from differnet.config.shape import in_words
 from differnet.errors import counted
 
@@ -26,6 +26,7 @@ def fit(
     group_pattern: options.GroupPattern = None,
     group_table: options.GroupTable = None,
     group_column: options.GroupColumn = "group",
+    groups_to: options.GroupsTarget = None,
     all_pages: options.AllPages = False,
     folds: options.Folds = None,
     ignore: options.Ignore = None,
@@ -50,8 +51,12 @@ def fit(
         values = presets.parse_assignments(settings or []) | _given(asked)
         detector = DifferNet(preset, seed, weights, device, **values)
         check_target(model)
+        if groups_to:
+            check_target(groups_to)
         paths = find_good(good, all_pages)
         with bars() as progress:
+            if groups_to:
+                groups.write(groups_to, paths, detector.groups(paths, progress).labels)
             detector.fit(
                 paths,
                 groups=groups.of_paths(paths, group_pattern, group_table, group_column, good),
@@ -148,6 +153,13 @@ def tell_fit(detector: Any, model: Path, json: bool, timings: bool = False) -> N
         out.print(f"Looked at {told}.", highlight=False)
     if isinstance(settings.views.white, float):
         out.print(f"White is the level {settings.views.white:g}, in every picture of more than 8 bits.")
+    if detector.model.sisters:
+        out.print(f"Belonging together: {detector.model.sisters}.", markup=False, highlight=False)
+        if detector.model.sisters.by:
+            out.print(
+                "They stay on one side. To overrule it: --set sisters=ignore, --group-pattern, --group-table; to see "
+                "them: --groups-to groups.csv."
+            )
     if detector.model.choice:
         out.print(f"Found out from them: {detector.model.choice}.", markup=False, highlight=False)
         out.print(
@@ -159,9 +171,5 @@ def tell_fit(detector: Any, model: Path, json: bool, timings: bool = False) -> N
             f"Threshold {promise.value:.4g} from {counted(promise.count, held + 'good image')}: {promise}."
         )
         tell_review(detector.model)
-        if not promise.folds:
-            out.print(
-                "That is for parts like these. For parts of another day or lamp: differnet calibrate, on good images "
-                "of then."
-            )
+        tell_condition(detector.model)
     out.print(f"Model file: {model}\nNext: differnet score {model} IMAGES --maps maps", markup=False)

@@ -169,12 +169,27 @@ def tell_calibration(detector: Any, model: Path, known: list[Any], json: bool) -
         return
     out.print(f"Threshold {promise.value:.4g} from {counted(promise.count, 'good image')}: {promise}.")
     tell_review(detector.model)
+    tell_condition(detector.model)
     out.print(
         f"Calibrated on {counted(record.count, 'image')} of {counted(record.groups, 'group')}, {record.date}, "
         f"{record.digest[:12]}."
     )
     tell_known(known)
     out.print(f"Model file: {model}", markup=False)
+
+
+def tell_condition(model: Any) -> None:
+    """Say how far off the promise can be for a single set of images, and for which parts it holds."""
+    from differnet.decision.thresholds import CONDITION
+    from differnet.detector.model import threshold
+
+    promise, effective = threshold(model), model.effective
+    if promise and not promise.folds:
+        out.print(promise.single_sets)
+    if promise and effective is not None and effective.groups < effective.count:
+        worth = effective.in_words(promise.rate, promise.confidence)
+        out.print(f"The {worth}.")
+    out.print(CONDITION)
 
 
 def tell_review(model: Any) -> None:
@@ -186,6 +201,12 @@ def tell_review(model: Any) -> None:
         said = "" if review.is_kept else f", where {review.rate:.4g} was wanted"
         out.print(
             f"From {review.value:.4g} on a person should look: {review}{said}.".replace("rejected", "not OK")
+        )
+        out.print(
+            "The two are promised apart: each may fail where the other holds, so of two promises of 95% one fails in "
+            "up to 10% of cases."
+            if review.confidence
+            else "The two are promised apart: a set that is unlucky for one may be lucky for the other."
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 import re
 from collections import Counter
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from differnet.data.files import write_whole
 from differnet.data.tables import separated_by, with_backslashes
 from differnet.errors import ConfigError, LayoutError, counted
 
@@ -107,6 +109,20 @@ def of_paths(
     if table is not None:
         return by_column(paths, table, column)
     return None if pattern is None else by_pattern(paths, pattern, root)
+
+
+def write(table: Path, images: Sequence[str | os.PathLike[str]], groups: Sequence[str]) -> None:
+    """Write the group of each image as a CSV table that :func:`by_column` reads, whole or not at all.
+
+    Groups are numbered in the order in which they come.
+    """
+    numbers: dict[str, int] = {}
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(("path", "group"))
+    for image, group in zip(images, groups, strict=True):
+        rows.writerow((os.path.abspath(image), numbers.setdefault(group, len(numbers))))  # noqa: PTH100
+    write_whole(table, text.getvalue().encode("utf-8", "surrogateescape"))
 
 
 def hold_out(groups: Sequence[Hashable], share: float, seed: int) -> tuple[list[int], list[int]]:

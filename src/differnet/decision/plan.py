@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from differnet.decision.thresholds import at_most, images_needed
+from differnet.decision.thresholds import CONDITION, excess, images_needed, one_in
 from differnet.errors import ConfigError, counted
 
 HOLDOUT = 0.2  # of the good images, as a default fit keeps out
@@ -20,13 +20,14 @@ class Cost:
     """What one kind of promise costs in good pictures.
 
     ``calibration``: how many set the threshold; ``independent`` of them would do if each showed a part of its own.
-    ``fit``: how many a fit needs that keeps that many out by itself. ``more_than_twice``: the chance that a single set
-    of them gives more than twice the rate.
+    ``fit``: how many a fit needs that keeps that many out by itself, of ``parts`` different parts.
+    ``more_than_twice``: the chance that a single set of them gives more than twice the rate.
     """
 
     independent: int
     calibration: int
     fit: int
+    parts: int
     more_than_twice: float
 
 
@@ -34,9 +35,8 @@ class Cost:
 class Plan:
     """How many good pictures to take for a false-alarm rate of ``rate``.
 
-    ``average``: for the promise on average over calibration sets; ``sure``: for that with ``confidence``. ``parts``:
-    how many different parts the pictures of ``sure`` have to show at ``pictures_per_part``. ``shoots``: days, lamps,
-    fixtures, lots that they should be spread over.
+    ``average``: for the promise on average over calibration sets; ``sure``: for that with ``confidence``. ``shoots``:
+    days, lamps, fixtures, lots that they should be spread over.
     """
 
     rate: float
@@ -46,7 +46,6 @@ class Plan:
     correlation: float
     average: Cost
     sure: Cost
-    parts: int
     shoots: int = SHOOTS
 
     def to_dict(self) -> dict[str, Any]:
@@ -70,32 +69,23 @@ class Plan:
             f"  on average over calibration sets (the default of fit): {self._taken(self.average)}.",
             f"  with {100 * self.confidence:.4g}% confidence (--confidence {self.confidence:.4g}): "
             f"{self._taken(self.sure)}.",
-            f"The first holds on average: {_one_in(self.average.more_than_twice)} single sets has more than twice the "
-            f"rate; of the second {_one_in(self.sure.more_than_twice)}.",
-            f"Take them from at least {counted(self.parts, 'part')} and {counted(self.shoots, 'shoot')} (days, lamps, "
-            f"fixtures, lots), as they will come: with {self.shoots} shoots the next one is stranger than all of them "
+            f"The first holds on average: {one_in(self.average.more_than_twice)} single sets has more than twice the "
+            f"rate; of the second {one_in(self.sure.more_than_twice)}.",
+            f"Take them from at least {counted(self.shoots, 'shoot')} (days, lamps, fixtures, lots), as parts will "
+            f"come: with {self.shoots} shoots the next one is stranger than all of them "
             f"in one case of {self.shoots + 1}, and to promise {rate} of whole shoots takes "
             f"{counted(images_needed(self.rate), 'shoot')}.",
-            "Every promise is for good parts like these pictures. A review rate is promised apart: with two promises "
+            f"{CONDITION} A review rate is promised apart: with two promises "
             f"of {100 * self.confidence:.4g}%, both hold in at least {100 * max(2 * self.confidence - 1, 0):.4g}% of "
             "cases.",
-            "Then check it on good pictures of another day: differnet audit MODEL NEW_GOOD.",
         ]
 
     def _taken(self, cost: Cost) -> str:
         return (
-            f"{counted(cost.fit, 'good picture')} for one fit, which keeps {self.holdout:.0%} out, or "
+            f"{counted(cost.fit, 'good picture')} of {counted(cost.parts, 'part')} for one fit, which keeps "
+            f"{self.holdout:.0%} out, or "
             f"{counted(cost.calibration, 'picture')} for differnet calibrate beside {FITTED} or so to fit to"
         )
-
-
-def _one_in(chance: float) -> str:
-    """Say a chance as one in so many.
-
-    >>> _one_in(0.135), _one_in(1e-5)
-    ('one in 7', 'one in more than 1000')
-    """
-    return "one in more than 1000" if chance < 1e-3 else f"one in {max(round(1 / chance), 1)}"
 
 
 def plan(
@@ -122,15 +112,15 @@ def plan(
             "correlation from 0 to 1 were wanted"
         )
     effect = 1 + (pictures_per_part - 1) * correlation
-    average = _cost(images_needed(rate), effect, rate, holdout)
-    sure = _cost(images_needed(rate, confidence), effect, rate, holdout)
-    parts = math.ceil(sure.fit / pictures_per_part)
-    return Plan(rate, confidence, holdout, pictures_per_part, correlation, average, sure, parts)
+    counts = images_needed(rate), images_needed(rate, confidence)
+    average, sure = (_cost(count, effect, rate, holdout, pictures_per_part) for count in counts)
+    return Plan(rate, confidence, holdout, pictures_per_part, correlation, average, sure)
 
 
-def _cost(independent: int, effect: float, rate: float, holdout: float) -> Cost:
+def _cost(independent: int, effect: float, rate: float, holdout: float, per_part: int) -> Cost:
     calibration = math.ceil(independent * effect - _ROUNDING)
-    return Cost(independent, calibration, _fitted(calibration, holdout), excess(independent, rate))
+    fit = _fitted(calibration, holdout)
+    return Cost(independent, calibration, fit, math.ceil(fit / per_part), excess(independent, rate))
 
 
 def _fitted(held: int, holdout: float) -> int:
@@ -139,15 +129,3 @@ def _fitted(held: int, holdout: float) -> int:
     while max(1, round(holdout * count)) < held:
         count += 1
     return count
-
-
-def excess(count: int, rate: float, times: float = 2.0, above: int = 0) -> float:
-    """Return the chance that a single set of ``count`` images gives more than ``times`` the rate.
-
-    The threshold has ``above`` of them at it or above; the rate that it gives has the law Beta(above + 1,
-    count - above) over sets of independent images.
-
-    >>> round(excess(99, 0.01), 3)  # one in seven
-    0.135
-    """
-    return 0.0 if times * rate >= 1 else at_most(above, count, times * rate)

@@ -14,6 +14,7 @@ from torch import Tensor
 from differnet.config import presets
 from differnet.config.settled import implied, is_open, settle
 from differnet.data.images import ImageLike, Pixels, gather, stream
+from differnet.data.sisters.find import Grouping
 from differnet.data.stream import Progress, Stopwatch, name_of, silent
 from differnet.decision import thresholds, verdict
 from differnet.decision.calibration import ViewScores
@@ -29,6 +30,7 @@ from differnet.detector.state import DetectorState
 from differnet.errors import WeightsError, counted
 from differnet.features.checkpoint import opened
 from differnet.features.look import Given, Good, looks_of
+from differnet.features.sisters import grouping_of
 from differnet.features.views import ViewSet, count_views
 from differnet.features.white import with_white
 from differnet.flow import train
@@ -86,6 +88,12 @@ class DifferNet(DetectorState):
         ready = replace(ready, described={})  # a fit may be on others
         self._become(replace(self._state, prepared=ready) if isinstance(self._state, Fitted) else ready)
         return self
+
+    def groups(self, images: Good, progress: Progress = silent) -> Grouping:
+        """Return which good images belong together, as a fit to them finds it (:mod:`differnet.data.sisters.find`)."""
+        looks = looks_of(images, self.config)
+        with_white(self._asked, looks)
+        return grouping_of(looks, self.seed, progress)
 
     def fit(
         self,
@@ -242,8 +250,9 @@ class DifferNet(DetectorState):
     ) -> integers.Gate:
         """Change a detector fitted in floats to 8-bit integers, if good images that were not fitted to allow it.
 
-        They give the ranges, pass the gate (:mod:`differnet.detector.integers`), and set the threshold anew, images of
-        one of the ``groups`` for one purpose. Returns the figures of the gate; raises :class:`QuantizationError` with them when it refuses, and nothing changes.
+        They give the ranges, pass the gate (:mod:`differnet.detector.integers`), and set the threshold anew, those of
+        one of the ``groups`` for one purpose. Returns the figures of the gate; raises :class:`QuantizationError` with
+        them when it refuses, and nothing changes.
         """
         given = Given(looks_of(good, self.config), groups)
         model, describer, found = integers.to_integers(

@@ -47,8 +47,9 @@ def to_integers(
     """Return the model in integers, what describes for it, and the figures of the gate.
 
     Of the ``good`` images, which were not fitted to, some give the ranges of the integers; the others are what the
-    gate looks at and what sets the threshold anew; images of one group stay together. Raises :class:`QuantizationError` when the gate refuses and
-    :class:`ConfigError` for a model in integers and away from the CPU.
+    gate looks at and what sets the threshold anew; images of one group stay together. Raises
+    :class:`QuantizationError` when the gate refuses and :class:`ConfigError` for a model in integers, away from the
+    CPU, and for groups that are all too large.
     """
     settings = _settings_in_integers(model, device)
     decision = settings.decision
@@ -85,7 +86,7 @@ def to_integers(
 
 
 def _shared_out(good: Given, seed: int) -> tuple[list[int], list[int]]:
-    """Return the positions of images that give the ranges, at most half of all, and of the others, in a random order."""
+    """Return the positions of images that give the ranges, at most half, and of the others, in a random order."""
     order = torch.randperm(len(good.images), generator=generator(seed, "ranges or gate")).tolist()
     count = min(IMAGES, len(order) // 2)
     if good.groups is None:

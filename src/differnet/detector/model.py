@@ -19,7 +19,7 @@ from differnet.config.shape import Shape
 from differnet.data.sisters.find import Summary
 from differnet.decision.calibration import Standard
 from differnet.decision.effective import EffectiveCount, effective_count
-from differnet.decision.thresholds import Threshold
+from differnet.decision.thresholds import CONDITION, Threshold
 from differnet.detector.provenance import CalibrationRecord, Sources
 from differnet.detector.tuning.choice import Choice
 from differnet.errors import WeightsError
@@ -121,8 +121,8 @@ class Model:
         if record is None or not len(self.view_scores):
             return None
         members = record.sources.members or range(record.count)
-        if not record.sources.members and record.groups < record.count:  # a file of before
-            return None
+        if not record.sources.members and record.groups < record.count:
+            return EffectiveCount(record.count, record.groups, None, float(record.groups))  # a file of before
         return effective_count(self.calibration(), members)
 
     @cached_property
@@ -178,6 +178,8 @@ def summarise(model: Model) -> dict[str, Any]:
         "promised_false_alarm_rate": None if promise is None else promise.promised,
         "guarantee": None if promise is None else promise.guarantee,
         "confidence": model.config.decision.confidence,
+        "condition": None if promise is None else CONDITION,
+        "chance_of_more_than_twice": None if promise is None or promise.folds else promise.more_than_twice,
         "review_threshold": review.value if review else None,
         "promised_review_rate": review.promised if review else None,
         "train_count": model.train_count,

@@ -10,6 +10,7 @@ from differnet.config import presets
 from differnet.data.stream import Progress
 from differnet.decision import thresholds, verdict
 from differnet.decision.drift import DriftMonitor
+from differnet.decision.effective import EffectiveCount
 from differnet.decision.thresholds import Threshold
 from differnet.detector import model as artifact
 from differnet.detector.model import Model
@@ -51,9 +52,9 @@ def anew(
 ) -> tuple[Model, Threshold]:
     """Return ``model`` with the settings ``asked`` replaced and the scores of good images, and its threshold.
 
-    It was not fitted to those; groups that are not given are looked for; they are scored in the views ``shown``. Raises :class:`ConfigError` for no images, for
-    groups that do not go with them, for images that were fitted to, and, before any is looked at, for fewer than the
-    wanted confidence needs.
+    It was not fitted to those; groups that are not given are looked for; they are scored in the views ``shown``. Raises
+    :class:`ConfigError` for no images, for groups that do not go with them, for images that were fitted to, and, before
+    any is looked at, for fewer than the wanted confidence needs.
     """
     settings, good, groups = presets.resolve(model.config, asked), given.images, given.groups
     decision = settings.decision
@@ -102,7 +103,7 @@ def warn_when_weak(model: Model, is_fitted_now: bool = False) -> None:
     """
     record = model.calibrated_on
     promise, review = artifact.threshold(model), verdict.review_promise(model)
-    warn_when_few(promise, None if record is None else record.groups)
+    warn_when_few(promise, model.effective)
     messages = [] if record is None else _doubts(record, model.fitted_on, is_fitted_now)
     if is_fitted_now and model.train_count <= FEW:
         messages.append(
@@ -179,17 +180,20 @@ def monitor_of(model: Model, alpha: float) -> DriftMonitor:
     return DriftMonitor(model.calibration(), record.brightness, record.sharpness, alpha, model.seed)
 
 
-def warn_when_few(threshold: Threshold | None, groups: int | None = None) -> None:
+def warn_when_few(threshold: Threshold | None, effective: EffectiveCount | None = None) -> None:
     """Warn when there is no threshold, or when it promises less than it seems to.
 
-    So it does where the images were too few for the wanted rate, and where they are of fewer ``groups`` (same part,
-    same shoot) than images: both promises take each image for an independent draw.
+    So it does where the images were too few for the wanted rate, and where they are worth fewer independent ones (same
+    part, same shoot) than they are: both promises take each image for an independent draw.
     """
     if threshold is None:
         messages = ["no good images were held out, so there is no threshold"]
     else:
-        grouped = groups is not None and groups < threshold.count
-        messages = [*_too_few(threshold), *([_of_groups(threshold, groups or 0)] if grouped else [])]
+        grouped = effective is not None and effective.groups < threshold.count
+        messages = [
+            *_too_few(threshold),
+            *([_of_groups(threshold, effective)] if grouped and effective else []),
+        ]
     for message in messages:
         warn(message)
 
@@ -214,14 +218,15 @@ def _few(count: int, noun: str) -> str:
     return f"{counted(count, noun)} {agreeing(count, 'is', 'are')} too few"
 
 
-def _of_groups(threshold: Threshold, groups: int) -> str:
+def _of_groups(threshold: Threshold, effective: EffectiveCount) -> str:
     known = {
         "marginal": "the promise on average over calibration sets",
         "conditional": f"a confidence of {threshold.confidence or 0:.4g}",
         "cross-fitted": "the estimate over folds",
     }[threshold.guarantee]
+    worth = effective.in_words(threshold.rate, threshold.confidence)
+    advice = "; give more groups of fewer images" if effective.is_less else ""
     return (
-        f"the {threshold.count} images to calibrate on are of {counted(groups, 'group')}, and {known} counts each "
-        "image as independent of the others: what holds for parts of other groups is less; give more groups of "
-        "fewer images"
+        f"the {threshold.count} images to calibrate on are of {counted(effective.groups, 'group')}, and {known} counts "
+        f"each image as independent of the others: {worth}{advice}"
     )

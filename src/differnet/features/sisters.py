@@ -26,6 +26,12 @@ def together(
     """Return images with the groups that were given, or else with those that are found, if ``decision`` wants it."""
     if groups is not None or decision.sisters == "ignore" or len(images) < 2:
         return Given(images, groups)
+    found = grouping_of(images, seed, progress)
+    return Given(images, found.groups, found.summary)
+
+
+def grouping_of(images: Sequence[Look], seed: int, progress: Progress) -> find.Grouping:
+    """Return which images belong together, by what they show and by their names."""
     thumbnails, digests, room = [], [], KEPT
     for image in images:
         room -= image.size
@@ -33,8 +39,7 @@ def together(
         thumbnails.append(seen.thumbnail)
         digests.append(seen.digest)
         progress("looking for images that belong together", len(digests), len(images))
-    found = find.find(np.array(thumbnails), digests, [_path(image) for image in images], seed)
-    return Given(images, found.groups, found.summary)
+    return find.find(np.array(thumbnails), digests, [_path(image) for image in images], seed)
 
 
 def _path(image: Look) -> Path | None:
