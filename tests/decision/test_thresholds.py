@@ -155,8 +155,8 @@ def test_groups_make_both_promises_weak():
     assert len(said) == 2  # too few, and in groups besides
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        warn_when_few(threshold, 59)
-        warn_when_few(choose_threshold(np.arange(59.0), 0.05), 59)
+        warn_when_few(threshold, EffectiveCount(59, 59, 0.0, 59.0))
+        warn_when_few(choose_threshold(np.arange(59.0), 0.05), EffectiveCount(59, 59, 0.0, 59.0))
 
 
 @pytest.mark.parametrize(("promised", "said"), [(0.003344, "0.34%"), (0.05, "5.00%"), (1 / 21, "4.77%")])

@@ -24,7 +24,7 @@ from differnet.detector import crossfit, fitting, integers, model_file, recalibr
 from differnet.detector import model as artifact
 from differnet.detector import prepare as preparing
 from differnet.detector.prepare import Fitted
-from differnet.detector.promise.split import divide, split
+from differnet.detector.promise.split import check_blind, divide, split
 from differnet.detector.scoring import Count, Images, Mapped, Scorer
 from differnet.detector.state import DetectorState
 from differnet.errors import WeightsError, counted
@@ -129,7 +129,7 @@ class DifferNet(DetectorState):
         is_undecided = before is None and is_open(asked)
         fitted, kept, chosen = divide(items, groups, self.config.decision, self.seed, watch, is_undecided)
         if before:
-            before.check_blind(kept.images)
+            check_blind(kept.images, before.looked_at)
         rows = bank if bank is None or not kept.images else bank[chosen]
         here = self.seed, self.device, watch
         with opened(None if checkpoint is None else Path(checkpoint), fitted.images) as folder:

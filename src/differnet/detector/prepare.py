@@ -20,7 +20,7 @@ from differnet.detector.model import Model
 from differnet.detector.tuning.choice import Choice, choose, keep_choice, kept_choice, waits_for_rotation
 from differnet.detector.tuning.evidence import Evidence
 from differnet.detector.tuning.length import with_length
-from differnet.errors import ConfigError, NotFittedError, counted, warn
+from differnet.errors import ConfigError, NotFittedError, warn
 from differnet.features.backbone import select
 from differnet.features.backbone.network import MultiScale
 from differnet.features.backbone.openvino_runtime import Graph
@@ -60,18 +60,6 @@ class Prepared:
         if self.choice is None and self.graph is None:
             return self
         return replace(self, looked_at=frozenset(image.glance(keep=True).digest for image in images))
-
-    def check_blind(self, held: Sequence[Look]) -> None:
-        """Refuse to hold out images that took part in finding out what to look at: :class:`ConfigError`."""
-        if not self.looked_at:
-            return
-        known = [image for image in held if image.glance(keep=True).digest in self.looked_at]
-        if known:
-            raise ConfigError(
-                f"{len(known)} of {counted(len(held), 'held-out image')} took part in finding out what to look at, "
-                f"such as {known[0]}: the threshold that they set would promise too much; prepare and fit with the "
-                "same images, seed and holdout, which keeps them apart, or fit alone"
-            )
 
     def with_changes(self, asked: Mapping[str, Any]) -> Prepared:
         """Return the same with some settings replaced that describing does not depend on."""

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -91,7 +91,7 @@ class Summary:
         return cls(images, groups, together, largest, by, coarse)
 
     def __str__(self) -> str:
-        said = [f"too few or too large groups to hold out: {one}" for one in self.coarse]
+        said = [f"too few or too large groups to hold out, and not used: {one}" for one in self.coarse]
         if not self.by:
             return "; ".join([f"{counted(self.images, 'image')}, none found to belong together", *said])
         found = (
@@ -119,8 +119,9 @@ def find(
         return join.grouping(digests, [])
     join.take("near-copies, by their texture", near_copies(thumbnails))
     alike = _Alike(layouts(thumbnails), seed)
-    named = _by_names(paths, alike, thumbnails, seed, join)
-    coarse = [] if named else _by_series(paths, alike, join)
+    coarse: list[str] = []
+    if not _by_names(paths, alike, thumbnails, seed, join, coarse):
+        _by_series(paths, alike, join, coarse)
     return join.grouping(digests, coarse)
 
 
@@ -130,12 +131,16 @@ def _by_names(
     thumbnails: npt.NDArray[np.uint8],
     seed: int,
     join: _Joined,
+    coarse: list[str],
 ) -> bool:
-    """Join images of one group by name, folder or time; whether there was such a way."""
+    """Join images of one group by name, folder or time; whether there was such a way. Notes what is too ``coarse``."""
     for one in partitions(paths):
         if not one.is_plain and not _is_borne_out(one, alike, thumbnails, seed):
             continue
-        if join.take(f"their {one.by}", _links(one.labels)):
+        by = f"their {one.by}"
+        if join.take(by, _links(one.labels)) == "too coarse":
+            coarse += [f"{by} ({len(set(one.labels))} groups)"]
+        else:
             join.name(one.labels)
             return True
     return False
@@ -148,23 +153,27 @@ def _is_borne_out(one: Partition, alike: _Alike, thumbnails: npt.NDArray[np.uint
     return alike.within(one.labels, _ALIKE)
 
 
-def _by_series(paths: Sequence[Path | None], alike: _Alike, join: _Joined) -> list[str]:
-    """Join neighbours in a series; return what was too coarse to be used."""
+def _by_series(paths: Sequence[Path | None], alike: _Alike, join: _Joined, coarse: list[str]) -> None:
+    """Join neighbours in a series, or note that its runs are too ``coarse``."""
     order = in_order(paths)
     length = alike.run_length(order)
     if not length:
-        return []
+        return
     longest = max(2, len(order) // _RUNS)
     told = "their place in a series, of which neighbours look alike"
     labels = [0] * len(order)
     for place, index in enumerate(order):
         labels[index] = place // min(length, longest)
-    return [] if join.take(told, _links(labels)) else [told]
+    if join.take(told, _links(labels)) == "too coarse":
+        coarse += [told]
 
 
 def _links(labels: Sequence[Hashable]) -> list[tuple[int, int]]:
     first: dict[Hashable, int] = {}
     return [(first.setdefault(one, index), index) for index, one in enumerate(labels)]
+
+
+Taken = Literal["joined", "nothing new", "too coarse"]
 
 
 class _Joined:
@@ -175,8 +184,8 @@ class _Joined:
         self._by: list[str] = []
         self._names: Sequence[str] | None = None
 
-    def take(self, by: str, pairs: Sequence[tuple[int, int]], always: bool = False) -> bool:
-        """Join the images of each pair, if that may be; whether it was."""
+    def take(self, by: str, pairs: Sequence[tuple[int, int]], always: bool = False) -> Taken:
+        """Join the images of each pair, if that may be."""
         roots = list(self._roots)
         for one, other in pairs:
             a, b = _root(roots, one), _root(roots, other)
@@ -184,11 +193,13 @@ class _Joined:
         sizes = Counter(_root(roots, index) for index in range(len(roots)))
         fits = len(sizes) >= FEWEST_GROUPS and max(sizes.values()) <= LARGEST * len(roots)
         fits |= always and len(sizes) > 1
-        if len(sizes) == len(set(self._flat(self._roots))) or not fits:
-            return False
+        if len(sizes) == len(set(self._flat(self._roots))):
+            return "nothing new"
+        if not fits:
+            return "too coarse"
         self._roots = roots
         self._by.append(by)
-        return True
+        return "joined"
 
     def name(self, labels: Sequence[str]) -> None:
         """Let groups be called by these from now on, so that the same are known again in other images."""

@@ -9,7 +9,7 @@ from differnet.config import sections
 from differnet.data.groups import folds_of, hold_out
 from differnet.data.stream import Progress
 from differnet.decision import thresholds
-from differnet.errors import ConfigError
+from differnet.errors import ConfigError, counted
 from differnet.features.look import Given, Look, Shown
 from differnet.features.sisters import together
 
@@ -81,3 +81,17 @@ def part(given: Given, chosen: Sequence[int]) -> Given:
     """Return some of the images, with their groups and what was found in all of them."""
     groups = None if given.groups is None else [given.groups[i] for i in chosen]
     return Given([given.images[i] for i in chosen], groups, given.found)
+
+
+def check_blind(held: Sequence[Look], looked_at: frozenset[str]) -> None:
+    """Refuse to hold out images that took part in finding out what to look at: :class:`ConfigError`.
+
+    ``looked_at``: the digests of those.
+    """
+    known = [image for image in held if looked_at and image.glance(keep=True).digest in looked_at]
+    if known:
+        raise ConfigError(
+            f"{len(known)} of {counted(len(held), 'held-out image')} took part in finding out what to look at, such as "
+            f"{known[0]}: the threshold that they set would promise too much; prepare and fit with the same images, "
+            "seed and holdout, which keeps them apart, or fit alone"
+        )
