@@ -128,8 +128,8 @@ def write(table: Path, images: Sequence[str | os.PathLike[str]], groups: Sequenc
 def hold_out(groups: Sequence[Hashable], share: float, seed: int) -> tuple[list[int], list[int]]:
     """Split indices into (to fit, to calibrate), keeping each group (same part, same shoot) on one side.
 
-    Groups are drawn at random by ``seed`` until ``share`` of the images are held out. One that would leave less than
-    half of the images to fit to is passed over, unless no other is left; a large group is as likely to be held out as
+    Groups are drawn at random by ``seed`` until ``share`` of the images are held out. One that would leave less than a
+    third of the images to fit to is passed over, unless no other is left; a large group is as likely to be held out as
     a small one. Raises :class:`ConfigError` when there are not two groups.
 
     >>> fit, held = hold_out(["a", "a", "b", "b", "c", "c"], share=0.3, seed=0)
@@ -143,7 +143,7 @@ def hold_out(groups: Sequence[Hashable], share: float, seed: int) -> tuple[list[
             "hold one out; give more images, or holdout=0 for a detector without a threshold"
         )
     wanted = max(1, round(share * len(groups)))
-    most = min(max(len(groups) // 2, wanted), len(groups) - 1)
+    most = min(max(2 * len(groups) // 3, wanted), len(groups) - 1)
     order = np.random.default_rng(seed).permutation(len(names))
     sizes = Counter(groups)
     held_groups: set[Hashable] = set()
