@@ -145,9 +145,9 @@ def test_integers_take_whole_groups_for_ranges_or_for_the_gate():
 
 def test_a_large_group_is_held_out_as_often_as_a_small_one():
     groups = ["large"] * 45 + [f"small{index}" for index in range(55)]
-    times = sum("large" in {groups[i] for i in hold_out(groups, 0.2, seed)[1]} for seed in range(200))
-    plain = sum(0 in hold_out(range(56), 0.2, seed)[1] for seed in range(200))
-    assert 0.5 * plain < times < 1.5 * plain
+    held = [{groups[i] for i in hold_out(groups, 0.2, seed)[1]} for seed in range(200)]
+    times, plain = (sum(name in one for one in held) for name in ("large", "small3"))
+    assert 0.7 * plain < times < 1.3 * plain
     for seed in range(20):
         assert len(hold_out(groups, 0.2, seed)[1]) >= 20
     two = [sum(hold_out(["a"] * 5 + ["b"] * 5, 0.2, seed)[1]) < 15 for seed in range(40)]
