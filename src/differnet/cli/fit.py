@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,27 +39,21 @@ def fit(
 ) -> None:
     """Learn from a folder of good images and write a model file."""
     with guarded():
-        from differnet.config import presets
         from differnet.data import groups
         from differnet.data.datasets import find_good
         from differnet.data.files import check_target
-        from differnet.detector.detector import DifferNet
         from differnet.flow.train import by_epoch
 
-        asked: dict[str, Any] = {"rate": rate, "confidence": confidence, "review_rate": review_rate}
-        asked |= {"folds": folds, "ignore": ignore}
-        values = presets.parse_assignments(settings or []) | _given(asked)
-        detector = DifferNet(preset, seed, weights, device, **values)
+        asked = {"rate": rate, "confidence": confidence, "review_rate": review_rate, "folds": folds}
+        detector = _detector(preset, seed, weights, device, settings or [], asked | {"ignore": ignore})
         check_target(model)
-        if groups_to:
-            check_target(groups_to)
         paths = find_good(good, all_pages)
+        names = groups.of_paths(paths, group_pattern, group_table, group_column, good)
         with bars() as progress:
-            if groups_to:
-                groups.write(groups_to, paths, detector.groups(paths, progress).labels)
+            _write_groups(groups_to, detector, paths, progress)
             detector.fit(
                 paths,
-                groups=groups.of_paths(paths, group_pattern, group_table, group_column, good),
+                names,
                 checkpoint=checkpoint,
                 progress=progress,
                 on_epoch=by_epoch(progress),
@@ -68,8 +62,30 @@ def fit(
         tell_fit(detector, model, json, timings)
 
 
-def _given(asked: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in asked.items() if value is not None}
+def _write_groups(target: Path | None, detector: Any, paths: Sequence[Any], progress: Any) -> None:
+    """Write which images are found to belong together, if that is wanted."""
+    from differnet.data import groups
+    from differnet.data.files import check_target
+
+    if target is not None:
+        check_target(target)
+        groups.write(target, paths, detector.groups(paths, progress).labels)
+
+
+def _detector(
+    preset: str,
+    seed: int,
+    weights: str | None,
+    device: str,
+    settings: list[str],
+    asked: Mapping[str, Any],
+) -> Any:
+    """Make a detector by the settings of ``--set`` and by the options that were given."""
+    from differnet.config import presets
+    from differnet.detector.detector import DifferNet
+
+    given = {name: value for name, value in asked.items() if value is not None}
+    return DifferNet(preset, seed, weights, device, **presets.parse_assignments(settings) | given)
 
 
 def _tell_timings(stages: Mapping[str, float]) -> None:
@@ -145,6 +161,19 @@ def tell_fit(detector: Any, model: Path, json: bool, timings: bool = False) -> N
 
         print_json({"model": str(model), **summarise(detector.model)})
         return
+    tell_images(detector)
+    if promise:
+        held = "" if promise.folds else "held-out "
+        out.print(
+            f"Threshold {promise.value:.4g} from {counted(promise.count, held + 'good image')}: {promise}."
+        )
+        tell_review(detector.model)
+        tell_condition(detector.model)
+    out.print(f"Model file: {model}\nNext: differnet score {model} IMAGES --maps maps", markup=False)
+
+
+def tell_images(detector: Any) -> None:
+    """Say what was found out from the images, and how to overrule it."""
     out.print(f"Fitted on {counted(detector.model.train_count, 'good image')}.")
     settings = detector.settings
     tiles, picture = settings.backbone.tiles, detector.model.picture_shape
@@ -165,11 +194,3 @@ def tell_fit(detector: Any, model: Path, json: bool, timings: bool = False) -> N
         out.print(
             "To overrule it: --set rotation=full, --set pooling=whole, --set read_stages=all, --set length=1."
         )
-    if promise:
-        held = "" if promise.folds else "held-out "
-        out.print(
-            f"Threshold {promise.value:.4g} from {counted(promise.count, held + 'good image')}: {promise}."
-        )
-        tell_review(detector.model)
-        tell_condition(detector.model)
-    out.print(f"Model file: {model}\nNext: differnet score {model} IMAGES --maps maps", markup=False)

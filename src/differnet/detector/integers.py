@@ -19,6 +19,7 @@ from differnet.detector import model as artifact
 from differnet.detector.fitting import map_scale
 from differnet.detector.model import Model
 from differnet.detector.prepare import quantized
+from differnet.detector.promise.split import part
 from differnet.detector.provenance import check_groups, check_unseen, record_of
 from differnet.detector.recalibrate import way_of
 from differnet.detector.scoring import Scorer, scoring_views
@@ -27,7 +28,7 @@ from differnet.features.backbone import select
 from differnet.features.backbone.network import MultiScale
 from differnet.features.backbone.quantize import IMAGES
 from differnet.features.describer import Describer, describer_of_graph
-from differnet.features.look import Given
+from differnet.features.look import Given, Look
 from differnet.features.seeds import generator
 from differnet.features.sisters import together
 
@@ -52,23 +53,15 @@ def to_integers(
     CPU, and for groups that are all too large.
     """
     settings = _settings_in_integers(model, device)
-    decision = settings.decision
-    check_groups(good.images, good.groups)
-    good = together(good.images, good.groups, decision, model.seed, progress)
-    to_range, to_judge = _shared_out(good, model.seed)
-    ranges = [good.images[index] for index in to_range]
-    others = [good.images[index] for index in to_judge]
-    check_count(len(others), len(ranges))
-    thresholds.check_count(len(others), decision.rate, decision.confidence)
     shown = scoring_views(settings.views, model.seed)
-    groups = None if good.groups is None else [good.groups[index] for index in to_judge]
-    record = record_of(others, groups, way_of(describer, len(shown)), model.fitted_on, progress)
-    check_unseen(others, record, model.fitted_on)
+    good, ranges, others = _parts(good, settings, model.seed, progress)
+    record = record_of(others.images, others.groups, way_of(describer, len(shown)), model.fitted_on, progress)
+    check_unseen(others.images, record, model.fitted_on)
     graph = quantized(module, ranges, settings, model.seed, progress)
     small = describer_of_graph(graph, settings)
     floats = Scorer(model.fusion, describer, "cpu")
-    before = floats.table(others, shown, progress)
-    after = replace(floats, describer=small).table(others, shown, progress)
+    before = floats.table(others.images, shown, progress)
+    after = replace(floats, describer=small).table(others.images, shown, progress)
     found = _gate(model, before, after)
     changed = replace(
         model,
@@ -81,8 +74,19 @@ def to_integers(
         probe=small.probe(),
         sisters=good.found or model.sisters,
     )
-    scale = map_scale(changed, module, small, others, progress)
+    scale = map_scale(changed, module, small, others.images, progress)
     return replace(changed, map_scale=scale), small, found
+
+
+def _parts(good: Given, settings: Settled, seed: int, progress: Progress) -> tuple[Given, list[Look], Given]:
+    """Return the images with their groups, those that give the ranges, and the others; refuses too few of these."""
+    decision = settings.decision
+    check_groups(good.images, good.groups)
+    good = together(good.images, good.groups, decision, seed, progress)
+    ranges, others = _shared_out(good, seed)
+    check_count(len(others), len(ranges))
+    thresholds.check_count(len(others), decision.rate, decision.confidence)
+    return good, [good.images[index] for index in ranges], part(good, others)
 
 
 def _shared_out(good: Given, seed: int) -> tuple[list[int], list[int]]:

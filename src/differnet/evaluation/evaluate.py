@@ -21,23 +21,21 @@ import numpy.typing as npt
 from torch import Tensor
 
 from differnet.config import presets, sections
-from differnet.config.settled import is_open
 from differnet.data.datasets import Dataset, Sample
 from differnet.data.samples import check_masks
 from differnet.data.stream import Progress, silent
 from differnet.decision.calibration import ViewScores
 from differnet.decision.verdict import Heat, Prediction
 from differnet.detector.detector import DifferNet
-from differnet.detector.promise.split import folds_for, split
+from differnet.detector.promise.split import split
 from differnet.detector.tuning.choice import Choice
 from differnet.errors import DifferNetWarning, LayoutError, PagesWarning
 from differnet.evaluation import copies, metrics
+from differnet.evaluation.grouped import grouped
 from differnet.evaluation.measure import Measured, OnMap, measure
 from differnet.evaluation.metrics import auroc
 from differnet.features.cache import describe_all
 from differnet.features.look import Look, look_at
-from differnet.features.sisters import together
-from differnet.features.white import with_white
 from differnet.flow.train import by_epoch
 
 NO_THRESHOLD_NOTE = (
@@ -188,7 +186,7 @@ def _run(
     """Fit ``detector`` to all training images and a second flow for the verdicts, and measure both."""
     started = time.perf_counter()
     train = look_at([sample.path for sample in dataset.train], detector.config)  # for both flows
-    dataset, decision = _grouped(detector, dataset, train, decision, progress)
+    dataset, decision = grouped(detector, dataset, train, decision, progress)
     bank = _fit_whole(detector, dataset, train, decision, maps, progress)
     fit_seconds = time.perf_counter() - started
     described = _Describing(detector)
@@ -214,25 +212,6 @@ def _run(
         scores=whole.scores,
         is_defective=whole.is_defective,
     )
-
-
-def _grouped(
-    detector: DifferNet,
-    dataset: Dataset,
-    train: Sequence[Look],
-    decision: sections.Decision,
-    progress: Progress,
-) -> tuple[Dataset, sections.Decision]:
-    """Return the data with the groups that are found among training images, where they have none and it matters."""
-    if dataset.groups is not None or not (decision.is_calibrated or is_open(detector.config)):
-        return dataset, decision
-    with_white(detector.config, train)
-    found = together(train, None, decision, detector.seed, progress).groups
-    if found is None:
-        return dataset, decision
-    grouped = [replace(sample, group=str(group)) for sample, group in zip(dataset.train, found, strict=True)]
-    folds = folds_for(found, decision.folds)
-    return replace(dataset, samples=(*grouped, *dataset.test)), replace(decision, folds=folds)
 
 
 class _Describing:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,7 @@ Thumbnail = npt.NDArray[np.uint8]
 SIDE = 64
 ALIKE = 0.5  # whitened correlation from which two pictures show the same part
 _LEAST_ALIKE = 0.35
-_FAR = 4.0  # times the correlation with the tenth nearest
+_FAR, _FAR_PLAIN = 4.0, 3.0  # times the correlation with the tenth nearest
 _DARK = 8.0  # grey levels added before the logarithm, so that noise in the dark counts little
 _SHIFT = 3  # pixels of a thumbnail, a twentieth of the picture
 _NEIGHBOURS = 10  # of each image, whose correlation is looked at more closely
@@ -51,8 +51,9 @@ def near_copies(thumbnails: npt.NDArray[np.uint8]) -> list[tuple[int, int]]:
     Two pictures do where their fine texture agrees after what varies in many pictures was made to count little
     (whitening): aligned parts look alike all over, but do not share scratches, grain and dust. It agrees where its
     correlation, at the best of all shifts by up to a twentieth of the picture, is 0.5, or 0.35 and four times that with
-    the tenth nearest picture: parts that lie alike by chance have many that are about as near. Of more than 3,000
-    images each is compared with the others of its 3,000.
+    the tenth nearest picture: parts that lie alike by chance have many that are about as near. Without whitening, which
+    takes the texture of few parts for what varies in all, 0.5 and three times that of the tenth is agreement as well.
+    Of more than 3,000 images each is compared with the others of its 3,000.
     """
     if len(thumbnails) > _MOST_COMPARED:
         starts = range(0, len(thumbnails), _MOST_COMPARED)
@@ -61,14 +62,31 @@ def near_copies(thumbnails: npt.NDArray[np.uint8]) -> list[tuple[int, int]]:
     if len(thumbnails) < 2:
         return []
     grey = _grey(thumbnails)
-    halves = grey.reshape(len(grey), SIDE // 2, 2, SIDE // 2, 2).mean(axis=(2, 4))
-    rough = _Texture(halves, blur=2.0, shift=_SHIFT - 1)
-    candidates = _candidates(rough)
-    scores = _Texture(grey, blur=3.0, shift=_SHIFT).correlations(candidates)
-    tenth = scores.reshape(len(grey), -1).min(axis=1)
-    apart = scores >= np.maximum(_LEAST_ALIKE, _FAR * tenth[candidates].max(axis=1))
-    pairs = np.unique(np.sort(candidates[(scores >= ALIKE) | apart], axis=1), axis=0)
+    whitened, plain = _nearest(grey, True), _nearest(grey, False)
+    apart = whitened.scores >= np.maximum(_LEAST_ALIKE, _FAR * whitened.tenth)
+    found = [
+        whitened.pairs[(whitened.scores >= ALIKE) | apart],
+        plain.pairs[plain.scores >= np.maximum(ALIKE, _FAR_PLAIN * plain.tenth)],
+    ]
+    pairs = np.unique(np.sort(np.concatenate(found), axis=1), axis=0)
     return [(int(i), int(j)) for i, j in pairs]
+
+
+class _Nearest(NamedTuple):
+    """Pairs (P, 2) of images with their ten nearest, their correlations (P,), and the larger of that with the tenth."""
+
+    pairs: npt.NDArray[np.intp]
+    scores: Table
+    tenth: Table
+
+
+def _nearest(grey: Table, whiten: bool) -> _Nearest:
+    """Compare each picture with the ten that are most like it at half the size."""
+    halves = grey.reshape(len(grey), SIDE // 2, 2, SIDE // 2, 2).mean(axis=(2, 4))
+    pairs = _candidates(_Texture(halves, blur=2.0, shift=_SHIFT - 1, whiten=whiten))
+    scores = _Texture(grey, blur=3.0, shift=_SHIFT, whiten=whiten).correlations(pairs)
+    tenth = scores.reshape(len(grey), -1).min(axis=1)
+    return _Nearest(pairs, scores, tenth[pairs].max(axis=1))
 
 
 def _grey(thumbnails: npt.NDArray[np.uint8]) -> Table:
@@ -87,9 +105,9 @@ def _candidates(rough: _Texture) -> npt.NDArray[np.intp]:
 
 
 class _Texture:
-    """The fine texture of grey pictures (N, S, S), whitened, and its correlation over shifts."""
+    """The fine texture of grey pictures (N, S, S), whitened or not, and its correlation over shifts."""
 
-    def __init__(self, grey: Table, blur: float, shift: int) -> None:
+    def __init__(self, grey: Table, blur: float, shift: int, whiten: bool = True) -> None:
         smooth = _smoothing(grey.shape[1], blur)
         self._fine = (grey - smooth @ grey @ smooth.T).astype(np.float32)
         self._shift = shift
@@ -100,6 +118,7 @@ class _Texture:
         variances = sizes**2 / len(some)
         level = max(float(variances.sum()) / inner.shape[1], 1e-12)
         self._gains = np.sqrt(level / (variances + level)) - 1
+        self._whitens = whiten
         self.rows = self._whitened(inner)
 
     def table(self) -> Table:
@@ -135,6 +154,8 @@ class _Texture:
 
     def _whitened(self, rows: Table) -> Table:
         unit = _unit(rows - self._mean)
+        if not self._whitens:
+            return unit
         return _unit(unit + ((unit @ self._axes.T) * self._gains) @ self._axes)
 
 
