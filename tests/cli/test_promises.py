@@ -16,8 +16,9 @@ from support.tiny import OPTIONS, good_image, save
 RUN = CliRunner()
 
 
-def noise(index):
-    return np.random.default_rng(index).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+def blocks(index):
+    colours = np.random.default_rng(index).integers(0, 2, (4, 4, 3)) * 255
+    return colours.astype(np.uint8).repeat(10, 0).repeat(10, 1)
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +30,7 @@ def root(tmp_path_factory):
             save(root / f"good/item{item:02}_{number}.png", good_image(4 * item + number, 40))
     for index in range(40):
         save(root / f"later/{index}.png", good_image(500 + index, 40))
-        save(root / f"strange/{index}.png", noise(index))
+        save(root / f"strange/{index}.png", blocks(index))
     options = ["--set", "epochs=8", "--rate", "0.2", "--review-rate", "0.4", *OPTIONS]
     done = RUN.invoke(
         app, ["fit", str(root / "good"), "-o", str(root / "m"), "--groups-to", str(root / "g.csv"), *options]
