@@ -218,7 +218,7 @@ def tell_model(summary: dict[str, Any]) -> None:
                 for setting, chosen in settings.items():
                     out.print(f"{section + '.' + setting:<26} {_short(chosen)}", markup=False)
             continue
-        told = value["text"] if name == "choice" and value else value
+        told = value["text"] if name in ("choice", "sisters") and value else value
         if name == "view_shape":
             config = summary["config"]
             aspect, tiles = config["views"]["aspect"], config["backbone"]["tiles"]
