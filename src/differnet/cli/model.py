@@ -18,6 +18,9 @@ def quantize(
     model: Annotated[Path, typer.Argument(help="Model file that was fitted in floats.")],
     good: options.OtherGood,
     target: options.ModelTarget,
+    group_pattern: options.GroupPattern = None,
+    group_table: options.GroupTable = None,
+    group_column: options.GroupColumn = "group",
     weights: options.Weights = None,
     json: options.Json = False,
 ) -> None:
@@ -25,14 +28,16 @@ def quantize(
     with guarded():
         from dataclasses import asdict
 
+        from differnet.data import groups
         from differnet.data.datasets import find_good
         from differnet.data.files import check_target
         from differnet.detector.detector import DifferNet
 
         check_target(target)
-        detector = DifferNet.load(model, weights)
+        detector, paths = DifferNet.load(model, weights), find_good(good)
+        names = groups.of_paths(paths, group_pattern, group_table, group_column, good)
         with bars() as progress:
-            gate = detector.quantize(find_good(good), progress)
+            gate = detector.quantize(paths, progress, names)
         detector.save(target)
         if json:
             print_json({"model": str(target), "threshold": detector.threshold, **asdict(gate)})

@@ -21,7 +21,7 @@ _DARK = 8.0  # grey levels added before the logarithm, so that noise in the dark
 _SHIFT = 3  # pixels of a thumbnail, a twentieth of the picture
 _NEIGHBOURS = 10  # of each image, whose correlation is looked at more closely
 _MOST_WHITENED = 1000  # images from which the common variation is learned
-_MOST_COMPARED = 3000  # images, each with each
+_MOST_COMPARED = 1500  # images, each with each
 _COARSE = 8
 
 
@@ -53,7 +53,7 @@ def near_copies(thumbnails: npt.NDArray[np.uint8]) -> list[tuple[int, int]]:
     correlation, at the best of all shifts by up to a twentieth of the picture, is 0.5, or 0.35 and four times that with
     the tenth nearest picture: parts that lie alike by chance have many that are about as near. Without whitening, which
     takes the texture of few parts for what varies in all, 0.5 and three times that of the tenth is agreement as well.
-    Of more than 3,000 images each is compared with the others of its 3,000.
+    Of more than 1,500 images each is compared with the others of its 1,500.
     """
     if len(thumbnails) > _MOST_COMPARED:
         starts = range(0, len(thumbnails), _MOST_COMPARED)
