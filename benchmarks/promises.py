@@ -27,7 +27,7 @@ from differnet.data.datasets import Dataset
 from differnet.data.files import write_whole
 from differnet.decision.effective import effective_count
 from differnet.detector import model as artifact
-from differnet.errors import DifferNetWarning
+from differnet.errors import DifferNetWarning, counted
 from differnet.evaluation.audit import interval
 from differnet.evaluation.timing import machine
 from differnet.features.look import looks_of
@@ -184,7 +184,7 @@ def page(cells: Sequence[Cell], seeds: int) -> str:
     lines = [
         "# Promised and realised false alarms",
         "",
-        f"`python benchmarks/promises.py`; {seeds} seeds; {machine()}. Written by the script, not by hand.",
+        f"`python benchmarks/promises.py`; {counted(seeds, 'seed')}; {machine()}. Written by the script, not by hand.",
         "",
         "*Plain*: every image by itself. *Sisters on one side*: the groups that a fit finds are held out together.",
         "*Held out*: images in groups, and how many independent ones they are worth. *Weakened*: what these",
