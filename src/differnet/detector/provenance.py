@@ -60,6 +60,13 @@ class Sources:
             raise ValueError(f"{len(found.members)} members of groups for {len(found.images)} images")
         return found
 
+    @property
+    def keep_copies(self) -> bool:
+        """Whether copies are of one group, so that a split keeps them on one side."""
+        return bool(self.members) and len(set(zip(self.images, self.members, strict=True))) == len(
+            set(self.images)
+        )
+
     def shares_shoot(self, other: Sources) -> bool:
         """Whether some images of both may be of one shoot: they share a group, or else a folder.
 

@@ -131,7 +131,8 @@ def _doubts(record: CalibrationRecord, fitted: Sources | None, is_fitted_now: bo
             "those fitted to: their scores are too low, and so is the threshold; remove the copies"
         )
     if record.copies:
-        seen = ", and where one is in another fold, its copy was fitted to" if record.folds else ""
+        apart = record.folds and not record.sources.keep_copies
+        seen = ", and where one is in another fold, its copy was fitted to" if apart else ""
         messages.append(
             f"{record.copies} of the {record.count} images to calibrate on "
             f"{agreeing(record.copies, 'is a copy', 'are copies')} of others, pixel for pixel: they count as "
