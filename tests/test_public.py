@@ -20,7 +20,7 @@ def test_every_public_name_is_there(name):
 def test_the_public_names_are_these():
     assert sorted(differnet.__all__) == [
         "Config", "DifferNet", "DifferNetError", "DifferNetWarning", "DriftMonitor",
-        "Flow", "Inspector", "Prediction", "load", "resolve",
+        "Flow", "Inspector", "Prediction", "audit", "load", "plan", "resolve",
     ]  # fmt: skip
     assert differnet.light.measure.__module__ == "differnet.decision.light"
 

@@ -15,9 +15,11 @@ if TYPE_CHECKING:
 
     from differnet.config.presets import Config, resolve
     from differnet.decision.drift import DriftMonitor
+    from differnet.decision.plan import plan
     from differnet.decision.verdict import Prediction
     from differnet.detector.detector import DifferNet
     from differnet.errors import DifferNetError, DifferNetWarning
+    from differnet.evaluation.audit import audit
     from differnet.flow.flow import Flow
     from differnet.runtime.inspector import Inspector
 
@@ -31,13 +33,17 @@ __all__ = [
     "Flow",
     "Inspector",
     "Prediction",
+    "audit",
     "load",
+    "plan",
     "resolve",
 ]
 
 _HOMES = {
     "Config": "config.presets",
     "resolve": "config.presets",
+    "plan": "decision.plan",
+    "audit": "evaluation.audit",
     "DifferNet": "detector.detector",
     "DriftMonitor": "decision.drift",
     "Prediction": "decision.verdict",

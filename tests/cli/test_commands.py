@@ -283,7 +283,7 @@ def test_groups_by_pattern(mvtec_root, tmp_path):
     options = ["--out", str(tmp_path / "m"), "--group-pattern", r"(\d\d)\d\.png", "--json", *TINY_OPTIONS]
     document = json.loads(RUN.invoke(app, ["fit", good, *options]).stdout)
     assert document["train_count"] + document["calibration_count"] == 24
-    assert document["train_count"] in {14, 20}  # tens stay together: 10, 10 and 4 images
+    assert document["train_count"] in {10, 14, 20}  # tens stay together: 10, 10 and 4 images
     bad = RUN.invoke(app, ["fit", good, "--out", str(tmp_path / "m"), "--group-pattern", "(", *TINY_OPTIONS])
     assert bad.exit_code == 2
     assert "not a regular expression" in bad.stderr

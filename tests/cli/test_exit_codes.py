@@ -63,6 +63,7 @@ def test_what_is_done_ends_with_0(place, tmp_path):
     for arguments in (
         ("--version",),
         ("info", model),
+        ("plan",),
         ("score", model, place / "other"),
         ("calibrate", model, place / "other", "--out", tmp_path / "c", "--marginal"),
         ("report", model, place / "other", "--out", tmp_path / "r.html", "--no-maps"),
@@ -145,6 +146,10 @@ def test_skipped_images_end_with_3(place, tmp_path):
         *((("serve", "good", "--keys", place), said) for place, said in KEYS),
         *((("serve", "--settings", place), said) for place, said in SETTINGS),
         (("quantize", "NONE", "good", "--out", "OUT"), "no such model file"),
+        (("plan", "--rate", "5"), "rate = 5.0"),
+        (("audit", "NONE", "good"), "no such model file"),
+        (("audit", "m.safetensors", "NONE"), "no such file or folder"),
+        (("audit", "m.safetensors", "good"), "fitted to or calibrated on"),
         (("serve", "NONE"), ""),
         (("watch", "NONE", "--model", "NONE"), "no such folder or file"),
         (("watch", "good", "--model", "NONE"), ""),

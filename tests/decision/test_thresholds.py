@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from differnet.decision.effective import EffectiveCount
 from differnet.decision.thresholds import Threshold, at_most, choose_threshold, images_needed, p_value
 from differnet.detector.recalibrate import warn_when_few
 from differnet.errors import ConfigError, DifferNetWarning, NumericalError
@@ -146,16 +147,16 @@ def test_groups_make_both_promises_weak():
     with pytest.warns(
         DifferNetWarning, match="the 59 images to calibrate on are of 12 groups, and a confidence of"
     ):
-        warn_when_few(threshold, 12)
+        warn_when_few(threshold, EffectiveCount(59, 12, 0.5, 21.0))
     with pytest.warns(DifferNetWarning, match="are of 12 groups, and the promise on average"):
-        warn_when_few(choose_threshold(np.arange(59.0), 0.05), 12)
+        warn_when_few(choose_threshold(np.arange(59.0), 0.05), EffectiveCount(59, 12, 0.5, 21.0))
     with pytest.warns(DifferNetWarning) as said:
-        warn_when_few(choose_threshold(np.arange(59.0), 0.01), 12)
+        warn_when_few(choose_threshold(np.arange(59.0), 0.01), EffectiveCount(59, 12, 0.5, 21.0))
     assert len(said) == 2  # too few, and in groups besides
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        warn_when_few(threshold, 59)
-        warn_when_few(choose_threshold(np.arange(59.0), 0.05), 59)
+        warn_when_few(threshold, EffectiveCount(59, 59, 0.0, 59.0))
+        warn_when_few(choose_threshold(np.arange(59.0), 0.05), EffectiveCount(59, 59, 0.0, 59.0))
 
 
 @pytest.mark.parametrize(("promised", "said"), [(0.003344, "0.34%"), (0.05, "5.00%"), (1 / 21, "4.77%")])

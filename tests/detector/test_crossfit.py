@@ -104,11 +104,15 @@ def test_what_folds_leave_unproven_is_said(crossed):
         detector.predict(images[0], views="auto")
     with pytest.warns(DifferNetWarning, match="6 cross-fitted good images are too few .*no proof") as said:
         DifferNet("default", 1, "random", **SETTINGS | {"folds": 2, "epochs": 1}).fit(
-            [*images[:5], images[4]]
+            [*images[:5], images[4]], groups=range(6)
         )
     (copies,) = [str(one.message) for one in said if "copies" in str(one.message)]
     assert copies.startswith("1 of the 6 images")
     assert "its copy was fitted to" in copies
+    with pytest.warns(DifferNetWarning, match="1 of the 6 images .* and are not; remove the copies"):
+        DifferNet("default", 1, "random", **SETTINGS | {"folds": 2, "epochs": 1}).fit(
+            [*images[:5], images[4]]
+        )
 
 
 def test_what_folds_cannot_do_is_refused_before_anything_is_looked_at(tmp_path):

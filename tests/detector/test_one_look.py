@@ -11,7 +11,7 @@ import pytest
 from differnet import DifferNet
 from differnet.data import images as decoder
 from differnet.errors import DifferNetWarning
-from differnet.features import look
+from differnet.features import look, sisters
 from support.decoding import counted
 from support.tiny import TINY, good_image, save
 
@@ -174,7 +174,17 @@ def test_the_square_is_let_go_when_it_was_needed_for_the_last_time(parts, monkey
         return rooms[-1]
 
     monkeypatch.setattr(look, "Room", made)
-    fit(parts["turned"], TINY | {"epochs": 1}, scale_maps=False)
+    fit(parts["turned"], TINY | {"epochs": 1, "sisters": "ignore"}, scale_maps=False)
     assert not rooms  # none was kept
+    fit(parts["turned"], TINY | {"epochs": 1}, scale_maps=False)  # kept since it was compared with the others
     fit(parts["turned"], TINY | {"epochs": 1, "folds": 3, "rate": 0.1}, scale_maps=False)
-    assert len(rooms[0]._free) == rooms[0]._count == 48
+    assert [len(one._free) for one in rooms] == [one._count for one in rooms] == [48, 48]
+
+
+def test_squares_beyond_the_room_for_comparing_are_decoded_again(parts, decoded, monkeypatch):
+    whole = fit(parts["turned"], TINY | {"epochs": 1})
+    monkeypatch.setattr(sisters, "KEPT", 10 * 64 * 64 * 3)
+    decoded.clear()
+    again = fit(parts["turned"], TINY | {"epochs": 1})
+    assert decoded == dict(zip(parts["turned"], [1] * 10 + [2] * 38, strict=True))
+    np.testing.assert_array_equal(again.model.view_scores, whole.model.view_scores)

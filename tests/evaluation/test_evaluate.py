@@ -14,7 +14,7 @@ from differnet import DifferNet, DifferNetWarning
 from differnet.config import presets
 from differnet.data.datasets import Dataset, read
 from differnet.data.stream import silent
-from differnet.detector import fitting
+from differnet.detector.promise.split import split
 from differnet.errors import LayoutError
 from differnet.evaluation.evaluate import NO_THRESHOLD_NOTE, THRESHOLD_NOTE, evaluate
 from differnet.features.cache import describe_all
@@ -60,7 +60,7 @@ def evaluated(data):
 def second(data):
     """The flow that gives the verdicts of seed 0, fitted step by step."""
     paths = [sample.path for sample in data.train]
-    chosen, held = fitting.split(paths, None, SETTINGS.decision, 0)
+    chosen, held = split(paths, None, SETTINGS.decision, 0)
     assert len(held) == 7
     detector = DifferNet(SETTINGS, 0, "random").prepare([paths[index] for index in chosen])
     bank = describe_all(detector.describer, paths, 0, silent)

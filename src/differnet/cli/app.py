@@ -14,6 +14,8 @@ from differnet.cli.console import guarded
 from differnet.cli.evaluate import demo, evaluate
 from differnet.cli.fit import fit, fit_many
 from differnet.cli.model import calibrate, export, info, quantize
+from differnet.cli.promise.audit import audit
+from differnet.cli.promise.plan import plan
 from differnet.cli.report import report
 from differnet.cli.reproduce import reproduce
 from differnet.cli.score import score
@@ -61,8 +63,10 @@ def _common(
 
 
 for _command in (
+    plan,
     fit,
     score,
+    audit,
     calibrate,
     report,
     export,

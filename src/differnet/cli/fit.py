@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import typer
 
 from differnet.cli import options
 from differnet.cli.console import bars, err, guarded, out, print_json, printable
-from differnet.cli.model import tell_review
+from differnet.cli.model import tell_condition, tell_review
 from differnet.config.shape import in_words
 from differnet.errors import counted
 
@@ -26,6 +26,7 @@ def fit(
     group_pattern: options.GroupPattern = None,
     group_table: options.GroupTable = None,
     group_column: options.GroupColumn = "group",
+    groups_to: options.GroupsTarget = None,
     all_pages: options.AllPages = False,
     folds: options.Folds = None,
     ignore: options.Ignore = None,
@@ -38,23 +39,21 @@ def fit(
 ) -> None:
     """Learn from a folder of good images and write a model file."""
     with guarded():
-        from differnet.config import presets
         from differnet.data import groups
         from differnet.data.datasets import find_good
         from differnet.data.files import check_target
-        from differnet.detector.detector import DifferNet
         from differnet.flow.train import by_epoch
 
-        asked: dict[str, Any] = {"rate": rate, "confidence": confidence, "review_rate": review_rate}
-        asked |= {"folds": folds, "ignore": ignore}
-        values = presets.parse_assignments(settings or []) | _given(asked)
-        detector = DifferNet(preset, seed, weights, device, **values)
+        asked = {"rate": rate, "confidence": confidence, "review_rate": review_rate, "folds": folds}
+        detector = _detector(preset, seed, weights, device, settings or [], asked | {"ignore": ignore})
         check_target(model)
         paths = find_good(good, all_pages)
+        names = groups.of_paths(paths, group_pattern, group_table, group_column, good)
         with bars() as progress:
+            _write_groups(groups_to, detector, paths, progress)
             detector.fit(
                 paths,
-                groups=groups.of_paths(paths, group_pattern, group_table, group_column, good),
+                names,
                 checkpoint=checkpoint,
                 progress=progress,
                 on_epoch=by_epoch(progress),
@@ -63,8 +62,30 @@ def fit(
         tell_fit(detector, model, json, timings)
 
 
-def _given(asked: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in asked.items() if value is not None}
+def _write_groups(target: Path | None, detector: Any, paths: Sequence[Any], progress: Any) -> None:
+    """Write which images are found to belong together, if that is wanted."""
+    from differnet.data import groups
+    from differnet.data.files import check_target
+
+    if target is not None:
+        check_target(target)
+        groups.write(target, paths, detector.groups(paths, progress).labels)
+
+
+def _detector(
+    preset: str,
+    seed: int,
+    weights: str | None,
+    device: str,
+    settings: list[str],
+    asked: Mapping[str, Any],
+) -> Any:
+    """Make a detector by the settings of ``--set`` and by the options that were given."""
+    from differnet.config import presets
+    from differnet.detector.detector import DifferNet
+
+    given = {name: value for name, value in asked.items() if value is not None}
+    return DifferNet(preset, seed, weights, device, **presets.parse_assignments(settings) | given)
 
 
 def _tell_timings(stages: Mapping[str, float]) -> None:
@@ -140,6 +161,19 @@ def tell_fit(detector: Any, model: Path, json: bool, timings: bool = False) -> N
 
         print_json({"model": str(model), **summarise(detector.model)})
         return
+    tell_images(detector)
+    if promise:
+        held = "" if promise.folds else "held-out "
+        out.print(
+            f"Threshold {promise.value:.4g} from {counted(promise.count, held + 'good image')}: {promise}."
+        )
+        tell_review(detector.model)
+        tell_condition(detector.model)
+    out.print(f"Model file: {model}\nNext: differnet score {model} IMAGES --maps maps", markup=False)
+
+
+def tell_images(detector: Any) -> None:
+    """Say what was found out from the images, and how to overrule it."""
     out.print(f"Fitted on {counted(detector.model.train_count, 'good image')}.")
     settings = detector.settings
     tiles, picture = settings.backbone.tiles, detector.model.picture_shape
@@ -148,20 +182,15 @@ def tell_fit(detector: Any, model: Path, json: bool, timings: bool = False) -> N
         out.print(f"Looked at {told}.", highlight=False)
     if isinstance(settings.views.white, float):
         out.print(f"White is the level {settings.views.white:g}, in every picture of more than 8 bits.")
+    if detector.model.sisters:
+        out.print(f"Belonging together: {detector.model.sisters}.", markup=False, highlight=False)
+        if detector.model.sisters.by:
+            out.print(
+                "They stay on one side. To overrule it: --set sisters=ignore, --group-pattern, --group-table; to see "
+                "them: --groups-to groups.csv."
+            )
     if detector.model.choice:
         out.print(f"Found out from them: {detector.model.choice}.", markup=False, highlight=False)
         out.print(
             "To overrule it: --set rotation=full, --set pooling=whole, --set read_stages=all, --set length=1."
         )
-    if promise:
-        held = "" if promise.folds else "held-out "
-        out.print(
-            f"Threshold {promise.value:.4g} from {counted(promise.count, held + 'good image')}: {promise}."
-        )
-        tell_review(detector.model)
-        if not promise.folds:
-            out.print(
-                "That is for parts like these. For parts of another day or lamp: differnet calibrate, on good images "
-                "of then."
-            )
-    out.print(f"Model file: {model}\nNext: differnet score {model} IMAGES --maps maps", markup=False)

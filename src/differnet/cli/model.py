@@ -18,6 +18,9 @@ def quantize(
     model: Annotated[Path, typer.Argument(help="Model file that was fitted in floats.")],
     good: options.OtherGood,
     target: options.ModelTarget,
+    group_pattern: options.GroupPattern = None,
+    group_table: options.GroupTable = None,
+    group_column: options.GroupColumn = "group",
     weights: options.Weights = None,
     json: options.Json = False,
 ) -> None:
@@ -25,14 +28,16 @@ def quantize(
     with guarded():
         from dataclasses import asdict
 
+        from differnet.data import groups
         from differnet.data.datasets import find_good
         from differnet.data.files import check_target
         from differnet.detector.detector import DifferNet
 
         check_target(target)
-        detector = DifferNet.load(model, weights)
+        detector, paths = DifferNet.load(model, weights), find_good(good)
+        names = groups.of_paths(paths, group_pattern, group_table, group_column, good)
         with bars() as progress:
-            gate = detector.quantize(find_good(good), progress)
+            gate = detector.quantize(paths, progress, names)
         detector.save(target)
         if json:
             print_json({"model": str(target), "threshold": detector.threshold, **asdict(gate)})
@@ -169,12 +174,27 @@ def tell_calibration(detector: Any, model: Path, known: list[Any], json: bool) -
         return
     out.print(f"Threshold {promise.value:.4g} from {counted(promise.count, 'good image')}: {promise}.")
     tell_review(detector.model)
+    tell_condition(detector.model)
     out.print(
         f"Calibrated on {counted(record.count, 'image')} of {counted(record.groups, 'group')}, {record.date}, "
         f"{record.digest[:12]}."
     )
     tell_known(known)
     out.print(f"Model file: {model}", markup=False)
+
+
+def tell_condition(model: Any) -> None:
+    """Say how far off the promise can be for a single set of images, and for which parts it holds."""
+    from differnet.decision.thresholds import CONDITION
+    from differnet.detector.model import threshold
+
+    promise, effective = threshold(model), model.effective
+    if promise and not promise.folds:
+        out.print(promise.single_sets)
+    if promise and effective is not None and effective.groups < effective.count:
+        worth = effective.in_words(promise.rate, promise.confidence)
+        out.print(f"The {worth}.")
+    out.print(CONDITION)
 
 
 def tell_review(model: Any) -> None:
@@ -187,6 +207,12 @@ def tell_review(model: Any) -> None:
         out.print(
             f"From {review.value:.4g} on a person should look: {review}{said}.".replace("rejected", "not OK")
         )
+        out.print(
+            "The two are promised apart: each may fail where the other holds, so of two promises of 95% one fails in "
+            "up to 10% of cases."
+            if review.confidence
+            else "The two are promised apart: a set that is unlucky for one may be lucky for the other."
+        )
 
 
 def tell_model(summary: dict[str, Any]) -> None:
@@ -197,7 +223,7 @@ def tell_model(summary: dict[str, Any]) -> None:
                 for setting, chosen in settings.items():
                     out.print(f"{section + '.' + setting:<26} {_short(chosen)}", markup=False)
             continue
-        told = value["text"] if name == "choice" and value else value
+        told = value["text"] if name in ("choice", "sisters") and value else value
         if name == "view_shape":
             config = summary["config"]
             aspect, tiles = config["views"]["aspect"], config["backbone"]["tiles"]

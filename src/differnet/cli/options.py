@@ -89,6 +89,13 @@ GroupTable = Annotated[
     Path | None, typer.Option(help="CSV table with the columns path and group, instead of a pattern.")
 ]
 GroupColumn = Annotated[str, typer.Option(help="Column of --group-table that says what belongs together.")]
+GroupsTarget = Annotated[
+    Path | None,
+    typer.Option(
+        "--groups-to",
+        help="CSV table to write: which images were found to belong together, to be edited for --group-table.",
+    ),
+]
 Rate = Annotated[float | None, typer.Option(help="False-alarm rate wanted (fit: 0.01).")]
 Confidence = Annotated[
     float | None,

@@ -199,7 +199,9 @@ class Decision:
     (:mod:`differnet.decision.thresholds`). ``review_rate``: a higher rate, whose threshold is promised in the same
     way: what lies between the two is for a person to look at. Nothing: two answers only. ``folds``: where images are
     scarce, none is held out for good; each is scored by a flow fitted to the other folds, and the flow that judges is
-    fitted to all. That takes ``folds`` more trainings and leaves an estimate in place of a proof.
+    fitted to all. That takes ``folds`` more trainings and leaves an estimate in place of a proof. ``sisters``: whether
+    images that belong together are looked for where no groups are given (:mod:`differnet.data.sisters.find`), so that
+    they stay on one side; ``"ignore"`` takes each image as independent.
     """
 
     holdout: Annotated[float, Field(ge=0, lt=1)] = 0.2
@@ -207,6 +209,7 @@ class Decision:
     confidence: Annotated[float, Field(gt=0, lt=1)] | None = None
     review_rate: Annotated[float, Field(gt=0, lt=1)] | None = None
     folds: Annotated[int, Field(ge=0, le=1000)] = 0
+    sisters: Literal["find", "ignore"] = "find"
 
     def __post_init__(self) -> None:
         if self.review_rate is not None and self.review_rate <= self.rate:

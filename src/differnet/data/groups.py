@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 import re
 from collections import Counter
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from differnet.data.files import check_file
+from differnet.data.files import check_file, write_whole
 from differnet.data.tables import separated_by, with_backslashes
 from differnet.errors import ConfigError, LayoutError, counted
 
@@ -109,12 +110,26 @@ def of_paths(
     return None if pattern is None else by_pattern(paths, pattern, root)
 
 
+def write(table: Path, images: Sequence[str | os.PathLike[str]], groups: Sequence[str]) -> None:
+    """Write the group of each image as a CSV table that :func:`by_column` reads, whole or not at all.
+
+    Groups are numbered in the order in which they come.
+    """
+    numbers: dict[str, int] = {}
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(("path", "group"))
+    for image, group in zip(images, groups, strict=True):
+        rows.writerow((os.path.abspath(image), numbers.setdefault(group, len(numbers))))  # noqa: PTH100
+    write_whole(table, text.getvalue().encode("utf-8", "surrogateescape"))
+
+
 def hold_out(groups: Sequence[Hashable], share: float, seed: int) -> tuple[list[int], list[int]]:
     """Split indices into (to fit, to calibrate), keeping each group (same part, same shoot) on one side.
 
-    Groups are drawn at random by ``seed`` until ``share`` of the images are held out; one that would make it
-    more than twice that is passed over, unless no other is left. Raises :class:`ConfigError` when there are
-    not two groups.
+    Groups are drawn at random by ``seed`` until ``share`` of the images are held out. One that would leave less than a
+    third of the images to fit to is passed over, unless no other is left; a large group is as likely to be held out as
+    a small one. Raises :class:`ConfigError` when there are not two groups.
 
     >>> fit, held = hold_out(["a", "a", "b", "b", "c", "c"], share=0.3, seed=0)
     >>> len(fit), len(held)
@@ -127,17 +142,18 @@ def hold_out(groups: Sequence[Hashable], share: float, seed: int) -> tuple[list[
             "hold one out; give more images, or holdout=0 for a detector without a threshold"
         )
     wanted = max(1, round(share * len(groups)))
+    most = min(max(2 * len(groups) // 3, wanted), len(groups) - 1)
     order = np.random.default_rng(seed).permutation(len(names))
     sizes = Counter(groups)
     held_groups: set[Hashable] = set()
     count = 0
     for index in order:
         size = sizes[names[index]]
-        if count < wanted and count + size <= min(2 * wanted, len(groups) - 1):
+        if count < wanted and count + size <= most:
             held_groups.add(names[index])
             count += size
     if not held_groups:
-        held_groups.add(min(names, key=sizes.__getitem__))
+        held_groups.add(names[order[0]])
     held = [i for i, group in enumerate(groups) if group in held_groups]
     return [i for i, group in enumerate(groups) if group not in held_groups], held
 

@@ -34,6 +34,10 @@ import numpy.typing as npt
 from differnet.errors import ConfigError, NumericalError, agreeing, counted
 
 _ROUNDING = 1e-9
+CONDITION = (
+    "This holds for good parts like those, photographed as those were; of parts of another lot, lamp or day more may "
+    "be rejected, which no test on the same pictures can tell: check it on good pictures of then (differnet audit)."
+)
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,26 @@ class Threshold:
         return f"{chance}, with {100 * self.confidence:.4g}% confidence over the draw of the {images}"
 
     @property
+    def more_than_twice(self) -> float:
+        """The chance that a single set of so many independent images gives more than twice what is promised."""
+        above = round(self.promised * (self.count + 1)) - 1
+        if self.confidence is not None:
+            above = _most_above(self.count, self.rate, self.confidence)
+        return excess(self.count, self.promised, above=max(above, 0))
+
+    @property
+    def single_sets(self) -> str:
+        """Say how far off a single set of images can be.
+
+        >>> Threshold(1.0, 0.01, 0.01, 99).single_sets
+        'Single sets differ: one in 7 sets of 99 independent images gives more than twice that rate.'
+        """
+        return (
+            f"Single sets differ: {one_in(self.more_than_twice)} sets of {counted(self.count, 'independent image')} "
+            "gives more than twice that rate."
+        )
+
+    @property
     def guarantee(self) -> Literal["marginal", "conditional", "cross-fitted"]:
         """Which promise it is: on average over calibration sets, for the one at hand, or an estimate over folds."""
         if self.folds:
@@ -82,8 +106,32 @@ class Threshold:
         return max(0, images_needed(self.rate, self.confidence) - self.count)
 
 
+def excess(count: int, rate: float, times: float = 2.0, above: int = 0) -> float:
+    """Return the chance that a single set of ``count`` images gives more than ``times`` the ``rate``.
+
+    Its threshold has ``above`` of them at it or above; the rate that it gives has the law Beta(above + 1,
+    count - above) over sets of independent images.
+
+    >>> round(excess(99, 0.01), 3)  # one in seven
+    0.135
+    """
+    return 0.0 if times * rate >= 1 else at_most(above, count, times * rate)
+
+
+def one_in(chance: float) -> str:
+    """Say a chance as one in so many.
+
+    >>> one_in(0.135), one_in(1e-5)
+    ('one in 7', 'one in more than 1000')
+    """
+    return "one in more than 1000" if chance < 1e-3 else f"one in {max(round(1 / chance), 1)}"
+
+
 def p_value(score: float, calibration: npt.NDArray[Any]) -> float:
     """p = (1 + #{calibration scores >= score}) / (n + 1), for n scores of held-out good images.
+
+    A conformal p-value: the share of good images like those held out, and of the new one, that score as high. It is
+    not the chance that the part is good.
 
     >>> p_value(5.0, np.array([1.0, 2.0, 3.0]))
     0.25

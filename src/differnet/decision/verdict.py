@@ -41,8 +41,9 @@ class Prediction:
     """What the detector says of one image.
 
     ``score``: tau(x), eq. 5, the mean over ``views`` views. ``threshold``: theta, eq. 6; ``is_defective``: score >=
-    threshold; both absent when no good images were held out. ``p_value``: the chance that a good image scores as
-    high or higher. ``review_threshold``: that of the higher false-alarm rate ``review_rate``; nothing without one.
+    threshold; both absent when no good images were held out. ``p_value``: the conformal p-value, the chance that a good
+    image like those held out scores as high or higher, on average over calibration sets; not the chance that the part
+    is good. ``review_threshold``: that of the higher false-alarm rate ``review_rate``; nothing without one.
     ``heat_map``: (H, W) of the image, 1 is the peak of a typical good image; on request only. ``note``: what of the
     image was not looked at, or not as it is (other pages, levels beyond white); nothing where all of it was.
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from differnet.config import presets
 from differnet.config.settled import implied, is_open, settle
 from differnet.data.images import ImageLike, Pixels, gather, stream
+from differnet.data.sisters.find import Grouping
 from differnet.data.stream import Progress, Stopwatch, name_of, silent
 from differnet.decision import thresholds, verdict
 from differnet.decision.calibration import ViewScores
@@ -23,11 +24,13 @@ from differnet.detector import crossfit, fitting, integers, model_file, recalibr
 from differnet.detector import model as artifact
 from differnet.detector import prepare as preparing
 from differnet.detector.prepare import Fitted
+from differnet.detector.promise.split import check_blind, divide, split
 from differnet.detector.scoring import Count, Images, Mapped, Scorer
 from differnet.detector.state import DetectorState
 from differnet.errors import WeightsError, counted
 from differnet.features.checkpoint import opened
 from differnet.features.look import Given, Good, looks_of
+from differnet.features.sisters import grouping_of
 from differnet.features.views import ViewSet, count_views
 from differnet.features.white import with_white
 from differnet.flow import train
@@ -73,13 +76,24 @@ class DifferNet(DetectorState):
     ) -> DifferNet:
         """Find out from good images what the settings leave open, and make ready to describe.
 
-        ``fit`` does so by itself; this is for describing images before, or for many fits on one backbone.
+        ``fit`` does so by itself; this is for describing images before, or for many fits on one backbone. Images that a
+        fit to the same ones holds out take no part in it.
         """
-        given = Given(looks_of(images, self.config), groups)
-        ready = preparing.prepare(self._asked, self.module, given, self.seed, self.device, progress)
+        items = looks_of(images, self.config)
+        asked = with_white(self._asked, items)
+        here = self.config.decision, self.seed, progress
+        given = divide(items, groups, *here, is_open=True).fitted if items else Given([], groups)
+        ready = preparing.prepare(asked, self.module, given, self.seed, self.device, progress)
+        ready = ready.looked_by(given.images)
         ready = replace(ready, described={})  # a fit may be on others
         self._become(replace(self._state, prepared=ready) if isinstance(self._state, Fitted) else ready)
         return self
+
+    def groups(self, images: Good, progress: Progress = silent) -> Grouping:
+        """Return which good images belong together, as a fit to them finds it (:mod:`differnet.data.sisters.find`)."""
+        looks = looks_of(images, self.config)
+        with_white(self._asked, looks)
+        return grouping_of(looks, self.seed, progress)
 
     def fit(
         self,
@@ -94,15 +108,16 @@ class DifferNet(DetectorState):
         """Learn from good images and return the detector itself.
 
         ``images``: a folder, paths, arrays (H, W, 3) or PIL images. A share of them (``holdout``), whole
-        ``groups`` together, is kept out and sets the threshold at the false-alarm rate ``rate``; a warning
-        says when they are too few to promise it. With ``folds`` none is kept out (:mod:`differnet.detector.crossfit`).
-        ``checkpoint``: a folder from which a broken-off fit goes on. ``bank``: features (N, V, W) of these images,
-        when they were described before. ``scale_maps=False`` saves the time of finding the scale of heat maps. Nothing
-        changes when a fit fails: :class:`ImageError` for an unreadable image, :class:`ConfigError` for too few.
+        ``groups`` together, is kept out and sets the threshold at the false-alarm rate ``rate``, which holds for good
+        parts like these; a warning says when they are too few to promise it. Groups that are not given are looked for
+        (:mod:`differnet.data.sisters.find`; ``sisters="ignore"``: not). With ``folds`` none is kept out
+        (:mod:`differnet.detector.crossfit`). ``checkpoint``: a folder from which a broken-off fit goes on. ``bank``:
+        features (N, V, W) of these images, when they were described before. ``scale_maps=False`` saves the time of
+        finding the scale of heat maps. Nothing changes when a fit fails: :class:`ImageError` for an unreadable image,
+        :class:`ConfigError` for too few.
         """
         items = looks_of(images, self.config)
-        chosen, held = fitting.split(items, groups, self.config.decision, self.seed)
-        fitted, kept = fitting.part(items, groups, chosen), fitting.part(items, groups, held)
+        split(items, groups, self.config.decision, self.seed)  # refuses at once what cannot be
         before = self._prepared
         asked = self._asked if before else with_white(self._asked, items)
         if bank is not None:
@@ -110,8 +125,12 @@ class DifferNet(DetectorState):
             fitting.check_bank(
                 bank, len(items), known, bool(before) or preparing.is_ready(known, self.device)
             )
-        rows = bank if bank is None or not held else bank[chosen]
         watch = Stopwatch(progress)
+        is_undecided = before is None and is_open(asked)
+        fitted, kept, chosen = divide(items, groups, self.config.decision, self.seed, watch, is_undecided)
+        if before:
+            check_blind(kept.images, before.looked_at)
+        rows = bank if bank is None or not kept.images else bank[chosen]
         here = self.seed, self.device, watch
         with opened(None if checkpoint is None else Path(checkpoint), fitted.images) as folder:
             ready = before or preparing.prepare(asked, self.module, fitted, *here, checkpoint=folder)
@@ -226,15 +245,18 @@ class DifferNet(DetectorState):
         recalibrate.check_way(self.model, self.describer)
         return recalibrate.monitor_of(self.model, alpha)
 
-    def quantize(self, good: Good, progress: Progress = silent) -> integers.Gate:
+    def quantize(
+        self, good: Good, progress: Progress = silent, groups: Sequence[Hashable] | None = None
+    ) -> integers.Gate:
         """Change a detector fitted in floats to 8-bit integers, if good images that were not fitted to allow it.
 
-        They give the ranges, pass the gate (:mod:`differnet.detector.integers`), and set the threshold anew. Returns
-        the figures of the gate; raises :class:`QuantizationError` with them when it refuses, and nothing changes.
+        They give the ranges, pass the gate (:mod:`differnet.detector.integers`), and set the threshold anew, those of
+        one of the ``groups`` for one purpose. Returns the figures of the gate; raises :class:`QuantizationError` with
+        them when it refuses, and nothing changes.
         """
-        looks = looks_of(good, self.config)
+        given = Given(looks_of(good, self.config), groups)
         model, describer, found = integers.to_integers(
-            self.model, self.module, self.describer, looks, self.device, progress
+            self.model, self.module, self.describer, given, self.device, progress
         )
         self._asked = model.config
         self._become(Fitted(model, describer))

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from torch import Tensor
 
-from differnet.config import presets, sections
+from differnet.config import presets
 from differnet.config.settled import Settled
-from differnet.data.groups import folds_of, hold_out
 from differnet.data.stream import Progress, name_of, naming
-from differnet.decision import thresholds
 from differnet.detector import model
 from differnet.detector.model import Model
 from differnet.detector.prepare import Prepared
@@ -24,7 +22,7 @@ from differnet.features.backbone.network import MultiScale
 from differnet.features.cache import describe_all, filled, kept_bank
 from differnet.features.checkpoint import Checkpoint
 from differnet.features.describer import Describer
-from differnet.features.look import Given, Look, Shown
+from differnet.features.look import Given, Look
 from differnet.features.pooling import RowReading, settled_readings
 from differnet.features.tiles import shown
 from differnet.features.views import ViewSet
@@ -132,6 +130,7 @@ class Fitter:
             choice=self.prepared.choice,
             calibrated_on=record,
             fitted_on=sources,
+            sisters=fitted.found,
             picture_shape=self.prepared.picture_shape,
             history=history,
             versions=model.versions(),
@@ -236,34 +235,6 @@ def map_scale(
 def _of_cells(fitted: Sequence[Look]) -> Sequence[Look]:
     """Return the images whose cells are learned, from all over the series."""
     return fitted[:: -(-len(fitted) // _CELL_IMAGES)]
-
-
-def split(
-    images: Sequence[Shown], groups: Sequence[Hashable] | None, decision: sections.Decision, seed: int
-) -> tuple[list[int], list[int]]:
-    """Return the positions of images to fit to and of those held out, whole groups together.
-
-    Raises :class:`ConfigError` for no images, too few groups, groups that do not go with the images, fewer held out
-    than the wanted confidence needs, and a confidence for cross-fitted scores.
-    """
-    if groups is not None and len(groups) != len(images):
-        raise ConfigError(f"{len(groups)} groups for {len(images)} images; one each is needed")
-    if not images:
-        raise ConfigError("no images were given; good images are needed to fit")
-    names = range(len(images)) if groups is None else groups
-    if decision.folds:
-        thresholds.check_count(len(images), decision.rate, decision.confidence, decision.folds)
-        folds_of(names, decision.folds, seed)
-    if not decision.holdout or decision.folds:
-        return list(range(len(images))), []
-    chosen, held = hold_out(names, decision.holdout, seed)
-    thresholds.check_count(len(held), decision.rate, decision.confidence)
-    return chosen, held
-
-
-def part(images: Sequence[Look], groups: Sequence[Hashable] | None, chosen: Sequence[int]) -> Given:
-    """Return some of the images, with their groups."""
-    return Given([images[i] for i in chosen], None if groups is None else [groups[i] for i in chosen])
 
 
 def check_bank(bank: Tensor, count: int, settings: presets.Config, is_fixed: bool) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,16 +19,18 @@ from differnet.detector import model as artifact
 from differnet.detector.fitting import map_scale
 from differnet.detector.model import Model
 from differnet.detector.prepare import quantized
-from differnet.detector.provenance import check_unseen, record_of
+from differnet.detector.promise.split import part
+from differnet.detector.provenance import check_groups, check_unseen, record_of
 from differnet.detector.recalibrate import way_of
 from differnet.detector.scoring import Scorer, scoring_views
-from differnet.errors import ConfigError, QuantizationError
+from differnet.errors import ConfigError, QuantizationError, counted
 from differnet.features.backbone import select
 from differnet.features.backbone.network import MultiScale
 from differnet.features.backbone.quantize import IMAGES
 from differnet.features.describer import Describer, describer_of_graph
-from differnet.features.look import Look
+from differnet.features.look import Given, Look
 from differnet.features.seeds import generator
+from differnet.features.sisters import together
 
 FEWEST = 20
 MOST_SHIFT = 0.05
@@ -39,31 +41,27 @@ def to_integers(
     model: Model,
     module: MultiScale,
     describer: Describer,
-    good: Sequence[Look],
+    good: Given,
     device: str,
     progress: Progress,
 ) -> tuple[Model, Describer, Gate]:
     """Return the model in integers, what describes for it, and the figures of the gate.
 
     Of the ``good`` images, which were not fitted to, some give the ranges of the integers; the others are what the
-    gate looks at and what sets the threshold anew. Raises :class:`QuantizationError` when the gate refuses and
-    :class:`ConfigError` for a model in integers and away from the CPU.
+    gate looks at and what sets the threshold anew; images of one group stay together. Raises
+    :class:`QuantizationError` when the gate refuses and :class:`ConfigError` for a model in integers, away from the
+    CPU, and for groups that are all too large.
     """
     settings = _settings_in_integers(model, device)
-    order = torch.randperm(len(good), generator=generator(model.seed, "ranges or gate")).tolist()
-    count = min(IMAGES, len(good) // 2)
-    ranges, others = [good[index] for index in order[:count]], [good[index] for index in order[count:]]
-    check_count(len(others), count)
-    decision = settings.decision
-    thresholds.check_count(len(others), decision.rate, decision.confidence)
     shown = scoring_views(settings.views, model.seed)
-    record = record_of(others, None, way_of(describer, len(shown)), model.fitted_on, progress)
-    check_unseen(others, record, model.fitted_on)
+    good, ranges, others = _parts(good, settings, model.seed, progress)
+    record = record_of(others.images, others.groups, way_of(describer, len(shown)), model.fitted_on, progress)
+    check_unseen(others.images, record, model.fitted_on)
     graph = quantized(module, ranges, settings, model.seed, progress)
     small = describer_of_graph(graph, settings)
     floats = Scorer(model.fusion, describer, "cpu")
-    before = floats.table(others, shown, progress)
-    after = replace(floats, describer=small).table(others, shown, progress)
+    before = floats.table(others.images, shown, progress)
+    after = replace(floats, describer=small).table(others.images, shown, progress)
     found = _gate(model, before, after)
     changed = replace(
         model,
@@ -74,9 +72,43 @@ def to_integers(
         precision="int8",
         graph=graph,
         probe=small.probe(),
+        sisters=good.found or model.sisters,
     )
-    scale = map_scale(changed, module, small, others, progress)
+    scale = map_scale(changed, module, small, others.images, progress)
     return replace(changed, map_scale=scale), small, found
+
+
+def _parts(good: Given, settings: Settled, seed: int, progress: Progress) -> tuple[Given, list[Look], Given]:
+    """Return the images with their groups, those that give the ranges, and the others; refuses too few of these."""
+    decision = settings.decision
+    check_groups(good.images, good.groups)
+    good = together(good.images, good.groups, decision, seed, progress)
+    ranges, others = _shared_out(good, seed)
+    check_count(len(others), len(ranges))
+    thresholds.check_count(len(others), decision.rate, decision.confidence)
+    return good, [good.images[index] for index in ranges], part(good, others)
+
+
+def _shared_out(good: Given, seed: int) -> tuple[list[int], list[int]]:
+    """Return the positions of images that give the ranges, at most half, and of the others, in a random order."""
+    order = torch.randperm(len(good.images), generator=generator(seed, "ranges or gate")).tolist()
+    count = min(IMAGES, len(order) // 2)
+    if good.groups is None:
+        return order[:count], order[count:]
+    members: dict[Hashable, list[int]] = {}
+    for index in order:
+        members.setdefault(good.groups[index], []).append(index)
+    ranges: list[int] = []
+    for one in members.values():
+        if len(ranges) + len(one) <= count:
+            ranges += one
+    if not ranges:
+        raise ConfigError(
+            f"{counted(len(order), 'good image')} of {counted(len(members), 'group')}, each too large for the ranges: "
+            "give images of more groups"
+        )
+    taken = set(ranges)
+    return ranges, [index for index in order if index not in taken]
 
 
 def _settings_in_integers(model: Model, device: str) -> Settled:

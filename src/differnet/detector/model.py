@@ -16,8 +16,10 @@ from torch import Tensor
 from differnet.config import presets
 from differnet.config.settled import Settled, settle
 from differnet.config.shape import Shape
+from differnet.data.sisters.find import Summary
 from differnet.decision.calibration import Standard
-from differnet.decision.thresholds import Threshold
+from differnet.decision.effective import EffectiveCount, effective_count
+from differnet.decision.thresholds import CONDITION, Threshold
 from differnet.detector.provenance import CalibrationRecord, Sources
 from differnet.detector.tuning.choice import Choice
 from differnet.errors import WeightsError
@@ -59,6 +61,8 @@ class Model:
     was made; nothing in floats. ``calibrated_on``: which images those held out were; nothing where there were none,
     and in files of before. ``fitted_on``: which were fitted to; nothing in files of before.
     ``picture_shape``: of the picture by which tiles were found; nothing where they were asked for, or are 1.
+    ``sisters``: which of all images were found to belong together; nothing where groups were given or not looked for,
+    and in files of before.
     ``stage_seconds``: how long each stage of the fit took. ``file_digest``: of the file that was read.
     """
 
@@ -80,6 +84,7 @@ class Model:
     calibrated_on: CalibrationRecord | None = None
     fitted_on: Sources | None = None
     picture_shape: Shape | None = None
+    sisters: Summary | None = None
     history: tuple[Epoch, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
     stage_seconds: Mapping[str, float] = field(default_factory=dict)
@@ -108,6 +113,17 @@ class Model:
     def usual_views(self) -> int:
         """How many views an image is scored in."""
         return count_views(self.config.views.score_views, self.settings.views)
+
+    @cached_property
+    def effective(self) -> EffectiveCount | None:
+        """How many independent images those held out are worth; nothing where there are none, or groups are unknown."""
+        record = self.calibrated_on
+        if record is None or not len(self.view_scores):
+            return None
+        members = record.sources.members or range(record.count)
+        if not record.sources.members and record.groups < record.count:
+            return EffectiveCount(record.count, record.groups, None, float(record.groups))  # a file of before
+        return effective_count(self.calibration(), members)
 
     @cached_property
     def standard(self) -> Standard:
@@ -162,11 +178,15 @@ def summarise(model: Model) -> dict[str, Any]:
         "promised_false_alarm_rate": None if promise is None else promise.promised,
         "guarantee": None if promise is None else promise.guarantee,
         "confidence": model.config.decision.confidence,
+        "condition": None if promise is None else CONDITION,
+        "chance_of_more_than_twice": None if promise is None or promise.folds else promise.more_than_twice,
         "review_threshold": review.value if review else None,
         "promised_review_rate": review.promised if review else None,
         "train_count": model.train_count,
         "calibration_count": len(model.view_scores),
         "calibrated_on": None if record is None else record.summary(),
+        "effective_count": None if model.effective is None else model.effective.to_dict(),
+        "sisters": None if model.sisters is None else model.sisters.to_dict(),
         "seed": model.seed,
         "view_shape": list(model.settings.shape),
         "picture_shape": None if model.picture_shape is None else list(model.picture_shape),

@@ -23,6 +23,7 @@ from torch import Tensor
 from differnet.config import presets
 from differnet.config.settled import Settled, SettledFlow, settle
 from differnet.config.shape import Shape
+from differnet.data.sisters.find import Summary
 from differnet.decision.thresholds import check_count
 from differnet.detector.model import Model
 from differnet.detector.provenance import Sources, from_header
@@ -81,6 +82,7 @@ def _contents(model: Model) -> tuple[dict[str, Tensor], dict[str, Any]]:
         "calibrated_on": None if model.calibrated_on is None else model.calibrated_on.to_dict(),
         "fitted_on": None if model.fitted_on is None else asdict(model.fitted_on),
         "picture_shape": None if model.picture_shape is None else list(model.picture_shape),
+        "sisters": None if model.sisters is None else model.sisters.to_dict(),
         "history": [asdict(epoch) for epoch in model.history],
         "versions": dict(model.versions),
         "stage_seconds": dict(model.stage_seconds),
@@ -151,6 +153,7 @@ def _build(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Model:
         calibrated_on=from_header(header.get("calibrated_on"), view_scores.shape),
         fitted_on=Sources.from_dict(header["fitted_on"]) if header.get("fitted_on") else None,
         picture_shape=_picture_shape_of(header),
+        sisters=Summary.from_dict(header["sisters"]) if header.get("sisters") else None,
         history=tuple(Epoch(**epoch) for epoch in header["history"]),
         versions=dict(header["versions"]),
         stage_seconds={

@@ -43,7 +43,8 @@ class Prepared:
     """A backbone made ready for one kind of part: settings that leave nothing open, and what describes by them.
 
     ``described``: training features (V, W) that are at hand already, by the position of the image; emptied by a fit.
-    ``picture_shape``: of the picture by which tiles were found; nothing where they were asked for.
+    ``picture_shape``: of the picture by which tiles were found; nothing where they were asked for. ``looked_at``: the
+    digests of the images that something was found out from, where it is used for other fits.
     """
 
     settings: Settled
@@ -52,6 +53,13 @@ class Prepared:
     choice: Choice | None
     described: dict[int, Tensor] = field(default_factory=dict)
     picture_shape: Shape | None = None
+    looked_at: frozenset[str] = frozenset()
+
+    def looked_by(self, images: Sequence[Look]) -> Prepared:
+        """Note from which images something was found out, if it was."""
+        if self.choice is None and self.graph is None:
+            return self
+        return replace(self, looked_at=frozenset(image.glance(keep=True).digest for image in images))
 
     def with_changes(self, asked: Mapping[str, Any]) -> Prepared:
         """Return the same with some settings replaced that describing does not depend on."""
@@ -65,6 +73,15 @@ class Fitted:
     model: Model
     describer: Describer | None = None
     prepared: Prepared | None = None
+
+    @property
+    def looked_at(self) -> frozenset[str]:
+        """The digests of the images that something was found out from."""
+        if self.prepared is not None:
+            return self.prepared.looked_at
+        model = self.model
+        is_found = model.choice is not None or model.graph is not None
+        return frozenset(model.fitted_on.images if is_found and model.fitted_on else ())
 
 
 def prepare(

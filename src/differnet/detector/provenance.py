@@ -36,17 +36,36 @@ class Way:
 class Sources:
     """Where images come from, as short digests: which images, of which groups, in which folders.
 
-    ``images`` (N,) in order; ``groups`` empty where none were given; ``folders`` empty where no image is a file.
+    ``images`` (N,) in order; ``groups`` empty where none were given or found; ``folders`` empty where no image is a
+    file. ``members`` (N,): the number of the group of each image, empty where there are no groups and in files of
+    before.
     """
 
     images: tuple[str, ...] = field(repr=False)
     groups: tuple[str, ...]
     folders: tuple[str, ...]
+    members: tuple[int, ...] = field(default=(), repr=False)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Sources:
-        """Read back what :func:`dataclasses.asdict` gave, also after JSON."""
-        return cls(*(tuple(str(one) for one in values[name]) for name in ("images", "groups", "folders")))
+        """Read back what :func:`dataclasses.asdict` gave, also after JSON.
+
+        Raises :class:`ValueError` where the members are not those of the images.
+        """
+        images, groups, folders = (
+            tuple(str(one) for one in values[name]) for name in ("images", "groups", "folders")
+        )
+        found = cls(images, groups, folders, tuple(int(one) for one in values.get("members", ())))
+        if found.members and len(found.members) != len(found.images):
+            raise ValueError(f"{len(found.members)} members of groups for {len(found.images)} images")
+        return found
+
+    @property
+    def keep_copies(self) -> bool:
+        """Whether copies are of one group, so that a split keeps them on one side."""
+        return bool(self.members) and len(set(zip(self.images, self.members, strict=True))) == len(
+            set(self.images)
+        )
 
     def shares_shoot(self, other: Sources) -> bool:
         """Whether some images of both may be of one shoot: they share a group, or else a folder.
@@ -143,7 +162,7 @@ def sources_of(
     images: Sequence[Shown], groups: Sequence[Hashable] | None = None, progress: Progress = silent
 ) -> Sources:
     """Note where images come from; :class:`ConfigError` when the groups do not go with them."""
-    _check_groups(images, groups)
+    check_groups(images, groups)
     digests = []
     for image in images:
         digests.append(seen(image).digest)
@@ -157,7 +176,18 @@ def _sources(digests: Sequence[str], images: Sequence[Shown], groups: Sequence[H
         images=tuple(digests),
         groups=_hidden(_name(group) for group in (() if groups is None else groups)),
         folders=_hidden({str(Path(path).resolve().parent) for path in paths}),
+        members=_numbered(() if groups is None else groups),
     )
+
+
+def _numbered(groups: Sequence[Hashable]) -> tuple[int, ...]:
+    """Number groups in the order in which they come.
+
+    >>> _numbered(["b", "a", "b"])
+    (0, 1, 0)
+    """
+    numbers: dict[Hashable, int] = {}
+    return tuple(numbers.setdefault(group, len(numbers)) for group in groups)
 
 
 def _name(group: Hashable) -> str:
@@ -179,7 +209,7 @@ def record_of(
     """
     if not images:
         raise ConfigError("no images were given; good images are needed to calibrate")
-    _check_groups(images, groups)
+    check_groups(images, groups)
     noted = []
     for image in images:
         noted.append(seen(image))
@@ -218,7 +248,8 @@ def check_unseen(images: Sequence[Shown], record: CalibrationRecord, fitted_on: 
         )
 
 
-def _check_groups(images: Sequence[Shown], groups: Sequence[Hashable] | None) -> None:
+def check_groups(images: Sequence[Shown], groups: Sequence[Hashable] | None) -> None:
+    """Refuse groups that do not go with the images: :class:`ConfigError`."""
     if groups is not None and len(groups) != len(images):
         raise ConfigError(
             f"{counted(len(groups), 'group')} for {counted(len(images), 'image')}; one each is needed"

@@ -10,6 +10,7 @@ from differnet.config import presets
 from differnet.data.stream import Progress
 from differnet.decision import thresholds, verdict
 from differnet.decision.drift import DriftMonitor
+from differnet.decision.effective import EffectiveCount
 from differnet.decision.thresholds import Threshold
 from differnet.detector import model as artifact
 from differnet.detector.model import Model
@@ -18,6 +19,7 @@ from differnet.detector.scoring import Scorer
 from differnet.errors import ConfigError, agreeing, counted, warn
 from differnet.features.describer import Describer
 from differnet.features.look import Given
+from differnet.features.sisters import together
 from differnet.features.views import ViewSet
 
 FEW = 5  # good images, of which a fit to so many says that they are
@@ -50,9 +52,9 @@ def anew(
 ) -> tuple[Model, Threshold]:
     """Return ``model`` with the settings ``asked`` replaced and the scores of good images, and its threshold.
 
-    It was not fitted to those; they are scored in the views ``shown``. Raises :class:`ConfigError` for no images, for
-    groups that do not go with them, for images that were fitted to, and, before any is looked at, for fewer than the
-    wanted confidence needs.
+    It was not fitted to those; groups that are not given are looked for; they are scored in the views ``shown``. Raises
+    :class:`ConfigError` for no images, for groups that do not go with them, for images that were fitted to, and, before
+    any is looked at, for fewer than the wanted confidence needs.
     """
     settings, good, groups = presets.resolve(model.config, asked), given.images, given.groups
     decision = settings.decision
@@ -60,13 +62,17 @@ def anew(
         raise ConfigError(f"{len(groups)} groups for {len(good)} images; one each is needed")
     if good:
         thresholds.check_count(len(good), decision.rate, decision.confidence)
-    record = record_of(good, groups, way_of(scorer.describer, len(shown)), model.fitted_on, progress)
+    given = together(good, groups, decision, model.seed, progress)
+    record = record_of(good, given.groups, way_of(scorer.describer, len(shown)), model.fitted_on, progress)
     check_unseen(good, record, model.fitted_on)
     for image in good:
         image.keep = False  # it is scored now, and that is all
     scores = scorer.table(good, shown, progress)
     promise = thresholds.choose_threshold(scores.mean(axis=1), decision.rate, decision.confidence)
-    return replace(model, view_scores=scores, config=settings, calibrated_on=record), promise
+    changed = replace(
+        model, view_scores=scores, config=settings, calibrated_on=record, sisters=given.found or model.sisters
+    )
+    return changed, promise
 
 
 def way_of(describer: Describer, views: int) -> Way:
@@ -97,7 +103,7 @@ def warn_when_weak(model: Model, is_fitted_now: bool = False) -> None:
     """
     record = model.calibrated_on
     promise, review = artifact.threshold(model), verdict.review_promise(model)
-    warn_when_few(promise, None if record is None else record.groups)
+    warn_when_few(promise, model.effective)
     messages = [] if record is None else _doubts(record, model.fitted_on, is_fitted_now)
     if is_fitted_now and model.train_count <= FEW:
         messages.append(
@@ -125,7 +131,8 @@ def _doubts(record: CalibrationRecord, fitted: Sources | None, is_fitted_now: bo
             "those fitted to: their scores are too low, and so is the threshold; remove the copies"
         )
     if record.copies:
-        seen = ", and where one is in another fold, its copy was fitted to" if record.folds else ""
+        apart = record.folds and not record.sources.keep_copies
+        seen = ", and where one is in another fold, its copy was fitted to" if apart else ""
         messages.append(
             f"{record.copies} of the {record.count} images to calibrate on "
             f"{agreeing(record.copies, 'is a copy', 'are copies')} of others, pixel for pixel: they count as "
@@ -174,17 +181,20 @@ def monitor_of(model: Model, alpha: float) -> DriftMonitor:
     return DriftMonitor(model.calibration(), record.brightness, record.sharpness, alpha, model.seed)
 
 
-def warn_when_few(threshold: Threshold | None, groups: int | None = None) -> None:
+def warn_when_few(threshold: Threshold | None, effective: EffectiveCount | None = None) -> None:
     """Warn when there is no threshold, or when it promises less than it seems to.
 
-    So it does where the images were too few for the wanted rate, and where they are of fewer ``groups`` (same part,
-    same shoot) than images: both promises take each image for an independent draw.
+    So it does where the images were too few for the wanted rate, and where they are worth fewer independent ones (same
+    part, same shoot) than they are: both promises take each image for an independent draw.
     """
     if threshold is None:
         messages = ["no good images were held out, so there is no threshold"]
     else:
-        grouped = groups is not None and groups < threshold.count
-        messages = [*_too_few(threshold), *([_of_groups(threshold, groups or 0)] if grouped else [])]
+        grouped = effective is not None and effective.groups < threshold.count
+        messages = [
+            *_too_few(threshold),
+            *([_of_groups(threshold, effective)] if grouped and effective else []),
+        ]
     for message in messages:
         warn(message)
 
@@ -209,14 +219,15 @@ def _few(count: int, noun: str) -> str:
     return f"{counted(count, noun)} {agreeing(count, 'is', 'are')} too few"
 
 
-def _of_groups(threshold: Threshold, groups: int) -> str:
+def _of_groups(threshold: Threshold, effective: EffectiveCount) -> str:
     known = {
         "marginal": "the promise on average over calibration sets",
         "conditional": f"a confidence of {threshold.confidence or 0:.4g}",
         "cross-fitted": "the estimate over folds",
     }[threshold.guarantee]
+    worth = effective.in_words(threshold.rate, threshold.confidence)
+    advice = "; give more groups of fewer images" if effective.is_less else ""
     return (
-        f"the {threshold.count} images to calibrate on are of {counted(groups, 'group')}, and {known} counts each "
-        "image as independent of the others: what holds for parts of other groups is less; give more groups of "
-        "fewer images"
+        f"the {threshold.count} images to calibrate on are of {counted(effective.groups, 'group')}, and {known} counts "
+        f"each image as independent of the others: {worth}{advice}"
     )

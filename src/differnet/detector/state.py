@@ -141,7 +141,8 @@ class DetectorState:
         if isinstance(self._state, Fitted):
             model = self._state.model
             here = model.settings, self.describer, model.graph, model.choice
-            return Prepared(*here, picture_shape=model.picture_shape)
+            looked = self._state.looked_at
+            return Prepared(*here, picture_shape=model.picture_shape, looked_at=looked)
         if self._state is None and preparing.is_ready(self._asked, self.device):
             return preparing.without_images(self._asked, lambda: self.module, self.device)
         return self._state

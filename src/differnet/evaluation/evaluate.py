@@ -26,11 +26,12 @@ from differnet.data.samples import check_masks
 from differnet.data.stream import Progress, silent
 from differnet.decision.calibration import ViewScores
 from differnet.decision.verdict import Heat, Prediction
-from differnet.detector import fitting
 from differnet.detector.detector import DifferNet
+from differnet.detector.promise.split import split
 from differnet.detector.tuning.choice import Choice
 from differnet.errors import DifferNetWarning, LayoutError, PagesWarning
 from differnet.evaluation import copies, metrics
+from differnet.evaluation.grouped import grouped
 from differnet.evaluation.measure import Measured, OnMap, measure
 from differnet.evaluation.metrics import auroc
 from differnet.features.cache import describe_all
@@ -185,6 +186,7 @@ def _run(
     """Fit ``detector`` to all training images and a second flow for the verdicts, and measure both."""
     started = time.perf_counter()
     train = look_at([sample.path for sample in dataset.train], detector.config)  # for both flows
+    dataset, decision = grouped(detector, dataset, train, decision, progress)
     bank = _fit_whole(detector, dataset, train, decision, maps, progress)
     fit_seconds = time.perf_counter() - started
     described = _Describing(detector)
@@ -258,7 +260,7 @@ def _fit_whole(
     if len(set(groups or [str(sample.path) for sample in dataset.train])) < 2:
         decision = replace(decision, holdout=0.0, folds=0)
     # those that are not chosen set the second flow's threshold
-    chosen, _ = fitting.split(train, groups, decision, detector.seed)
+    chosen, _ = split(train, groups, decision, detector.seed)
     of_chosen = groups and [groups[index] for index in chosen]
     detector.prepare([train[index] for index in chosen], progress, of_chosen)
     bank = describe_all(detector.describer, train, detector.seed, progress)

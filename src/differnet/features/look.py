@@ -19,6 +19,8 @@ from differnet.data import square as squares
 from differnet.data.formats.levels import Meter, Scale
 from differnet.data.images import ImageLike, Pixels, content_digest, gather, load
 from differnet.data.pixels import pixel_digest
+from differnet.data.sisters.find import Summary
+from differnet.data.sisters.thumbnails import Thumbnail, thumbnail
 from differnet.data.square import Bare, Framing
 from differnet.data.stream import name_of
 from differnet.decision import light
@@ -30,16 +32,17 @@ MOST = 16 * 2**30  # and more than these are not kept: their images are decoded 
 
 
 class Seen(NamedTuple):
-    """What is noted of a decoded picture: the digest of its pixels, its light, and its shape (H, W, 3)."""
+    """What is noted of a decoded picture: the digest of its pixels, its light, its shape (H, W, 3), and it in small."""
 
     digest: str
     light: Light
     shape: tuple[int, ...]
+    thumbnail: Thumbnail
 
     @classmethod
     def of(cls, pixels: Pixels) -> Seen:
         """Measure a decoded picture."""
-        return cls(pixel_digest(pixels), light.measure(pixels), pixels.shape)
+        return cls(pixel_digest(pixels), light.measure(pixels), pixels.shape, thumbnail(pixels))
 
 
 class Room:
@@ -146,6 +149,11 @@ class Look:
         return self._seen or self._decode()[1]
 
     @property
+    def size(self) -> int:
+        """How many bytes its square takes."""
+        return 3 * self._canvas[0] * self._canvas[1] * squares.kind_of(self._framing).itemsize
+
+    @property
     def content(self) -> bytes:
         """A digest of the image file, or of the pixels where there is no file."""
         if not self._content:
@@ -189,6 +197,15 @@ class Look:
                 self._drop()
                 self._seen = None
             self._framing, self._white = framing, framing.white
+
+    def glance(self, keep: bool) -> Seen:
+        """Return what is noted of the picture, decoding it if need be; ``keep``: with its square, for later."""
+        with self._turn:
+            before, self.keep = self.keep, self.keep and keep
+            try:
+                return self.seen
+            finally:
+                self.keep = before
 
     def forget(self) -> None:
         """Give up the square."""
@@ -250,7 +267,11 @@ def source(image: Shown) -> ImageLike:
 
 @dataclass(frozen=True)
 class Given:
-    """Good images, and which of them belong together (same part, same shoot), if that is known."""
+    """Good images, and which of them belong together (same part, same shoot), if that is known.
+
+    ``found``: what was found of that in the images themselves; nothing where the groups were given, or not looked for.
+    """
 
     images: Sequence[Look]
     groups: Sequence[Hashable] | None = None
+    found: Summary | None = None

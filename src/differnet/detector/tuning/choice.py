@@ -24,6 +24,7 @@ from differnet.data.groups import hold_out
 from differnet.data.stream import Progress
 from differnet.detector.tuning.evidence import Evidence, Tables, judge
 from differnet.detector.tuning.turning import Turning, look_for_turns
+from differnet.errors import counted
 from differnet.features.backbone.network import MultiScale
 from differnet.features.checkpoint import Checkpoint
 from differnet.features.describer import Describer
@@ -101,7 +102,13 @@ class Choice:
             few = f"too few images or groups ({self.images} images) to try anything out"
             return f"{few}: {how}{told}, {read}{self._training()}"
         best = self.candidates[0].auroc
-        judged = "" if best is None else f" (defects drawn into {self.held} good images: AUROC {best:.2f})"
+        several = counted(len(self.candidates), "way", "ways")
+        judged = (
+            ""
+            if best is None
+            else f" (defects drawn into {self.held} good images: AUROC {best:.2f}, the best of {several} and chosen by "
+            "these very images, so too good a figure)"
+        )
         return f"looked at {how}{told}; {read}{judged}{self._training()}"
 
     def _training(self) -> str:
@@ -116,7 +123,8 @@ class Choice:
         if not scores:
             return ""
         gain = f"{scores[0.0]:.3f} to {scores[self.length]:.3f}"
-        return f"; trained for {self.length:.0%} of the schedule ({gain})"
+        looks = f"the best of {len(scores)} looks at the same images"
+        return f"; trained for {self.length:.0%} of the schedule ({gain}, {looks})"
 
 
 def _candidate(values: Mapping[str, Any]) -> Candidate:

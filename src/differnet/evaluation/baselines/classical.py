@@ -67,9 +67,8 @@ class OnFeatures(ABC):
     ) -> None:
         """Find out what to look at, describe the images, and learn their features."""
         check_count(paths, 2, self)
-        detector = DifferNet(
-            self.preset, seed, self.weights, length=1.0
-        )  # no flow: how long it trains is moot
+        # No flow: how long it trains is moot, and no threshold, so all images may say what to look at.
+        detector = DifferNet(self.preset, seed, self.weights, length=1.0, holdout=0.0, folds=0)
         detector.prepare(paths, progress, groups)
         read = settled_reading(detector.settings, detector.module.channels)
         rows = []

@@ -32,9 +32,11 @@ from differnet.data.images import Pixels, load
 from differnet.data.pixels import pixel_digest
 from differnet.data.stream import Progress, silent
 from differnet.decision.light import measure
+from differnet.decision.plan import plan
+from differnet.decision.thresholds import CONDITION
 from differnet.decision.verdict import Heat, Prediction, review_promise
 from differnet.detector.detector import DifferNet
-from differnet.detector.model import summarise
+from differnet.detector.model import Model, summarise
 from differnet.evaluation.report import findings
 from differnet.evaluation.report.findings import Findings, ReportedImage
 from differnet.runtime import heatmap
@@ -215,12 +217,23 @@ def _assets() -> dict[str, Any]:
     }
 
 
+def _worth(model: Model) -> str:
+    """Say how many independent images those of the calibration are worth, where they are of fewer groups."""
+    effective, decision = model.effective, model.config.decision
+    if effective is None or effective.groups == effective.count:
+        return ""
+    return effective.in_words(decision.rate, decision.confidence)
+
+
 def _of_model(detector: DifferNet) -> dict[str, Any]:
     """Return what is said of the model, and what it promises."""
     model = detector.model
     return {
         "promise": detector.promise,
         "review": review_promise(model),
+        "condition": CONDITION,
+        "worth": _worth(model),
+        "plan": plan(model.config.decision.rate, model.config.decision.confidence or 0.95),
         "decision": model.config.decision,
         "record": model.calibrated_on,
         "model": summarise(model),

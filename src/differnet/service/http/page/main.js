@@ -118,6 +118,7 @@ async function refresh() {
   const { promised, threshold } = await api.rates(current.name);
   state.promised = threshold === null ? null : promised; // what holds, which may be more than what was asked for
   $("promise").textContent = Number.isFinite(state.promised) ? `At most ${percent(state.promised)} of good parts rejected` : "No threshold";
+  $("promise").title = "This holds for good parts like those that the model was calibrated on, photographed as those were.";
   counts.rate = state.promised;
   if (counts.slots.length) counts.render();
 }

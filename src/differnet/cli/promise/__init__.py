@@ -1,0 +1,1 @@
+"""The commands on promises: plan, audit."""
