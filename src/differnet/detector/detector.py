@@ -126,10 +126,8 @@ class DifferNet(DetectorState):
             fitting.check_bank(
                 bank, len(items), known, bool(before) or preparing.is_ready(known, self.device)
             )
-        watch = Stopwatch(progress)
-        is_undecided = before is None and is_open(asked)
-        if before is None:
-            expect(items, likely_canvas(asked, items))
+        watch, is_undecided = Stopwatch(progress), before is None and is_open(asked)
+        expect(items, likely_canvas(asked, items))
         fitted, kept, chosen = divide(items, groups, self.config.decision, self.seed, watch, is_undecided)
         if before:
             check_blind(kept.images, before.looked_at)
