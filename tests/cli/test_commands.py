@@ -116,7 +116,7 @@ def test_quantize_passes_or_refuses_with_figures(model, mvtec_root, tmp_path, mo
     small = tmp_path / "small.safetensors"
     good = str(mvtec_root / "stripes/train/good")
     figures = integers.Gate(count=24, shift=0.01, correlation=0.99, flagged=0, rate=0.1)
-    monkeypatch.setattr(DifferNet, "quantize", lambda self, images, progress: figures)
+    monkeypatch.setattr(DifferNet, "quantize", lambda self, images, progress, groups: figures)
     done = RUN.invoke(app, ["quantize", str(model), good, "--out", str(small), "--json"])
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["correlation"] == 0.99
