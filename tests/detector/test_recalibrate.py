@@ -186,7 +186,7 @@ def test_the_command_calibrates_anew(file, folder, tmp_path):
     assert "with 90% confidence over the draw of the 30 images" in said
     assert "a person should look" in said
     assert "Calibrated on 30 images of 10 groups" in said
-    assert "the 30 images to calibrate on are of 10 groups" in " ".join(done.stderr.split())
+    assert "are worth about" not in done.stderr  # their scores do not tell the groups apart
     info = json.loads(RUN.invoke(app, ["info", str(target), "--json"]).stdout)
     assert (info["guarantee"], info["confidence"]) == ("conditional", 0.9)
     assert info["review_threshold"] < info["threshold"]
@@ -284,8 +284,9 @@ def test_copies_among_calibration_images_are_told(again):
 
 
 def test_groups_weaken_the_monitor_and_the_promise_on_average(again):
+    places = np.argsort(np.argsort(again.score(FRESH)))  # images of one group score alike
     with pytest.warns(DifferNetWarning, match="are of 5 groups, and the promise on average"):
-        again.calibrate(FRESH, rate=0.1, groups=[i // 4 for i in range(20)], confidence=None)
+        again.calibrate(FRESH, rate=0.1, groups=[int(place) // 4 for place in places], confidence=None)
     with pytest.warns(DifferNetWarning, match="20 calibration images come to 5 groups"):
         again.drift_monitor()
     again.calibrate(FRESH, rate=0.1, confidence=None)

@@ -177,6 +177,7 @@ class Search:
             good.groups,
             seed=self.seed,
             progress=self.progress,
+            are_found=good.found is not None,
         )
         give_back()
         if waits_for_rotation(self.asked, found.rotation):

@@ -97,6 +97,7 @@ class OpenVinoEngine:
         self._outputs = [one.get_any_name() for one in self._model.outputs]
         self._requests: dict[Shapes, Any] = {}
         self._turn = threading.Lock()
+        self._alone = threading.local()
         self._compiled: dict[tuple[bool, Shapes], Any] = {}
         self._compiling = threading.Lock()
 
@@ -105,10 +106,15 @@ class OpenVinoEngine:
         with self._turn:
             return self.infer(inputs, self._requests, alone=False)
 
-    @cached_property
+    @property
     def on_one_core(self) -> Engine:
         """The same graph, in requests of one thread each."""
         return _OneCore(self)
+
+    def alone(self) -> dict[Shapes, Any]:
+        """Return the requests on one core that this thread has."""
+        found: dict[Shapes, Any] = self._alone.__dict__.setdefault("requests", {})
+        return found
 
     def infer(self, inputs: Arrays, requests: dict[Shapes, Any], alone: bool) -> Arrays:
         """Map named inputs to named outputs, by one of the ``requests`` of these shapes, or a new one."""
@@ -138,12 +144,10 @@ class _OneCore:
 
     def __init__(self, whole: OpenVinoEngine) -> None:
         self._whole = whole
-        self._own = threading.local()
 
     def run(self, inputs: Arrays) -> Arrays:
         """Map named inputs to named outputs."""
-        requests: dict[Shapes, Any] = self._own.__dict__.setdefault("requests", {})
-        return self._whole.infer(inputs, requests, alone=True)
+        return self._whole.infer(inputs, self._whole.alone(), alone=True)
 
     @property
     def on_one_core(self) -> Engine:

@@ -82,10 +82,14 @@ def test_parts_that_lie_any_way_are_turned():
 
 def test_a_texture_without_direction_stays_upright_and_that_is_said():
     found = prepared(
-        [speckled(i) for i in range(80)], length=1.0, read_stages="all", pooling="whole"
+        [speckled(i) for i in range(100)], length=1.0, read_stages="all", pooling="whole"
     )._prepared
     assert found.choice.rotation == "none"
-    assert (found.choice.images, found.choice.held, found.described) == (80, 0, {})
+    assert (found.choice.images, found.choice.held, found.described) == (
+        80,
+        0,
+        {},
+    )  # of 100 a fifth is held out
     assert "how parts lie cannot be told" in str(found.choice)
 
 
@@ -150,7 +154,9 @@ def prepared(images, groups=None, **settings):
 
 def test_groups_are_held_out_together(monkeypatch):
     images = [upright(i) for i in range(36)]
-    assert prepared(images, ["a"] * 36)._prepared.choice.candidates == ()  # nothing can be held out
+    assert (
+        prepared(images, ["a"] * 36, holdout=0.0)._prepared.choice.candidates == ()
+    )  # nothing can be held out
     seen = []
     right = choice.Tables
 

@@ -82,7 +82,7 @@ def test_prepared_siblings_share_one_network(good_images):
     other = first.sibling(epochs=1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DifferNetWarning)
-        other.fit(good_images[:8], scale_maps=False)
+        other.fit(good_images[:6], scale_maps=False)
     assert other.model.graph is first._prepared.graph
     assert other.describer is first.describer
 

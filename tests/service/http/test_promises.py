@@ -307,6 +307,7 @@ def test_each_of_a_batch_has_its_status_also_when_the_record_goes_away(fresh, mo
 def test_what_is_too_old_and_stays_is_said_and_not_every_minute(fresh, caplog, monkeypatch):
     _, service = fresh(max_age_days=30)
     monkeypatch.setattr(logging.getLogger("differnet.service"), "propagate", True)
+    caplog.set_level(logging.WARNING, "differnet.service")
     then = datetime.now(timezone.utc) - timedelta(days=40)
     for _ in range(10):
         service.store.add(replace(ROW, id=new_id(), time=then))

@@ -271,7 +271,7 @@ def test_a_record_of_before_notes_is_gone_on_with(store, url, tmp_path):
     before = store.add(part(1))
     with store.engine.begin() as connection:  # as the version before left it
         connection.execute(text("ALTER TABLE inspections DROP COLUMN image_note"))
-        connection.execute(text("UPDATE alembic_version SET version_num = '0002'"))
+        connection.execute(text("UPDATE alembic_version SET version_num = '0004'"))
     store.close()
     again = Store.open(url, tmp_path / "images")
     added = again.add(part(2, image_note="page 1 is looked at"))

@@ -156,18 +156,21 @@ def choose(
     groups: Sequence[Hashable] | None,
     seed: int,
     progress: Progress,
+    are_found: bool = False,
 ) -> tuple[Choice, Evidence | None]:
     """Find out what ``settings`` leave open; ``describer`` gives what describes by ``module``, when it is needed.
 
     Where the rest :func:`waits_for_rotation`, that alone is found out.
     How far to train is left to :mod:`differnet.detector.tuning.length`, which needs the evidence. At most 700 of the
-    images are used; whole ``groups`` are held out together.
+    images are used; whole ``groups`` are held out together. Groups that ``are_found`` by what images show say nothing of
+    how parts lie: those that lie alike by chance are taken for sisters.
     """
     rotation = settings.views.rotation
     turning = None
     if rotation == "auto":
         canvas = provisional(settings).canvas
-        turning = look_for_turns(module, images, groups, canvas, settings.views, seed, progress)
+        given = None if are_found else groups
+        turning = look_for_turns(module, images, given, canvas, settings.views, seed, progress)
         rotation = "full" if turning.turns else "none"
     readings = _readings(settings, module.channels, _poolings(settings, rotation))
     is_settled = len(readings) == 1 and settings.training.length != "auto"

@@ -75,12 +75,12 @@ export class List {
       && (!since || new Date(row.time) >= new Date(since)) && (!until || new Date(row.time) < new Date(until));
   }
 
-  /** Take in an inspection that was just stored, or changed. */
-  take(row) {
+  /** Take in an inspection that was just stored (`isNew`), or changed. */
+  take(row, isNew) {
     const at = this.rows.findIndex((known) => known.id === row.id);
     if (at >= 0) this.rows[at] = row;
     else if (!this.fits(row) || this.rows.some((known) => known.seq > row.seq)) return;
-    else if (this.starts.length > 1) this.missed += 1;
+    else if (this.starts.length > 1) this.missed += isNew ? 1 : 0;
     else {
       this.rows.unshift(row);
       if (this.rows.length > PAGE) {

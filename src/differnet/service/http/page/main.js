@@ -43,7 +43,7 @@ function live() {
 function take(row, isNew) {
   if (row.model === state.name && row.seq >= (state.live?.seq ?? -1)) state.live = row;
   if (row.id === state.past?.id) state.past = row;
-  list.take(row);
+  list.take(row, isNew);
   if (isNew) counts.take(row);
   show();
 }
