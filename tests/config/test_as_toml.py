@@ -36,6 +36,7 @@ def test_part_of_the_settings_leaves_the_others():
         ("[vews]\nfill = 'zeros'", "part.toml: There is no section 'vews'; did you mean 'views'?"),
         ("epochs = 3\n[training]\nepochs = 4", "part.toml: training.epochs stands there twice"),
         ("epochs 3", "part.toml: no TOML"),
+        ("epochs = " + "[" * 3000 + "]" * 3000, "part.toml: no TOML"),
         ("preset = 'paper'", "part.toml: There is no setting 'preset'"),
     ],
 )

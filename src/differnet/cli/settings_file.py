@@ -44,7 +44,7 @@ def _take(ctx: typer.Context, path: Path | None) -> Path | None:
         document = tomllib.loads(read_text(path, "a TOML file of options"))
     except ConfigError as error:
         raise typer.BadParameter(str(error)) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise typer.BadParameter(f"{path}: no TOML ({error})") from error
     for table in document:
         _check_known(path, table, _TABLES)

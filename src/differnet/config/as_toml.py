@@ -48,7 +48,7 @@ def read(text: str, origin: str) -> dict[str, Any]:
     """
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(f"{origin}: no TOML ({error})") from error
     found: dict[str, Any] = {}
     sections = set(names().values())
