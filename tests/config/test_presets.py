@@ -56,7 +56,7 @@ OTHER = {
     "grid": 3, "tiles": 2, "frame": "pad", "resampling": "floats", "aspect": 2.5, "ignore": "png:AAAA",
     "white": 4095.0, "beyond": "refuse",
     "map_views": 11, "blur": 2.5, "gradient": "pixels",
-    "holdout": 0.4, "rate": 0.07, "confidence": 0.95, "review_rate": 0.2, "folds": 3,
+    "holdout": 0.4, "rate": 0.07, "confidence": 0.95, "review_rate": 0.2, "folds": 3, "sisters": "ignore",
 }  # fmt: skip
 
 

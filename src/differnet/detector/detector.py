@@ -27,9 +27,10 @@ from differnet.detector.prepare import Fitted
 from differnet.detector.promise.split import check_blind, divide, split
 from differnet.detector.scoring import Count, Images, Mapped, Scorer
 from differnet.detector.state import DetectorState
+from differnet.detector.tuning.shapes import likely_canvas
 from differnet.errors import WeightsError, counted
 from differnet.features.checkpoint import opened
-from differnet.features.look import Given, Good, looks_of
+from differnet.features.look import Given, Good, expect, looks_of
 from differnet.features.sisters import grouping_of
 from differnet.features.views import ViewSet, count_views
 from differnet.features.white import with_white
@@ -125,8 +126,8 @@ class DifferNet(DetectorState):
             fitting.check_bank(
                 bank, len(items), known, bool(before) or preparing.is_ready(known, self.device)
             )
-        watch = Stopwatch(progress)
-        is_undecided = before is None and is_open(asked)
+        watch, is_undecided = Stopwatch(progress), before is None and is_open(asked)
+        expect(items, likely_canvas(asked, items))
         fitted, kept, chosen = divide(items, groups, self.config.decision, self.seed, watch, is_undecided)
         if before:
             check_blind(kept.images, before.looked_at)

@@ -12,15 +12,15 @@ from torch import Tensor
 
 from differnet.config import presets
 from differnet.config.settled import Settled, implied, is_open, provisional, settle
-from differnet.config.shape import Aspect, Shape, Tiling, aspect_of, how_large, tiling_of
-from differnet.data.images import shape_of
+from differnet.config.shape import Shape
 from differnet.data.stream import Progress
 from differnet.decision.early_stop import GROUP
 from differnet.detector.model import Model
 from differnet.detector.tuning.choice import Choice, choose, keep_choice, kept_choice, waits_for_rotation
 from differnet.detector.tuning.evidence import Evidence
 from differnet.detector.tuning.length import with_length
-from differnet.errors import ConfigError, NotFittedError, warn
+from differnet.detector.tuning.shapes import tell_of_squares, tell_of_whole, with_shapes, with_tiles
+from differnet.errors import ConfigError, NotFittedError
 from differnet.features.backbone import select
 from differnet.features.backbone.network import MultiScale
 from differnet.features.backbone.openvino_runtime import Graph
@@ -122,55 +122,6 @@ def prepare(
     describer = described_by or describer_of_module(module, settings, device)
     at_hand = {} if evidence is None else evidence.for_bank()
     return Prepared(settings, describer.with_views(settings.views), None, choice, at_hand, picture)
-
-
-def with_shapes(asked: presets.Config, images: Sequence[Look]) -> tuple[presets.Config, Aspect, Tiling]:
-    """Return ``asked`` with the aspect and the tiles that suit the images where they are open, and these two.
-
-    The aspect is put in where views may stay upright, the tiles where it is known that they do.
-    """
-    ratio, tiles = asked.views.aspect, asked.backbone.tiles
-    shapes: list[Shape] = []
-    if "auto" in (ratio, tiles):
-        shapes = [shape for image in images if (shape := shape_of(image.image)) is not None]
-    aspect = aspect_of(shapes) if ratio == "auto" else Aspect(ratio, ratio)
-    tiling = tiling_of(shapes, asked.backbone.sizes[0]) if tiles == "auto" else Tiling(tiles)
-    known = implied(asked)
-    if known.views.aspect == "auto":
-        known = presets.resolve(known, {"aspect": aspect.value})
-    return with_tiles(known, known.views.rotation, tiling.tiles), aspect, tiling
-
-
-def with_tiles(asked: presets.Config, rotation: str, tiles: int) -> presets.Config:
-    """Return ``asked`` with so many ``tiles``, or one where views turn, if they are open and the rotation is known."""
-    if asked.backbone.tiles != "auto" or rotation == "auto":
-        return asked
-    return presets.resolve(asked, {"tiles": tiles if rotation == "none" else 1})
-
-
-def tell_of_squares(aspect: Aspect, settings: Settled) -> None:
-    """Say where pictures that are long are looked at in a square all the same."""
-    if aspect.is_mixed and not settings.views.turns:
-        warn(
-            f"the pictures are of many shapes (a tenth is less than {aspect.low:.2g} times as high as wide, a tenth "
-            f"more than {aspect.high:.2g} times), so each is brought to a square"
-        )
-    elif aspect.value != settings.views.aspect:
-        warn(
-            f"the pictures are about {aspect.median:.2g} times as high as wide, but views turn, so each is brought to "
-            "a square; where all parts lie one way, rotation = 'none' sees more of them"
-        )
-
-
-def tell_of_whole(tiling: Tiling, settings: Settled) -> None:
-    """Say where pictures that would be cut into pieces are looked at as a whole all the same."""
-    if tiling.picture is None or tiling.tiles <= settings.backbone.tiles:
-        return
-    warn(
-        f"the pictures are about {how_large(tiling.picture)}, but views turn, so each is looked at as a whole, where "
-        "small defects are easily missed; if all parts lie one way, rotation = 'none' cuts pictures into pieces, and "
-        f"tiles = {tiling.tiles} does so however they lie, at {tiling.tiles**2} times the work"
-    )
 
 
 class Found(NamedTuple):

@@ -181,6 +181,9 @@ def monitor_of(model: Model, alpha: float) -> DriftMonitor:
     return DriftMonitor(model.calibration(), record.brightness, record.sharpness, alpha, model.seed)
 
 
+_NEARLY_ALL = 0.9  # of the images: where grouped ones are worth as much, nothing is said
+
+
 def warn_when_few(threshold: Threshold | None, effective: EffectiveCount | None = None) -> None:
     """Warn when there is no threshold, or when it promises less than it seems to.
 
@@ -190,7 +193,7 @@ def warn_when_few(threshold: Threshold | None, effective: EffectiveCount | None 
     if threshold is None:
         messages = ["no good images were held out, so there is no threshold"]
     else:
-        grouped = effective is not None and effective.groups < threshold.count
+        grouped = effective is not None and effective.value < _NEARLY_ALL * threshold.count
         messages = [
             *_too_few(threshold),
             *([_of_groups(threshold, effective)] if grouped and effective else []),

@@ -19,7 +19,7 @@ from differnet.errors import ModelFileError
 from differnet.features.checkpoint import Checkpoint
 from differnet.features.describer import Describer
 from differnet.features.look import Shown
-from differnet.runtime.memory import keep_on_disk, letting_go
+from differnet.features.mapped import keep_on_disk, letting_go
 
 LARGE = 128 * 2**20  # bytes; a larger bank lives in a file that the system pages in and out
 _ROWS, _STATE = "bank.npy", "bank.json"

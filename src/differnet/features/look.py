@@ -163,6 +163,12 @@ class Look:
                 self._content = self.seen.digest.encode()
         return self._content
 
+    def expect(self, canvas: Shape) -> None:
+        """Have its square made in this shape when it is decoded, if it was not."""
+        with self._turn:
+            if self._place is None:
+                self._canvas = canvas
+
     def bare(self, canvas: Shape) -> Bare:
         """Return the square (*canvas, 3), nothing covered."""
         with self._turn:
@@ -253,6 +259,12 @@ def look_at(images: Sequence[Shown], settings: presets.Config) -> list[Look]:
 def looks_of(images: Good, settings: presets.Config) -> list[Look]:
     """Return a look at each image of a folder, a path, an array, a PIL image, or a sequence of these or of looks."""
     return look_at(gather(images), settings)  # type: ignore[arg-type]  # looks pass through
+
+
+def expect(images: Sequence[Look], canvas: Shape) -> None:
+    """Have the squares of all images made in this shape when they are decoded."""
+    for image in images:
+        image.expect(canvas)
 
 
 def seen(image: Shown) -> Seen:

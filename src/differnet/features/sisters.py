@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Hashable, Sequence
+from contextlib import closing
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
 
 from differnet.config import sections
 from differnet.data.sisters import find
-from differnet.data.stream import Progress
+from differnet.data.stream import LookAhead, Progress
+from differnet.features.backbone.torch_runtime import count_lanes
 from differnet.features.look import Given, Look
 
 KEPT = 2 * 2**30  # bytes of squares that are kept for later; the other images are decoded once more
@@ -32,13 +35,15 @@ def together(
 
 def grouping_of(images: Sequence[Look], seed: int, progress: Progress) -> find.Grouping:
     """Return which images belong together, by what they show and by their names."""
-    thumbnails, digests, room = [], [], KEPT
-    for image in images:
-        room -= image.size
-        seen = image.glance(keep=room >= 0)
-        thumbnails.append(seen.thumbnail)
-        digests.append(seen.digest)
-        progress("looking for images that belong together", len(digests), len(images))
+    thumbnails, digests, count = [], [], count_lanes()
+    kept = (size <= KEPT for size in accumulate(image.size for image in images))
+    given = zip(images, kept, strict=True)
+    with closing(LookAhead(lambda one: one[0].glance(keep=one[1]), given, 2 * count, count)) as ahead:
+        while found := ahead.take():
+            _, seen = found[0]
+            thumbnails.append(seen.thumbnail)
+            digests.append(seen.digest)
+            progress("looking for images that belong together", len(digests), len(images))
     return find.find(np.array(thumbnails), digests, [_path(image) for image in images], seed)
 
 

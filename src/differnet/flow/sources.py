@@ -14,9 +14,9 @@ from differnet.config.settled import SettledTraining
 from differnet.data.stream import Progress, name_of, silent
 from differnet.features.describer import Describer
 from differnet.features.look import Shown
+from differnet.features.mapped import letting_go
 from differnet.features.seeds import generator
 from differnet.features.views import random_views
-from differnet.runtime.memory import letting_go
 
 
 class FreshViews:
