@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO_OUT ?= demo-output
 
-.PHONY: architecture install browser demo serve-demo test test-long bench check lint audit fuzz kill format clean
+.PHONY: architecture reference docs install browser demo serve-demo test test-long bench check lint audit fuzz kill format clean
 SECONDS ?= 600
 
 install: $(VENV)/.installed
@@ -58,6 +58,7 @@ lint: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python scripts/architecture.py --check
+	$(BIN)/python scripts/reference.py --check
 
 # Known holes in what is installed; without a network it says that nothing was looked up, and `make check` goes on.
 audit: install
@@ -82,9 +83,22 @@ kill: install
 architecture: install
 	$(BIN)/python scripts/architecture.py
 
+# The pages of settings and options, from the code.
+reference: install
+	$(BIN)/python scripts/reference.py
+
+# The manual, into docs/_build/html; a warning or a link that leads nowhere is an error. Nothing is fetched but Sphinx.
+docs: $(VENV)/.docs
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	@echo "Open docs/_build/html/index.html"
+
+$(VENV)/.docs: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --group docs
+	touch $@
+
 format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) $(DEMO_OUT) fuzz-output .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(DEMO_OUT) fuzz-output docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -92,7 +92,7 @@ def heat_maps(figures: dict[str, Any]) -> str:
     return (
         f"Pixel AUROC over all test tiles by seed: {each} (mean {figures['pixel_auroc_mean']:.4f}), eq. 7 with the "
         f"defaults of the preset, {1000 * figures['map_seconds_per_image_mean']:.0f} ms an image. The pooled features "
-        "were never fitted for localisation; see the limits in the README."
+        "were never fitted for localisation; see [limits](../limits.md)."
     )
 
 

@@ -70,6 +70,16 @@ def test_a_file_has_the_options_of_both_commands(tmp_path):
     assert (watched["views"], watched["drift"], watched["max_bytes"]) == ("auto", False, 1000)
 
 
+def test_config_is_another_name_for_settings_and_none_of_what_a_file_has(tmp_path):
+    assert given(serve, "--config", written(tmp_path, "[serve]\nport = 9000\n"))["port"] == 9000
+    assert "unknown name 'config'" in given(serve, "--config", written(tmp_path, "[serve]\nconfig = 'x'\n"))
+
+
+def test_a_file_that_nests_without_end_is_no_toml(tmp_path):
+    path = written(tmp_path, "[serve]\nport = " + "[" * 3000 + "]" * 3000)
+    assert "line.toml: no TOML" in given(serve, "--settings", path).replace("│ ", "").replace(" │", "")
+
+
 def test_a_file_of_an_editor_that_marks_its_beginning_is_read(tmp_path):
     path = tmp_path / "options.toml"
     path.write_bytes(b"\xef\xbb\xbf[serve]\nport = 9000\n")

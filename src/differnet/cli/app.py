@@ -13,6 +13,7 @@ from differnet.cli.compare import compare
 from differnet.cli.console import guarded
 from differnet.cli.evaluate import demo, evaluate
 from differnet.cli.fit import fit, fit_many
+from differnet.cli.machine.doctor import doctor
 from differnet.cli.model import calibrate, export, info, quantize
 from differnet.cli.promise.audit import audit
 from differnet.cli.promise.plan import plan
@@ -81,5 +82,6 @@ for _command in (
     fit_many,
     quantize,
     demo,
+    doctor,
 ):
     app.command(context_settings=environment(_command.__name__))(_command)

@@ -25,6 +25,7 @@ def compare(
     preset: options.Preset = "default",
     directory: options.ComparedFolder = None,
     retime: options.Retime = False,
+    config: options.ConfigFile = None,
     settings: options.Set = None,
     weights: options.Weights = None,
     json: options.Json = False,
@@ -37,6 +38,7 @@ def compare(
         from differnet.data import datasets
         from differnet.evaluation.comparison.compare import compare as run
 
+        resolved = options.settings_of(preset, settings, config)
         tables = datasets.read(data, options.check_layout(layout), category or (), split)
         names = [name.strip() for name in methods.split(",") if name.strip()]
         with bars(replace=True) as progress:
@@ -46,7 +48,7 @@ def compare(
                 range(seeds),
                 shots=shots,
                 directory=directory,
-                preset=options.settings_of(preset, settings),
+                preset=resolved,
                 weights=weights,
                 retime=retime,
                 progress=progress,

@@ -23,6 +23,7 @@ def evaluate(
     preset: options.Preset = "default",
     directory: options.Figures = None,
     maps: options.Maps = True,
+    config: options.ConfigFile = None,
     settings: options.Set = None,
     weights: options.Weights = None,
     device: options.Device = "cpu",
@@ -37,7 +38,7 @@ def evaluate(
         from differnet.data import datasets
         from differnet.evaluation import results
 
-        resolved = options.settings_of(preset, settings)
+        resolved = options.settings_of(preset, settings, config)
         tables = datasets.read(data, options.check_layout(layout), category or (), split)
         count = seeds or (1 if shots is None else 3)
         asked = spread.Asked(resolved, range(count), shots, weights, device, maps)

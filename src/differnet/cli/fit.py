@@ -31,6 +31,7 @@ def fit(
     folds: options.Folds = None,
     ignore: options.Ignore = None,
     checkpoint: options.Checkpoint = None,
+    config: options.ConfigFile = None,
     settings: options.Set = None,
     weights: options.Weights = None,
     device: options.Device = "cpu",
@@ -45,7 +46,7 @@ def fit(
         from differnet.flow.train import by_epoch
 
         asked = {"rate": rate, "confidence": confidence, "review_rate": review_rate, "folds": folds}
-        detector = _detector(preset, seed, weights, device, settings or [], asked | {"ignore": ignore})
+        detector = _detector(preset, seed, weights, device, config, settings, asked | {"ignore": ignore})
         check_target(model)
         paths = find_good(good, all_pages)
         names = groups.of_paths(paths, group_pattern, group_table, group_column, good)
@@ -77,15 +78,15 @@ def _detector(
     seed: int,
     weights: str | None,
     device: str,
-    settings: list[str],
+    config: Path | None,
+    settings: list[str] | None,
     asked: Mapping[str, Any],
 ) -> Any:
-    """Make a detector by the settings of ``--set`` and by the options that were given."""
-    from differnet.config import presets
+    """Make a detector by the settings of a file, of ``--set`` and of the options that were given."""
     from differnet.detector.detector import DifferNet
 
     given = {name: value for name, value in asked.items() if value is not None}
-    return DifferNet(preset, seed, weights, device, **presets.parse_assignments(settings) | given)
+    return DifferNet(preset, seed, weights, device, **options.asked_for(config, settings, given))
 
 
 def _tell_timings(stages: Mapping[str, float]) -> None:
@@ -102,6 +103,7 @@ def fit_many(
     preset: options.Preset = "default",
     seed: options.Seed = 0,
     maps: options.Maps = True,
+    config: options.ConfigFile = None,
     settings: options.Set = None,
     weights: options.Weights = None,
     device: options.Device = "cpu",
@@ -119,7 +121,7 @@ def fit_many(
         from differnet.batch.fit_many import Wanted, fit, jobs_of, outcome_of, summary, write_summary
         from differnet.data.files import check_target
 
-        wanted = Wanted(options.settings_of(preset, settings), seed, weights, device, maps)
+        wanted = Wanted(options.settings_of(preset, settings, config), seed, weights, device, maps)
         jobs = jobs_of(table.absolute(), folder.absolute(), wanted)
         check_target(folder / "summary.json")
         found = []

@@ -47,14 +47,24 @@ def quantize(
 
 def info(
     model: options.Model,
+    as_config: Annotated[
+        bool, typer.Option("--as-config", help="Print its settings as TOML, for --config, and nothing else.")
+    ] = False,
     json: options.Json = False,
 ) -> None:
     """Say what a model file is and was made from."""
+    if as_config and json:
+        raise typer.BadParameter("--as-config prints TOML and --json prints JSON: one of them was wanted")
     with guarded():
+        from differnet.config import as_toml
         from differnet.detector.model import summarise
         from differnet.detector.model_file import load
 
-        summary = summarise(load(model))
+        loaded = load(model)
+        if as_config:
+            typer.echo(as_toml.write(loaded.config), nl=False)
+            return
+        summary = summarise(loaded)
         if json:
             print_json(summary)
             return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 from urllib.parse import quote
@@ -74,6 +75,12 @@ Maps = Annotated[bool, typer.Option(help="Compute pixel AUROC and AUPRO where ma
 Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="Replace one setting, e.g. epochs=20; repeatable."),
+]
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--config", help="TOML file of settings, over the preset; --set and other options go over it."
+    ),
 ]
 Weights = Annotated[
     str | None, typer.Option(help="File of backbone weights (.pth or .safetensors), for use offline.")
@@ -242,12 +249,25 @@ Check = Annotated[
 ]
 
 
-def settings_of(preset: str | Config, assignments: list[str] | None) -> Config:
-    """Return the settings of a preset with those of ``--set`` in their place."""
+def settings_of(preset: str | Config, assignments: list[str] | None, file: Path | None = None) -> Config:
+    """Return the settings of a preset with those of a file and, over them, of ``--set`` in their place."""
     from differnet.config import presets
     from differnet.data.square import with_mask_as_text
 
-    return presets.resolve(preset, with_mask_as_text(presets.parse_assignments(assignments or [])))
+    return presets.resolve(preset, with_mask_as_text(asked_for(file, assignments)))
+
+
+def asked_for(
+    file: Path | None, assignments: list[str] | None, given: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return settings by their names alone: of a file, over them of ``--set``, over them what is ``given``."""
+    from differnet.config import as_toml, presets
+    from differnet.data.files import read_text
+
+    found = {} if file is None else as_toml.read(read_text(file, "a TOML file of settings"), str(file))
+    over = presets.parse_assignments(assignments or []) | dict(given or {})
+    found |= {presets.check_name(name): value for name, value in over.items()}
+    return {name.rpartition(".")[2]: value for name, value in found.items()}
 
 
 def count_of(views: str | None) -> Any:

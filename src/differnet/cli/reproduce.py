@@ -33,6 +33,7 @@ def reproduce(
     shots: options.PaperShots = None,
     count: options.PaperCounts = None,
     preset: options.PaperPreset = None,
+    config: options.ConfigFile = None,
     settings: options.Set = None,
     weights: options.Weights = None,
     device: options.Device = "cpu",
@@ -54,7 +55,7 @@ def reproduce(
 
         chosen = _chosen(target, shots, count)
         name = preset or ("paper" if weights not in (None, "random") else chosen.preset)
-        resolved = options.settings_of(presets.resolve(name, chosen.settings), settings)
+        resolved = options.settings_of(presets.resolve(name, chosen.settings), settings, config)
         tables = datasets.read(data, options.check_layout(layout), category or (), split)
         _check_before_fits(tables, directory / target)
         said = _copies(tables)

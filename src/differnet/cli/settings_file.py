@@ -44,12 +44,12 @@ def _take(ctx: typer.Context, path: Path | None) -> Path | None:
         document = tomllib.loads(read_text(path, "a TOML file of options"))
     except ConfigError as error:
         raise typer.BadParameter(str(error)) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise typer.BadParameter(f"{path}: no TOML ({error})") from error
     for table in document:
         _check_known(path, table, _TABLES)
     known = {option.lstrip("-"): param for param in ctx.command.params for option in param.opts}
-    known = {name: param for name, param in known.items() if name not in ("help", "settings")}
+    known = {name: param for name, param in known.items() if name not in ("help", "settings", "config")}
     values = document.get(ctx.command.name or "", {})
     if not isinstance(values, dict):
         raise typer.BadParameter(f"{path}: {ctx.command.name} is no table; [{ctx.command.name}] begins one")
@@ -84,6 +84,10 @@ def _check_known(path: Path, name: str, known: tuple[str, ...]) -> None:
 Settings = Annotated[
     Path | None,
     typer.Option(
-        "--settings", is_eager=True, callback=_take, help=r"TOML file of options, under \[serve] or \[watch]."
+        "--settings",
+        "--config",
+        is_eager=True,
+        callback=_take,
+        help=r"TOML file of options, under \[serve] or \[watch].",
     ),
 ]

@@ -198,13 +198,18 @@ def resolve(preset: str | Config = "default", overrides: Mapping[str, Any] | Non
     elif preset in PRESETS:
         base = PRESETS[preset]
     else:
-        raise ConfigError(f"There is no preset {preset!r}; {_nearest(preset, list(PRESETS))}")
+        raise ConfigError(f"There is no preset {preset!r}; {nearest(preset, list(PRESETS))}")
     values = base.to_dict()
     sections = names()
     for name, value in (overrides or {}).items():
         section, leaf = _locate(name, sections)
         values[section][leaf] = value
     return Config.from_dict(values)
+
+
+def check_name(name: str) -> str:
+    """Return a setting's name with its section; raises :class:`ConfigError` for one that does not exist."""
+    return ".".join(_locate(name, names()))
 
 
 def parse_assignments(assignments: list[str]) -> dict[str, Any]:
@@ -232,10 +237,11 @@ def _locate(name: str, sections: Mapping[str, str]) -> tuple[str, str]:
     if leaf in sections:
         raise ConfigError(f"There is no setting {name!r}; did you mean '{sections[leaf]}.{leaf}'?")
     dotted = [f"{section}.{leaf}" for leaf, section in sections.items()]
-    raise ConfigError(f"There is no setting {name!r}; {_nearest(name, dotted if dot else list(sections))}")
+    raise ConfigError(f"There is no setting {name!r}; {nearest(name, dotted if dot else list(sections))}")
 
 
-def _nearest(name: str, known: list[str]) -> str:
+def nearest(name: str, known: list[str]) -> str:
+    """Propose the nearest of the ``known`` names, or list them where none is near."""
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(known)}"
 
@@ -248,7 +254,7 @@ def _explain(error: ValidationError) -> str:
         where = ".".join(parts) or "config"
         if item["type"] == "unexpected_keyword_argument":
             leaf = str(item["loc"][-1])
-            lines.append(f"There is no setting {where!r}; {_nearest(leaf, list(names()))}")
+            lines.append(f"There is no setting {where!r}; {nearest(leaf, list(names()))}")
         elif item["type"] == "value_error":
             lines.append(f"{where}: {item['ctx']['error']}")
         else:

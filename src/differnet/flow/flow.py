@@ -140,7 +140,7 @@ class Flow(nn.Module):
     come from ``seed`` alone. ``start="gaussian"`` puts a :class:`Whitening` first and lets the blocks begin as the
     identity (up to their permutations): with the Gaussian of the data, z begins with the identity as covariance.
     Without any block it is that Gaussian.
-    ``forward`` maps (B, D) to z (B, D) and log |det dz/dy| (B,).
+    ``forward`` maps (B, D) to z (B, D) and ``log |det dz/dy|`` (B,).
 
     ``flows``: n > 1 are n flows in one, behind the same whitening, with permutations and weights of their own: z is
     (B, n D), their latents side by side divided by the root of n, and the log-determinant their mean, so that score
@@ -197,7 +197,7 @@ class Flow(nn.Module):
         return cast(list[nn.ModuleList], [self.steps, *self.others])
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Map features (B, D) to latents z and log |det dz/dy| (B,); raises :class:`ShapeError` otherwise."""
+        """Map features (B, D) to latents z and ``log |det dz/dy|`` (B,); raises :class:`ShapeError` otherwise."""
         u, whitening = self.whiten(x)
         z, rest = self.transform(u)
         return z, whitening + rest
