@@ -162,8 +162,8 @@ def choose(
 
     Where the rest :func:`waits_for_rotation`, that alone is found out.
     How far to train is left to :mod:`differnet.detector.tuning.length`, which needs the evidence. At most 700 of the
-    images are used; whole ``groups`` are held out together. Groups that ``are_found`` by what images show say nothing of
-    how parts lie: those that lie alike by chance are taken for sisters.
+    images are used; whole ``groups`` are held out together. Groups that ``are_found`` by what images show say nothing
+    of how parts lie: those that lie alike by chance are taken for sisters.
     """
     rotation = settings.views.rotation
     turning = None
