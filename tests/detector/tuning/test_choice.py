@@ -73,7 +73,7 @@ def test_parts_that_lie_the_same_way_are_not_turned(aligned):
 
 
 def test_parts_that_lie_any_way_are_turned():
-    model = fitted(lying_any_way(100), sizes=[64], read_stages="all", hidden=8, train_views=2).model
+    model = fitted(lying_any_way(110), sizes=[64], read_stages="all", hidden=8, train_views=2).model
     assert model.choice.rotation == model.config.views.rotation == "full"
     assert model.choice.turning.turns
     assert model.choice.pooling == "whole"
@@ -165,7 +165,7 @@ def test_groups_are_held_out_together(monkeypatch):
         return right(settings, describer, images, fitted, held, **rest)
 
     monkeypatch.setattr(choice, "Tables", watch)
-    assert prepared(images, [i // 3 for i in range(36)])._prepared.choice.candidates
+    assert prepared(images, [i // 3 for i in range(36)], holdout=0.0)._prepared.choice.candidates
     ((fitted_groups, held_groups),) = seen
     assert not fitted_groups & held_groups
     assert len(fitted_groups | held_groups) == 12
