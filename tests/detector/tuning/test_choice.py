@@ -169,7 +169,7 @@ def test_groups_are_held_out_together(monkeypatch):
     ((fitted_groups, held_groups),) = seen
     assert not fitted_groups & held_groups
     assert len(fitted_groups | held_groups) == 12
-    with pytest.raises(ConfigError, match="36 good images and 2 groups"):
+    with pytest.raises(ConfigError, match="2 groups for 36 images"):
         prepared(images, ["a", "b"])
     with pytest.raises(ConfigError, match="0 good images"):
         prepared([])
