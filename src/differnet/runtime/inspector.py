@@ -166,7 +166,7 @@ class Inspector:
         that the folder has not.
         """
         count, early = self._judged_in(views, heat_map)
-        return self._judge(self._decode(image), heat_map, count, early)
+        return self._judge(self._decode(next(stream([image]))), heat_map, count, early)
 
     def predict_iter(
         self, images: ImageLike | Iterable[ImageLike], heat_map: bool = False, views: Count = None
