@@ -187,13 +187,6 @@ def test_a_demo_that_cannot_be_run_ends_with_2(tmp_path, monkeypatch):
     assert "pip install" in text
 
 
-@pytest.mark.long
-def test_a_demo_that_is_run_ends_with_0(tmp_path):
-    code, text, out = run("demo", "--out", tmp_path / "out", "--json")
-    assert code == 0, text
-    assert set(json.loads(out)["textures"]) == {"brick", "moon"}
-
-
 def unused():
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
