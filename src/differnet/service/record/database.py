@@ -21,7 +21,7 @@ from differnet.errors import ConfigError, MissingExtraError, StoreError
 
 _WAIT = 30  # seconds for which a writer waits for another
 _CONNECT = 10  # seconds after which a server that does not answer is away
-_turns: WeakKeyDictionary[Engine, threading.Lock] = WeakKeyDictionary()  # SQLite's own waiting starves some
+_turns: WeakKeyDictionary[Engine, threading.Lock] = WeakKeyDictionary()
 _LOCK = 0x64696666  # of PostgreSQL's advisory locks: whose turn it is to write
 
 
@@ -83,13 +83,18 @@ def impatient(engine: Engine, seconds: float) -> Engine:
     return _engine(engine.url.render_as_string(hide_password=False), seconds)
 
 
+def turn(engine: Engine) -> threading.Lock:
+    """Return the lock that a writer of this process holds: SQLite lets writers wait by polling, which starves some."""
+    return _turns.setdefault(engine, threading.Lock())
+
+
 @contextmanager
 def writing(engine: Engine) -> Iterator[Connection]:
     """Begin a transaction that alone may write, and commit it; what it wrote is then on disk.
 
     One after the other, also from other processes: so rows can be seen in the order of their numbers.
     """
-    with _said(engine), _turns.setdefault(engine, threading.Lock()), engine.begin() as connection:
+    with _said(engine), turn(engine), engine.begin() as connection:
         if engine.dialect.name == "postgresql":
             connection.execute(text(f"SET LOCAL lock_timeout = '{_WAIT}s'"))
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})

@@ -22,10 +22,10 @@ _ROOM = 32 * 2**20  # bytes that must be left on a disk
 
 
 class Pulse:
-    """Writes to a record as an inspection would be; ``turn``: held by whoever in this process writes to it."""
+    """Writes to a record as an inspection would be, in its turn among the writers of this process."""
 
-    def __init__(self, engine: Engine, folder: Path, turn: threading.Lock) -> None:
-        self._engine, self._folder, self._turn = engine, folder, turn
+    def __init__(self, engine: Engine, folder: Path) -> None:
+        self._engine, self._folder = engine, folder
         self._own: Engine | None = None
         self._alone, self._written = threading.Lock(), -_FRESH
 
@@ -35,12 +35,13 @@ class Pulse:
             if time.monotonic() - self._written < _FRESH:
                 return
             self._check_disk()
-            if not self._turn.acquire(timeout=_WAIT):
+            turn = database.turn(self._engine)
+            if not turn.acquire(timeout=_WAIT):
                 raise StoreError(f"the record has been busy for {_WAIT:g} s")
             try:
                 self._write()
             finally:
-                self._turn.release()
+                turn.release()
             self._written = time.monotonic()
 
     def close(self) -> None:

@@ -5,7 +5,6 @@ One object can be used by many threads, and one record by several processes.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -50,8 +49,7 @@ class Store:
     def __init__(self, engine: Engine, folder: Path) -> None:
         self.engine = engine
         self.kept = KeptImages(folder, database.mark_of(engine))
-        self._turn = threading.Lock()  # SQLite lets writers wait by polling, which starves some of them
-        self.pulse = Pulse(engine, folder, self._turn)
+        self.pulse = Pulse(engine, folder)
 
     @classmethod
     def open(cls, url: str = DEFAULT_URL, folder: Path | None = None) -> Store:
@@ -73,7 +71,7 @@ class Store:
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """Begin a transaction that alone may write, for other tables of the record."""
-        with self._turn, database.writing(self.engine) as connection:
+        with database.writing(self.engine) as connection:
             yield connection
 
     def keep(self, inspection: Inspection, image: bytes | None) -> Inspection:
