@@ -271,7 +271,9 @@ def test_a_batch_with_one_that_is_too_large_records_none(client):
     assert len(rows(client)) == before
 
 
-def test_each_of_a_batch_has_its_status_also_when_the_record_goes_away(fresh, monkeypatch):
+def test_each_of_a_batch_has_its_status_also_when_the_record_goes_away(fresh, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("differnet.service"), "propagate", True)
+    caplog.set_level(logging.WARNING, "differnet.service")
     client, service = fresh(keep="none")
     add, count = service.store.add, []
 
@@ -289,6 +291,8 @@ def test_each_of_a_batch_has_its_status_also_when_the_record_goes_away(fresh, mo
     found = answer.json()
     assert [one["status"] for one in found["results"]] == [200, 422, 503, 503]
     assert "record cannot be reached; the log" in found["results"][2]["detail"]
+    said = [one.data["error"] for one in caplog.records if "record cannot be reached" in one.message]
+    assert said == ["away"]  # as the answer says
     assert "not begun" in found["results"][3]["detail"]
     assert [one["id"] for one in found["results"]][:2] == [row["id"] for row in found["inspections"]]
     again = batch(client, *parts, **key("shift"))

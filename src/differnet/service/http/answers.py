@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from contextlib import suppress
 
 from fastapi import FastAPI, Request
@@ -17,7 +16,6 @@ from differnet.service.http.connection.bodies import BodyError
 from differnet.service.http.guard import error
 from differnet.service.http.queue import FullError, LateError
 from differnet.service.http.service import Service
-from differnet.service.http.telemetry import say
 
 _REASONS = {408: "too_slow", 413: "too_large", 429: "no_room"}
 
@@ -83,5 +81,4 @@ def _answer_the_record(app: FastAPI, service: Service) -> None:
     @app.exception_handler(StoreError)
     async def unrecorded(_: Request, found: StoreError) -> JSONResponse:
         service.metrics.refused.labels("record").inc()
-        say("the record cannot be reached", logging.ERROR, error=str(found))  # which names host and user
         return error(503, service.reason(found), {"Retry-After": "5"})

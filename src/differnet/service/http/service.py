@@ -74,10 +74,15 @@ class Service:
             return Outcome(row, map_error=f"the heat map was not drawn within {self.limits.timeout:g} s")
 
     def reason(self, error: LateError | StoreError) -> str:
-        """Say to a sender why there is no verdict, and whether the part will be recorded."""
+        """Say to a sender why there is no verdict, and whether the part will be recorded.
+
+        What the record said goes to the log, since it may name host and user.
+        """
+        if isinstance(error, StoreError):
+            say("the record cannot be reached", logging.ERROR, error=str(error))
         if isinstance(error, BehindError):
             return f"the record cannot be reached: {error}"
-        if isinstance(error, StoreError):  # which may name host and user
+        if isinstance(error, StoreError):
             return "the record cannot be reached; the log of the service says why"
         after = "it was not begun, and is not recorded"
         if error.started:
