@@ -97,44 +97,43 @@ class OpenVinoEngine:
         self._outputs = [one.get_any_name() for one in self._model.outputs]
         self._requests: dict[Shapes, Any] = {}
         self._turn = threading.Lock()
-        self._alone = threading.local()
+        self._own = threading.local()
         self._compiled: dict[tuple[bool, Shapes], Any] = {}
         self._compiling = threading.Lock()
 
     def run(self, inputs: Arrays) -> Arrays:
         """Map named inputs to named outputs."""
         with self._turn:
-            return self.infer(inputs, self._requests, alone=False)
+            return self._infer(inputs, self._requests, is_alone=False)
 
     @property
     def on_one_core(self) -> Engine:
         """The same graph, in requests of one thread each."""
         return _OneCore(self)
 
-    def alone(self) -> dict[Shapes, Any]:
-        """Return the requests on one core that this thread has."""
-        found: dict[Shapes, Any] = self._alone.__dict__.setdefault("requests", {})
-        return found
+    def alone(self, inputs: Arrays) -> Arrays:
+        """Map named inputs to named outputs on one core, by requests that this thread has for itself."""
+        return self._infer(inputs, self._own.__dict__.setdefault("requests", {}), is_alone=True)
 
-    def infer(self, inputs: Arrays, requests: dict[Shapes, Any], alone: bool) -> Arrays:
+    def _infer(self, inputs: Arrays, requests: dict[Shapes, Any], is_alone: bool) -> Arrays:
         """Map named inputs to named outputs, by one of the ``requests`` of these shapes, or a new one."""
         shapes = tuple(sorted((name, value.shape) for name, value in inputs.items()))
         try:
             if shapes not in requests:
-                requests[shapes] = self._compile(shapes, alone).create_infer_request()
+                requests[shapes] = self._compile(shapes, is_alone).create_infer_request()
             given = {name: np.ascontiguousarray(value) for name, value in inputs.items()}
             found = requests[shapes].infer(given, share_inputs=True)
         except RuntimeError as error:
             raise ModelFileError(f"the graph does not take these inputs: {_reason(error)}") from error
         return {name: np.array(found[index]) for index, name in enumerate(self._outputs)}
 
-    def _compile(self, shapes: Shapes, alone: bool) -> Any:
-        """Return the graph for inputs of these shapes: for one request on all cores, or for one on each ``alone``."""
-        key = alone, shapes
+    def _compile(self, shapes: Shapes, is_alone: bool) -> Any:
+        """Return the graph for inputs of these shapes: for one request on all cores, or for one alone on each."""
+        key = is_alone, shapes
         with self._compiling:
             if key not in self._compiled:
                 self._model.reshape({name: list(shape) for name, shape in shapes})
-                options = self._options | ({"NUM_STREAMS": str(self._lanes)} if alone else {})
+                options = self._options | ({"NUM_STREAMS": str(self._lanes)} if is_alone else {})
                 self._compiled[key] = self._core.compile_model(self._model, "CPU", options)
             return self._compiled[key]
 
@@ -147,7 +146,7 @@ class _OneCore:
 
     def run(self, inputs: Arrays) -> Arrays:
         """Map named inputs to named outputs."""
-        return self._whole.infer(inputs, self._whole.alone(), alone=True)
+        return self._whole.alone(inputs)
 
     @property
     def on_one_core(self) -> Engine:
