@@ -82,6 +82,7 @@ class DifferNet(DetectorState):
         """
         items = looks_of(images, self.config)
         asked = with_white(self._asked, items)
+        expect(items, likely_canvas(asked, items))
         here = self.config.decision, self.seed, progress
         given = divide(items, groups, *here, is_open=True).fitted if items else Given([], groups)
         ready = preparing.prepare(asked, self.module, given, self.seed, self.device, progress)

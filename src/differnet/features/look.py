@@ -8,6 +8,7 @@ import threading
 import weakref
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -17,7 +18,7 @@ from differnet.config import presets
 from differnet.config.shape import Shape, times, view_shape
 from differnet.data import square as squares
 from differnet.data.formats.levels import Meter, Scale
-from differnet.data.images import ImageLike, Pixels, content_digest, gather, load
+from differnet.data.images import ImageLike, Pixels, content_digest, gather, load, shape_of
 from differnet.data.pixels import pixel_digest
 from differnet.data.sisters.find import Summary
 from differnet.data.sisters.thumbnails import Thumbnail, thumbnail
@@ -147,6 +148,11 @@ class Look:
     def seen(self) -> Seen:
         """What is noted of the picture."""
         return self._seen or self._decode()[1]
+
+    @cached_property
+    def announced(self) -> Shape | None:
+        """Height and width as the header says them; nothing where it does not, or is damaged."""
+        return shape_of(self.image)
 
     @property
     def size(self) -> int:

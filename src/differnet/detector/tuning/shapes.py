@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from differnet.config import presets
 from differnet.config.settled import Settled, implied
 from differnet.config.shape import Aspect, Shape, Tiling, aspect_of, how_large, tiling_of, times, view_shape
-from differnet.data.images import shape_of
 from differnet.errors import warn
 from differnet.features.look import Look
 
@@ -20,7 +19,7 @@ def with_shapes(asked: presets.Config, images: Sequence[Look]) -> tuple[presets.
     ratio, tiles = asked.views.aspect, asked.backbone.tiles
     shapes: list[Shape] = []
     if "auto" in (ratio, tiles):
-        shapes = [shape for image in images if (shape := shape_of(image.image)) is not None]
+        shapes = [shape for image in images if (shape := image.announced) is not None]
     aspect = aspect_of(shapes) if ratio == "auto" else Aspect(ratio, ratio)
     tiling = tiling_of(shapes, asked.backbone.sizes[0]) if tiles == "auto" else Tiling(tiles)
     known = implied(asked)
