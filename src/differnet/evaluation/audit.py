@@ -171,7 +171,7 @@ def _advice(
     if status == "kept":
         return [Advice("nothing", "the interval lies below what was promised")]
     if status == "open":
-        wanted = math.ceil(math.log(0.025) / math.log1p(-promise.promised)) if promise.promised < 1 else 1
+        wanted = images_needed(promise.promised, confidence=0.975) if promise.promised < 1 else 1
         return [
             Advice(
                 "more pictures",
