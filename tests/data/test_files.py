@@ -14,7 +14,7 @@ from differnet.batch.fit_many import KeyOutcome, write_summary
 from differnet.batch.rows import collecting
 from differnet.config import presets
 from differnet.data import files
-from differnet.data.cells import cell
+from differnet.data.spreadsheet import cell
 
 WRITE = (
     "import os, sys; os.umask(int(sys.argv[1], 8)); from differnet.data.files import write_whole, growing\n"

@@ -19,9 +19,9 @@ from pathlib import Path
 
 from differnet import __version__
 from differnet.config import presets
-from differnet.data.cells import cells
 from differnet.data.datasets import Dataset
 from differnet.data.files import write_whole
+from differnet.data.spreadsheet import cells
 from differnet.data.tables import TableRow, read_rows, samples_of
 from differnet.detector.detector import DifferNet
 from differnet.detector.model import versions

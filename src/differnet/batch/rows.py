@@ -19,10 +19,10 @@ import numpy as np
 
 from differnet.batch.journal import COLUMNS, Row, Rows, journal, spool
 from differnet.data import files
-from differnet.data.cells import cells
 from differnet.data.files import write_whole
 from differnet.data.formats.levels import Scale
 from differnet.data.images import Page, find, load, pages
+from differnet.data.spreadsheet import cells
 from differnet.data.stream import Progress
 from differnet.decision.light import Light, measure
 from differnet.decision.verdict import Prediction, PredictionRecord

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from differnet.data.cells import cell
 from differnet.data.datasets import Dataset, Sample
 from differnet.data.files import write_whole
+from differnet.data.spreadsheet import cell
 from differnet.decision.verdict import Prediction
 from differnet.detector.model import versions
 from differnet.evaluation import plots

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from differnet.data.cells import cells
 from differnet.data.files import write_whole
+from differnet.data.spreadsheet import cells
 from differnet.errors import agreeing, counted
 from differnet.evaluation.baselines.catalogue import REMARKS
 from differnet.evaluation.comparison.cells import Failure, Result

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from differnet.config import presets
-from differnet.data.cells import cell
 from differnet.data.files import write_whole
+from differnet.data.spreadsheet import cell
 from differnet.evaluation.paper.report import Report, Table, Value
 
 _PAPER_BACKBONE = "alexnet"
