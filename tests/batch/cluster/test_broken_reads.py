@@ -22,8 +22,7 @@ CANVAS, VIEWS = (32, 32), Views()
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
-    for module in (loading, inventory):
-        monkeypatch.setattr(module, "_PAUSE", 0.01)
+    monkeypatch.setattr("differnet.batch.cluster.patience.PAUSE", 0.01)
 
 
 @pytest.fixture

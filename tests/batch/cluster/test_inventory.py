@@ -311,7 +311,7 @@ def test_parts_can_lie_in_an_object_store(folder, bucket):
 
 
 def test_an_object_that_is_gone_is_a_row_with_the_reason(detector, bucket, monkeypatch):
-    monkeypatch.setattr("differnet.batch.cluster.loading._PAUSE", 0.0)
+    monkeypatch.setattr("differnet.batch.cluster.patience.PAUSE", 0.0)
     entry = inventory.Entry(f"{bucket}/gone.png", f"{bucket}/gone.png", "file")
     (taken,) = squares([entry], (32, 32), detector.config.views)
     assert taken.square is None

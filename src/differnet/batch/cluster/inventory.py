@@ -18,12 +18,12 @@ import hashlib
 import io
 import os
 import tarfile
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from differnet.batch.cluster import locations
+from differnet.batch.cluster.patience import patiently
 from differnet.data.decoding import HEAD, is_image_head
 from differnet.data.images import are_left_out, find, is_being_written, is_image_name
 from differnet.errors import ImageError, counted, in_a_line, warn
@@ -32,8 +32,6 @@ SHARDS = (".tar", ".parquet")
 CONTENT_COLUMNS = ("image", "bytes", "content", "jpg", "jpeg", "png")
 _AHEAD = 2**20  # bytes that are read at a time of a tar while it is listed
 _MOST = 2**31  # bytes of an image
-_TRIES = 3
-_PAUSE = 0.5  # seconds before the second try, twice as long before the next
 
 
 class Entry(NamedTuple):
@@ -71,20 +69,12 @@ def unpacked(entry: Entry) -> list[Entry]:
     """Return what is inside a shard or table, and anything else as it is; a place that fails is tried a few times."""
     if entry.kind not in ("tar", "parquet"):
         return [entry]
-    reason = ""
-    for attempt in range(_TRIES):
-        try:
-            return list(_members(entry)) if entry.kind == "tar" else _rows(entry)
-        except FileNotFoundError as error:
-            reason = error.strerror or str(error)
-            break
-        except OSError as error:
-            reason = error.strerror or str(error)
-        except Exception as error:  # a damaged one makes libraries raise whatever they stumble over
-            reason = in_a_line(error)
-            break
-        if attempt < _TRIES - 1:
-            time.sleep(_PAUSE * 2**attempt)
+    try:
+        return patiently(lambda: list(_members(entry)) if entry.kind == "tar" else _rows(entry))
+    except OSError as error:
+        reason = error.strerror or str(error)
+    except Exception as error:  # a damaged one makes libraries raise whatever they stumble over
+        reason = in_a_line(error)
     return [entry._replace(kind="none", reason=f"{entry.name}: cannot be read: {reason}")]
 
 

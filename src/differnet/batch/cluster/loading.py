@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from differnet.batch.cluster import locations
+from differnet.batch.cluster import locations, patience
 from differnet.batch.cluster.inventory import CONTENT_COLUMNS, Entry, shown
 from differnet.config.sections import Views
 from differnet.data.decoding import decode, decode_content
@@ -28,10 +28,6 @@ from differnet.data.square import Shape, kind_of, to_square
 from differnet.errors import ImageError, in_a_line, noting
 
 Square = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
-_TRIES = 3
-_PAUSE = (
-    0.5  # seconds before the second try of a place that is not of this machine, twice as long before the next
-)
 _AHEAD = 8 * 2**20  # bytes that are read at a time of a tar
 _TOGETHER = 32  # rows of a Parquet table that are held at a time
 
@@ -165,9 +161,9 @@ def _insisting(place: str, first: int, last: int) -> Iterator[Any]:
             raise
         except Exception as error:  # a damaged table makes libraries raise whatever they stumble over
             failures += 1
-            if failures == _TRIES or not isinstance(error, OSError):
+            if failures == patience.TRIES or not isinstance(error, OSError):
                 raise ImageError(f"the table cannot be read: {in_a_line(error)}") from error
-            time.sleep(_PAUSE * 2 ** (failures - 1))
+            time.sleep(patience.PAUSE * 2 ** (failures - 1))
             rows = _contents(place, first, last)
         else:
             first, failures = first + 1, 0
@@ -216,14 +212,10 @@ def _take(entry: Entry, read: Callable[[], Pixels], canvas: Shape, views: Views)
 
 
 def _patiently(work: Callable[[], Any], name: str) -> Any:
-    """Try a few times, since networks fail for moments; the reason why it did not work as :class:`ImageError`."""
-    for attempt in range(_TRIES):
-        try:
-            return work()
-        except FileNotFoundError as error:
-            raise ImageError(f"{name}: no such file; an image file was wanted") from error
-        except OSError as error:
-            if attempt == _TRIES - 1:
-                raise ImageError(f"{name}: cannot be read: {str(error).partition(chr(10))[0]}") from error
-        time.sleep(_PAUSE * 2**attempt)
-    raise AssertionError("never gets here")
+    """Try a few times; the reason why it did not work as :class:`ImageError`."""
+    try:
+        return patience.patiently(work)
+    except FileNotFoundError as error:
+        raise ImageError(f"{name}: no such file; an image file was wanted") from error
+    except OSError as error:
+        raise ImageError(f"{name}: cannot be read: {str(error).partition(chr(10))[0]}") from error
