@@ -45,9 +45,10 @@ QUIET = 0.15  # of the machine, at most, that others may use
 PARTS = ("help", "score", "turned", "fit", "cores", "memory")
 Record = dict[str, Any]
 STREAM = """
-import sys, time
+import os, sys, time
+os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: int(sys.argv[1])])
 from differnet import DifferNet
-detector, paths = DifferNet.load(sys.argv[1]), sys.argv[2:]
+detector, paths = DifferNet.load(sys.argv[2]), sys.argv[3:]
 list(detector.predict_iter(paths[:8]))
 started = time.perf_counter()
 scores = [one.score for one in detector.predict_iter(paths)]
@@ -158,28 +159,29 @@ class Bench:
                     self.records.once("fit", name, repeat, lambda n=name, r=repeat: self._peer_fit(n, r))
 
     def cores(self, repeats: int) -> None:
-        """Time a stream of all test tiles by the local engine, on all cores and on one, in processes of their own."""
+        """Time a stream of all test tiles, decoding included, in processes that have all cores, or one alone."""
         self.fitted("upright")
-        answers: dict[str, list[str]] = {}
+        answers: dict[int, list[str]] = {}
 
-        def stream(threads: str) -> Record:
+        def stream(cores: int) -> Record:
             command = [
                 sys.executable,
                 "-c",
                 STREAM,
+                str(cores),
                 str(self.work / "upright.safetensors"),
                 *map(str, self.test),
             ]
-            places = {"DIFFERNET_THREADS": threads} if threads else {}
-            run = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=os.environ | places)
-            seconds, *answers[threads] = run.stdout.decode().split()
+            run = subprocess.run(command, check=True, stdout=subprocess.PIPE)
+            seconds, *answers[cores] = run.stdout.decode().split()
             return {"seconds": float(seconds) / len(self.test)}
 
         for repeat in range(repeats):
-            self.records.once("cores", "one core", repeat, lambda: stream("1"))
-            self.records.once("cores", "all cores", repeat, lambda: stream(""))
+            self.records.once("cores", "one core", repeat, lambda: stream(1))
+            self.records.once("cores", "all cores", repeat, lambda: stream(os.cpu_count() or 1))
             if len(answers) == 2:
-                assert answers["1"] == answers[""], "scores on one core are not those on all"
+                first, second = answers.values()
+                assert first == second, "scores on one core are not those on all"
 
     def _time(
         self, kind: str, what: str, repeat: int, images: Sequence[Path], judge: Callable[[Path], Any]

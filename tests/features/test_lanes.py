@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import numpy as np
 import pytest
 import torch
 
 from differnet import DifferNet
-from differnet.data.stream import LookAhead
+from differnet.data.stream import LookAhead, in_lanes
 from differnet.errors import ImageError, NumericalError
 from differnet.features.backbone import openvino_runtime
 from differnet.features.backbone.torch_runtime import in_turn
@@ -166,3 +168,64 @@ def test_what_is_slow_is_not_overtaken():
         found += some
     assert found == [(item, item) for item in range(10)]
     ahead.close()
+
+
+def worked(work, count, most, lanes, seconds=60.0):
+    """Return the futures of all that one call of :func:`in_lanes` works on, and the items it left."""
+    with (
+        closing(LookAhead(lambda item: -item, range(count), ahead=most, threads=2)) as ahead,
+        ThreadPoolExecutor(lanes) as pool,
+    ):
+        done = list(in_lanes(ahead, ahead.take(), pool, work, most, seconds))
+        left = []
+        while some := ahead.take(count):
+            left += [item for item, _ in some]
+        return done, left
+
+
+def test_a_lane_does_not_stand_still_for_a_slow_image():
+    third = threading.Event()
+
+    def work(item, decoded):
+        assert decoded == -item
+        if item == 3:
+            third.set()
+        if item == 0:
+            time.sleep(0.1)  # until others are decoded
+        if item == 1:
+            assert third.wait(10)
+        return item
+
+    done, left = worked(work, 12, 4, 2)
+    assert [one.result() for one in done] + left == list(range(12))
+    assert len(done) > 4
+
+
+def test_no_more_than_so_many_are_under_way():
+    under_way, most = [], []
+
+    def work(item, _):
+        under_way.append(item)
+        most.append(len(under_way))
+        time.sleep(0.02)
+        under_way.remove(item)
+
+    worked(work, 12, 3, 8)
+    assert max(most) == 3
+
+
+def test_nothing_is_begun_after_its_time():
+    done, left = worked(lambda item, _: time.sleep(0.05), 12, 4, 2, seconds=0.0)
+    assert (len(done), left) == (1, list(range(1, 12)))
+
+
+def test_an_error_of_the_work_is_where_its_item_is():
+    def work(item, _):
+        time.sleep(0.02)
+        if item == 2:
+            raise ValueError("the third")
+        return item
+
+    done, left = worked(work, 6, 4, 2)
+    assert [one.exception() and str(one.exception()) for one in done[:4]] == [None, None, "the third", None]
+    assert len(done) + len(left) == 6

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
 from typing import Generic, TypeVar
 
@@ -16,6 +17,7 @@ Progress = Callable[[str, int, int], None]
 _AHEAD = 2
 In = TypeVar("In")
 Out = TypeVar("Out")
+Result = TypeVar("Result")
 
 
 def silent(stage: str, done: int, total: int) -> None:
@@ -64,15 +66,22 @@ class LookAhead(Generic[In, Out]):
 
         The next one is waited for. An exception, of ``work`` or of the source, is raised where its item is the next.
         """
+        return self._take(most, must_wait=True)
+
+    def take_ready(self, most: int) -> list[tuple[In, Out]]:
+        """Return what :meth:`take` would without waiting: nothing where the next item is not there or failed."""
+        return self._take(most, must_wait=False)
+
+    def _take(self, most: int, must_wait: bool) -> list[tuple[In, Out]]:
         found: list[tuple[In, Out]] = []
-        while len(found) < most and (not found or self._is_there()):
+        while len(found) < most and ((must_wait and not found) or self._is_there()):
             try:
                 step = self._waiting[0].result()
                 if step is None:
                     break
                 found.append((step[0], step[1].result()))
             except Exception:
-                if not found:
+                if must_wait and not found:
                     raise
                 break
             self._waiting.popleft()
@@ -97,6 +106,29 @@ class LookAhead(Generic[In, Out]):
             return True
         step = self._waiting[0].result()
         return step is None or step[1].done()
+
+
+def in_lanes(
+    ahead: LookAhead[In, Out],
+    first: Sequence[tuple[In, Out]],
+    pool: ThreadPoolExecutor,
+    work: Callable[[In, Out], Result],
+    most: int,
+    seconds: float = math.inf,
+) -> Iterator[Future[Result]]:
+    """Yield the finished ``work`` of a pool on the items in ``first``, in order, and on what is there before its end.
+
+    At most ``most`` items are under way; none is begun after ``seconds``.
+    """
+    until = time.monotonic() + seconds
+    running = deque(pool.submit(work, *one) for one in first)
+    while running:
+        if running[0].done():
+            yield running.popleft()
+        else:
+            wait([one for one in running if not one.done()], return_when=FIRST_COMPLETED)
+        if time.monotonic() < until:
+            running.extend(pool.submit(work, *one) for one in ahead.take_ready(most - len(running)))
 
 
 def look_ahead(work: Callable[[In], Out], items: Iterable[In]) -> Iterator[tuple[In, Out]]:

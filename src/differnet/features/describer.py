@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import wait
 from contextlib import closing
+from functools import partial
 from types import MappingProxyType
 from typing import TypeVar
 
@@ -15,7 +15,7 @@ from torch import Tensor
 from differnet.config.settled import Settled, SettledViews
 from differnet.config.shape import Shape, times
 from differnet.data.images import load
-from differnet.data.stream import LookAhead, Progress, name_of, silent
+from differnet.data.stream import LookAhead, Progress, in_lanes, name_of, silent
 from differnet.decision.early_stop import GROUP
 from differnet.errors import ConfigError, NumericalError, warn
 from differnet.features.backbone.network import MultiScale
@@ -39,6 +39,7 @@ _SAME_MACHINE = 0.02  # of the largest feature
 _AHEAD_BYTES = 64 * 2**20  # of squares that are waiting, where there are more of them than cores
 _GRID_BYTES = 64 * 2**20  # for one set of views
 _GRID_SETS = 4
+_TURN_SECONDS = 0.5  # in which lanes go on with what is decoded, before results are handed out
 In = TypeVar("In")
 Out = TypeVar("Out")
 Result = TypeVar("Result")
@@ -169,9 +170,8 @@ class Describer:
                     yield from (work(self, *one) for one in found)
                     continue
                 with one_torch_thread():
-                    results = [pool.submit(work, alone, *one) for one in found]
-                    wait(results)
-                yield from (one.result() for one in results)
+                    ended = list(in_lanes(ahead, found, pool, partial(work, alone), most, _TURN_SECONDS))
+                yield from (one.result() for one in ended)
 
     def _on_one_core(self) -> Describer | None:
         """Return the same on one core for each thread, where that can be."""

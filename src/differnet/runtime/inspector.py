@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
-from itertools import repeat
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from differnet.data import square as squares
 from differnet.data.images import ImageLike, Pixels, load, stream
-from differnet.data.stream import LookAhead
+from differnet.data.stream import LookAhead, in_lanes
 from differnet.decision import fusion, verdict
 from differnet.decision.calibration import Standard, ViewScores
 from differnet.decision.drift import DriftMonitor
@@ -218,11 +218,11 @@ class Inspector:
             ThreadPoolExecutor(lanes, "differnet-lane") as pool,
         ):
             while found := ahead.take(2 * lanes):
-                is_one = len(found) == 1 or lanes == 1
-                judge = (self if is_one else self._on_one_core)._judge
-                decoded = (one for _, one in found)
-                how = repeat(heat_map), repeat(count), repeat(early)
-                yield from map(judge, decoded, *how) if is_one else pool.map(judge, decoded, *how)
+                if len(found) == 1 or lanes == 1:
+                    yield from (self._judge(decoded, heat_map, count, early) for _, decoded in found)
+                    continue
+                work = partial(self._on_one_core._judge_next, heat_map=heat_map, count=count, early=early)
+                yield from (one.result() for one in in_lanes(ahead, found, pool, work, 2 * lanes))
 
     @property
     def _on_one_core(self) -> Inspector:
@@ -234,6 +234,12 @@ class Inspector:
     def _decode(self, image: ImageLike) -> Decoded:
         with noting() as notes:
             return load(image, self.station), notes.text
+
+    def _judge_next(
+        self, _: ImageLike, decoded: Decoded, heat_map: bool, count: int, early: bool
+    ) -> Prediction:
+        """Judge an image of a stream; :func:`in_lanes` gives it beside its pixels."""
+        return self._judge(decoded, heat_map, count, early)
 
     def _judge(self, decoded: Decoded, heat_map: bool, count: int, early: bool) -> Prediction:
         pixels, note = decoded
