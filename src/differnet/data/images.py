@@ -60,6 +60,7 @@ UNREAD = frozenset(
 )
 _BEING_WRITTEN = (".tmp", ".part", ".partial", ".filepart", ".crdownload", ".download", ".swp", "~")
 _NAMED = 3  # of what is left out
+_BAND = 256  # rows at a time, so that large pictures take little memory
 
 
 @dataclass(frozen=True)
@@ -241,7 +242,7 @@ def resize(pixels: Pixels, shape: tuple[int, int]) -> Pixels:
 
 def resize_floats(pixels: Pixels, shape: tuple[int, int]) -> npt.NDArray[np.float32]:
     """Resize to ``(*shape, 3)`` as :func:`resize` does, without rounding to bytes; values 0..255."""
-    is_grey = bool((pixels == pixels[..., :1]).all())  # one channel does the work of all
+    is_grey = _is_grey(pixels)  # then one channel does the work of all
     planes = [
         np.asarray(
             Image.fromarray(pixels[..., channel].astype(np.float32)).resize(
@@ -252,6 +253,11 @@ def resize_floats(pixels: Pixels, shape: tuple[int, int]) -> npt.NDArray[np.floa
     ]
     found: npt.NDArray[np.float32] = np.stack(planes * 3 if is_grey else planes, axis=2)
     return found
+
+
+def _is_grey(pixels: Pixels) -> bool:
+    bands = (pixels[row : row + _BAND] for row in range(0, len(pixels), _BAND))
+    return all((band == band[..., :1]).all() for band in bands)
 
 
 def load_mask(path: Path, level: int = 128) -> npt.NDArray[np.bool_]:

@@ -21,7 +21,7 @@ from differnet.features.describer import Describer
 from differnet.features.look import Shown
 from differnet.features.mapped import keep_on_disk, letting_go
 
-LARGE = 128 * 2**20  # bytes; a larger bank lives in a file that the system pages in and out
+LARGE = 64 * 2**20  # bytes; a larger bank lives in a file that the system pages in and out
 _ROWS, _STATE = "bank.npy", "bank.json"
 _OFTEN = 50  # images between two notes of how far a kept bank is
 

@@ -163,7 +163,8 @@ class Describer:
         count = count_lanes()
         square = 12 * self.canvas[0] * self.canvas[1]
         most = max(count, min(2 * count, _AHEAD_BYTES // square))
-        with closing(LookAhead(decode, images, most, count)) as ahead, lanes() as pool:
+        readers = count if count * square <= _AHEAD_BYTES else max(1, count // 2)
+        with closing(LookAhead(decode, images, most, readers)) as ahead, lanes() as pool:
             while found := ahead.take(most):
                 alone = self._on_one_core() if len(found) > 1 and count > 1 else None
                 if alone is None:

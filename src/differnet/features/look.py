@@ -28,7 +28,7 @@ from differnet.decision import light
 from differnet.decision.light import Light
 from differnet.errors import warn
 
-IN_MEMORY = 64 * 2**20  # bytes of squares; more of them lie in a temporary file
+IN_MEMORY = 32 * 2**20  # bytes of squares; more of them lie in a temporary file
 MOST = 16 * 2**30  # and more than these are not kept: their images are decoded whenever they are needed
 
 
