@@ -1,6 +1,7 @@
 // The page at the line: what is chosen, what is live, what is looked up, and who is told of it.
 
 import * as api from "./api.js";
+import { Beside } from "./beside.js";
 import { Camera } from "./camera.js";
 import { Counts } from "./counts.js";
 import { $, el, icon, say } from "./dom.js";
@@ -11,11 +12,14 @@ import { Sender } from "./send.js";
 import { Stage } from "./stage.js";
 import { Stream } from "./stream.js";
 import { count, percent, plain, verdictOf, when } from "./words.js";
+import { Zoom } from "./zoom.js";
 
 const state = { models: [], name: null, promised: null, live: null, past: null };
 const model = () => state.models.find((one) => one.name === state.name);
 
-const stage = new Stage();
+const zoom = new Zoom();
+const stage = new Stage(() => zoom.reset());
+const beside = new Beside(() => state.name, () => zoom.reset());
 const list = new List(look);
 const counts = new Counts();
 const stream = new Stream(heard, linked, (error) => say(plain(error), { trouble: true, key: "stream" }));
@@ -127,6 +131,7 @@ async function choose(name) {
   Object.assign(state, { name, live: null, past: null });
   history.replaceState(null, "", `?model=${encodeURIComponent(name)}`);
   $("by-model").value = name;
+  beside.show();
   show();
   await refresh();
   stream.open(name);
@@ -182,7 +187,7 @@ function wire() {
   new Keys({
     g: buttons.good, d: buttons.defective, u: buttons["take-back"], m: () => stage.toggleMap(), n: () => $("note").focus(),
     arrowdown: () => list.step(true), arrowup: () => list.step(false), pagedown: () => list.older(), pageup: () => list.newer(),
-    escape: live, c: () => camera.toggle(), s: () => camera.take(), t: () => rates.open(), "?": () => $("help").showModal(),
+    escape: live, c: () => camera.toggle(), s: () => camera.take(), t: () => rates.open(), b: () => beside.toggle(), ...zoom.keys(), "?": () => $("help").showModal(),
   });
 }
 

@@ -12,8 +12,9 @@ const NONE = { word: "WAITING", tone: "none", shape: "wait" };
 export const LOST = { word: "NO CONNECTION", tone: "lost", shape: "cut" };
 
 export class Stage {
-  constructor() {
-    Object.assign(this, { row: null, past: false, link: "starting", own: new Map(), urls: [], turn: 0, since: 0 });
+  /** `onOther()` is told when another part takes the place. */
+  constructor(onOther) {
+    Object.assign(this, { onOther, row: null, past: false, link: "starting", own: new Map(), urls: [], turn: 0, since: 0 });
     $("map-on").addEventListener("change", () => this.drawMap());
     $("map-strength").addEventListener("input", () => this.drawMap());
     $("picture").addEventListener("error", () => this.cannotDraw());
@@ -36,6 +37,7 @@ export class Stage {
     if (other) {
       this.since = performance.now();
       this.age = row ? Math.max(0, (serverTime() - Date.parse(row.time)) / 1000) : 0;
+      this.onOther();
       this.load(row);
     } else if (drawn && !this.hasMap) this.load(row);
     this.render();
@@ -162,7 +164,6 @@ export class Stage {
     $("map-percent").textContent = `${strength} %`;
     const text = !this.row || this.hasMap ? "" : "no heat map was made for this part";
     $("map-none").textContent = text;
-    $("stack").classList.toggle("with-map", this.hasMap && $("map-on").checked);
   }
 
   toggleMap() {
