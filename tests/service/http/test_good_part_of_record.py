@@ -39,8 +39,9 @@ def test_it_is_the_ok_part_of_the_lowest_score_that_nobody_called_defective(with
         assert (missing.status_code, "--check" in missing.json()["detail"]) == (404, True)
         parts = {}
         for content in [*(good_part(index) for index in range(500, 506)), bad_part()]:
-            row = send(client, content).json()
-            parts[row.get("seq", 0)] = content
+            answer = send(client, content)
+            assert answer.status_code == 200, answer.text
+            parts[answer.json()["seq"]] = content
         usual = sorted((row for row in rows(client) if row["verdict"] == "OK"), key=lambda row: row["score"])
         assert len(usual) >= 2
         for first in usual[:2]:

@@ -129,7 +129,7 @@ export class Zoom {
     const now = this.grip(), { last } = this;
     this.last = now;
     if (!last) return;
-    if (now.apart && last.apart) this.by(now.apart / last.apart, now);
+    if (now.apart && last.apart) this.by(now.apart / last.apart, last);
     if (this.scale > 1) this.pan(now.x - last.x, now.y - last.y);
   }
 
