@@ -143,7 +143,8 @@ def _tell_others(service: Any, wanted: Any, port: int, resend: bool) -> None:
     """Tell others of what is recorded, where that is wanted."""
     from differnet.service.delivery.outgoing import Wanted
 
-    service.tell_others(Wanted(*wanted, client=f"{platform.node()}-{port}"), resend)
+    webhook, key, mqtt, modbus = wanted
+    service.tell_others(Wanted(webhook, key, mqtt, modbus, f"{platform.node()}-{port}"), resend)
 
 
 def _read(keys: Path | None) -> dict[str, Caller]:

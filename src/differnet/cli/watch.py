@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import signal
 import sys
 import threading
@@ -231,6 +230,7 @@ class Telling:
 
     def row(self, row: Any, left: int | None, drift: str | None) -> None:
         """Tell of an inspection that was recorded."""
+        from differnet.decision.words import of_limit
         from differnet.service.delivery.outbox import document
 
         if self.as_json:
@@ -239,9 +239,10 @@ class Telling:
         self._count += 1
         verdict = row.verdict or "-"
         colour = _COLOURS.get(verdict, "default")
-        figures = "" if row.score is None else f" score {row.score:.4g}"
-        figures += "" if row.percent is None else f" {math.floor(row.percent)} %"
-        figures += "" if row.p_value is None else f" p {row.p_value:.3g}"
+        said = of_limit(row.verdict, row.score, row.threshold, row.review_threshold)
+        figures = "" if said is None else f" {said}"
+        figures += "" if row.score is None else f", score {row.score:.4g}"
+        figures += "" if row.p_value is None else f", p {row.p_value:.3g}"
         text = f"{row.time.astimezone():%H:%M:%S} [{colour}]{verdict:<6}[/]{figures} "
         out.print(text + _plain(row.error or row.file_name or ""))
         if self._status is not None:

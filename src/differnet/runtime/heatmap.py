@@ -153,7 +153,8 @@ def heat_png(heat: npt.NDArray[np.float32]) -> bytes:
 
     Its longer side has 800 to ``LONGEST`` pixels.
     """
-    size = _at_screen_size(*heat.shape, _SHORTEST)
+    height, width = heat.shape
+    size = _at_screen_size(height, width, _SHORTEST)
     if size != heat.shape[::-1]:
         heat = np.asarray(Image.fromarray(heat.astype(np.float32)).resize(size, Image.Resampling.BILINEAR))
     buffer = io.BytesIO()

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, suppress
 
 from fastapi import HTTPException
 
+from differnet.decision.words import of_limit
 from differnet.errors import ConfigError, DuplicateError, StoreError, counted, in_a_line
 from differnet.service.delivery import outgoing
 from differnet.service.delivery.outgoing import Outgoing, Wanted
@@ -141,7 +142,16 @@ class Service:
             self.outgoing.recorded(row)
         if judged.alarm_changed:
             self.tell_drift(model)
-        say("inspection", id=row.id, seq=row.seq, model=row.model, verdict=row.verdict, score=row.score)
+        limit = of_limit(row.verdict, row.score, row.threshold, row.review_threshold)
+        say(
+            "inspection",
+            id=row.id,
+            seq=row.seq,
+            model=row.model,
+            verdict=row.verdict,
+            score=row.score,
+            limit=limit,
+        )
 
     def _kept_word(self, row: Inspection) -> None:
         self.metrics.promised.labels("recorded").inc()
