@@ -32,3 +32,12 @@ def of_limit(
         return None
     percent = math.floor(100 * score / limit + _ROUNDING)
     return f"{percent} % of the limit to review" if to_review else f"{percent} % of the limit"
+
+
+def of_rate(rate: float) -> str:
+    """Say what a false-alarm rate means.
+
+    >>> of_rate(0.005)
+    'at most 0.5 % of the good parts may be rejected'
+    """
+    return f"at most {100 * rate:.4g} % of the good parts may be rejected"

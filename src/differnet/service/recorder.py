@@ -20,6 +20,7 @@ from PIL import Image
 
 from differnet.data.pixels import Pixels
 from differnet.decision.calibration import Standard
+from differnet.decision.words import of_rate
 from differnet.errors import (
     ConfigError,
     DifferNetError,
@@ -143,10 +144,7 @@ class Recorder:
             return
         if changed:
             inspector = self.inspector
-            tell(
-                "rates",
-                f"threshold {inspector.threshold} at a false-alarm rate of {inspector.standard.rate:g}",
-            )
+            tell("rates", f"{of_rate(inspector.standard.rate)}, from a score of {inspector.threshold:.4g}")
 
     def judge(self, received: Received, views: Count = None, heat_map: bool = False) -> JudgedRow:
         """Return the row of an image, and what of it is to be kept; what cannot be judged has the reason.

@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("fastapi", reason='pip install "differnet[serve]"')
 
-from differnet.decision.words import SAYS, of_limit
+from differnet.decision.words import SAYS, of_limit, of_rate
 from differnet.service.http.routes.page import FOLDER
 from support import spoken
 from support.page import offences, settle, shows, until
@@ -187,6 +187,8 @@ def test_the_percent_is_of_the_limit_that_decided_and_an_ok_part_is_like_no_shar
 def test_the_verdicts_are_said_in_the_words_of_the_package():
     texts = spoken.used(FOLDER)
     assert {text for text in SAYS.values() if text not in texts} == set()
+    of_rates = of_rate(0.05).replace("5 %", "{percent}")
+    assert [text for text in texts if text.endswith(f": {of_rates}.")] != []
 
 
 def test_the_page_says_a_part_was_good_only_in_its_own_words(service, visit, pictures):
