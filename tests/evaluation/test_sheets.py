@@ -87,7 +87,7 @@ def test_a_gallery_keeps_those_that_were_judged_wrongly(monkeypatch):
     gallery = plots.Gallery(lambda sample, prediction: sample.path)
     for index, said in enumerate([True, True, True, True, False, True, False]):
         sample = SimpleNamespace(path=str(index), defect="scratch", mask=None, is_defective=True)
-        gallery.on_map(sample, np.zeros((8, 8), np.float32), SimpleNamespace(is_defective=said))
+        gallery.on_map(sample, np.zeros((8, 8), np.float32), SimpleNamespace(verdict="NG" if said else "OK"))
     kept = gallery.panels["scratch"]
     assert [one.title for one in kept] == ["0", "1", "4", "6"]
     assert [one.word for one in kept] == ["found", "found", "MISSED", "MISSED"]

@@ -24,4 +24,4 @@ def bin_edges(
         low, high = low - 0.5, high + 0.5
     width = float(np.diff(np.histogram_bin_edges(values, "auto")[:2])[0])
     count = (high - low) / width if width > 0 else _FEWEST
-    return np.linspace(low, high, int(np.clip(np.ceil(count), _FEWEST, _MOST)) + 1)
+    return np.linspace(low, high, int(np.clip(np.ceil(count - 1e-6), _FEWEST, _MOST)) + 1)

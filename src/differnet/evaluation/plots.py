@@ -18,7 +18,7 @@ from sklearn.metrics import roc_curve
 from differnet.data.files import write_whole
 from differnet.data.images import Pixels, load
 from differnet.data.samples import Sample
-from differnet.decision.verdict import Heat, Prediction
+from differnet.decision.verdict import Heat, Prediction, Verdict
 from differnet.evaluation.bins import bin_edges
 from differnet.evaluation.outline import COLOUR, over
 from differnet.runtime.heatmap import LEVELS, colour_of, overlay, screen_overlay
@@ -47,17 +47,19 @@ class Panel:
     word: str = ""
 
 
-def word_of(is_defective: bool, said: bool | None) -> str:
+def word_of(is_defective: bool, verdict: Verdict | None) -> str:
     """Return in a word what a verdict was for an image of that label.
 
-    >>> word_of(True, False), word_of(False, True), word_of(True, None)
-    ('MISSED', 'FALSE ALARM', '')
+    >>> word_of(True, "OK"), word_of(False, "NG"), word_of(True, "review"), word_of(True, None)
+    ('MISSED', 'FALSE ALARM', 'to review', '')
     """
-    if said is None:
+    if verdict is None:
         return ""
+    if verdict == "review":
+        return "to review"
     if is_defective:
-        return "found" if said else "MISSED"
-    return "FALSE ALARM" if said else "accepted"
+        return "found" if verdict == "NG" else "MISSED"
+    return "FALSE ALARM" if verdict == "NG" else "accepted"
 
 
 class Gallery:
@@ -72,8 +74,8 @@ class Gallery:
 
     def on_map(self, sample: Sample, heat: Heat, prediction: Prediction) -> None:
         """Keep a heat map where there are few of its kind, or one that is right can give way to it."""
-        kind, said = self.panels.setdefault(sample.defect, []), prediction.is_defective
-        is_right = None if said is None else said == sample.is_defective
+        kind, said = self.panels.setdefault(sample.defect, []), prediction.verdict
+        is_right = None if said in (None, "review") else (said == "NG") == sample.is_defective
         right = [index for index, one in enumerate(kind) if one.is_right]
         if len(kind) >= _A_DEFECT and (is_right is not False or not right):
             return

@@ -142,7 +142,7 @@ def _judged(
         kind = "good" if mask is None else "clear" if stands_out >= CLEAR_FROM else "hard"
         title = panel_title(sample, prediction, "" if mask is None else kind)
         is_right = prediction.is_defective == sample.is_defective
-        word = plots.word_of(sample.is_defective, prediction.is_defective)
+        word = plots.word_of(sample.is_defective, prediction.verdict)
         panel = plots.Panel(load(sample.path), heat, mask, title, is_right, word)
         shown[kind].panels.append((stands_out, panel))
 

@@ -8,7 +8,7 @@ import { count, plain } from "./words.js";
 const STORE = "differnet-beside";
 
 export class Beside {
-  /** `model()` is the name of the chosen model; `onShape()` is told when the picture has another place. */
+  /** `model()` is the chosen model as the service describes it; `onShape()` is told when the picture has another place. */
   constructor(model, onShape) {
     Object.assign(this, { model, onShape, of: null, url: null, turn: 0 });
     $("beside-on").checked = localStorage.getItem(STORE) !== null;
@@ -34,14 +34,14 @@ export class Beside {
     $("good-pane").hidden = !is;
     $("stack").classList.toggle("two", is);
     this.onShape();
-    const name = this.model();
-    if (!is || name === null || name === this.of) return;
+    const model = this.model(), of = model && `${model.name} ${model.digest}`;
+    if (!is || !model || of === this.of) return;
     const turn = ++this.turn;
-    this.of = name;
+    this.of = of;
     this.put(null);
     this.say(t("Loading the picture …"));
     try {
-      const { blob, part } = await goodPart(name);
+      const { blob, part } = await goodPart(model.name);
       if (turn !== this.turn) return;
       this.put(blob);
       this.say(part ? t("Good part {number}, of the record", { number: count(part) }) : t("Good part, from the model"));

@@ -20,7 +20,7 @@ const model = () => state.models.find((one) => one.name === state.name);
 
 const zoom = new Zoom();
 const stage = new Stage(() => zoom.reset());
-const beside = new Beside(() => state.name, () => zoom.reset());
+const beside = new Beside(model, () => zoom.reset());
 const list = new List(look);
 const counts = new Counts();
 const stream = new Stream(heard, linked, (error) => say(plain(error), { trouble: true, key: "stream" }));
@@ -120,6 +120,7 @@ async function refresh() {
   const current = model();
   if (!current) return;
   drift(current.drift);
+  beside.show();
   const { promised, threshold } = await api.rates(current.name);
   state.promised = threshold === null ? null : promised; // what holds, which may be more than what was asked for
   $("promise").textContent = Number.isFinite(state.promised) ? t("At most {percent} of good parts rejected", { percent: percent(state.promised) }) : t("No threshold");
@@ -132,7 +133,6 @@ async function choose(name) {
   Object.assign(state, { name, live: null, past: null });
   history.replaceState(null, "", `?model=${encodeURIComponent(name)}`);
   $("by-model").value = name;
-  beside.show();
   show();
   await refresh();
   stream.open(name);
