@@ -38,7 +38,7 @@ def copied(fixed, tmp_path):
         (lambda root: (root / "manifest.json").write_text("{"), "not JSON"),
         (lambda root: (root / "manifest.json").write_text("[1]"), "not the folder of a station"),
         (lambda root: edit(root, kind="detector"), "not the folder of a station"),
-        (lambda root: edit(root, format=99), "format 99; this version reads formats 1 to 2"),
+        (lambda root: edit(root, format=99), "format 99; this version reads formats 1 to 3"),
         (lambda root: edit(root, engine="pickle"), "engine 'pickle'"),
         (lambda root: edit(root, files={"../../etc/passwd": {"bytes": 1, "sha256": ""}}), "were wanted"),
         (lambda root: edit(root, views=[]), "an empty table"),
@@ -63,6 +63,7 @@ def test_a_folder_of_before_judges_the_same(fixed, copied):
     for graph in copied.glob("*.xml"):
         shutil.copy(weights, graph.with_suffix(".bin"))
     weights.unlink()
+    (copied / "good.png").unlink()
     edit(copied, format=1)
     resign(copied)
     picture = pictures()[0]

@@ -170,6 +170,8 @@ def export(
         if found.synthetic:
             err.print("Compared on synthetic images, which show less: --check FOLDER takes real ones.")
         out.print(f"Agrees: {found}.\nFolder: {target}", markup=False)
+        if (Path(target) / "good.png").exists():
+            out.print("In it: good.png, the good image of --check with the lowest score, to compare with.")
         out.print(f'Next: differnet.Inspector("{target}").predict("part.png")', markup=False)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from differnet.cli.console import err, guarded, out
+from differnet.cli.line.options import Modbus, Mqtt, Resend, Webhook, WebhookKey
 from differnet.cli.options import Store, StorePasswordFile, refuse_password, with_password
 from differnet.cli.settings_file import Settings
 from differnet.errors import ConfigError, counted, warn
@@ -100,6 +102,11 @@ def serve(
     max_pixels: MaxPixels = 50_000_000,
     timeout: Timeout = 30,
     forget_rates: ForgetRates = None,
+    webhook: Webhook = None,
+    webhook_key: WebhookKey = None,
+    mqtt: Mqtt = None,
+    resend: Resend = False,
+    modbus: Modbus = None,
     log_level: LogLevel = "info",
     settings: Settings = None,  # noqa: ARG001  its callback has read it
 ) -> None:
@@ -107,19 +114,37 @@ def serve(
     _check_one_of("--keep-images", keep_images, ("none", "flagged", "all"))
     _check_one_of("--log-level", log_level, ("debug", "info", "warning", "error"))
     with guarded(), _with_extra():
-        from differnet.service.http import limits, server
+        from differnet.service.http import server
 
-        sizes = queue, workers, max_image_bytes, max_pixels
-        kept: dict[str, Any] = {"keep": keep_images, "max_age_days": max_age_days, "max_bytes": max_bytes}
-        names: dict[str, Any] = {"hosts": tuple(allow_host or ()), "origins": tuple(allow_origin or ())}
-        bounds = replace(limits.Limits(*sizes, timeout=timeout, keys=_read(keys)), **kept, **names)
+        sizes = queue, workers, max_image_bytes, max_pixels, timeout
+        bounds = _bounds(sizes, keys, (keep_images, max_age_days, max_bytes), (allow_host, allow_origin))
         found = server.named(folders or [], name or [])
         server.check_exposure(host, bounds, without_keys)
-        tls = server.Tls.read(tls_cert, tls_key)
-        url = with_password(store, store_password_file)
+        tls, url = server.Tls.read(tls_cert, tls_key), with_password(store, store_password_file)
         opened = server.bind(host, port)
         service = server.build(found, url, images, host, bounds, forget_rates or [])
+        _tell_others(service, (webhook, webhook_key, mqtt, modbus), opened.getsockname()[1], resend)
         server.run(service, opened, log_level, tls)
+
+
+def _bounds(sizes: Any, keys: Path | None, kept: Any, names: Any) -> Any:
+    """Return the limits of a service."""
+    from differnet.service.http.limits import Limits
+
+    queue, workers, image_bytes, pixels, timeout = sizes
+    keep, days, most = kept
+    hosts, origins = (tuple(one or ()) for one in names)
+    bounds = Limits(queue, workers, image_bytes, pixels, timeout=timeout, keys=_read(keys))
+    bounds = replace(bounds, keep=keep, max_age_days=days, max_bytes=most)
+    return replace(bounds, hosts=hosts, origins=origins)
+
+
+def _tell_others(service: Any, wanted: Any, port: int, resend: bool) -> None:
+    """Tell others of what is recorded, where that is wanted."""
+    from differnet.service.delivery.outgoing import Wanted
+
+    webhook, key, mqtt, modbus = wanted
+    service.tell_others(Wanted(webhook, key, mqtt, modbus, f"{platform.node()}-{port}"), resend)
 
 
 def _read(keys: Path | None) -> dict[str, Caller]:

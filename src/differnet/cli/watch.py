@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
-import os
 import signal
 import sys
 import threading
@@ -16,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from differnet.cli.console import err, guarded, out, printable
+from differnet.cli.line.options import Modbus, Mqtt, Resend, Webhook, WebhookKey
 from differnet.cli.options import Store, StorePasswordFile, count_of, with_password
 from differnet.cli.settings_file import Settings
 from differnet.errors import MissingExtraError
@@ -46,14 +45,6 @@ Images = Annotated[
 ]
 MaxAgeDays = Annotated[float | None, typer.Option(help="Forget inspections that are older.")]
 MaxBytes = Annotated[int | None, typer.Option(help="Remove the oldest kept images beyond that.")]
-Webhook = Annotated[str | None, typer.Option(help="URL to post each inspection to.")]
-WebhookKey = Annotated[
-    Path | None, typer.Option(help="File with the key that signs it (else $DIFFERNET_WEBHOOK_KEY).")
-]
-Mqtt = Annotated[
-    str | None, typer.Option(help="mqtt[s]://[USER@]HOST/TOPIC to publish to; $DIFFERNET_MQTT_PASSWORD.")
-]
-Resend = Annotated[bool, typer.Option("--resend", help="Send again what was given up.")]
 Once = Annotated[bool, typer.Option("--once", help="Judge what is there, then stop.")]
 OnlyNew = Annotated[
     bool, typer.Option("--only-new", help="Leave alone what was in the folder before the first start.")
@@ -85,6 +76,7 @@ def watch(
     webhook_key: WebhookKey = None,
     mqtt: Mqtt = None,
     resend: Resend = False,
+    modbus: Modbus = None,
     once: Once = False,
     only_new: OnlyNew = False,
     settle: Settle = 1.0,
@@ -101,17 +93,16 @@ def watch(
     with guarded(), Telling(json) as telling:
         given, parts = _Input(source, label or _place(source), telling, every, settle, patience), _parts()
         wishes = parts.Wishes(count_of(views), *kept, drift, max_age_days, max_bytes)
-        inspector = parts.Inspector(model)
+        inspector, label = parts.Inspector(model), label or _place(source)
         record = parts.Store.open(with_password(store, store_password_file), images)
-        memory = parts.StoreMemory(record, name or model.resolve().name, label or _place(source))
+        memory = parts.StoreMemory(record, name or model.resolve().name, label)
         found = given.opened(memory, only_new, inspector.station)
-        destinations = _destinations(webhook, webhook_key, mqtt, memory.watch)
-        outbox, senders = _outgoing(parts, record, memory.watch, destinations, telling)
-        work = parts.Watch(inspector, memory, wishes, telling.tell, outbox, senders)
-        with _until_signal() as stop, _sending(senders, outbox, resend, once, telling) as left:
+        wanted = parts.Wanted(webhook, webhook_key, mqtt, modbus, memory.watch[:12])
+        outgoing = parts.opened(record, memory.watch, wanted, telling.tell, [memory.model])
+        work = parts.Watch(inspector, memory, wishes, telling.tell, outgoing.outbox, outgoing.recorded)
+        with _until_signal() as stop, _sending(outgoing, resend, once) as left:
             telling.rows(work, found, stop, once)
-        telling.end(work.tally, left)
-        record.close()
+        telling.end(work.tally, left, record)
     _end(once, getattr(found, "is_unreachable", False), work.tally["error"] or any(left.values()))
 
 
@@ -130,14 +121,13 @@ def _parts() -> Any:
     from differnet.runtime.inspector import Inspector
 
     try:
+        from differnet.service.delivery.outgoing import Wanted, opened
         from differnet.service.record.store import Store
         from differnet.service.watch.loop import Watch, Wishes
         from differnet.service.watch.memory import StoreMemory
-        from differnet.service.watch.notify import Sender
-        from differnet.service.watch.outbox import Outbox
     except ModuleNotFoundError as error:
         raise MissingExtraError(f"a watch needs {error.name}: pip install 'differnet[watch]'") from error
-    known = (Sender, Outbox, Store, StoreMemory, Watch, Wishes, Inspector)
+    known = (Store, StoreMemory, Wanted, Watch, Wishes, Inspector, opened)
     return SimpleNamespace(**{one.__name__: one for one in known})
 
 
@@ -148,7 +138,7 @@ def _which(option: str, value: str) -> str:
 
 
 def _place(source: str) -> str:
-    from differnet.service.watch.sources import without_password
+    from differnet.service.delivery.addresses import without_password
 
     return without_password(source) if "://" in source else str(Path(source).resolve())
 
@@ -183,31 +173,6 @@ class _Input:
         )  # fmt: skip
 
 
-def _outgoing(
-    parts: Any, record: Any, watch: str, destinations: list[Any], telling: Telling
-) -> tuple[Any, list[Any]]:
-    """Return the outbox of a watch, and what sends from it to each of the destinations."""
-    outbox = parts.Outbox(record, watch, [one.name for one in destinations])
-    return outbox, [parts.Sender(outbox, one, telling.tell) for one in destinations]
-
-
-def _destinations(webhook: str | None, key: Path | None, mqtt: str | None, watch: str) -> list[Any]:
-    from differnet.data.files import read_text
-    from differnet.service.watch.notify import Mqtt, Webhook
-
-    found: list[Any] = []
-    if webhook is not None:
-        secret = (
-            os.environ.get("DIFFERNET_WEBHOOK_KEY", "")
-            if key is None
-            else read_text(key, "a file with the key of the webhook")
-        )
-        found.append(Webhook(webhook, secret.strip().encode()))
-    if mqtt is not None:
-        found.append(Mqtt(mqtt, f"differnet-{watch[:12]}", os.environ.get("DIFFERNET_MQTT_PASSWORD")))
-    return found
-
-
 @contextmanager
 def _until_signal() -> Iterator[threading.Event]:
     """Give what is set by the first Ctrl-C or SIGTERM; a second Ctrl-C breaks off."""
@@ -230,24 +195,14 @@ def _until_signal() -> Iterator[threading.Event]:
 
 
 @contextmanager
-def _sending(
-    senders: list[Any], outbox: Any, resend: bool, once: bool, telling: Telling
-) -> Iterator[dict[str, int]]:
+def _sending(outgoing: Any, resend: bool, once: bool) -> Iterator[dict[str, int]]:
     """Send while the block runs, and for a while afterwards; what is left then is in the dictionary that it gives."""
     left: dict[str, int] = {}
-    for sender in senders:
-        name = sender.destination.name
-        outbox.begin(name, resend)
-        given_up = outbox.counts(name)[1]
-        if given_up:
-            telling.tell("undelivered", f"{name}: {given_up} were given up before; --resend sends them again")
-        sender.start()
+    outgoing.start(resend)
     try:
         yield left
     finally:
-        for sender in senders:
-            left[sender.destination.name] = sender.drain(_DRAIN[once])
-            sender.finish()
+        left.update(outgoing.close(_DRAIN[once]))
 
 
 class Telling:
@@ -275,7 +230,8 @@ class Telling:
 
     def row(self, row: Any, left: int | None, drift: str | None) -> None:
         """Tell of an inspection that was recorded."""
-        from differnet.service.watch.outbox import document
+        from differnet.decision.words import of_limit
+        from differnet.service.delivery.outbox import document
 
         if self.as_json:
             self._line({"event": "inspection", **document(row)})
@@ -283,9 +239,10 @@ class Telling:
         self._count += 1
         verdict = row.verdict or "-"
         colour = _COLOURS.get(verdict, "default")
-        figures = "" if row.score is None else f" score {row.score:.4g}"
-        figures += "" if row.percent is None else f" {math.floor(row.percent)} %"
-        figures += "" if row.p_value is None else f" p {row.p_value:.3g}"
+        said = of_limit(row.verdict, row.score, row.threshold, row.review_threshold)
+        figures = "" if said is None else f" {said}"
+        figures += "" if row.score is None else f", score {row.score:.4g}"
+        figures += "" if row.p_value is None else f", p {row.p_value:.3g}"
         text = f"{row.time.astimezone():%H:%M:%S} [{colour}]{verdict:<6}[/]{figures} "
         out.print(text + _plain(row.error or row.file_name or ""))
         if self._status is not None:
@@ -299,8 +256,9 @@ class Telling:
         else:
             err.print(f"[yellow]{event}:[/] {_plain(text)}")
 
-    def end(self, tally: Any, left: dict[str, int]) -> None:
-        """Tell what was done."""
+    def end(self, tally: Any, left: dict[str, int], record: Any) -> None:
+        """Tell what was done, and let go of the record."""
+        record.close()
         counts = {kind: tally[kind] for kind in ("OK", "review", "NG", "error", "none") if tally[kind]}
         if self.as_json:
             self._line({"event": "stopped", "inspections": tally.total(), **counts, "undelivered": left})

@@ -7,10 +7,11 @@ verdicts agree; else nothing is left of it.
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from PIL import Image
 
 from differnet.config.shape import Shape
 from differnet.data.files import write_whole
-from differnet.data.images import ImageLike
+from differnet.data.images import ImageLike, load
 from differnet.data.stream import Progress, silent
 from differnet.decision import verdict
 from differnet.detector.detector import DifferNet
@@ -31,6 +32,7 @@ from differnet.detector.model import summarise, versions
 from differnet.errors import ConfigError, ExportError
 from differnet.features.views import even_views
 from differnet.runtime import folder as folders
+from differnet.runtime import good_part
 from differnet.runtime.engines import EngineName
 from differnet.runtime.inspector import Inspector
 
@@ -91,9 +93,10 @@ def export(
     """Write the folder ``target``, whole or not at all, and return how well it agrees with the detector.
 
     ``form``: what its graphs are; ``int8``: take the model's own network in 8-bit integers. ``images``: what is judged
-    by both; without any, synthetic ones are, which show less. Raises :class:`ExportError` with the figures when they do
-    not agree, :class:`ConfigError` for a model that computes in other numbers than asked for and for a folder that has
-    something in it already, and :class:`MissingExtraError` for a format that cannot be written or run here.
+    by both; without any, synthetic ones are, which show less. Of given ones the "OK" one of the lowest score is kept in
+    the folder as a typical good part to look at. Raises :class:`ExportError` with the figures when they do not agree,
+    :class:`ConfigError` for a model that computes in other numbers than asked for and for a folder that has something
+    in it already, and :class:`MissingExtraError` for a format that cannot be written or run here.
     """
     check_precision(detector, form, int8)
     place = Path(target)
@@ -102,13 +105,35 @@ def export(
     with _appearing(place) as temporary:
         about = _write(detector, temporary, form, progress)
         inspector = Inspector(temporary)
-        found = compare(detector, inspector, images, progress)
+        good = _Good()
+        found = compare(detector, inspector, images, progress, good.see)
         if not found.is_close:
             raise ExportError(
                 f"the graphs do not judge as the detector does: {found}; nothing was written to {place}"
             )
-        _write_manifest(temporary, {**about, "agreement": asdict(found)})
+        good.save(temporary, inspector)
+        version = folders.WITHOUT_GOOD if good.image is None else folders.FORMAT
+        _write_manifest(temporary, {**about, "format": version, "agreement": asdict(found)})
     return found
+
+
+class _Good:
+    """Chooses the typical good part of a folder: of the images that both judge, the "OK" one of the lowest score."""
+
+    def __init__(self) -> None:
+        self.image: ImageLike | None = None
+        self._score = math.inf
+
+    def see(self, image: ImageLike, found: verdict.Prediction) -> None:
+        """Look at one."""
+        if found.verdict == "OK" and found.score < self._score:
+            self.image, self._score = image, found.score
+
+    def save(self, folder: Path, inspector: Inspector) -> None:
+        """Write it as PNG, so small that a page shows it at once; nothing where no image was "OK"."""
+        if self.image is None:
+            return
+        (folder / good_part.NAME).write_bytes(good_part.drawn(load(self.image, inspector.station)))
 
 
 def format_of(name: str) -> Format:
@@ -145,9 +170,13 @@ def check_precision(detector: DifferNet, form: Format, int8: bool) -> None:
 
 
 def compare(
-    detector: DifferNet, inspector: Inspector, images: Sequence[ImageLike], progress: Progress = silent
+    detector: DifferNet,
+    inspector: Inspector,
+    images: Sequence[ImageLike],
+    progress: Progress = silent,
+    see: Callable[[ImageLike, verdict.Prediction], None] | None = None,
 ) -> Agreement:
-    """Judge ``images``, or synthetic ones where there are none, by both."""
+    """Judge ``images``, or synthetic ones where there are none, by both; ``see``: what the detector says of each."""
     shown = list(images) or synthetic_images(detector.describer.canvas)
     model = detector.model
     early = len(model.view_scores) > 0 and 1 < model.usual_views == model.view_scores.shape[1]
@@ -161,6 +190,8 @@ def compare(
             ours = verdict.judge(model, wanted, stops)
             if ours.verdict != verdict.judge(inspector.station, found, stops).verdict:
                 ties, others = (ties + 1, others) if _is_tie(ours) else (ties, others + 1)
+            if see is not None and images and not stops:
+                see(image, ours)
         if with_maps and index < _MAPS:
             ours_map, theirs = detector.localize(image), inspector.localize(image)
             heat = max(heat, float(np.abs(theirs - ours_map).max() / max(float(ours_map.max()), 1e-6)))
@@ -210,7 +241,7 @@ def _write(detector: DifferNet, folder: Path, form: Format, progress: Progress) 
     settings = detector.settings.views
     about = {
         "kind": folders.KIND,
-        "format": folders.FORMAT,
+        "format": folders.WITHOUT_GOOD,
         "engine": ENGINES[form],
         "precision": model.precision,
         "square": {

@@ -18,29 +18,52 @@ from sklearn.metrics import roc_curve
 from differnet.data.files import write_whole
 from differnet.data.images import Pixels, load
 from differnet.data.samples import Sample
-from differnet.decision.verdict import Heat, Prediction
-from differnet.runtime.heatmap import overlay, screen_overlay
+from differnet.decision.verdict import Heat, Prediction, Verdict
+from differnet.evaluation.bins import bin_edges
+from differnet.evaluation.outline import COLOUR, over
+from differnet.runtime.heatmap import LEVELS, colour_of, overlay, screen_overlay
 
 Array = npt.NDArray[Any]
 _A_DEFECT = 4  # panels of a gallery
 _GOOD, _DEFECTIVE = "#2a7f62", "#c0392b"
 # Of a contact sheet, in inches: a picture's side, from one picture to the next, a row with its title, a heading.
-_SIDE, _STEP, _ROW, _HEADING, _EDGE = 1.35, 1.42, 1.62, 0.46, 0.1
+_SIDE, _STEP, _ROW, _HEADING, _EDGE = 1.35, 1.45, 1.66, 0.46, 0.1
+_PIXELS = 200  # to the longer side of a picture on a contact sheet
+_WIDE = 3  # pictures' places to a column
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One row of a contact sheet: an image, its heat map, its true mask if known, and what was said."""
+    """One row of a contact sheet: an image, its heat map, its true mask if known, and what was said.
+
+    ``word``: what the verdict was for an image of this label, see :func:`word_of`.
+    """
 
     pixels: Pixels
     heat: npt.NDArray[np.float32]
     mask: npt.NDArray[np.bool_] | None
     title: str
     is_right: bool | None = None
+    word: str = ""
+
+
+def word_of(is_defective: bool, verdict: Verdict | None) -> str:
+    """Return in a word what a verdict was for an image of that label.
+
+    >>> word_of(True, "OK"), word_of(False, "NG"), word_of(True, "review"), word_of(True, None)
+    ('MISSED', 'FALSE ALARM', 'to review', '')
+    """
+    if verdict is None:
+        return ""
+    if verdict == "review":
+        return "to review"
+    if is_defective:
+        return "found" if verdict == "NG" else "MISSED"
+    return "FALSE ALARM" if verdict == "NG" else "accepted"
 
 
 class Gallery:
-    """Collects the first few heat maps of each kind of defect, with what ``title`` says of them.
+    """Collects a few heat maps of each kind of defect, those judged wrongly first, with what ``title`` says of them.
 
     ``panels``: by the kind of defect.
     """
@@ -50,13 +73,17 @@ class Gallery:
         self._title = title
 
     def on_map(self, sample: Sample, heat: Heat, prediction: Prediction) -> None:
-        """Keep a heat map where there are few of its kind."""
-        kind = self.panels.setdefault(sample.defect, [])
-        if len(kind) < _A_DEFECT:
-            mask = sample.true_mask(heat.shape) if sample.mask else None
-            said = prediction.is_defective
-            is_right = None if said is None else said == sample.is_defective
-            kind.append(Panel(load(sample.path), heat, mask, self._title(sample, prediction), is_right))
+        """Keep a heat map where there are few of its kind, or one that is right can give way to it."""
+        kind, said = self.panels.setdefault(sample.defect, []), prediction.verdict
+        is_right = None if said in (None, "review") else (said == "NG") == sample.is_defective
+        right = [index for index, one in enumerate(kind) if one.is_right]
+        if len(kind) >= _A_DEFECT and (is_right is not False or not right):
+            return
+        if len(kind) >= _A_DEFECT:
+            del kind[right[-1]]
+        mask = sample.true_mask(heat.shape) if sample.mask else None
+        title, word = self._title(sample, prediction), word_of(sample.is_defective, said)
+        kind.append(Panel(load(sample.path), heat, mask, title, is_right, word))
 
 
 def save_overlay(path: Path, pixels: Pixels, heat: Array) -> None:
@@ -65,46 +92,61 @@ def save_overlay(path: Path, pixels: Pixels, heat: Array) -> None:
 
 
 def contact_sheet(path: Path, panels: Sequence[Panel], title: str, columns: int = 3) -> None:
-    """Write image, heat map and true mask of each panel, ``columns`` panels side by side."""
+    """Write each panel: its image with the outline of the true mask, and with its heat; see :func:`grouped_sheet`."""
     grouped_sheet(path, [("", panels)], title, columns)
 
 
 def grouped_sheet(
     path: Path, groups: Sequence[tuple[str, Sequence[Panel]]], title: str, columns: int = 3
 ) -> None:
-    """Write a contact sheet of groups, each with a heading and in rows of its own.
+    """Write a contact sheet of groups, each with a heading and in rows of its own, and one legend.
 
-    ``columns``: panels side by side; more of them in a group that knows no mask.
+    Panels that were judged wrongly come first, with a frame and a word. ``columns``: how wide it is, a panel with
+    room to spare each.
     """
-    shapes = [_shape_of(panels, columns) for _, panels in groups]
-    heights = [
-        rows * _ROW + (_HEADING if heading else 0)
-        for (heading, _), (rows, _, _) in zip(groups, shapes, strict=True)
-    ]
-    size = (2 * _EDGE + columns * 3 * _STEP, _HEADING + sum(heights) + _EDGE)
+    across = _WIDE * columns // 2
+    heights = [-(-len(panels) // across) * _ROW + (_HEADING if heading else 0) for heading, panels in groups]
+    size = (2 * _EDGE + columns * _WIDE * _STEP, 2 * _HEADING + sum(heights) + _EDGE)
     figure = Figure(figsize=size, dpi=110)
     figure.text(_EDGE / size[0], 1 - 0.24 / size[1], title, fontsize=10, va="center")
-    top = size[1] - _HEADING
-    for (heading, panels), (_, across, pictures), height in zip(groups, shapes, heights, strict=True):
+    _draw_legend(figure, size, [panel for _, panels in groups for panel in panels])
+    top = size[1] - 2 * _HEADING
+    for (heading, panels), height in zip(groups, heights, strict=True):
         if heading:
             figure.text(
                 _EDGE / size[0], (top - 0.36) / size[1], heading, fontsize=12, va="center", weight="bold"
             )
         first = top - (_HEADING if heading else 0)
-        for index, panel in enumerate(panels):
+        for index, panel in enumerate(sorted(panels, key=lambda one: one.is_right is not False)):
             row, column = divmod(index, across)
-            left = _EDGE + column * columns * 3 * _STEP / across
-            corners = [(left + i * _STEP, first - (row + 1) * _ROW) for i in range(pictures)]
+            left = _EDGE + column * columns * _WIDE * _STEP / across
+            corners = [(left + i * _STEP, first - (row + 1) * _ROW) for i in range(2)]
             _draw_panel([figure.add_axes(_box(corner, size)) for corner in corners], panel)
         top -= height
     _save_figure(path, figure)
 
 
-def _shape_of(panels: Sequence[Panel], columns: int) -> tuple[int, int, int]:
-    """Return how many rows, panels side by side and pictures of a panel a group takes."""
-    pictures = 2 if all(panel.mask is None for panel in panels) else 3
-    across = 3 * columns // pictures
-    return -(-len(panels) // across), across, pictures
+def _draw_legend(figure: Figure, size: tuple[float, float], panels: Sequence[Panel]) -> None:
+    """Say once what the colours are: of heat, of the mask, and of the frames."""
+    at, middle = _EDGE, 1 - 0.62 / size[1]
+
+    def word(text: str, colour: str = "black", weight: str = "normal") -> None:
+        nonlocal at
+        figure.text(at / size[0], middle, text, fontsize=8, va="center", color=colour, weight=weight)
+        at += 0.062 * len(text) + 0.12
+
+    word("heat, of the hottest place of a typical good image: 1×")
+    bar = figure.add_axes((at / size[0], middle - 0.045 / size[1], 0.9 / size[0], 0.09 / size[1]))
+    bar.imshow([[colour_of(heat) for heat in np.linspace(LEVELS[0], LEVELS[-1], 64)]], aspect="auto")
+    bar.axis("off")
+    at += 1.0
+    word("3×")
+    if any(panel.mask is not None for panel in panels):
+        word("—", "#{:02x}{:02x}{:02x}".format(*COLOUR), "bold")
+        word("true mask")
+    if any(panel.is_right is not None for panel in panels):
+        word("solid frame: judged rightly", _GOOD)
+        word("dashed frame: judged wrongly", _DEFECTIVE, "bold")
 
 
 def _box(corner: tuple[float, float], size: tuple[float, float]) -> tuple[float, float, float, float]:
@@ -146,9 +188,8 @@ def logarithms(scores: Array) -> Array:
 
 
 def score_bins(scores: Array) -> Array:
-    """Return the edges of the histogram's bins, in :func:`logarithms`."""
-    logs = logarithms(scores)
-    return np.linspace(logs.min(), logs.max(), 40)
+    """Return the edges of the histogram's bins, in :func:`logarithms`; see :func:`bin_edges`."""
+    return bin_edges(logarithms(scores))
 
 
 def count_picture(path: Path, points: Sequence[tuple[int, Sequence[float]]], title: str) -> None:
@@ -171,14 +212,34 @@ def count_picture(path: Path, points: Sequence[tuple[int, Sequence[float]]], tit
 
 
 def _draw_panel(axes: Sequence[Any], panel: Panel) -> None:
-    for one in axes:
-        one.axis("off")
-    axes[0].imshow(panel.pixels)
-    axes[1].imshow(overlay(panel.pixels, panel.heat))
-    if panel.mask is not None:
-        axes[2].imshow(panel.mask, cmap="gray", vmin=0, vmax=1)
+    pixels, heat, mask = _small(panel)
+    axes[0].imshow(pixels if mask is None else over(pixels, mask))
+    axes[1].imshow(overlay(pixels, heat))
     colour = "black" if panel.is_right is None else _GOOD if panel.is_right else _DEFECTIVE
-    axes[0].set_title(panel.title, fontsize=8, loc="left", color=colour, pad=3)
+    for one in axes:
+        one.set(xticks=[], yticks=[])
+        for side in one.spines.values():
+            side.set(
+                visible=panel.is_right is not None, color=colour, linewidth=1.2 if panel.is_right else 2.4
+            )
+            side.set_linestyle("-" if panel.is_right else "--")
+    words = [one for one in (panel.word, panel.title) if one]
+    weight = "bold" if panel.is_right is False else "normal"
+    axes[0].set_title(" · ".join(words), fontsize=8, loc="left", color=colour, pad=3, weight=weight)
+
+
+def _small(panel: Panel) -> tuple[Pixels, Array, npt.NDArray[np.bool_] | None]:
+    """Return picture, heat and mask as large as they are shown, so that their lines are as wide as meant."""
+    height, width = panel.heat.shape
+    scale = min(1.0, _PIXELS / max(height, width))
+    size = max(1, round(scale * width)), max(1, round(scale * height))
+    picture = Image.fromarray(panel.pixels).resize(size, Image.Resampling.LANCZOS)
+    heat = Image.fromarray(panel.heat.astype(np.float32)).resize(size, Image.Resampling.BOX)
+    mask = panel.mask
+    if mask is not None:
+        shrunk = Image.fromarray(mask.astype(np.uint8) * 255).resize(size, Image.Resampling.BOX)
+        mask = np.asarray(shrunk) > 0
+    return np.asarray(picture), np.asarray(heat), mask
 
 
 def _save_figure(path: Path, figure: Figure) -> None:

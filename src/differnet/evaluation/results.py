@@ -48,7 +48,9 @@ class Files:
             plots.histogram_picture(folder / "histogram.png", *runs[0], f"{name}, seed {result.runs[0].seed}")
         panels = [panel for group in self._panels.values() for panel in group]
         if panels:
-            plots.contact_sheet(folder / "gallery.png", panels, f"{name}: image, heat map, true mask")
+            plots.contact_sheet(
+                folder / "gallery.png", panels, f"{name}: image with the true mask, and its heat"
+            )
         return document
 
 

@@ -142,7 +142,8 @@ def _judged(
         kind = "good" if mask is None else "clear" if stands_out >= CLEAR_FROM else "hard"
         title = panel_title(sample, prediction, "" if mask is None else kind)
         is_right = prediction.is_defective == sample.is_defective
-        panel = plots.Panel(load(sample.path), heat, mask, title, is_right)
+        word = plots.word_of(sample.is_defective, prediction.verdict)
+        panel = plots.Panel(load(sample.path), heat, mask, title, is_right, word)
         shown[kind].panels.append((stands_out, panel))
 
     return measure(detector, dataset, True, progress, show), shown
@@ -156,8 +157,7 @@ def _draw(sheet: Path, name: str, shown: dict[str, Shown]) -> None:
         "hard": f"Hard defects, which a person may overlook too: {said['hard']} found",
     }
     groups = [(headings[kind], one.in_order()) for kind, one in shown.items() if one.panels]
-    what = "Of each tile: picture, heat map (one scale for all), true mask of the defect drawn."
-    plots.grouped_sheet(sheet, groups, f"{name}. {what} Green: the verdict is right; red: it is wrong.")
+    plots.grouped_sheet(sheet, groups, f"{name}. Of each tile: picture with the defect drawn, and its heat.")
 
 
 def _figures(detector: DifferNet, measured: Measured, shown: dict[str, Shown]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -22,10 +22,17 @@ from differnet.data.square import Shape
 from differnet.decision.calibration import Order, Standard
 from differnet.decision.thresholds import check_count, images_needed
 from differnet.errors import ModelFileError
+from differnet.runtime import good_part
 from differnet.runtime.engines import ENGINES, EngineName
 
-KIND, FORMAT = "differnet station", 2
+KIND, FORMAT = "differnet station", 3
+WITHOUT_GOOD = 2  # the format of a folder that has no picture of a good part
 MANIFEST, CALIBRATION, WEIGHTS = "manifest.json", "calibration.json", "weights.bin"
+GOOD, GOOD_SIDE, GOOD_BYTES = (
+    "good.png",
+    1024,
+    8 * 2**20,
+)  # a typical good part: the most pixels a side, and bytes
 _SUFFIXES: Mapping[EngineName, tuple[str, ...]] = {"onnxruntime": (".onnx", ".json"), "openvino": (".xml",)}
 _SUFFIXES_1: Mapping[EngineName, tuple[str, ...]] = {"onnxruntime": (".onnx",), "openvino": (".xml", ".bin")}
 ROLES = ("score", "render", "map")
@@ -70,7 +77,7 @@ class Station:
     ``ignore``, ``resampling``, ``white``, ``beyond``: see :class:`differnet.config.sections.Views`; ``views`` (V, 3):
     angle, brightness and contrast of each scoring view. ``probe``: features of :func:`probe_views` where the folder was
     made. ``maps``: nothing where the graph has none, for the reason in ``no_maps``. ``graphs``: the bytes of each by
-    its role. ``about``: the manifest.
+    its role. ``about``: the manifest. ``good``: a typical good part as PNG, where there is one.
     """
 
     engine: EngineName
@@ -90,6 +97,7 @@ class Station:
     resampling: str = "bytes"
     white: float | str = "picture"
     beyond: str = "saturate"
+    good: bytes | None = field(default=None, repr=False)
 
 
 def probe_views(shape: Shape) -> Numbers:
@@ -159,12 +167,15 @@ def read(folder: str | Path) -> Station:
         names = {role: names_of(role, engine, version) for role in ROLES}
         roles = [role for role in ROLES if names[role][0] in wanted]
         needed = {CALIBRATION, *(name for role in roles for name in names[role])}
+        needed |= {good_part.NAME} & set(wanted) if version > WITHOUT_GOOD else set()
         if needed != set(wanted) or "score" not in roles:
             raise ValueError(f"files {sorted(wanted)}, where {sorted(needed)} were wanted")
+        good_part.check_size(wanted.get(good_part.NAME, (0, ""))[0])
         contents = {name: _content(root / name, *of) for name, of in wanted.items()}
         graphs = {role: tuple(contents[name] for name in names[role]) for role in roles}
         digest = hashlib.sha256(text).hexdigest()
-        return _build(about, json.loads(contents[CALIBRATION]), graphs, digest)
+        station = _build(about, json.loads(contents[CALIBRATION]), graphs, digest)
+        return replace(station, good=good_part.checked(contents.get(good_part.NAME)))
     except ModelFileError:
         raise
     except _HALVES as error:

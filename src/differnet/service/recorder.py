@@ -20,6 +20,7 @@ from PIL import Image
 
 from differnet.data.pixels import Pixels
 from differnet.decision.calibration import Standard
+from differnet.decision.words import of_rate
 from differnet.errors import (
     ConfigError,
     DifferNetError,
@@ -142,11 +143,9 @@ class Recorder:
             tell("rates", f"those that were applied do not fit this folder: {error}")
             return
         if changed:
-            inspector = self.inspector
-            tell(
-                "rates",
-                f"threshold {inspector.threshold} at a false-alarm rate of {inspector.standard.rate:g}",
-            )
+            rate, threshold = self.inspector.standard.rate, self.inspector.threshold
+            place = "there is no threshold" if threshold is None else f"from a score of {threshold:.4g}"
+            tell("rates", f"{of_rate(rate)}, {place}")
 
     def judge(self, received: Received, views: Count = None, heat_map: bool = False) -> JudgedRow:
         """Return the row of an image, and what of it is to be kept; what cannot be judged has the reason.

@@ -20,6 +20,7 @@ from differnet.cli.app import app
 from differnet.data import datasets
 from differnet.decision.light import Light
 from differnet.decision.verdict import Prediction
+from differnet.decision.words import SAYS
 from differnet.errors import LayoutError
 from differnet.evaluation.report import page as report
 from differnet.evaluation.report.findings import ReportedImage, _chance_of_outside, find
@@ -312,16 +313,26 @@ def column(tab, number):
 
 def test_sorting(opened, page):
     tab = opened(page[0])
-    scores = [float(text) for text in column(tab, 7)]
-    assert scores == sorted(scores, reverse=True)  # the worst first
+    shown = list(zip(column(tab, 3), column(tab, 5), map(float, column(tab, 6)), strict=True))
+
+    def place(row):
+        verdict, label, score = row
+        is_missed, is_alarm = verdict == "OK" and label != "good", verdict == "NG" and label == "good"
+        return (0 if is_missed else 1 if is_alarm else 2), -score
+
+    assert shown == sorted(shown, key=place)  # what was judged wrongly first
+    assert tab.locator("th[aria-sort]").count() == 0
+    scores = [score for *_, score in shown]
     tab.get_by_role("button", name="score").click()
-    assert [float(text) for text in column(tab, 7)] == sorted(scores)
+    assert [float(text) for text in column(tab, 6)] == sorted(scores, reverse=True)
+    tab.get_by_role("button", name="score").click()
+    assert [float(text) for text in column(tab, 6)] == sorted(scores)
     assert tab.locator("th[aria-sort]").get_attribute("aria-sort") == "ascending"
     tab.get_by_role("button", name="file").click()
-    assert column(tab, 5) == sorted(column(tab, 5))
+    assert column(tab, 4) == sorted(column(tab, 4))
     tab.get_by_role("button", name="verdict").click()
     rank = {"NG": 0, "review": 1, "OK": 2}
-    ranks = [rank[text] for text in column(tab, 4)]
+    ranks = [rank[text] for text in column(tab, 3)]
     assert ranks == sorted(ranks)
 
 
@@ -329,12 +340,12 @@ def test_filtering(opened, page):
     target, found, _ = page
     tab = opened(target)
     tab.locator(".chips button", has_text="NG").click()
-    assert column(tab, 4) == ["NG"] * found.counts["NG"]
+    assert column(tab, 3) == ["NG"] * found.counts["NG"]
     tab.locator(".chips button", has_text="all").click()
     tab.locator("#label").select_option("square")
-    assert column(tab, 6) == ["square"] * 8
+    assert column(tab, 5) == ["square"] * 8
     tab.locator("#search").fill("SQUARE/003")
-    assert column(tab, 5) == ["square/003.png"]
+    assert column(tab, 4) == ["square/003.png"]
     tab.locator("#search").fill("nothing like it")
     assert tab.get_by_text("No image is like that.").is_visible()
     tab.locator("#search").fill("")
@@ -359,10 +370,14 @@ def test_picture_heat_map_and_mask_are_to_be_seen(opened, page):
         assert painted(tab, tab.locator(f"#table img.{kind}").first) > 50 * 50
     tab.locator("#heat").uncheck()
     assert not tab.locator("#table img.heat-layer").first.is_visible()
-    tab.locator("#table .stack").first.click()
+    tab.locator("#table td.file").first.click()  # the row opens its picture
     large = tab.locator("#large img.picture").first
     assert painted(tab, large) > 200 * 200
-    assert "label square" in tab.locator("#large figcaption").inner_text()
+    said = tab.locator("#large figcaption").inner_text()
+    assert "label square" in said
+    verdict = tab.locator("#table tbody .badge").first.inner_text()
+    assert SAYS[verdict] in said
+    assert re.search(r"\d+ % of the limit" + (" to review" if verdict != "NG" else ","), said)
     tab.keyboard.press("Escape")
     assert not large.is_visible()
     ink = tab.evaluate(
@@ -370,9 +385,23 @@ def test_picture_heat_map_and_mask_are_to_be_seen(opened, page):
         canvas.width = image.naturalWidth; canvas.height = image.naturalHeight;
         const brush = canvas.getContext("2d"); brush.drawImage(image, 0, 0);
         const data = brush.getImageData(0, 0, canvas.width, canvas.height).data;
-        return data.filter((value, i) => i % 4 == 0 && value > 128).length }"""
+        return data.filter((value, i) => i % 4 == 1 && value > 128).length }"""
     )
-    assert ink == 14 * 14  # the square that was drawn
+    assert ink == 4 * 14 - 4  # the edge of the square that was drawn
+
+
+def test_on_a_phone_the_scores_can_be_read_and_nothing_is_cut_off(opened, page):
+    tab = opened(page[0])
+    tab.set_viewport_size({"width": 390, "height": 844})
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 390
+    size = tab.evaluate(
+        """() => [...document.querySelectorAll("svg.plot .tick")].map((one) => {
+          const drawn = one.ownerSVGElement.getScreenCTM().a;
+          return drawn * parseFloat(getComputedStyle(one).fontSize);
+        })"""
+    )
+    assert len(size) > 10
+    assert min(size) > 11  # pixels
 
 
 def test_both_colour_schemes_can_be_read(opened, page):
@@ -421,7 +450,7 @@ def test_thousands_of_images_do_not_freeze_it(opened, page, tmp_path):
     assert tab.locator("#table tbody tr").count() == 50
     assert painted(tab, tab.locator("#table img.picture").last) > 0
     tab.get_by_role("button", name="file").click()
-    first = column(tab, 5)
+    first = column(tab, 4)
     assert first[0].startswith("0-")
     assert [int(name.partition("-")[0]) for name in first] == sorted(int(n.partition("-")[0]) for n in first)
     assert time.perf_counter() - begun < 60  # seconds, but for a machine that does ten other things

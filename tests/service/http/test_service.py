@@ -50,7 +50,7 @@ def test_a_map_lies_over_its_image(client):
     found = send(client, wide, params={"map": "true"}).json()
     drawn = base64.b64decode(found["heat_map_png"])
     image = Image.open(io.BytesIO(drawn))
-    assert (image.format, image.mode, image.size) == ("PNG", "RGBA", (90, 40))
+    assert (image.format, image.mode, image.size) == ("PNG", "RGBA", (800, 356))
     assert np.asarray(image)[..., 3].max() > 100
     kept = client.get(f"/v1/inspections/{found['id']}/map")
     assert (kept.content, kept.headers["content-type"]) == (drawn, "image/png")

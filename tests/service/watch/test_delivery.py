@@ -16,9 +16,9 @@ pytest.importorskip("watchfiles", reason='pip install "differnet[watch]"')
 
 
 from differnet.errors import ConfigError
+from differnet.service.delivery.notify import Mqtt, Refused, Sender, Unreachable, Webhook, signature
+from differnet.service.delivery.outbox import Delivery, Outbox
 from differnet.service.watch.memory import StoreMemory
-from differnet.service.watch.notify import Mqtt, Refused, Sender, Unreachable, Webhook, signature
-from differnet.service.watch.outbox import Delivery, Outbox
 from support import brokers
 from support.arrivals import wait_for
 from support.watching import KEY, LIMIT, command, events, once, put, receiver, run
@@ -69,7 +69,7 @@ def outbox_of(inspector, store, images, destination):
 
 
 def test_attempts_are_bounded_kept_and_can_be_made_again(inspector, store, images, monkeypatch):
-    monkeypatch.setattr("differnet.service.watch.notify._PAUSE", 0.01)
+    monkeypatch.setattr("differnet.service.delivery.notify._PAUSE", 0.01)
     told = []
     put(images, "a.png", 600)
     put(images, "b.png", 601)
@@ -93,7 +93,7 @@ def test_attempts_are_bounded_kept_and_can_be_made_again(inspector, store, image
 
 
 def test_while_nobody_is_there_the_first_message_alone_is_tried(inspector, store, images, monkeypatch):
-    monkeypatch.setattr("differnet.service.watch.notify._PAUSE", 0.02)
+    monkeypatch.setattr("differnet.service.delivery.notify._PAUSE", 0.02)
     for index in range(4):
         put(images, f"{index}.png", 600 + index)
     with receiver(*[503] * 4) as (url, found):

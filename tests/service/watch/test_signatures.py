@@ -14,8 +14,8 @@ import pytest
 
 pytest.importorskip("httpx")
 standardwebhooks = pytest.importorskip("standardwebhooks")
-from differnet.service.watch.notify import Webhook  # noqa: E402
-from differnet.service.watch.outbox import Delivery  # noqa: E402
+from differnet.service.delivery.notify import Webhook  # noqa: E402
+from differnet.service.delivery.outbox import Delivery  # noqa: E402
 
 KEY = "0123456789abcdef0123456789abcdef"
 ID = "5f" * 16
@@ -87,7 +87,7 @@ def test_a_receiver_of_before_takes_it_too(posted):
 def test_the_package_that_is_missing_is_named():
     code = (
         "import sys; sys.modules['standardwebhooks'] = None\n"
-        "from differnet.service.watch.notify import Webhook\n"
+        "from differnet.service.delivery.notify import Webhook\n"
         "try: Webhook('http://127.0.0.1:1/x', b'k' * 16)\n"
         "except ImportError as error: print(error)"
     )

@@ -8,7 +8,8 @@ pytest.importorskip("watchfiles", reason='pip install "differnet[watch]"')
 
 
 from differnet.errors import ConfigError
-from differnet.service.watch.sources import Stamp, kind_of, without_password
+from differnet.service.delivery.addresses import without_password
+from differnet.service.watch.sources import Stamp, kind_of
 
 
 def test_names():

@@ -18,11 +18,11 @@ pytest.importorskip("watchfiles", reason='pip install "differnet[watch]"')
 pytest.importorskip("sqlalchemy", reason='pip install "differnet[watch]"')
 
 from differnet.errors import ImageError, StoreError
+from differnet.service.delivery.notify import Sender
+from differnet.service.delivery.outbox import Outbox
 from differnet.service.watch import file_events, insist
 from differnet.service.watch import folder as folders
 from differnet.service.watch.memory import StoreMemory
-from differnet.service.watch.notify import Sender
-from differnet.service.watch.outbox import Outbox
 from support.arrivals import Notes, age, png, running, wait_for
 from support.watching import put, watching
 
@@ -301,7 +301,7 @@ class Nobody:
 
 
 def test_a_sender_outlives_whatever_fails_and_says_what_is_not_known(store, tmp_path, monkeypatch):
-    monkeypatch.setattr("differnet.service.watch.notify._REST", 0.05)
+    monkeypatch.setattr("differnet.service.delivery.notify._REST", 0.05)
     told = []
     outbox = Outbox(store, StoreMemory(store, "m", "line").watch, ["nobody"])
     sender = Sender(outbox, Nobody(), lambda *what: told.append(what))
@@ -320,7 +320,7 @@ def test_a_sender_outlives_whatever_fails_and_says_what_is_not_known(store, tmp_
 
 
 def test_a_clock_that_was_ahead_holds_up_no_message(store, monkeypatch):
-    from differnet.service.watch import outbox as outboxes
+    from differnet.service.delivery import outbox as outboxes
 
     outbox, clock = Outbox(store, "watch", ["somebody"]), outboxes.now
     row = _row()

@@ -61,7 +61,7 @@ def test_a_folder_is_recorded_once_with_the_verdicts_of_the_inspector(station, i
             folder = tmp_path / "record.images"
             assert (folder / row["image"]).read_bytes() == content
             with Image.open(folder / row["heat_map"]) as heat:
-                assert (heat.mode, heat.size) == ("RGBA", (64, 64))
+                assert (heat.mode, heat.size) == ("RGBA", (800, 800))
     white = next(row for row in rows if row["file_name"] == "sub/white.png")
     assert white["verdict"] == "NG"
     nothing = [{"event": "stopped", "inspections": 0, "undelivered": {}}]

@@ -286,7 +286,7 @@ def _draw(gallery: plots.Gallery, found: Measured, picture: Path, name: str) -> 
     if not reason:
         try:
             panels = [panel for kind in gallery.panels.values() for panel in kind]
-            plots.contact_sheet(picture, panels, f"{name}: image, heat map, true mask")
+            plots.contact_sheet(picture, panels, f"{name}: image with the true mask, and its heat")
         except Exception as error:
             reason = in_a_line(error)
     if reason:

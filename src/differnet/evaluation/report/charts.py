@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import auc, average_precision_score, precision_recall_curve, roc_curve
 
+from differnet.evaluation.bins import bin_edges
+
 Array = npt.NDArray[Any]
 WIDTH, HEIGHT = 640, 250  # of the area that is drawn in
-_BINS = 48
 _TINY = 1e-12
 _MOST_POINTS = 400
 
@@ -63,7 +64,7 @@ def histogram(
     low, high = float(every.min()), float(every.max())
     margin = max(0.02 * (high - low), 0.02)
     low, high = low - margin, high + margin
-    edges = np.linspace(low, high, _BINS + 1)
+    edges = bin_edges(every, low, high)
     counts = [np.histogram(values, edges)[0] for values in logs]
     shares = [count / max(1, count.sum()) for count in counts]
     most = float(max(share.max() for share in shares)) or 1.0

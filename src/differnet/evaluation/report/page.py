@@ -35,11 +35,14 @@ from differnet.decision.light import measure
 from differnet.decision.plan import plan
 from differnet.decision.thresholds import CONDITION
 from differnet.decision.verdict import Heat, Prediction, review_promise
+from differnet.decision.words import SAYS
 from differnet.detector.detector import DifferNet
 from differnet.detector.model import Model, summarise
+from differnet.evaluation.outline import outline
 from differnet.evaluation.report import findings
 from differnet.evaluation.report.findings import Findings, ReportedImage
 from differnet.runtime import heatmap
+from differnet.runtime.heatmap import ANCHORS
 
 PAGE = 50  # rows of the table that are shown together; so many pictures are read at a time
 _SIDES = ((400, 256), (1500, 176), (10**9, 128))  # up to so many images, thumbnails of that many pixels
@@ -76,7 +79,7 @@ def write(
             starts.append(pictures.tell())
             progress("judging and drawing", len(rows), len(samples))
         found = findings.find(detector.model, rows)
-        order = sorted(range(len(rows)), key=lambda index: -rows[index].prediction.score)  # as shown
+        order = sorted(range(len(rows)), key=lambda index: _place(rows[index]))  # as shown
         context = _assets() | _of_model(detector)
         context |= {"title": title or data.name, "labelled": labelled, "maps": maps, "found": found}
         context["has_masks"] = any(sample.mask is not None for sample in samples)
@@ -108,6 +111,14 @@ def _names(paths: list[Path]) -> list[str]:
     return [path.relative_to(root).as_posix() for path in whole]
 
 
+def _place(row: ReportedImage) -> tuple[int, float]:
+    """Return where an image stands at first: missed defects, then false alarms, then all by falling score."""
+    said, is_known = row.prediction.verdict, row.defect is not None
+    is_missed = is_known and row.defect != "good" and said == "OK"
+    is_alarm = is_known and row.defect == "good" and said == "NG"
+    return (0 if is_missed else 1 if is_alarm else 2), -row.prediction.score
+
+
 def _judged(
     name: str, defect: str | None, prediction: Prediction, pixels: Pixels, seen: bool
 ) -> ReportedImage:
@@ -124,11 +135,10 @@ def _pictures(sample: Sample, pixels: Pixels, heat: Heat | None, side: int) -> l
     if sample.mask is None:
         return [*found, ""]
     mask = Image.fromarray(sample.true_mask(pixels.shape[:2]).astype(np.uint8) * 255)
-    return [*found, _address(mask.resize(size, Image.Resampling.BOX).point(_visible), "png", optimize=True)]
-
-
-def _visible(value: int) -> int:
-    return 255 if value > 0 else 0  # a defect of few pixels stays to be seen
+    shrunk = (
+        np.asarray(mask.resize(size, Image.Resampling.BOX)) > 0
+    )  # a defect of few pixels stays to be seen
+    return [*found, _address(Image.fromarray(outline(shrunk), "RGBA"), "png", optimize=True)]
 
 
 def _heat_layer(heat: npt.NDArray[Any], size: tuple[int, int]) -> str:
@@ -214,6 +224,8 @@ def _assets() -> dict[str, Any]:
         "style_hash": _hash(style),
         "script_hash": _hash(script),
         "page": PAGE,
+        "colours": [(index / (len(ANCHORS) - 1), colour) for index, colour in enumerate(ANCHORS)],
+        "says": {name or "none": text for name, text in SAYS.items()},
     }
 
 

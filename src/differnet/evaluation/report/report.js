@@ -5,7 +5,7 @@
   const rows = read("rows"), setup = read("setup"), body = document.querySelector("#table tbody");
   const [NAME, LABEL, VERDICT, SCORE, PERCENT, P, SEEN] = [0, 1, 2, 3, 4, 5, 6];
   const RANK = { NG: 2, review: 1, OK: 0 };
-  const state = { key: SCORE, down: true, verdict: "", label: "", wrong: false, text: "", start: 0 };
+  const state = { key: null, down: true, verdict: "", label: "", wrong: false, text: "", start: 0 };
   const byId = (id) => document.getElementById(id);
   const cache = new Map();
   const names = new Intl.Collator(undefined, { numeric: true });
@@ -58,6 +58,13 @@
   const percent = (value) => (value === null ? "–" : (value < 1000 ? Math.floor(value) : Number(value.toPrecision(2))) + " %");
   const chance = (value) => (value === null ? "–" : value < 0.001 ? value.toExponential(1) : value.toFixed(value < 0.01 ? 4 : 3));
 
+  // The same words as on the page at the line: the limit that decided, rounded down, so that 100 % is over it.
+  const ofLimit = (row) => {
+    const toReview = row[VERDICT] !== "NG" && setup.review !== null, limit = toReview ? setup.review : setup.threshold;
+    if (limit === null || !(limit > 0)) return "No limit";
+    return `${Math.floor((100 * row[SCORE]) / limit + 1e-9)} % of the limit${toReview ? " to review" : ""}`;
+  };
+
   const line = (index) => {
     const row = rows[index], [image, heat, mask] = pictures(index), one = make("tr");
     const cell = (content, name) => {
@@ -68,9 +75,9 @@
     };
     const open = (button) => { button.addEventListener("click", () => enlarge(index)); return button; };
     one.dataset.index = index;
-    cell(open(layers([[image, "picture"]], row[NAME])));
+    one.addEventListener("click", (event) => event.target.closest("button") || enlarge(index));
+    cell(open(layers([[image, "picture"], [mask, "mask"]], row[NAME])));
     if (setup.maps) cell(open(layers([[image, "picture"], [heat, "heat-layer"]], "heat map of " + row[NAME])));
-    if (setup.masks) cell(mask ? open(layers([[mask, "mask"]], "true mask of " + row[NAME])) : "");
     cell(row[VERDICT] === null ? "–" : make("span", "badge " + row[VERDICT], row[VERDICT]));
     const file = cell(row[NAME], "file");
     if (row[SEEN]) file.append(" ", make("span", "seen", "(seen)"));
@@ -82,6 +89,7 @@
   };
 
   const compare = (a, b) => {
+    if (state.key === null) return a - b; // as they were written: what was judged wrongly first
     const value = (index) => (state.key === VERDICT ? RANK[rows[index][VERDICT]] ?? -1 : rows[index][state.key]);
     const x = value(a), y = value(b);
     if (x === null || y === null) return (x === null) - (y === null) || a - b;
@@ -127,15 +135,14 @@
 
   const enlarge = (index) => {
     const [image, heat, mask] = pictures(index), row = rows[index], stack = make("div", "trio");
-    const wide = Math.min(innerWidth * 0.28, 420), high = innerHeight * 0.66;
+    const wide = Math.min(innerWidth * (innerWidth < 600 ? 0.8 : 0.4), 560), high = innerHeight * 0.66;
     const add = (sources) => stack.append(layers(sources, row[NAME], wide, high));
-    add([[image, "picture"]]);
+    add([[image, "picture"], [mask, "mask"]]);
     if (setup.maps) add([[image, "picture"], [heat, "heat"]]);
-    if (mask) add([[mask, "mask"]]);
     document.querySelector("#large .stack, #large .trio").replaceWith(stack);
     const label = row[LABEL] === null ? "" : `, label ${row[LABEL]}`;
     document.querySelector("#large figcaption").textContent =
-      `${row[NAME]}: ${row[VERDICT] ?? "no verdict"}${label}, score ${digits(row[SCORE])}, ${percent(row[PERCENT])} of the threshold, p ${chance(row[P])}`;
+      `${row[NAME]}: ${row[VERDICT] ?? "no verdict"}. ${setup.says[row[VERDICT] ?? "none"]} ${ofLimit(row)}${label}, score ${digits(row[SCORE])}, p ${chance(row[P])}`;
     if (!byId("large").open) byId("large").showModal();
   };
 

@@ -10,7 +10,10 @@ from contextlib import asynccontextmanager, suppress
 
 from fastapi import HTTPException
 
+from differnet.decision.words import of_limit
 from differnet.errors import ConfigError, DuplicateError, StoreError, counted, in_a_line
+from differnet.service.delivery import outgoing
+from differnet.service.delivery.outgoing import Outgoing, Wanted
 from differnet.service.http.events import Hub
 from differnet.service.http.limits import Limits
 from differnet.service.http.model import Outcome, Served, Task
@@ -23,6 +26,7 @@ from differnet.service.record.store import Store
 from differnet.service.recorder import JudgedRow
 
 _TIDY = 60.0  # seconds between two looks at what is to be forgotten and saved
+_SEND = 5.0  # seconds at the end in which is sent what waits; what is left, the next start sends
 _WARN = 3600.0  # seconds after which it is said again what is not forgotten
 
 
@@ -44,6 +48,18 @@ class Service:
         self.promised = Promised(self._lost)
         self.metrics.promised_waiting.set_function(lambda: len(self.promised))
         self.is_stopping, self._warn_at = False, 0.0
+        self.outgoing: Outgoing | None = None
+
+    def tell_others(self, wanted: Wanted, resend: bool = False) -> None:
+        """Tell a webhook, a broker and a controller of what is recorded; raises as :func:`outgoing.opened`."""
+        if not wanted.is_any:
+            return
+
+        def tell(event: str, text: str) -> None:
+            say(f"{event}: {text}", logging.WARNING)
+
+        self.outgoing = outgoing.opened(self.store, outgoing.SERVE, wanted, tell, list(self.models))
+        self.outgoing.start(resend)
 
     def model(self, name: str) -> Served:
         """Return a model; answers 404 for an unknown name."""
@@ -97,7 +113,7 @@ class Service:
 
         def add(judged: JudgedRow) -> Inspection:
             hand[:] = [judged]
-            row = model.recorder.add(judged)
+            row = model.recorder.add(judged, None if self.outgoing is None else self.outgoing.put)
             ticket.recorded(row)
             self._note(model, judged, row, time.perf_counter() - start)
             return row
@@ -122,9 +138,20 @@ class Service:
         self.metrics.seconds.labels(model.name).observe(seconds)
         self.metrics.inspections.labels(model.name, row.source, row.verdict or "none").inc()
         self.hub.wake()
+        if self.outgoing is not None:
+            self.outgoing.recorded(row)
         if judged.alarm_changed:
             self.tell_drift(model)
-        say("inspection", id=row.id, seq=row.seq, model=row.model, verdict=row.verdict, score=row.score)
+        limit = of_limit(row.verdict, row.score, row.threshold, row.review_threshold)
+        say(
+            "inspection",
+            id=row.id,
+            seq=row.seq,
+            model=row.model,
+            verdict=row.verdict,
+            score=row.score,
+            limit=limit,
+        )
 
     def _kept_word(self, row: Inspection) -> None:
         self.metrics.promised.labels("recorded").inc()
@@ -162,6 +189,8 @@ class Service:
             await asyncio.to_thread(self.line.close)
             await asyncio.to_thread(self.promised.close, self.limits.timeout)
             await asyncio.to_thread(self._save)
+            if self.outgoing is not None:
+                await asyncio.to_thread(self.outgoing.close, _SEND)
             self.store.close()
             say("stopped; everything that was accepted is recorded")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from threading import Event
 
@@ -12,14 +12,13 @@ from sqlalchemy import Connection
 
 from differnet.errors import DuplicateError, StoreError, in_a_line
 from differnet.runtime.inspector import Count, Inspector
+from differnet.service.delivery.outbox import Outbox
 from differnet.service.record.images import Keep
 from differnet.service.record.inspection import Inspection, Tell
 from differnet.service.recorder import JudgedRow, Keeping, Recorder
 from differnet.service.saved_monitor import SavedMonitor, open_monitor
 from differnet.service.watch.insist import insist
 from differnet.service.watch.memory import StoreMemory
-from differnet.service.watch.notify import Sender
-from differnet.service.watch.outbox import Outbox
 from differnet.service.watch.sources import Arrival, Input
 
 _SAVE_EVERY = 5.0  # seconds between two states of the drift monitor that are saved
@@ -45,6 +44,7 @@ class Wishes:
 class Watch:
     """Takes what arrives from one source. Not for two threads at a time.
 
+    ``outbox``: gets a message with each row, in its transaction; ``recorded``: is told of each row that is on disk.
     Raises :class:`ConfigError` for wishes that the folder of the station cannot fulfil.
     """
 
@@ -55,11 +55,11 @@ class Watch:
         wishes: Wishes,
         tell: Tell,
         outbox: Outbox | None = None,
-        senders: Sequence[Sender] = (),
+        recorded: Callable[[Inspection], None] | None = None,
     ) -> None:
         self.memory, self.wishes, self.tell = memory, wishes, tell
         self.store, self.model = memory.store, memory.model
-        self.outbox, self.senders = outbox, senders
+        self.outbox, self.recorded = outbox, recorded
         self.tally: Counter[str] = Counter()
         self.drift: str | None = None
         self._monitor = self._open_monitor(inspector) if wishes.drift else None
@@ -90,8 +90,8 @@ class Watch:
         if added is None:
             return None
         self.tally[added.verdict or "none"] += 1
-        for sender in self.senders:
-            sender.wake()
+        if self.recorded is not None:
+            self.recorded(added)
         drawn = self.recorder.draw(judged, added)
         if drawn.error is not None:
             self.tell("map", f"{added.file_name}: {drawn.error}; the verdict is recorded")

@@ -23,12 +23,11 @@ from pathlib import Path
 from threading import Event
 from typing import Literal, Protocol
 
-from differnet.errors import ConfigError, in_a_line
+from differnet.errors import ConfigError
 from differnet.service.record.inspection import Received
 
 Kind = Literal["folder", "video", "camera"]
 _URL = re.compile(r"(rtsps?|https?|rtmps?|udp|tcp)://", re.IGNORECASE)
-_PASSWORD = re.compile(r"(?<=//)[^/]*@")  # up to the last @: a password may have one
 _LONGEST = 600  # characters of a name in a key; a digest takes the place of longer ones
 _CHUNK = 2**20
 
@@ -99,20 +98,6 @@ def kind_of(source: str) -> Kind:
         f"{source}: no such folder or file; a folder of images, a video file or the URL of a camera (rtsp://, http://, "
         "/dev/video0) was wanted"
     )
-
-
-def without_password(url: str) -> str:
-    """Return a URL without user and password, as it is shown and recorded.
-
-    >>> without_password("rtsp://admin:secret@10.0.0.7/stream")
-    'rtsp://10.0.0.7/stream'
-    """
-    return _PASSWORD.sub("", url)
-
-
-def said(error: Exception) -> str:
-    """Return what went wrong in one line, without the password of a URL in it."""
-    return without_password(in_a_line(error))
 
 
 def key_of(label: str, name: str, digest: str) -> str:

@@ -16,9 +16,10 @@ import numpy as np
 
 from differnet.data.pixels import Pixels, check_size
 from differnet.errors import ImageError, MissingExtraError
+from differnet.service.delivery.addresses import said, without_password
 from differnet.service.record.inspection import Tell
 from differnet.service.watch.insist import insist
-from differnet.service.watch.sources import Arrival, Memory, digest_of, said, without_password, writable
+from differnet.service.watch.sources import Arrival, Memory, digest_of, writable
 
 _TIMEOUT = 10.0  # seconds without data after which a camera is lost
 _PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)  # seconds before a lost camera is tried again, the last for ever

@@ -32,12 +32,12 @@ def test_the_policy_allows_nothing_from_elsewhere_and_nothing_inline(files):
 
 
 def test_every_file_that_the_page_names_is_served_with_its_kind(files):
-    names = set(re.findall(r"page/([\w.]+)", files.get("/").text))
-    names |= {
-        found for path in FOLDER.glob("*.js") for found in re.findall(r'from "\./([\w.]+)"', path.read_text())
-    }
-    assert names == {path.name for path in FOLDER.iterdir()} - {"index.html"}
-    for name in names:
+    names = set(re.findall(r"page/([\w./]+)", files.get("/").text))
+    for path in FOLDER.glob("*.js"):
+        names |= set(re.findall(r'from "\./([\w./]+)"', path.read_text()))
+    there = {path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*") if path.is_file()}
+    assert {name for name in there if not name.startswith("languages/")} - {"index.html"} == names
+    for name in there - {"index.html"}:
         answer = files.get(f"/page/{name}")
         assert answer.status_code == 200
         assert answer.headers["Content-Type"] == KINDS[Path(name).suffix]
@@ -50,6 +50,18 @@ def test_every_file_that_the_page_names_is_served_with_its_kind(files):
 )
 def test_nothing_else_is_served(files, name):
     assert files.get(f"/page/{name}").status_code == 404
+
+
+def test_the_scale_beside_the_picture_has_the_colours_of_the_heat(files):
+    from differnet.runtime.heatmap import ANCHORS
+
+    stops = re.findall(
+        r'offset="([\d.]+)" stop-color="rgb\((\d+),(\d+),(\d+)\)"', files.get("/page/heat.svg").text
+    )
+    assert [tuple(map(int, colour)) for _, *colour in stops] == list(ANCHORS)
+    assert [float(place) for place, *_ in stops] == [
+        index / (len(ANCHORS) - 1) for index in range(len(ANCHORS))
+    ]
 
 
 def test_what_a_server_says_is_never_read_as_markup():

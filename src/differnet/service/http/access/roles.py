@@ -15,14 +15,14 @@ _INCLUDES: dict[Role, frozenset[Role]] = {
     "engineer": frozenset({"send", "confirm", "engineer"}),
     "admin": frozenset(ROLES),
 }
-_OPEN = re.compile(r"/|/page/[^/]*|/health|/ready")
+_OPEN = re.compile(r"/|/page/[^/]*|/page/languages/[^/]*|/health|/ready")
 _MODEL = r"/v1/models/[^/]+"
 # Method, path, and the role that it needs; none: any key will do.
 _RULES: tuple[tuple[str, str, Role | None], ...] = (
     ("GET", r"/metrics|/openapi\.json|/v1/models", None),
     ("POST", rf"{_MODEL}/inspect(-batch)?", "send"),
     ("GET", r"/events|/v1/inspections(/[^/]+(/image|/map)?)?", "confirm"),
-    ("GET", rf"{_MODEL}/(rates|counts)", "confirm"),
+    ("GET", rf"{_MODEL}/(rates|counts|good-part)", "confirm"),
     ("PUT", r"/v1/inspections/[^/]+/operator", "confirm"),
     ("POST", rf"{_MODEL}/(rates/preview|drift/reset)", "engineer"),
     ("PUT", rf"{_MODEL}/rates", "engineer"),

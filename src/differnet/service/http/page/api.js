@@ -74,6 +74,11 @@ export const models = () => json("v1/models");
 export const inspections = (filters) => json(`v1/inspections${query(filters)}`);
 export const inspection = (id) => json(`v1/inspections/${name(id)}`);
 export const picture = async (id, what) => (await ask(`v1/inspections/${name(id)}/${what}`)).blob();
+/** The picture of a typical good part, and its number where it is one of the record. */
+export async function goodPart(model) {
+  const answer = await ask(`v1/models/${name(model)}/good-part`);
+  return { blob: await answer.blob(), part: Number(answer.headers.get("Part")) || null };
+}
 export const counts = (model, since, bucket) => json(`v1/models/${name(model)}/counts${query({ since, bucket })}`);
 export async function rates(model) {
   const answer = await ask(`v1/models/${name(model)}/rates`);

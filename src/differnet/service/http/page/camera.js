@@ -1,12 +1,13 @@
 // The browser's camera: a live view, one picture on demand, or one every few seconds.
 
 import { $, el, say } from "./dom.js";
+import { t } from "./language.js";
 
 const REFUSED = {
-  NotAllowedError: "The camera was refused. Allow it beside the address of this page, and start it again.",
-  NotFoundError: "No camera was found. Plug one in and start it again.",
-  NotReadableError: "The camera is used by another program. Close that and start it again.",
-  OverconstrainedError: "The chosen camera is gone. Choose another.",
+  NotAllowedError: t("The camera was refused. Allow it beside the address of this page, and start it again."),
+  NotFoundError: t("No camera was found. Plug one in and start it again."),
+  NotReadableError: t("The camera is used by another program. Close that and start it again."),
+  OverconstrainedError: t("The chosen camera is gone. Choose another."),
 };
 
 export class Camera {
@@ -28,18 +29,18 @@ export class Camera {
     const chosen = $("camera-device").value;
     this.stop();
     if (!navigator.mediaDevices) {
-      say("This browser gives its camera only to pages from https:// or from this very machine (127.0.0.1).", { trouble: true, key: "camera" });
+      say(t("This browser gives its camera only to pages from https:// or from this very machine (127.0.0.1)."), { trouble: true, key: "camera" });
       return;
     }
     const wanted = { width: { ideal: 1920 }, height: { ideal: 1080 }, ...(chosen ? { deviceId: { exact: chosen } } : {}) };
     try {
       this.stream = await navigator.mediaDevices.getUserMedia({ video: wanted, audio: false });
     } catch (error) {
-      say(REFUSED[error.name] ?? `The camera could not be started (${error.message}).`, { trouble: true, key: "camera" });
+      say(REFUSED[error.name] ?? t("The camera could not be started ({reason}).", { reason: error.message }), { trouble: true, key: "camera" });
       return;
     }
     this.stream.getVideoTracks()[0].addEventListener("ended", () => {
-      say("The camera stopped. Start it again when it is back.", { trouble: true, key: "camera" });
+      say(t("The camera stopped. Start it again when it is back."), { trouble: true, key: "camera" });
       this.stop();
     });
     $("camera-view").srcObject = this.stream;
@@ -60,7 +61,7 @@ export class Camera {
   async listDevices() {
     const all = (await navigator.mediaDevices.enumerateDevices()).filter((one) => one.kind === "videoinput");
     const mine = this.stream.getVideoTracks()[0].getSettings().deviceId;
-    const options = all.map((one, i) => el("option", { value: one.deviceId, selected: one.deviceId === mine }, one.label || `Camera ${i + 1}`));
+    const options = all.map((one, i) => el("option", { value: one.deviceId, selected: one.deviceId === mine }, one.label || t("Camera {number}", { number: i + 1 })));
     $("camera-device").replaceChildren(...options);
   }
 
@@ -68,7 +69,7 @@ export class Camera {
     const on = Boolean(this.stream);
     $("camera").hidden = !on;
     $("camera-start").setAttribute("aria-pressed", String(on));
-    $("camera-label").textContent = on ? "Stop the camera" : "Start the camera";
+    $("camera-label").textContent = on ? t("Stop the camera") : t("Start the camera");
   }
 
   /** Send what the camera sees now, without loss. */

@@ -1,5 +1,7 @@
 // Elements made by hand: text goes in as text, so nothing that a server says can become markup.
 
+import { t } from "./language.js";
+
 const SVG = "http://www.w3.org/2000/svg";
 
 export const $ = (id) => document.getElementById(id);
@@ -44,7 +46,7 @@ export function say(text, { trouble = false, key = null } = {}) {
   const note = el("div", { class: trouble ? "note trouble" : "note" }, icon(trouble ? "warning" : "check"), el("span", {}, text));
   if (key) note.dataset.key = key;
   const close = () => note.remove();
-  note.append(el("button", { type: "button", class: "close", "aria-label": "Close this message", onclick: close }, icon("cross")));
+  note.append(el("button", { type: "button", class: "close", "aria-label": t("Close this message"), onclick: close }, icon("cross")));
   home.append(note);
   while (home.children.length > 3) home.firstChild.remove();
   if (!trouble) setTimeout(close, 8000);

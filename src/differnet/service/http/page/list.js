@@ -2,7 +2,8 @@
 
 import { inspections } from "./api.js";
 import { $, badge, el, say } from "./dom.js";
-import { OPERATOR, count, disagrees, number, percent, plain, verdictOf, when } from "./words.js";
+import { t } from "./language.js";
+import { OPERATOR, count, disagrees, number, ofLimit, plain, verdictOf, when } from "./words.js";
 
 const PAGE = 15;
 const WIDE = matchMedia("(min-width: 1081px)"); // where part and list stand side by side
@@ -118,11 +119,11 @@ export class List {
     if (focused) $("rows").querySelector(`tr[data-id="${CSS.escape(focused)}"] button`)?.focus({ preventScroll: true });
     $("empty").hidden = this.rows.length > 0;
     const page = this.starts.length;
-    $("where").textContent = this.rows.length ? `Parts ${count(this.rows[0].seq)} to ${count(this.rows.at(-1).seq)}` : "";
+    $("where").textContent = this.rows.length ? t("Parts {first} to {last}", { first: count(this.rows[0].seq), last: count(this.rows.at(-1).seq) }) : "";
     $("older").disabled = this.next === null;
     $("newer").disabled = page === 1;
     $("newest").hidden = this.missed === 0;
-    $("newest").textContent = `${count(this.missed)} newer – show them`;
+    $("newest").textContent = t("{count} newer – show them", { count: count(this.missed) });
   }
 
   line(row) {
@@ -136,7 +137,7 @@ export class List {
       el("td", {}, badge(verdictOf(row))),
       el("td", {}, word),
       el("td", { class: "figure" }, number(row.score)),
-      el("td", { class: "figure chance" }, percent(row.p_value)),
+      el("td", { class: "figure chance" }, ofLimit(row)?.percent ?? "–"),
       el("td", { class: "long", title: row.file_name ?? "" }, ...(all ? [el("b", {}, row.model), " "] : []), row.error ?? row.file_name ?? row.source ?? ""),
     ];
     const line = el("tr", { "data-id": row.id, class: picked ? "picked" : "" }, ...cells);

@@ -1,21 +1,26 @@
 // The page at the line: what is chosen, what is live, what is looked up, and who is told of it.
 
 import * as api from "./api.js";
+import { Beside } from "./beside.js";
 import { Camera } from "./camera.js";
 import { Counts } from "./counts.js";
 import { $, el, icon, say } from "./dom.js";
 import { Keys } from "./keys.js";
+import { LANGUAGES, language, speak, t } from "./language.js";
 import { List } from "./list.js";
 import { Rates } from "./rates.js";
 import { Sender } from "./send.js";
 import { Stage } from "./stage.js";
 import { Stream } from "./stream.js";
 import { count, percent, plain, verdictOf, when } from "./words.js";
+import { Zoom } from "./zoom.js";
 
 const state = { models: [], name: null, promised: null, live: null, past: null };
 const model = () => state.models.find((one) => one.name === state.name);
 
-const stage = new Stage();
+const zoom = new Zoom();
+const stage = new Stage(() => zoom.reset());
+const beside = new Beside(model, () => zoom.reset());
 const list = new List(look);
 const counts = new Counts();
 const stream = new Stream(heard, linked, (error) => say(plain(error), { trouble: true, key: "stream" }));
@@ -71,20 +76,20 @@ function heard(type, data) {
 
 function drift(found) {
   const light = $("drift");
-  const [tone, shape, word] = !found ? ["none", "dash", "Drift not watched"] : found.alarm ? ["ng", "warning", "DRIFT"] : ["ok", "check", "No drift"];
+  const [tone, shape, word] = !found ? ["none", "dash", t("Drift not watched")] : found.alarm ? ["ng", "warning", t("DRIFT")] : ["ok", "check", t("No drift")];
   light.className = `light tone-${tone}`;
   light.replaceChildren(icon(shape), el("span", {}, word));
-  $("drift-text").textContent = found?.alarm ? `Drift: ${found.text}` : "";
+  $("drift-text").textContent = found?.alarm ? t("Drift: {text}", { text: found.text }) : "";
   $("drift-text").hidden = !found?.alarm;
 }
 
 function linked(link) {
   const lost = link === "lost";
   $("link").className = `light tone-${lost ? "lost" : "ok"}`;
-  $("link").replaceChildren(icon(lost ? "cut" : "check"), el("span", {}, lost ? "No connection" : "Live"));
+  $("link").replaceChildren(icon(lost ? "cut" : "check"), el("span", {}, lost ? t("No connection") : t("Live")));
   $("lost").hidden = !lost;
   document.body.classList.toggle("lost", lost);
-  if (lost) $("lost-since").textContent = `since ${when(new Date().toISOString())}`;
+  if (lost) $("lost-since").textContent = t("since {time}", { time: when(new Date().toISOString()) });
   stage.setLink(link);
   if (!lost && state.name) catchUp();
 }
@@ -109,16 +114,17 @@ async function refresh() {
   $("model").replaceChildren(...state.models.map((one) => el("option", { value: one.name }, one.name)));
   const others = state.models.map((one) => el("option", { value: one.name }, one.name));
   const chosen = $("by-model").value;
-  $("by-model").replaceChildren(el("option", { value: "" }, "all models"), ...others);
+  $("by-model").replaceChildren(el("option", { value: "" }, t("all models")), ...others);
   $("by-model").value = chosen;
   if (state.name) $("model").value = state.name;
   const current = model();
   if (!current) return;
   drift(current.drift);
+  beside.show();
   const { promised, threshold } = await api.rates(current.name);
   state.promised = threshold === null ? null : promised; // what holds, which may be more than what was asked for
-  $("promise").textContent = Number.isFinite(state.promised) ? `At most ${percent(state.promised)} of good parts rejected` : "No threshold";
-  $("promise").title = "This holds for good parts like those that the model was calibrated on, photographed as those were.";
+  $("promise").textContent = Number.isFinite(state.promised) ? t("At most {percent} of good parts rejected", { percent: percent(state.promised) }) : t("No threshold");
+  $("promise").title = t("This holds for good parts like those that the model was calibrated on, photographed as those were.");
   counts.rate = state.promised;
   if (counts.slots.length) counts.render();
 }
@@ -137,16 +143,19 @@ async function confirm(verdict) {
   const row = state.past ?? state.live;
   if (!row || (verdict === null && !row.operator)) return;
   if (stage.justChanged) {
-    say("The part changed just now. Look again, and press once more.", { trouble: true, key: "confirm" });
+    say(t("The part changed just now. Look again, and press once more."), { trouble: true, key: "confirm" });
     return;
   }
   const note = $("note").value.trim() || null;
   try {
     const answer = await api.confirm(row.id, verdict, note);
     take({ ...row, operator: verdict, operator_time: verdict && new Date().toISOString(), note, ...answer }, false);
-    say(verdict ? `Part ${count(row.seq)} is ${verdict}, says the operator.` : `Taken back: part ${count(row.seq)} is ${verdictOf(row).word} again.`, { key: "confirmed" });
+    const number = count(row.seq);
+    const said = verdict === "good" ? t("Part {number} is good, says the operator.", { number }) : t("Part {number} is defective, says the operator.", { number });
+    const back = t("Taken back: part {number} is {verdict} again.", { number, verdict: verdictOf(row).word });
+    say(verdict ? said : back, { key: "confirmed" });
   } catch (error) {
-    say(`Part ${count(row.seq)} was not confirmed. ${plain(error)}`, { trouble: true, key: "confirm" });
+    say(t("Part {number} was not confirmed. {reason}", { number: count(row.seq), reason: plain(error) }), { trouble: true, key: "confirm" });
   }
 }
 
@@ -175,6 +184,8 @@ function wire() {
     location.reload();
   });
   $("model").addEventListener("change", () => choose($("model").value));
+  $("language").replaceChildren(...Object.entries(LANGUAGES).map(([value, name]) => el("option", { value, lang: value, selected: value === language }, name)));
+  $("language").addEventListener("change", () => speak($("language").value));
   $("back").addEventListener("click", live);
   const buttons = { good: () => confirm("good"), defective: () => confirm("defective"), "take-back": () => confirm(null) };
   for (const [id, does] of Object.entries(buttons)) $(id).addEventListener("click", does);
@@ -182,7 +193,7 @@ function wire() {
   new Keys({
     g: buttons.good, d: buttons.defective, u: buttons["take-back"], m: () => stage.toggleMap(), n: () => $("note").focus(),
     arrowdown: () => list.step(true), arrowup: () => list.step(false), pagedown: () => list.older(), pageup: () => list.newer(),
-    escape: live, c: () => camera.toggle(), s: () => camera.take(), t: () => rates.open(), "?": () => $("help").showModal(),
+    escape: live, c: () => camera.toggle(), s: () => camera.take(), t: () => rates.open(), b: () => beside.toggle(), ...zoom.keys(), "?": () => $("help").showModal(),
   });
 }
 
@@ -202,7 +213,7 @@ async function start() {
   const wanted = new URLSearchParams(location.search).get("model");
   const found = state.models.find((one) => one.name === wanted) ?? state.models[0];
   if (found) await choose(found.name);
-  else say("The service has no model. Start it with the folder of one.", { trouble: true, key: "start" });
+  else say(t("The service has no model. Start it with the folder of one."), { trouble: true, key: "start" });
 }
 
 start();

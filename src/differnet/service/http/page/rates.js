@@ -2,6 +2,7 @@
 
 import { applyRates, previewRates, rates } from "./api.js";
 import { $, badge, el, say } from "./dom.js";
+import { t } from "./language.js";
 import { VERDICTS, count, number, percent, plain, plural } from "./words.js";
 
 const OWN = { rate: null, confidence: null, review_rate: null }; // those of the model's folder
@@ -42,8 +43,8 @@ export class Rates {
     $("rates-model").textContent = this.model();
     const smallest = this.now.smallest_rate;
     $("rate-hint").textContent = Number.isFinite(smallest)
-      ? `of the good parts may be rejected. The held-out good pictures can promise ${percent(smallest)} or more.`
-      : "of the good parts may be rejected.";
+      ? t("of the good parts may be rejected. The held-out good pictures can promise {percent} or more.", { percent: percent(smallest) })
+      : t("of the good parts may be rejected.");
     $("rates-own").hidden = !this.now.applied;
     this.forget();
     $("rates").showModal();
@@ -58,7 +59,7 @@ export class Rates {
   forget() {
     this.seen = null;
     $("rates-apply").disabled = true;
-    $("rates-why").textContent = "Preview first: what was not looked at cannot be applied.";
+    $("rates-why").textContent = t("Preview first: what was not looked at cannot be applied.");
     $("rates-found").replaceChildren();
     $("rates-error").hidden = true;
   }
@@ -85,18 +86,19 @@ export class Rates {
   show(found) {
     const many = found.changes ?? found.changed.length;
     const told = found.last
-      ? `Of the last ${plural(found.last, "part", "parts")}, ${many ? count(many) : "none"} would have been judged otherwise.`
-      : "No part was inspected yet, so nothing can be compared.";
-    const review = found.review_threshold === null || found.review_threshold === undefined ? "" : `, to review from ${number(found.review_threshold)}`;
-    const limit = `Rejected from a score of ${number(found.threshold)}${review} (now ${number(this.now.threshold)}).`;
+      ? t("Of the last {parts}, {many} would have been judged otherwise.", { parts: plural(found.last, t("{count} part"), t("{count} parts")), many: many ? count(many) : t("none") })
+      : t("No part was inspected yet, so nothing can be compared.");
+    const review = found.review_threshold === null || found.review_threshold === undefined ? "" : t("To review from {score}.", { score: number(found.review_threshold) });
+    const rejected = t("Rejected from a score of {score} (now {now}).", { score: number(found.threshold), now: number(this.now.threshold) });
+    const limit = [rejected, review].filter(Boolean).join(" ");
     $("rates-found").replaceChildren(el("p", { class: "told" }, told), this.table(found), el("p", { class: "soft" }, limit), ...this.changed(found));
     $("rates-apply").disabled = false;
-    $("rates-why").textContent = `Applying judges every part from now on by these rates; stored verdicts stay as they are.`;
+    $("rates-why").textContent = t("Applying judges every part from now on by these rates; stored verdicts stay as they are.");
     $("rates-apply").scrollIntoView({ block: "nearest" });
   }
 
   table({ before, after }) {
-    const head = ["Verdict", "as judged", "with the new rates", "change"].map((word, i) => el("th", { scope: "col", class: i ? "figure" : "" }, word));
+    const head = [t("Verdict"), t("as judged"), t("with the new rates"), t("change")].map((word, i) => el("th", { scope: "col", class: i ? "figure" : "" }, word));
     const rows = KINDS.map((name) => el("tr", {}, el("th", { scope: "row" }, badge(VERDICTS[name])),
       ...[count(before[name]), count(after[name]), signed(after[name] - before[name])].map((text) => el("td", { class: "figure" }, text))));
     return el("table", { class: "plain" }, el("thead", {}, el("tr", {}, ...head)), el("tbody", {}, ...rows));
@@ -105,9 +107,9 @@ export class Rates {
   changed({ changed }) {
     if (!changed.length) return [];
     const items = changed.map((one) => el("li", {},
-      el("button", { type: "button", class: "pick", onclick: () => this.pick(one.id) }, `Part ${count(one.seq)}`),
+      el("button", { type: "button", class: "pick", onclick: () => this.pick(one.id) }, t("Part {number}", { number: count(one.seq) })),
       badge(VERDICTS[one.verdict_before ?? "none"]), "→", badge(VERDICTS[one.verdict_after ?? "none"])));
-    return [el("h3", {}, "The newest parts that would change"), el("ul", { class: "changes" }, ...items)];
+    return [el("h3", {}, t("The newest parts that would change")), el("ul", { class: "changes" }, ...items)];
   }
 
   pick(id) {
@@ -124,8 +126,9 @@ export class Rates {
       return;
     }
     $("rates").close();
-    const what = this.seen.rate === null ? "the model's own rates" : `at most ${percent(this.seen.rate)} of the good parts`;
-    say(`Applied to ${this.model()}: ${what}${this.seen.rate === null ? "." : " may be rejected."}`);
+    const { rate } = this.seen, model = this.model();
+    const own = t("Applied to {model}: the model's own rates.", { model });
+    say(rate === null ? own : t("Applied to {model}: at most {percent} of the good parts may be rejected.", { model, percent: percent(rate) }));
     this.seen = null;
     this.onApplied();
   }

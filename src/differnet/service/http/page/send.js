@@ -2,6 +2,7 @@
 
 import { inspect } from "./api.js";
 import { $, say } from "./dom.js";
+import { t } from "./language.js";
 import { plain, plural } from "./words.js";
 
 const TRIES = 30;
@@ -39,7 +40,7 @@ export class Sender {
   /** Queue files for the model that is chosen now; done when all that wait were sent. */
   async send(files) {
     const model = this.current();
-    if (!model) return say("There is no model to inspect with yet.", { trouble: true, key: "send" });
+    if (!model) return say(t("There is no model to inspect with yet."), { trouble: true, key: "send" });
     this.queue.push(...files.map((file) => ({ file, model })));
     if (this.busy) return undefined;
     this.busy = true;
@@ -54,19 +55,20 @@ export class Sender {
 
   async one({ file, model }) {
     for (let tries = 1; ; tries += 1) {
-      this.tell(`Inspecting ${file.name} …${this.queue.length ? ` ${plural(this.queue.length, "picture waits", "pictures wait")}.` : ""}`);
+      const waiting = this.queue.length ? plural(this.queue.length, t("{count} picture waits."), t("{count} pictures wait.")) : "";
+      this.tell([t("Inspecting {file} …", { file: file.name }), waiting].filter(Boolean).join(" "));
       try {
         const { heat_map_png: map, heat_map_error: undrawn, ...row } = await inspect(model.name, file, model.has_maps);
-        if (undrawn) say(`${file.name} was inspected, but ${undrawn}`, { trouble: true, key: "map" });
+        if (undrawn) say(t("{file} was inspected, but {reason}", { file: file.name, reason: undrawn }), { trouble: true, key: "map" });
         return this.onInspected(row, { picture: DRAWN.test(file.type) ? file : null, map: map ? decoded(map) : null });
       } catch (error) {
         if (error.status === 429 && tries < TRIES) {
           const wait = error.retryAfter ?? 2;
-          this.tell(`${plain(error)} ${file.name} is tried again in ${wait} s.`);
+          this.tell(t("{reason} {file} is tried again in {seconds} s.", { reason: plain(error), file: file.name, seconds: wait }));
           await pause(wait);
           continue;
         }
-        say(`${file.name} was not inspected. ${plain(error)}`, { trouble: true, key: "send" });
+        say(t("{file} was not inspected. {reason}", { file: file.name, reason: plain(error) }), { trouble: true, key: "send" });
         return undefined;
       }
     }

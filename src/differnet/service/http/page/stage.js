@@ -2,18 +2,21 @@
 
 import { picture, serverTime } from "./api.js";
 import { $, badge, el, icon } from "./dom.js";
+import { t } from "./language.js";
+import { limitBar } from "./limit.js";
 import { OPERATOR, ago, count, disagrees, unusual, verdictOf, when } from "./words.js";
 
 const IDLE = 120; // seconds; an older verdict is no longer shown as if the part lay there
 const KEPT = 24; // pictures of own uploads in memory
 const SETTLE = 700; // milliseconds in which a key may have been meant for the part before
 
-const NONE = { word: "WAITING", tone: "none", shape: "wait" };
-export const LOST = { word: "NO CONNECTION", tone: "lost", shape: "cut" };
+const NONE = { word: t("WAITING"), tone: "none", shape: "wait" };
+export const LOST = { word: t("NO CONNECTION"), tone: "lost", shape: "cut" };
 
 export class Stage {
-  constructor() {
-    Object.assign(this, { row: null, past: false, link: "starting", own: new Map(), urls: [], turn: 0, since: 0 });
+  /** `onOther()` is told when another part takes the place. */
+  constructor(onOther) {
+    Object.assign(this, { onOther, row: null, past: false, link: "starting", own: new Map(), urls: [], turn: 0, since: 0 });
     $("map-on").addEventListener("change", () => this.drawMap());
     $("map-strength").addEventListener("input", () => this.drawMap());
     $("picture").addEventListener("error", () => this.cannotDraw());
@@ -36,6 +39,7 @@ export class Stage {
     if (other) {
       this.since = performance.now();
       this.age = row ? Math.max(0, (serverTime() - Date.parse(row.time)) / 1000) : 0;
+      this.onOther();
       this.load(row);
     } else if (drawn && !this.hasMap) this.load(row);
     this.render();
@@ -77,37 +81,37 @@ export class Stage {
     $("part").replaceChildren(...this.caption(lost, found));
     $("stage").classList.toggle("not-live", lost);
     $("past").hidden = !past;
-    if (past) $("past-text").textContent = `Looking back at part ${count(row.seq)}: not the part at the line`;
+    if (past) $("past-text").textContent = t("Looking back at part {number}: not the part at the line", { number: count(row.seq) });
     $("operator").replaceChildren(...this.operatorWords());
     for (const id of ["good", "defective", "take-back"]) $(id).disabled = !row || (id === "take-back" && !row.operator);
     $("note").disabled = !row;
     if (document.activeElement !== $("note")) $("note").value = row?.note ?? "";
-    if (!past) document.title = row || lost ? `${found.word} · differnet` : "differnet inspection";
+    if (!past) document.title = row || lost ? `${found.word} · differnet` : t("differnet inspection");
   }
 
   caption(lost, found) {
     const { row } = this;
-    if (!row) return [el("span", {}, lost ? "Nothing is known of the parts at the line." : "No part was inspected yet.")];
-    const name = el("b", {}, `Part ${count(row.seq)}`);
+    if (!row) return [el("span", {}, lost ? t("Nothing is known of the parts at the line.") : t("No part was inspected yet."))];
+    const name = el("b", {}, t("Part {number}", { number: count(row.seq) }));
     const time = el("span", {}, when(row.time));
     const age = this.past ? null : el("span", { id: "age" }, ago(this.seconds()));
     const file = row.file_name ? el("span", { class: "file" }, row.file_name) : null;
-    if (lost) return [el("b", {}, `Not live: do not rely on it. Last known is ${verdictOf(row).word} for part ${count(row.seq)}.`), time, age];
-    const says = this.isIdle() ? "No part came for a while; this is the last one." : found.says;
-    const how = el("span", { class: "how" }, el("span", { class: "says" }, says), " ", unusual(row));
+    if (lost) return [el("b", {}, t("Not live: do not rely on it. Last known is {verdict} for part {number}.", { verdict: verdictOf(row).word, number: count(row.seq) })), time, age];
+    const says = this.isIdle() ? t("No part came for a while; this is the last one.") : found.says;
+    const how = el("span", { class: "how" }, el("span", { class: "says" }, says), " ", limitBar(row), " ", unusual(row));
     return [name, time, age, file, how].filter(Boolean);
   }
 
   operatorWords() {
     const { row } = this;
-    if (!row?.operator) return [row ? "Not confirmed by an operator yet." : ""];
-    const at = row.operator_time ? ` at ${when(row.operator_time)}` : "";
-    return ["Operator: ", badge(OPERATOR[row.operator]), at, disagrees(row) ? " – corrects the verdict" : ""];
+    if (!row?.operator) return [row ? t("Not confirmed by an operator yet.") : ""];
+    const at = row.operator_time ? t("at {time}", { time: when(row.operator_time) }) : "";
+    return [t("Operator:"), " ", badge(OPERATOR[row.operator]), " ", at, disagrees(row) ? t("– corrects the verdict") : ""];
   }
 
   /** Say it to a screen reader and flash the frame: two parts with the same verdict must look like two. */
   pulse() {
-    $("spoken").textContent = `Part ${this.row.seq}: ${verdictOf(this.row).word}`;
+    $("spoken").textContent = t("Part {number}: {verdict}", { number: this.row.seq, verdict: verdictOf(this.row).word });
     const frame = $("verdict");
     frame.getAnimations().forEach((running) => running.cancel());
     if (!matchMedia("(prefers-reduced-motion: reduce)").matches) {
@@ -122,7 +126,7 @@ export class Stage {
       $(id).hidden = true;
       $(id).removeAttribute("src");
     }
-    $("missing").textContent = row ? "Loading the picture …" : "The picture of the next part appears here.";
+    $("missing").textContent = row ? t("Loading the picture …") : t("The picture of the next part appears here.");
     $("missing").hidden = false;
     this.hasMap = false;
     this.drawMap();
@@ -142,16 +146,16 @@ export class Stage {
       $(id).src = url;
       $(id).hidden = false;
     }
-    $("picture").alt = image ? `Picture of part ${row.seq}` : "";
+    $("picture").alt = image ? t("Picture of part {number}", { number: row.seq }) : "";
     $("missing").hidden = Boolean(image);
-    if (!image) $("missing").textContent = row.error ? "There is no picture to show." : "The picture of this part was not kept.";
+    if (!image) $("missing").textContent = row.error ? t("There is no picture to show.") : t("The picture of this part was not kept.");
     this.hasMap = Boolean(map && image);
     this.drawMap();
   }
 
   cannotDraw() {
     $("picture").hidden = true;
-    $("missing").textContent = "This browser cannot draw this kind of picture.";
+    $("missing").textContent = t("This browser cannot draw this kind of picture.");
     $("missing").hidden = false;
   }
 
@@ -160,9 +164,8 @@ export class Stage {
     $("map").hidden = !this.hasMap || !$("map-on").checked;
     $("map").style.opacity = strength / 100;
     $("map-percent").textContent = `${strength} %`;
-    const text = !this.row || this.hasMap ? "" : "no heat map was made for this part";
+    const text = !this.row || this.hasMap ? "" : t("no heat map was made for this part");
     $("map-none").textContent = text;
-    $("stack").classList.toggle("with-map", this.hasMap && $("map-on").checked);
   }
 
   toggleMap() {

@@ -12,6 +12,7 @@ from fastapi import APIRouter, Header, HTTPException, Query, Response
 from fastapi.responses import StreamingResponse
 
 from differnet.decision import verdict
+from differnet.decision.words import of_rate
 from differnet.errors import NotFittedError
 from differnet.service.http.model import Served
 from differnet.service.http.rates import Preview
@@ -78,7 +79,8 @@ def _add_rates(router: APIRouter, service: Service) -> None:
             if if_match is not None and not _is_among(_tag(_rates(model)), if_match):
                 raise HTTPException(412, "the rates were moved meanwhile; look at them again")
             _known(lambda: model.recorder.apply(body.rates(), asker.get()))
-        say("rates applied", model=name, **body.model_dump(), key=asker.get().who)
+        said = of_rate(model.inspector.standard.rate)
+        say(f"rates applied: {said}", model=name, **body.model_dump(), key=asker.get().who)
         return _tagged(model, response)
 
 

@@ -44,7 +44,8 @@ HEADERS = {
 
 def routes() -> list[Route]:
     """Return the routes of the page: ``/`` and ``/page/NAME``, none of which needs a key."""
-    files = {path.name: path.read_bytes() for path in FOLDER.iterdir() if path.suffix in KINDS}
+    found = (path for path in FOLDER.rglob("*") if path.suffix in KINDS)
+    files = {path.relative_to(FOLDER).as_posix(): path.read_bytes() for path in found}
 
     async def index(request: Request) -> Response:
         return _answer(request, files, "index.html")
@@ -54,7 +55,7 @@ def routes() -> list[Route]:
 
     return [
         Route("/", index, include_in_schema=False),
-        Route("/page/{name}", file, include_in_schema=False),
+        Route("/page/{name:path}", file, include_in_schema=False),
     ]
 
 

@@ -101,7 +101,7 @@ def _add_lists(router: APIRouter, service: Service) -> None:
     @router.get(
         "/models/{name}/good-images",
         response_class=Response,
-        responses=_MISSING | _pictures("application/zip"),
+        responses=_MISSING | pictures("application/zip"),
     )
     def good_images(name: Name) -> Response:
         """Return the images that operators confirmed as good, each once, as a ZIP to calibrate or fit anew with."""
@@ -120,16 +120,16 @@ def _add_single(router: APIRouter, service: Service) -> None:
     @router.get(
         "/inspections/{id}/image",
         response_class=Response,
-        responses=_MISSING | _pictures(*_TYPES.values(), _UNKNOWN),
+        responses=_MISSING | pictures(),
     )
     def image(id: Id) -> Response:
         """Return the image as it was received."""
-        return _file(service, _row(service, id).image)
+        return picture_of(service, _row(service, id).image)
 
-    @router.get("/inspections/{id}/map", response_class=Response, responses=_MISSING | _pictures("image/png"))
+    @router.get("/inspections/{id}/map", response_class=Response, responses=_MISSING | pictures("image/png"))
     def heat_map(id: Id) -> Response:
         """Return the heat map, to lay over the image."""
-        return _file(service, _row(service, id).heat_map)
+        return picture_of(service, _row(service, id).heat_map)
 
     @router.put("/inspections/{id}/operator", response_model=Inspection, responses=_MISSING)
     def operator(id: Id, body: OperatorBody) -> Any:
@@ -149,7 +149,8 @@ def _row(service: Service, identity: str) -> Inspection:
     return row
 
 
-def _file(service: Service, name: str | None) -> Response:
+def picture_of(service: Service, name: str | None) -> Response:
+    """Answer with a kept file; 404 where it was not kept."""
     path = None if name is None else service.store.kept.path(name)
     try:
         content = None if path is None else path.read_bytes()
@@ -160,7 +161,9 @@ def _file(service: Service, name: str | None) -> Response:
     return Response(content, media_type=_TYPES.get(path.suffix, _UNKNOWN))
 
 
-def _pictures(*kinds: str) -> dict[int | str, dict[str, Any]]:
+def pictures(*kinds: str) -> dict[int | str, dict[str, Any]]:
+    """Describe an answer that is a file of these kinds, or a picture of any."""
+    kinds = kinds or (*_TYPES.values(), _UNKNOWN)
     return {200: {"description": "The file.", "content": {kind: {"schema": _PICTURE} for kind in kinds}}}
 
 

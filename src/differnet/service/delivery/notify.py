@@ -29,9 +29,9 @@ from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
 
 from differnet.errors import ConfigError, MissingExtraError, StoreError, in_a_line
+from differnet.service.delivery.addresses import said, without_password
+from differnet.service.delivery.outbox import Delivery, Outbox
 from differnet.service.record.inspection import Tell, now
-from differnet.service.watch.outbox import Delivery, Outbox
-from differnet.service.watch.sources import said, without_password
 
 ATTEMPTS = 30  # of one message; at full pauses about two hours
 _TIMEOUT = 10.0

@@ -1,0 +1,1 @@
+"""What serve and watch have in common."""
