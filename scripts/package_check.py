@@ -38,9 +38,11 @@ KEPT = (
 )
 HIDDEN = ("__pycache__", ".pyc")
 BRICK = "demo-output/data/seed-0/brick"
-MAKE_DATA = (
-    "from differnet.evaluation.demo import write_demo_data as w; w('demo-output/data/seed-0', 0, ('brick',))"
-)
+MAKE_DATA = """
+from pathlib import Path
+from differnet.evaluation.demo import write_demo_data
+write_demo_data(Path("demo-output/data/seed-0"), 0, ("brick",))
+"""
 
 
 def main() -> None:
