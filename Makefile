@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO_OUT ?= demo-output
 
-.PHONY: architecture reference docs install browser demo serve-demo test test-long bench check lint audit fuzz kill format clean
+.PHONY: architecture reference docs package package-fast install browser demo serve-demo test test-long bench check lint audit fuzz kill format clean
 SECONDS ?= 600
 
 install: $(VENV)/.installed
@@ -94,6 +94,18 @@ docs: $(VENV)/.docs
 
 $(VENV)/.docs: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --group docs
+	touch $@
+
+# What is released: sdist and wheel into dist, checked, installed and run in a clean environment of each Python that
+# is here; package-fast leaves the environments out.
+package: $(VENV)/.release
+	$(BIN)/python scripts/package_check.py $(PACKAGE_OPTIONS)
+
+package-fast: $(VENV)/.release
+	$(BIN)/python scripts/package_check.py --fast
+
+$(VENV)/.release: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --group release
 	touch $@
 
 format: install

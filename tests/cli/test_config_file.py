@@ -84,7 +84,7 @@ def test_every_command_that_fits_refuses_an_unknown_name_in_the_file(place, monk
 def test_a_file_that_is_not_there_is_said(place):
     done = run("fit", place / "good", "--out", place / "x", "--config", place / "none.toml")
     assert done.exit_code == 2
-    assert "no such file; a TOML file of settings was wanted" in " ".join(done.stderr.split())
+    assert "no such file; a TOML or YAML file of settings was wanted" in " ".join(done.stderr.split())
     assert not (place / "x").exists()
 
 

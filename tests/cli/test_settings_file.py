@@ -151,3 +151,13 @@ def test_the_commands_themselves_read_them(tmp_path):
         app_module.app, ["serve"], env={"DIFFERNET_SERVE_KEEP_IMAGES": "some", "COLUMNS": "1000"}
     )
     assert "--keep-images some: none, flagged or all was wanted" in run.output
+
+
+def test_a_yaml_file_says_the_same(tmp_path):
+    path = tmp_path / "line.yaml"
+    path.write_text("serve:\n  folders: [/models/a]\n  port: 9000\n  timeout: 2.5\n")
+    assert given(serve, "--settings", str(path))["port"] == 9000
+    path.write_text("serve: 3\n")
+    assert "serve is no table; serve: begins one" in given(serve, "--settings", str(path))
+    path.write_text("serve:\n  port: nine\n")
+    assert "a whole number was wanted" in given(serve, "--settings", str(path))

@@ -72,7 +72,7 @@ def test_no_torch_is_needed(tmp_path):
 
 def test_without_imagecodecs_it_is_said_what_to_install(tmp_path):
     path = written(tmp_path / "a.png", DEEP[..., :3])
-    wanted = f"{path}: a PNG with 16 bits a colour needs imagecodecs: pip install imagecodecs\n"
+    wanted = f"{path}: a PNG with 16 bits a colour needs imagecodecs: pip install 'differnet[codecs]'\n"
     assert loaded_without(["imagecodecs"], path) == wanted
 
 
@@ -93,6 +93,14 @@ def test_tiff_with_16_bits_is_read_compressed(tmp_path, kind):
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, DEEP[..., :3], photometric="rgb", compression=kind)
     assert np.array_equal(images.load(path), WANTED[..., :3])
+
+
+@pytest.mark.parametrize("kind", ["lzw", "zstd"])
+def test_without_imagecodecs_a_compressed_tiff_says_what_to_install(tmp_path, kind):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, DEEP[..., :3], photometric="rgb", compression=kind)
+    wanted = f"{path}: this compressed TIFF needs imagecodecs: pip install 'differnet[codecs]'\n"
+    assert loaded_without(["imagecodecs"], path) == wanted
 
 
 @pytest.mark.parametrize("kind", ["jpeg2000", "jpegxl", "jpegxr"])

@@ -14,7 +14,7 @@ from support.tiny import ROOT
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 # of the dependencies, what needs no torch
-STATION = {"imagecodecs", "numpy", "pillow", "rich", "tifffile", "tomli", "typer"}
+STATION = {"numpy", "pillow", "rich", "tifffile", "tomli", "typer"}
 
 
 def table(name):
@@ -44,7 +44,7 @@ def test_it_installs_what_the_extras_say_and_what_a_station_needs():
     found = {line for line in lines if not line.startswith("#")}
     needed = {line for line in table("dependencies") if re.split(r"[>=<;\[]", line)[0] in STATION}
     assert len(needed) == len(STATION)
-    assert found == needed | extra("serve") | extra("watch") | extra("postgres")
+    assert found == needed | extra("codecs") | extra("serve") | extra("watch") | extra("postgres")
     assert not any("torch" in line for line in found)
 
 

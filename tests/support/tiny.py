@@ -149,3 +149,10 @@ def write_table(root, keys, poison=None):
     with path.open("w", newline="") as file:
         csv.writer(file).writerows([("key", "path", "split", "label", "mask"), *rows])
     return path
+
+
+def write_pictures(folder: Path, count: int, first: int = 0) -> Path:
+    """Write so many good images into a folder, and return it."""
+    for number in range(first, first + count):
+        save(folder / f"{number:03}.png", good_image(number))
+    return folder

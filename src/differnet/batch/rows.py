@@ -211,7 +211,7 @@ def _with_light(
 
 def _draw(target: Path, mapped: Mapped) -> None:
     """Write the overlay, at the size of a screen, and the heat map at its own size in 16 bits."""
-    from differnet.evaluation.plots import save_overlay  # matplotlib, which rows alone need not
+    from differnet.evaluation.plots import save_overlay  # scikit-learn, which rows alone need not
 
     save_overlay(target.with_name(target.name + ".png"), mapped.pixels, mapped.heat)
     buffer = io.BytesIO()

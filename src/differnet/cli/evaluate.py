@@ -36,8 +36,10 @@ def evaluate(
     with guarded():
         from differnet.batch import executor, spread
         from differnet.data import datasets
-        from differnet.evaluation import results
+        from differnet.evaluation import plots, results
 
+        if directory is not None:
+            plots.check_there()
         resolved = options.settings_of(preset, settings, config)
         tables = datasets.read(data, options.check_layout(layout), category or (), split)
         count = seeds or (1 if shots is None else 3)
@@ -70,8 +72,9 @@ def demo(
 ) -> None:
     """Run the whole job on real photographs with drawn defects: fit, judge, show."""
     with guarded():
-        from differnet.evaluation import demo, showcase
+        from differnet.evaluation import demo, plots, showcase
 
+        plots.check_there()
         textures = demo.TEXTURES if everything else showcase.SHOWN
         with bars() as progress:
             document = showcase.run_demo(directory, seed, progress, textures)

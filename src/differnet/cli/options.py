@@ -79,7 +79,8 @@ Set = Annotated[
 ConfigFile = Annotated[
     Path | None,
     typer.Option(
-        "--config", help="TOML file of settings, over the preset; --set and other options go over it."
+        "--config",
+        help="TOML (or YAML) file of settings, over the preset; --set and other options go over it.",
     ),
 ]
 Weights = Annotated[
@@ -264,7 +265,9 @@ def asked_for(
     from differnet.config import as_toml, presets
     from differnet.data.files import read_text
 
-    found = {} if file is None else as_toml.read(read_text(file, "a TOML file of settings"), str(file))
+    found = (
+        {} if file is None else as_toml.read(read_text(file, "a TOML or YAML file of settings"), str(file))
+    )
     over = presets.parse_assignments(assignments or []) | dict(given or {})
     found |= {presets.check_name(name): value for name, value in over.items()}
     return {name.rpartition(".")[2]: value for name, value in found.items()}

@@ -96,8 +96,10 @@ def _copies(tables: Sequence[Dataset]) -> list[str]:
 def _check_before_fits(tables: Sequence[Dataset], target: Path) -> None:
     """Refuse what would be refused after hours: data that say nothing, and files that cannot be written."""
     from differnet.data.files import check_target
+    from differnet.evaluation import plots
     from differnet.evaluation.paper.cells import check_kinds
 
+    plots.check_there()
     for table in tables:
         err.print(repr(table), markup=False)
         check_kinds(table)

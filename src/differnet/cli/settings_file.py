@@ -1,27 +1,22 @@
 """Options of ``serve`` and ``watch`` from a file or the environment; what is given on the command line goes first.
 
-The option ``--max-bytes`` of ``watch`` is ``$DIFFERNET_WATCH_MAX_BYTES`` or, in a TOML file, ``max-bytes`` under
-``[watch]``. Click does the rest.
+The option ``--max-bytes`` of ``watch`` is ``$DIFFERNET_WATCH_MAX_BYTES`` or, in a file of TOML or YAML, ``max-bytes``
+under ``[watch]``. Click does the rest.
 """
 
 from __future__ import annotations
 
 import difflib
 import inspect
-import sys
 from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
 
+from differnet.config.documents import kind_of, parse
 from differnet.data.files import read_text
-from differnet.errors import ConfigError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from differnet.errors import ConfigError, MissingExtraError
 
 _TABLES = ("serve", "watch")
 _KINDS: dict[Any, tuple[tuple[type, ...], str]] = {
@@ -41,18 +36,17 @@ def _take(ctx: typer.Context, path: Path | None) -> Path | None:
     if path is None:
         return None
     try:
-        document = tomllib.loads(read_text(path, "a TOML file of options"))
-    except ConfigError as error:
+        document = parse(read_text(path, "a TOML or YAML file of options"), str(path))
+    except (ConfigError, MissingExtraError) as error:
         raise typer.BadParameter(str(error)) from error
-    except (ValueError, RecursionError) as error:
-        raise typer.BadParameter(f"{path}: no TOML ({error})") from error
     for table in document:
         _check_known(path, table, _TABLES)
     known = {option.lstrip("-"): param for param in ctx.command.params for option in param.opts}
     known = {name: param for name, param in known.items() if name not in ("help", "settings", "config")}
     values = document.get(ctx.command.name or "", {})
     if not isinstance(values, dict):
-        raise typer.BadParameter(f"{path}: {ctx.command.name} is no table; [{ctx.command.name}] begins one")
+        begin = f"{ctx.command.name}:" if kind_of(str(path)) == "YAML" else f"[{ctx.command.name}]"
+        raise typer.BadParameter(f"{path}: {ctx.command.name} is no table; {begin} begins one")
     hints = get_type_hints(inspect.unwrap(ctx.command.callback)) if ctx.command.callback else {}
     for name, value in values.items():
         _check_known(path, name, tuple(known))
@@ -88,6 +82,6 @@ Settings = Annotated[
         "--config",
         is_eager=True,
         callback=_take,
-        help=r"TOML file of options, under \[serve] or \[watch].",
+        help=r"TOML (or YAML) file of options, under \[serve] or \[watch].",
     ),
 ]

@@ -1,18 +1,16 @@
-"""Settings as TOML: a table for each section, or names without one; what is not there stays as the preset has it."""
+"""Settings as TOML, read from YAML as well: a table for each section, or names without one.
+
+What is not there stays as the preset has it.
+"""
 
 from __future__ import annotations
 
 import json
-import sys
 from typing import Any
 
+from differnet.config.documents import parse
 from differnet.config.presets import Config, check_name, names, nearest
 from differnet.errors import ConfigError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 
 def write(config: Config) -> str:
@@ -37,7 +35,8 @@ def write(config: Config) -> str:
 def read(text: str, origin: str) -> dict[str, Any]:
     """Return settings by name, to replace those of a preset; ``origin`` is what errors name.
 
-    Raises :class:`ConfigError` for what is no TOML, and for a name that does not exist, with the nearest.
+    A name that ends in ``.yaml`` or ``.yml`` is read as YAML. Raises :class:`ConfigError` for what is neither, and
+    for a name that does not exist, with the nearest.
 
     >>> read("epoch = 3", "part.toml")
     Traceback (most recent call last):
@@ -46,10 +45,7 @@ def read(text: str, origin: str) -> dict[str, Any]:
     >>> read("hidden = 256\\n[decision]\\nrate = 0.05", "part.toml")
     {'flow.hidden': 256, 'decision.rate': 0.05}
     """
-    try:
-        document = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ConfigError(f"{origin}: no TOML ({error})") from error
+    document = parse(text, origin)
     found: dict[str, Any] = {}
     sections = set(names().values())
     for name, value in document.items():

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from PIL import Image
 from sklearn.metrics import roc_curve
 
@@ -19,9 +18,13 @@ from differnet.data.files import write_whole
 from differnet.data.images import Pixels, load
 from differnet.data.samples import Sample
 from differnet.decision.verdict import Heat, Prediction, Verdict
+from differnet.errors import MissingExtraError
 from differnet.evaluation.bins import bin_edges
 from differnet.evaluation.outline import COLOUR, over
 from differnet.runtime.heatmap import LEVELS, colour_of, overlay, screen_overlay
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Array = npt.NDArray[Any]
 _A_DEFECT = 4  # panels of a gallery
@@ -86,6 +89,12 @@ class Gallery:
         kind.append(Panel(load(sample.path), heat, mask, title, is_right, word))
 
 
+def check_there() -> None:
+    """Refuse to draw figures where there is no Matplotlib: :class:`MissingExtraError`, before any other work."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise MissingExtraError("figures need Matplotlib: pip install 'differnet[plots]'")
+
+
 def save_overlay(path: Path, pixels: Pixels, heat: Array) -> None:
     """Write a heat map (h, w) over its picture (H, W, 3) as PNG at the size of a screen, whole or not at all."""
     _save_image(path, screen_overlay(pixels, heat))
@@ -107,7 +116,7 @@ def grouped_sheet(
     across = _WIDE * columns // 2
     heights = [-(-len(panels) // across) * _ROW + (_HEADING if heading else 0) for heading, panels in groups]
     size = (2 * _EDGE + columns * _WIDE * _STEP, 2 * _HEADING + sum(heights) + _EDGE)
-    figure = Figure(figsize=size, dpi=110)
+    figure = _figure(size)
     figure.text(_EDGE / size[0], 1 - 0.24 / size[1], title, fontsize=10, va="center")
     _draw_legend(figure, size, [panel for _, panels in groups for panel in panels])
     top = size[1] - 2 * _HEADING
@@ -155,7 +164,7 @@ def _box(corner: tuple[float, float], size: tuple[float, float]) -> tuple[float,
 
 def roc_picture(path: Path, runs: Sequence[tuple[Array, Array]], title: str) -> None:
     """Draw one ROC curve a seed, counted from 0, from (scores, is_defective)."""
-    figure = Figure(figsize=(5, 4.6), dpi=110)
+    figure = _figure((5, 4.6))
     axes = figure.subplots()
     for seed, (scores, labels) in enumerate(runs):
         false_alarms, recall, _ = roc_curve(labels, scores)
@@ -169,7 +178,7 @@ def roc_picture(path: Path, runs: Sequence[tuple[Array, Array]], title: str) -> 
 
 def histogram_picture(path: Path, scores: Array, is_defective: Array, title: str) -> None:
     """Draw the scores of good and defective images as two histograms."""
-    figure = Figure(figsize=(6, 3.8), dpi=110)
+    figure = _figure((6, 3.8))
     axes = figure.subplots()
     logs, bins = logarithms(scores), score_bins(scores)
     for label, colour, name in ((False, _GOOD, "good"), (True, _DEFECTIVE, "defective")):
@@ -194,7 +203,7 @@ def score_bins(scores: Array) -> Array:
 
 def count_picture(path: Path, points: Sequence[tuple[int, Sequence[float]]], title: str) -> None:
     """Draw AUROC against the number of training images, from (number, one AUROC for each subset)."""
-    figure = Figure(figsize=(6, 3.8), dpi=110)
+    figure = _figure((6, 3.8))
     axes = figure.subplots()
     counts = [count for count, _ in points]
     axes.plot(counts, [float(np.mean(values)) for _, values in points], color=_GOOD, lw=1.4, label="mean")
@@ -242,7 +251,17 @@ def _small(panel: Panel) -> tuple[Pixels, Array, npt.NDArray[np.bool_] | None]:
     return np.asarray(picture), np.asarray(heat), mask
 
 
+def _figure(size: tuple[float, float]) -> Figure:
+    """Return an empty figure of a size in inches; raises as :func:`check_there` does."""
+    check_there()
+    from matplotlib.figure import Figure  # here, since nothing but figures needs it
+
+    return Figure(figsize=size, dpi=110)
+
+
 def _save_figure(path: Path, figure: Figure) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     buffer = io.BytesIO()
     FigureCanvasAgg(figure).print_png(buffer)
     write_whole(path, buffer.getvalue())

@@ -115,7 +115,7 @@ def test_what_cannot_be_had_is_explained(monkeypatch, settings, device, installe
 
 def test_int8_without_nncf_is_explained(monkeypatch):
     monkeypatch.setattr(select, "_is_installed", lambda package: package != "nncf")
-    with pytest.raises(MissingExtraError, match="pip install nncf"):
+    with pytest.raises(MissingExtraError, match=r"pip install 'differnet\[int8\]'"):
         select.choose_precision(sections.Backbone(precision="int8"), "cpu")
 
 

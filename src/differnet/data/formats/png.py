@@ -38,7 +38,7 @@ def decode(content: bytes, name: str) -> npt.NDArray[Any]:
         import imagecodecs  # here, since a station may do without
     except ImportError as error:
         raise ImageError(
-            f"{name}: a PNG with 16 bits a colour needs imagecodecs: pip install imagecodecs"
+            f"{name}: a PNG with 16 bits a colour needs imagecodecs: pip install 'differnet[codecs]'"
         ) from error
     channels = np.asarray(imagecodecs.png_decode(checked(content)))
     return channels[..., [0, 0, 0, 1]] if channels.shape[2] == 2 else channels  # grey and alpha

@@ -99,11 +99,23 @@ def _by_tifffile(file: BinaryIO, name: str, page: int, scale: Scale) -> Pixels:
             raise ImageError(f"{name}: compressed in a way that is not read; {known} was wanted")
         wanted = int(np.prod(found.chunked))
         _check_segments(file, found.dataoffsets, found.databytecounts, wanted, name)
-        array = np.asarray(found.asarray())
+        array = _samples_of(found, name)
         if array.ndim == 3 and layout.planar == 2:  # one plane a colour
             array = np.moveaxis(array, 0, -1)
         array = upright(array.reshape(*array.shape[:2], -1), int(found.tags.valueof(274) or 1))
         return _from_samples(array, layout, found.tags.valueof(320), name, scale)
+
+
+def _samples_of(page: Any, name: str) -> npt.NDArray[Any]:
+    """Decode a page by tifffile, which asks imagecodecs for what is packed by anything but deflate."""
+    try:
+        return np.asarray(page.asarray())
+    except ValueError as error:
+        if "imagecodecs" not in str(error):
+            raise
+        raise ImageError(
+            f"{name}: this compressed TIFF needs imagecodecs: pip install 'differnet[codecs]'"
+        ) from error
 
 
 def _from_samples(array: npt.NDArray[Any], layout: Layout, colours: Any, name: str, scale: Scale) -> Pixels:

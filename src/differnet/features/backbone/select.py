@@ -73,7 +73,7 @@ def choose_precision(settings: sections.Backbone, device: str) -> Precision:
         if name != "openvino":
             raise ConfigError(f"precision = 'int8' runs in OpenVINO on a CPU, not in {name} on {device!r}")
         if not _is_installed("nncf"):
-            raise MissingExtraError("precision = 'int8' needs NNCF to fit: pip install nncf")
+            raise MissingExtraError("precision = 'int8' needs NNCF to fit: pip install 'differnet[int8]'")
         if is_transformer(settings.backbone):
             raise ConfigError(
                 f"precision = 'int8': {settings.backbone} is a vision transformer, which runs in floats alone; take "
@@ -83,6 +83,16 @@ def choose_precision(settings: sections.Backbone, device: str) -> Precision:
         has_integers = name == "openvino" and _is_installed("nncf")
         return "int8" if has_integers and not is_transformer(settings.backbone) else "f32"
     return settings.precision
+
+
+def lacks_integers(settings: sections.Backbone, device: str) -> bool:
+    """Whether a new detector would compute in 8-bit integers but for NNCF, which is not installed."""
+    return (
+        settings.precision == "auto"
+        and choose_name(settings, device) == "openvino"
+        and not _is_installed("nncf")
+        and not is_transformer(settings.backbone)
+    )
 
 
 def checked(runtime: Runtime, module: MultiScale, shape: Shape | None = None) -> Runtime:
