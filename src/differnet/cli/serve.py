@@ -65,7 +65,7 @@ _DEFAULT = "sqlite:///differnet.sqlite3"
 
 
 @contextmanager
-def _with_extra() -> Iterator[None]:
+def with_extra(extra: str = "serve") -> Iterator[None]:
     """Say by which command a missing package is had."""
     try:
         yield
@@ -74,7 +74,9 @@ def _with_extra() -> Iterator[None]:
 
         if isinstance(error, DifferNetError) or (error.name or "").startswith("differnet"):
             raise
-        raise MissingExtraError(f"the service needs {error.name}: pip install 'differnet[serve]'") from error
+        raise MissingExtraError(
+            f"the service needs {error.name}: pip install 'differnet[{extra}]'"
+        ) from error
 
 
 def serve(
@@ -104,15 +106,15 @@ def serve(
     settings: Settings = None,  # noqa: ARG001  its callback has read it
 ) -> None:
     """Serve models over HTTP, with a page for operators and a record of every inspection."""
-    _check_one_of("--keep-images", keep_images, ("none", "flagged", "all"))
-    _check_one_of("--log-level", log_level, ("debug", "info", "warning", "error"))
-    with guarded(), _with_extra():
+    check_one_of("--keep-images", keep_images, ("none", "flagged", "all"))
+    check_one_of("--log-level", log_level, ("debug", "info", "warning", "error"))
+    with guarded(), with_extra():
         from differnet.service.http import limits, server
 
         sizes = queue, workers, max_image_bytes, max_pixels
         kept: dict[str, Any] = {"keep": keep_images, "max_age_days": max_age_days, "max_bytes": max_bytes}
         names: dict[str, Any] = {"hosts": tuple(allow_host or ()), "origins": tuple(allow_origin or ())}
-        bounds = replace(limits.Limits(*sizes, timeout=timeout, keys=_read(keys)), **kept, **names)
+        bounds = replace(limits.Limits(*sizes, timeout=timeout, keys=keys_of(keys)), **kept, **names)
         found = server.named(folders or [], name or [])
         server.check_exposure(host, bounds, without_keys)
         tls = server.Tls.read(tls_cert, tls_key)
@@ -122,7 +124,7 @@ def serve(
         server.run(service, opened, log_level, tls)
 
 
-def _read(keys: Path | None) -> dict[str, Caller]:
+def keys_of(keys: Path | None) -> dict[str, Caller]:
     """Return whose keys the file has, by their digests; without a file nobody's."""
     from differnet.service.http.access.keys import read
 
@@ -137,7 +139,8 @@ def _read(keys: Path | None) -> dict[str, Caller]:
     return found
 
 
-def _check_one_of(option: str, value: str, known: tuple[str, ...]) -> None:
+def check_one_of(option: str, value: str, known: tuple[str, ...]) -> None:
+    """Refuse a value that is none of those known."""
     if value not in known:
         raise typer.BadParameter(f"{option} {value}: {', '.join(known[:-1])} or {known[-1]} was wanted")
 
@@ -169,7 +172,7 @@ def export_good(
     images: Images = None,
 ) -> None:
     """Copy the images that operators confirmed as good into a folder, to calibrate or fit anew with."""
-    with guarded(), _with_extra():
+    with guarded(), with_extra():
         from differnet.data.files import write_whole
         from differnet.service.record.store import Store as Record
 

@@ -42,9 +42,13 @@ HEADERS = {
 }
 
 
-def routes() -> list[Route]:
-    """Return the routes of the page: ``/`` and ``/page/NAME``, none of which needs a key."""
-    files = {path.name: path.read_bytes() for path in FOLDER.iterdir() if path.suffix in KINDS}
+def routes(*folders: Path) -> list[Route]:
+    """Return the routes of a page: ``/`` and ``/page/NAME``, none of which needs a key.
+
+    ``folders``: where its files are, beside those of the operator's page; of two of one name the last is taken.
+    """
+    places = (FOLDER, *folders)
+    files = {path.name: path.read_bytes() for one in places for path in one.iterdir() if path.suffix in KINDS}
 
     async def index(request: Request) -> Response:
         return _answer(request, files, "index.html")
