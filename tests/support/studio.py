@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import httpx
 
@@ -93,6 +93,8 @@ def said_address(log, start, process, seconds=60):
     while time.monotonic() < end and process.poll() is None:
         for line in log.read_bytes()[start:].decode().splitlines():
             if line.startswith("{") and "address" in (said := json.loads(line)):
-                return said["address"]
+                with suppress(httpx.TransportError):  # it may not listen yet
+                    httpx.get(f"{said['address']}/health", timeout=30)
+                    return said["address"]
         time.sleep(0.05)
     raise AssertionError(f"it did not start: {log.read_text()}")

@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,7 @@ class Studio:
         self.places = Places(settings.allow)
         self.folder = Folder(settings.work)
         self.gallery = Gallery(self.folder, self.places, settings.most)
-        self.uploads = Uploads(limits.image_bytes, settings.upload_bytes, self.folder.path)
+        self.uploads = Uploads(limits.image_bytes, settings.upload_bytes, self.folder.path / "uploads")
         self.live = LiveHost(self.folder.path, limits)
         own = self.live.url if settings.record is None else settings.record
         self.confirmed = Confirmed(own, settings.images if settings.record else None)
@@ -145,6 +146,7 @@ class Studio:
             "check": [str(one.path) for one in self.gallery.used()[:_CHECKED]],
             "to": None if target is None else str(target),
             "name": name,
+            "fit": self.project.fit,
         }
         return self._start("export", wanted, {"starting": 35.0})
 
@@ -228,7 +230,7 @@ class Studio:
             "job": None if self.jobs.last is None else self.jobs.last.to_dict(),
             "fit": told,
             "judged": None if judged is None else {"number": project.judged, **without(judged, "defects")},
-            "live": asdict(self.live.live) | {"agreement": self._agreement()},
+            "live": asdict(self.live.live) | self._of_station(),
             "preset": self.settings.preset,
             "presets": sorted({"default", "fast", "turned", self.settings.preset}),
             "rate": self.settings.settings.get("rate", 0.01),
@@ -244,14 +246,13 @@ class Studio:
         """Whether other pictures are chosen by now than were fitted to."""
         return {one["id"] for one in fit["good"]} != {one.id for one in used}
 
-    def _agreement(self) -> str | None:
-        if self.project.live is None:
-            return None
-        place = Path(self.project.live).parent / RESULT
-        try:
-            return str(json.loads(place.read_bytes())["agreement"])
-        except (OSError, ValueError, KeyError):
-            return None
+    def _of_station(self) -> dict[str, Any]:
+        """Return how well the station that judges agrees with its model, and of which fit that is."""
+        place, found = self.project.live, None
+        if place is not None:
+            with suppress(ValueError):
+                found = self.result(int(Path(place).parent.name))
+        return {name: found and found.get(name) for name in ("agreement", "fit")}
 
 
 def without(document: Mapping[str, Any], name: str) -> dict[str, Any]:

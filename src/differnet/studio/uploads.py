@@ -40,9 +40,9 @@ class Uploads:
 
     def __init__(self, image_bytes: int, all_bytes: int, folder: Path) -> None:
         self._image_bytes, self._all_bytes = image_bytes, all_bytes
-        self._held = sum(one.stat().st_size for one in folder.rglob("*") if one.is_file())
         for one in folder.rglob(".*.part"):
             one.unlink(missing_ok=True)
+        self._held = sum(one.stat().st_size for one in folder.rglob("*") if one.is_file())
 
     async def receive(self, chunks: AsyncIterator[bytes], folder: Path, name: str) -> Path:
         """Write what comes into ``folder`` and return the file; of what breaks off nothing is left.

@@ -6,7 +6,7 @@ import { lazy } from "./drawn.js";
 import { t } from "./language.js";
 import { attempt, counted } from "./saying.js";
 
-const PAGE = 60;
+const PAGE = innerWidth < 760 ? 24 : 60;
 const ODD = { size: "another size", colour: "another kind of colour", depth: "another depth of colour", brightness: "another brightness", sharpness: "another sharpness" };
 
 const FILTERS = {
@@ -42,8 +42,19 @@ export class Gallery {
     this.tell(state);
     if (state.revision === this.revision) return;
     this.revision = state.revision;
-    this.rows = await pictures("good");
+    this.take(await pictures("good"));
     this.draw();
+  }
+
+  /** Take the rows, what stands out first; one that was left out keeps the marks that it had, and so its place. */
+  take(rows) {
+    const before = new Map(this.rows.map((one) => [one.id, one]));
+    for (const one of rows.filter((row) => row.left_out && before.has(row.id))) {
+      const { odd, copy_of: copy, sisters } = before.get(one.id);
+      Object.assign(one, { odd, copy_of: copy, sisters });
+    }
+    const rank = (one) => (one.error ? 0 : one.odd.length ? 1 : one.copy_of ? 2 : 3);
+    this.rows = rows.map((one, index) => [rank(one), index, one]).sort((a, b) => a[0] - b[0] || a[1] - b[1]).map(([, , one]) => one);
   }
 
   tell(state) {
@@ -92,7 +103,7 @@ export class Gallery {
     ];
     const title = [one.name, one.width && `${one.width} × ${one.height}`, one.note, one.error].filter(Boolean).join("\n");
     if (one.error) {
-      return el("li", { class: "shot unread", "data-id": one.id, title }, el("span", { class: "file" }, one.name), el("span", { class: "why" }, one.error));
+      return el("li", { class: "shot unread", "data-id": one.id, title }, el("span", { class: "file" }, one.name), el("span", { class: "why" }, one.error.replace(`${one.folder}/`, "")));
     }
     const image = one.width ? [lazy(el("img", { alt: "" }), `pictures/${one.id}/preview`)] : [];
     const label = t("Leave out {name}", { name: one.name });

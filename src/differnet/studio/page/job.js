@@ -1,7 +1,7 @@
 // The job that runs: how far it is, how long it will take yet, and a button that ends it.
 
 import { cancel, fit } from "./asking.js";
-import { $, el } from "./dom.js";
+import { $, el, say } from "./dom.js";
 import { t } from "./language.js";
 import { attempt, duration } from "./saying.js";
 
@@ -30,7 +30,6 @@ export class Run {
     return attempt(async () => {
       await fit(wanted);
       this.changed();
-      $("job").scrollIntoView({ block: "nearest" });
     }, "fit");
   }
 
@@ -45,7 +44,18 @@ export class Run {
     $("fit-go").disabled = running || waiting > 0 || counts.used < fewest;
     $("fit-why").textContent = counts.used < fewest ? t("At least {fewest} good pictures are wanted; here are {count}.", { fewest, count: counts.used }) : t("Fits to {count} good pictures, a fifth of them held out to set the threshold.", { count: counts.used });
     $("job").hidden = !job;
-    if (job) this.tell(job, running);
+    if (!job) return;
+    this.tell(job, running);
+    const said = `${job.number} ${job.outcome}`;
+    if (this.said === `${job.number} running` && said !== this.said) this.announce(job);
+    this.said = said;
+  }
+
+  /** Say how a job has ended, wherever on the page a person is by then. */
+  announce(job) {
+    const text = t("{name}: {outcome}.", { name: t(NAMES[job.kind]), outcome: t(SAID[job.outcome]) });
+    if (job.outcome === "failed") say(`${text} ${job.error}`, { trouble: true, key: "job" });
+    else say(text, { key: "job" });
   }
 
   tell(job, running) {

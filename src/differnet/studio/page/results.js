@@ -14,6 +14,7 @@ export class Results {
   constructor(gallery, run, changed) {
     Object.assign(this, { gallery, run, changed, key: "", found: { good: [], defects: [] } });
     $("fit-again").addEventListener("click", () => run.start());
+    addEventListener("resize", () => this.fitted && strip($("strip"), this.found, this.fitted));
     $("maps-on").addEventListener("change", () => $("unusual").classList.toggle("plain", !$("maps-on").checked));
   }
 
@@ -29,6 +30,7 @@ export class Results {
     if (this.fit !== fit.number || this.judged !== judged?.number) forget("/map");
     Object.assign(this, { key, fit: fit.number, judged: judged?.number });
     this.found = await scores();
+    this.fitted = fit;
     this.words(fit);
     this.draw(state.job?.outcome === "running");
     this.drawDefects(judged);
@@ -39,8 +41,8 @@ export class Results {
     const fitted = t("Fitted to {count} good pictures; {held} others set the threshold.", { count: fit.train_count, held: fit.calibration_count });
     const limit = fit.promise ? t("Threshold {value}: {promise}.", { value: number(fit.threshold), promise: fit.promise }) : t("No picture was held out, so there is no threshold.");
     const wanted = fit.promise && !fit.is_kept ? t("That is more than the {rate} % that were wanted; {missing} more good pictures would have to be held out.", { rate: 100 * fit.rate, missing: fit.missing }) : null;
-    $("promise").textContent = limit;
-    $("promise-more").textContent = [wanted, fit.single_sets, fit.condition].filter(Boolean).join(" ");
+    $("limit-said").textContent = limit;
+    $("limit-more").textContent = [wanted, fit.single_sets, fit.condition].filter(Boolean).join(" ");
     const lines = [fitted, fit.choice && t("Found out from them: {choice}.", { choice: fit.choice }), fit.sisters && t("Belonging together: {sisters}.", { sisters: fit.sisters }), fit.effective && `${fit.effective}.`, ...fit.warnings];
     $("found-out").replaceChildren(...lines.filter(Boolean).map((text) => el("li", {}, text)));
   }

@@ -30,7 +30,8 @@ export class Shipping {
       on: t("The model {name} judges live.", { name: live.name }),
       failed: t("The model {name} could not be served: {error}", { name: live.name, error: live.error }),
     };
-    $("live-said").textContent = said[live.status];
+    const old = live.fit !== null && fit && live.fit !== fit.number ? t("It is of an earlier fit; export again to judge by the last one.") : "";
+    $("live-said").textContent = [said[live.status], old].filter(Boolean).join(" ");
     $("live-more").textContent = [live.agreement && t("The station agrees with the model: {agreement}.", { agreement: live.agreement }), live.status === "on" && t("Station: {folder}.", { folder: live.station }), live.note].filter(Boolean).join(" ");
     $("live-open").hidden = live.status !== "on";
     $("live-card").dataset.status = live.status;

@@ -3,8 +3,6 @@
 import { svg } from "./dom.js";
 import { t } from "./language.js";
 
-const WIDTH = 900;
-const LEFT = 150;
 const ROW = 46;
 const TOP = 26;
 
@@ -21,6 +19,8 @@ export function strip(home, { good, defects }, fit) {
   const values = rows.flatMap(([, points]) => points.map(value)).filter((one) => one > 0);
   if (!values.length) return home.replaceChildren();
   const limit = fit.threshold === null ? null : good[0]?.percent == null ? fit.threshold : 100;
+  const WIDTH = Math.min(Math.max(home.clientWidth, 320), 1100);
+  const LEFT = WIDTH < 600 ? 96 : 150;
   const all = limit === null ? values : [...values, limit];
   const low = Math.log(Math.min(...all)) - 0.05;
   const high = Math.log(Math.max(...all)) + 0.05;
@@ -32,7 +32,7 @@ export function strip(home, { good, defects }, fit) {
       class: `dot-${kind}`,
       ...(kind === "good" ? { cx: x(value(one)), cy: middle + wave(index), r: 4 } : { d: cross(x(value(one)), middle + wave(index)) }),
     }));
-    return [svg("text", { x: 0, y: middle + 4 }, name.length > 20 ? `${name.slice(0, 19)}…` : name), svg("line", { class: "axis", x1: LEFT, x2: WIDTH, y1: middle + ROW / 2, y2: middle + ROW / 2 }), ...dots];
+    return [svg("text", { x: 0, y: middle + 4 }, name.length > LEFT / 7 ? `${name.slice(0, LEFT / 7 - 1)}…` : name), svg("line", { class: "axis", x1: LEFT, x2: WIDTH, y1: middle + ROW / 2, y2: middle + ROW / 2 }), ...dots];
   });
   const line = limit === null ? [] : [svg("line", { class: "limit", x1: x(limit), x2: x(limit), y1: TOP - 6, y2: height - 22 }), svg("text", { class: "middle title", x: x(limit), y: TOP - 10 }, t("limit"))];
   const said = t("Scores: {good} good pictures and {bad} known defects; {over} of the defects reach the limit.", { good: good.length, bad: defects.length, over: defects.filter((one) => one.verdict === "NG").length });

@@ -77,8 +77,8 @@ async function tellUnread(state) {
 }
 
 /** Mark what is done and what comes next. */
-function steps({ counts, fit, judged, live }) {
-  const done = [counts.used > 0, counts.used > 0 && counts.unread === 0, Boolean(fit), Boolean(fit) && !fit.is_old, Boolean(judged), live.status === "on"];
+function steps({ counts, waiting, is_found: isFound, fit, judged, live }) {
+  const done = [counts.used > 0, counts.used > 0 && isFound && !waiting, Boolean(fit), Boolean(fit) && !fit.is_old, Boolean(judged), live.status === "on"];
   document.querySelectorAll("#steps a").forEach((link, index) => link.classList.toggle("done", done[index]));
 }
 

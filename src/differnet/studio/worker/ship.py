@@ -19,7 +19,7 @@ def ship(folder: Path, wanted: dict[str, Any], tell: Progress) -> None:
     """Write the station, and beside it how well it agrees with the model.
 
     ``wanted``: ``model`` (its file), ``weights``, ``format``, ``check`` (paths of pictures that both judge), ``to`` (a
-    further folder that gets the same, nothing for none).
+    further folder that gets the same, nothing for none), ``name`` and the number of the ``fit``, which are noted.
     """
     detector = DifferNet.load(wanted["model"], wanted["weights"])
     tell("starting", 1, 1)
@@ -28,7 +28,7 @@ def ship(folder: Path, wanted: dict[str, Any], tell: Progress) -> None:
     agreement = export(*here, check, tell)
     if wanted["to"]:
         copy(folder / STATION, Path(wanted["to"]))
-    document = {"agreement": str(agreement), "to": wanted["to"], "name": wanted["name"]}
+    document = {"agreement": str(agreement), "to": wanted["to"], "name": wanted["name"], "fit": wanted["fit"]}
     write_whole(folder / RESULT, json.dumps(document).encode())
 
 
