@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -71,14 +72,16 @@ class Studio:
 
 
 @contextmanager
-def studio(root, *more, work=None, tiny=True, headers=None):
-    """Run ``differnet studio`` for the folder ``root``."""
+def studio(root, *more, work=None, tiny=True, headers=None, all_cores=False):
+    """Run ``differnet studio`` for the folder ``root``; ``all_cores``: as it runs where nobody bounds its threads."""
     place, log = work or root / "work", root / "studio.log"
     command = [sys.executable, "-m", "differnet", "studio", "--port", "0", "--allow", str(root)]
     command += ["--work", str(place), *(TINY_FITS if tiny else []), *more]
     with log.open("ab") as file:
         start = file.tell()
-        process = subprocess.Popen(command, stderr=file, cwd=root)
+        bounds = ("OMP_NUM_THREADS", "DIFFERNET_THREADS") if all_cores else ()
+        around = {name: value for name, value in os.environ.items() if name not in bounds}
+        process = subprocess.Popen(command, stderr=file, cwd=root, env=around)
     try:
         yield Studio(process, said_address(log, start, process), root, headers)
     finally:

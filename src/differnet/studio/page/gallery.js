@@ -20,7 +20,7 @@ const FILTERS = {
 
 export class Gallery {
   constructor(changed) {
-    Object.assign(this, { changed, rows: [], shown: PAGE, filter: "all", revision: -1 });
+    Object.assign(this, { changed, rows: [], shown: PAGE, filter: "all", known: "" });
     for (const input of document.querySelectorAll("[name=show]")) {
       input.addEventListener("change", () => this.show(input.value));
     }
@@ -40,8 +40,9 @@ export class Gallery {
 
   async render(state) {
     this.tell(state);
-    if (state.revision === this.revision) return;
-    this.revision = state.revision;
+    const known = `${state.revision} ${state.is_found}`;
+    if (known === this.known) return;
+    this.known = known;
     this.take(await pictures("good"));
     this.draw();
   }

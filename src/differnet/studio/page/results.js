@@ -25,7 +25,7 @@ export class Results {
     $("shipping").hidden = !fit;
     if (!fit) return;
     $("old").hidden = !fit.is_old;
-    const key = `${fit.number} ${judged?.number} ${state.revision} ${state.job?.outcome}`;
+    const key = `${fit.number} ${judged?.number} ${state.revision} ${state.is_found} ${state.job?.outcome}`;
     if (key === this.key) return;
     if (this.fit !== fit.number || this.judged !== judged?.number) forget("/map");
     Object.assign(this, { key, fit: fit.number, judged: judged?.number });
