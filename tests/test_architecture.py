@@ -108,6 +108,11 @@ def test_help_imports_no_torch():
     assert loaded_by(code, "torch", "numpy", "pydantic") == []
 
 
+def test_the_server_of_the_studio_imports_no_torch():
+    pytest.importorskip("fastapi")
+    assert loaded_by("import differnet.studio.http.server", "torch", "scipy", "matplotlib") == []
+
+
 def test_what_decodes_on_a_cluster_imports_no_torch():
     code = "import differnet.batch.cluster.scoring, differnet.batch.cluster.loading"
     assert loaded_by(code, "torch", "matplotlib") == []

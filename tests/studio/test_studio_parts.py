@@ -148,7 +148,12 @@ def test_the_time_left_follows_the_pace():
     assert clock.left(500.0) == pytest.approx(370.0)  # as long again as it took for the first half
     clock.hear("fitting", 30, 30, 501.0)
     assert clock.left(502.0) == 0.0
-    assert clock.seconds == {"starting": 8.0, "describing": 20.0, "something else": 2.0}
+    assert clock.taken(502.0) == {
+        "starting": 8.0,
+        "describing": 20.0,
+        "something else": 2.0,
+        "fitting": 372.0,
+    }
 
 
 def test_another_fit_is_expected_to_take_what_the_last_took():

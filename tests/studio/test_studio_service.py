@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 
 import psutil
@@ -226,3 +227,24 @@ def test_a_folder_that_is_being_chosen_twice_and_taken_away_stays_on_disk(tmp_pa
         found.ask("DELETE", f"/folders?path={where}&kind=good").raise_for_status()
         assert found.state["counts"]["good"] == 0
         assert len(list(where.iterdir())) == 12
+
+
+def test_names_that_are_no_text_are_listed_and_fitted_to(tmp_path):
+    write_pictures(tmp_path, good=4)
+    os.rename(
+        os.fsencode(tmp_path / "good" / "part-000.png"), os.fsencode(tmp_path / "good") + b"/\xff\n.png"
+    )
+    (tmp_path / "good" / "\udcfe.png").write_bytes(b"no picture")
+    (tmp_path / "\udcfd").mkdir()
+    with studio(tmp_path) as found:
+        assert found.get("/folders")["folders"] == ["bad", "good", "work"]
+        state = found.take("good")
+        assert (state["counts"]["used"], state["counts"]["unread"]) == (4, 1)
+        rows = {one["name"]: one for one in found.get("/pictures")}
+        assert rows["\\udcff\n.png"]["error"] is None
+        assert "\\udcfe.png" in rows["\\udcfe.png"]["error"]
+        odd = rows["\\udcff\n.png"]["id"]
+        assert found.ask("GET", f"/pictures/{odd}/image").status_code == 200
+        found.ask("PUT", "/left-out", json={"ids": [odd], "left_out": True}).raise_for_status()
+    with studio(tmp_path) as again:
+        assert again.state["counts"]["left_out"] == 1

@@ -15,7 +15,7 @@ from differnet.data.datasets import find_defects, find_good
 from differnet.data.images import find
 from differnet.errors import ConfigError, DifferNetWarning, ImageError, counted, in_a_line
 from differnet.studio.findings import Findings, findings_of
-from differnet.studio.pictures import Picture, id_of, look, stamp_of
+from differnet.studio.pictures import Picture, id_of, look, printable, stamp_of
 from differnet.studio.places import Places
 from differnet.studio.project import Folder, Kind, Project, Source, with_source, without_source
 
@@ -41,7 +41,7 @@ class Gallery:
             try:
                 self._list(one)
             except (ConfigError, ImageError, OSError) as error:
-                self.notes.append(f"not listed again: {in_a_line(error)}")
+                self.notes.append(printable(f"not listed again: {in_a_line(error)}"))
 
     @property
     def findings(self) -> tuple[Findings, bool]:
@@ -77,7 +77,7 @@ class Gallery:
 
     def is_left_out(self, picture: Picture) -> bool:
         """Whether a good picture is not to be fitted to."""
-        return picture.kind == "good" and str(picture.path) in self.project.left_out
+        return picture.kind == "good" and picture.id in self.project.left_out
 
     def add_folder(self, text: str, kind: Kind) -> int:
         """Take the pictures of a folder and return how many are new.
@@ -131,12 +131,10 @@ class Gallery:
     def leave_out(self, ids: Iterable[str], is_left_out: bool) -> None:
         """Fit no more to these good pictures, or again; raises :class:`ConfigError` for one that is none."""
         with self.turn:
-            found = [self._pictures.get(identity) for identity in ids]
-            if any(one is None or one.kind != "good" for one in found):
+            wanted, known = set(ids), self.project.left_out
+            if not wanted <= {one.id for one in self.all("good")}:
                 raise ConfigError("no such good picture; load the page anew")
-            paths = {str(one.path) for one in found if one is not None}
-            known = self.project.left_out
-            self.change(replace(self.project, left_out=known | paths if is_left_out else known - paths))
+            self.change(replace(self.project, left_out=known | wanted if is_left_out else known - wanted))
             self._changed()
 
     def summary(self) -> dict[str, Any]:
@@ -175,7 +173,7 @@ class Gallery:
         return {
             "id": one.id,
             "name": one.name,
-            "folder": str(one.path.parent),
+            "folder": printable(str(one.path.parent)),
             "defect": one.defect,
             "width": seen and seen.width,
             "height": seen and seen.height,
@@ -202,7 +200,7 @@ class Gallery:
             )
         outside = [] if source.own else self._places.outside([Path(path) for path in paths])
         inside = [Path(path) for path in paths if path not in set(outside)]
-        notes = [str(one.message) for one in said]
+        notes = [printable(str(one.message)) for one in said]
         if outside:
             notes.append(
                 f"{counted(len(outside), 'picture')} left out, which links lead out of the folders allowed"
@@ -227,7 +225,8 @@ class Gallery:
             return False
         inner = path.relative_to(root).parts if path != root else (path.name,)
         defect = None if kind == "good" else (inner[0] if len(inner) > 1 else path.parent.name)
-        picture = Picture(identity, path, kind, "/".join(inner), defect, stamp=stamp)
+        name, told = printable("/".join(inner)), None if defect is None else printable(defect)
+        picture = Picture(identity, path, kind, name, told, stamp=stamp)
         self._pictures[identity] = picture
         self._waiting += 1
         self._pool.submit(self._look, picture)
@@ -237,7 +236,7 @@ class Gallery:
         try:
             done = replace(picture, seen=look(picture.path))
         except Exception as error:  # whatever it is, the others go on, and this one says it
-            done = replace(picture, error=in_a_line(error))
+            done = replace(picture, error=printable(in_a_line(error)))
         with self.turn:
             self._waiting -= 1
             if self._pictures.get(picture.id) == picture:
@@ -255,7 +254,12 @@ class Gallery:
             if revision != self.revision or self._waiting:
                 return
             used: Sequence[Picture] = self.used()
-        found = findings_of(used)
+        try:
+            found, note = findings_of(used), None
+        except Exception as error:  # what is not known of the pictures hinders no fit
+            found, note = Findings(len(used)), f"the pictures could not be compared: {in_a_line(error)}"
         with self.turn:
+            if note is not None:
+                self.notes.append(printable(note))
             if revision == self.revision:
                 self._findings, self._found_at = found, revision

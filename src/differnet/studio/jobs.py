@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from differnet.errors import DifferNetError
+from differnet.studio.pictures import printable
 from differnet.studio.project import Folder
 from differnet.studio.time_left import Clock
 
@@ -111,7 +112,7 @@ class Jobs:
             return job
 
     def cancel(self) -> bool:
-        """End the job that runs, and wait until its process is gone; whether there was one."""
+        """End the job that runs, and wait until its process is gone; whether it did not end by itself."""
         with self._turn:
             job, process, thread = self.last, self._process, self._thread
             if job is None or process is None or thread is None or job.outcome != "running":
@@ -119,7 +120,7 @@ class Jobs:
             job.is_cancelled = True
             _end(process)
         thread.join()
-        return True
+        return bool(job.outcome == "cancelled")
 
     def _listen(self, job: Job, process: subprocess.Popen[bytes]) -> None:
         assert process.stdout is not None  # noqa: S101  it was asked for
@@ -151,9 +152,9 @@ class Jobs:
             job.clock.hear(stage, done, total, time.monotonic())
             job.stage, job.done, job.total = stage, done, total
         elif "warning" in said and said["warning"] not in job.warnings:
-            job.warnings.append(str(said["warning"]))
+            job.warnings.append(printable(str(said["warning"])))
         elif "error" in said:
-            job.error = str(said["error"])
+            job.error = printable(str(said["error"]))
 
 
 def _keep_log(unfinished: Path, place: Path) -> None:

@@ -65,6 +65,15 @@ def id_of(path: Path, kind: Kind) -> str:
     return hashlib.sha256(f"{kind}\0{path}".encode("utf-8", "surrogateescape")).hexdigest()[:20]
 
 
+def printable(text: str) -> str:
+    """Return a text that can be sent: names of files hold bytes that are no letters.
+
+    >>> printable("a\udcff.png")
+    'a\\\\udcff.png'
+    """
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def stamp_of(path: Path) -> tuple[int, int]:
     """Return time and size of a file, by which it is known whether it is the same still."""
     try:

@@ -74,7 +74,7 @@ class Places:
         return [path for path in paths if not self.holds(path)]
 
     def listing(self, text: str) -> Listing:
-        """Return what is in a folder; hidden ones are passed over. Raises :class:`ConfigError`."""
+        """Return what is in a folder; hidden ones, and names that are no text, are passed over. Raises :class:`ConfigError`."""
         path = self.folder(text)
         folders, pictures, seen = [], 0, 0
         try:
@@ -83,7 +83,7 @@ class Places:
                     seen += 1
                     if seen > _MOST:
                         break
-                    if entry.name.startswith("."):
+                    if entry.name.startswith(".") or not _can_be_sent(entry.name):
                         continue
                     if entry.is_dir():
                         folders.append(entry.name)
@@ -96,3 +96,12 @@ class Places:
         return Listing(
             str(path), None if parent is None else str(parent), tuple(inside), pictures, seen > _MOST
         )
+
+
+def _can_be_sent(name: str) -> bool:
+    """Whether a name is text, and not bytes that are no letters."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

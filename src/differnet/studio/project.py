@@ -33,7 +33,7 @@ class Source:
 class Project:
     """What is chosen by now.
 
-    ``left_out``: paths of pictures that are not fitted to. ``job``: the number of the last job. ``fit``: that of the
+    ``left_out``: ids of pictures that are not fitted to. ``job``: the number of the last job. ``fit``: that of the
     job whose model is looked at, ``judged`` that whose verdicts on known defects hold for it. ``live``: the folder of
     the station that judges, and by which ``name``.
     """

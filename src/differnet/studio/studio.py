@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -47,7 +48,7 @@ class Settings:
     form: str = "openvino"
     record: str | None = None
     images: Path | None = None
-    most: int = 20_000
+    most: int = 10_000
     upload_bytes: int = 20 * 2**30
 
 
@@ -203,7 +204,7 @@ class Studio:
             project = self.project
             if job.kind == "fit":
                 found = self.result(job.number) or {}
-                seconds = {name: round(one, 2) for name, one in job.clock.seconds.items()}
+                seconds = {name: round(one, 2) for name, one in job.clock.taken(time.monotonic()).items()}
                 self._results[job.number] = document = {**found, "seconds": seconds, "warnings": job.warnings}
                 write_whole(self.folder.job(job.number) / RESULT, json.dumps(document).encode())
                 self.gallery.change(replace(project, fit=job.number, judged=None))

@@ -48,6 +48,10 @@ class Clock:
             self._stage, self._begun = stage, now
         self._share = done / total if total else 0.0
 
+    def taken(self, now: float) -> dict[str, float]:
+        """Return the seconds of each stage, when the last is over."""
+        return {**self.seconds, self._stage: self.seconds.get(self._stage, 0.0) + now - self._begun}
+
     def left(self, now: float) -> float:
         """Return the seconds that are left, at least none."""
         spent = sum(self._plan.get(name, 0.0) for name in self.seconds)

@@ -33,7 +33,7 @@ class RecordBody(Asked):
 class LeftOutBody(Asked):
     """Pictures that are not to be fitted to, or are again."""
 
-    ids: Annotated[list[str], Field(min_length=1, max_length=20_000)]
+    ids: Annotated[list[str], Field(min_length=1, max_length=10_000)]
     left_out: bool
 
 

@@ -17,7 +17,10 @@ export const upload = (file, kind, name, defect) =>
   json(`upload?${query({ name, kind, defect })}`, { method: "POST", headers: { "Content-Type": "application/octet-stream" }, body: file });
 export const confirmed = () => json("confirmed");
 export const takeConfirmed = (model) => json("confirmed", body("POST", { model }));
-export const leaveOut = (ids, isLeftOut) => json("left-out", body("PUT", { ids, left_out: isLeftOut }));
+/** Leave pictures out, or take them again: so many at a time as a request may have. */
+export async function leaveOut(ids, isLeftOut) {
+  for (let at = 0; at < ids.length; at += 2000) await json("left-out", body("PUT", { ids: ids.slice(at, at + 2000), left_out: isLeftOut }));
+}
 export const fit = (wanted) => json("fit", body("POST", wanted));
 export const judge = () => json("judge", { method: "POST" });
 export const exportModel = (name, to) => json("export", body("POST", { name, to: to || null }));

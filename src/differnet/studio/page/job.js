@@ -38,7 +38,7 @@ export class Run {
     const running = job?.outcome === "running";
     if (this.own === undefined) {
       this.own = state.preset;
-      $("fit-rate").value = String(100 * state.rate);
+      $("fit-rate").value = String(Number((100 * state.rate).toPrecision(6)));
       $("fit-preset").replaceChildren(...state.presets.map((name) => el("option", { value: name, ...(name === this.own ? { selected: true } : {}) }, name)));
     }
     $("fit-go").disabled = running || waiting > 0 || counts.used < fewest;
