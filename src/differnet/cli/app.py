@@ -14,6 +14,7 @@ from differnet.cli.console import guarded
 from differnet.cli.evaluate import demo, evaluate
 from differnet.cli.fit import fit, fit_many
 from differnet.cli.machine.doctor import doctor
+from differnet.cli.machine.studio import studio
 from differnet.cli.model import calibrate, export, info, quantize
 from differnet.cli.promise.audit import audit
 from differnet.cli.promise.plan import plan
@@ -74,6 +75,7 @@ for _command in (
     serve,
     make_key,
     export_good,
+    studio,
     watch,
     info,
     evaluate,

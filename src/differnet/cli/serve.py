@@ -67,7 +67,7 @@ _DEFAULT = "sqlite:///differnet.sqlite3"
 
 
 @contextmanager
-def _with_extra() -> Iterator[None]:
+def with_extra(extra: str = "serve") -> Iterator[None]:
     """Say by which command a missing package is had."""
     try:
         yield
@@ -76,7 +76,9 @@ def _with_extra() -> Iterator[None]:
 
         if isinstance(error, DifferNetError) or (error.name or "").startswith("differnet"):
             raise
-        raise MissingExtraError(f"the service needs {error.name}: pip install 'differnet[serve]'") from error
+        raise MissingExtraError(
+            f"the service needs {error.name}: pip install 'differnet[{extra}]'"
+        ) from error
 
 
 def serve(
@@ -111,9 +113,9 @@ def serve(
     settings: Settings = None,  # noqa: ARG001  its callback has read it
 ) -> None:
     """Serve models over HTTP, with a page for operators and a record of every inspection."""
-    _check_one_of("--keep-images", keep_images, ("none", "flagged", "all"))
-    _check_one_of("--log-level", log_level, ("debug", "info", "warning", "error"))
-    with guarded(), _with_extra():
+    check_one_of("--keep-images", keep_images, ("none", "flagged", "all"))
+    check_one_of("--log-level", log_level, ("debug", "info", "warning", "error"))
+    with guarded(), with_extra():
         from differnet.service.http import server
 
         sizes = queue, workers, max_image_bytes, max_pixels, timeout
@@ -134,7 +136,7 @@ def _bounds(sizes: Any, keys: Path | None, kept: Any, names: Any) -> Any:
     queue, workers, image_bytes, pixels, timeout = sizes
     keep, days, most = kept
     hosts, origins = (tuple(one or ()) for one in names)
-    bounds = Limits(queue, workers, image_bytes, pixels, timeout=timeout, keys=_read(keys))
+    bounds = Limits(queue, workers, image_bytes, pixels, timeout=timeout, keys=keys_of(keys))
     bounds = replace(bounds, keep=keep, max_age_days=days, max_bytes=most)
     return replace(bounds, hosts=hosts, origins=origins)
 
@@ -147,7 +149,7 @@ def _tell_others(service: Any, wanted: Any, port: int, resend: bool) -> None:
     service.tell_others(Wanted(webhook, key, mqtt, modbus, f"{platform.node()}-{port}"), resend)
 
 
-def _read(keys: Path | None) -> dict[str, Caller]:
+def keys_of(keys: Path | None) -> dict[str, Caller]:
     """Return whose keys the file has, by their digests; without a file nobody's."""
     from differnet.service.http.access.keys import read
 
@@ -162,7 +164,8 @@ def _read(keys: Path | None) -> dict[str, Caller]:
     return found
 
 
-def _check_one_of(option: str, value: str, known: tuple[str, ...]) -> None:
+def check_one_of(option: str, value: str, known: tuple[str, ...]) -> None:
+    """Refuse a value that is none of those known."""
     if value not in known:
         raise typer.BadParameter(f"{option} {value}: {', '.join(known[:-1])} or {known[-1]} was wanted")
 
@@ -194,7 +197,7 @@ def export_good(
     images: Images = None,
 ) -> None:
     """Copy the images that operators confirmed as good into a folder, to calibrate or fit anew with."""
-    with guarded(), _with_extra():
+    with guarded(), with_extra():
         from differnet.data.files import write_whole
         from differnet.service.record.store import Store as Record
 

@@ -30,12 +30,14 @@ def _methods(app: FastAPI, path: str) -> list[str]:
 
 def answer_errors(app: FastAPI, service: Service) -> None:
     """Have every error answered by a sentence, and counted."""
-    _answer_misfits(app)
+    answer_misfits(app)
     _answer_refusals(app, service)
     _answer_the_record(app, service)
 
 
-def _answer_misfits(app: FastAPI) -> None:
+def answer_misfits(app: FastAPI) -> None:
+    """Have requests that fit nothing answered by a sentence."""
+
     @app.exception_handler(StarletteHTTPException)
     async def refused(request: Request, found: StarletteHTTPException) -> JSONResponse:
         headers = dict(found.headers or {})

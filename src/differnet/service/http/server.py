@@ -10,11 +10,12 @@ import signal
 import socket
 import ssl
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
+from typing import Any, TypeAlias
 
 import uvicorn
 
@@ -31,6 +32,7 @@ from differnet.service.record.store import Store
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _CONNECTIONS = 1000
+ASGIApplication: TypeAlias = Callable[..., Any]
 
 
 class Server(uvicorn.Server):
@@ -167,9 +169,16 @@ def address(opened: socket.socket, tls: bool = False) -> str:
 
 def server(service: Service, level: str = "info", tls: Tls | None = None) -> Server:
     """Return a server that is ready to run."""
+    return Server(config_of(create_app(service), service.limits, level, tls), service)
+
+
+def config_of(
+    app: ASGIApplication, limits: Limits, level: str = "info", tls: Tls | None = None
+) -> uvicorn.Config:
+    """Return how an application is served: with the deadlines of ``limits`` for every connection."""
     files: dict[str, Path] = {"ssl_certfile": tls.certificate, "ssl_keyfile": tls.key} if tls else {}
-    config = uvicorn.Config(
-        create_app(service),
+    return uvicorn.Config(
+        app,
         log_config=None,
         log_level=level,
         access_log=False,
@@ -179,25 +188,28 @@ def server(service: Service, level: str = "info", tls: Tls | None = None) -> Ser
         limit_concurrency=_CONNECTIONS,
         backlog=1024,
         ws="none",
-        http=with_limits(service.limits),
-        timeout_graceful_shutdown=math.ceil(service.limits.timeout)
-        + 1,  # by then all that was accepted is answered
+        http=with_limits(limits),
+        timeout_graceful_shutdown=math.ceil(limits.timeout) + 1,  # by then all that was accepted is answered
         **files,  # type: ignore[arg-type]
     )
-    return Server(config, service)
 
 
 def run(service: Service, opened: socket.socket, level: str = "info", tls: Tls | None = None) -> None:
     """Serve until SIGTERM or SIGINT; then take no more, finish what was accepted, and return."""
-    set_up(level)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)  # uvicorn raises them again when it has stopped
-    _raise_open_files()
+    make_ready(level)
     where, keys = address(opened, tls is not None), len(service.limits.keys)
     announce("serving", address=where, models=list(service.models), keys=keys)
     if sys.stderr.isatty():
         sys.stderr.write(f"The page: {where}/   (Ctrl-C stops)\n")
     server(service, level, tls).run(sockets=[opened])
+
+
+def make_ready(level: str) -> None:
+    """Set up the log, the signals and the open files of a process that serves from now on."""
+    set_up(level)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)  # uvicorn raises them again when it has stopped
+    _raise_open_files()
 
 
 def _raise_open_files() -> None:

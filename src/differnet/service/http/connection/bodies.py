@@ -11,6 +11,7 @@ from starlette.types import Message, Receive, Scope
 from differnet.service.http.limits import Limits
 
 _SMALL = 64 * 2**10  # bytes of a request that brings no image
+_ONE = ("/inspect", "/upload")  # what brings one
 
 
 class BodyError(Exception):
@@ -31,7 +32,7 @@ class Bodies:
         """Return how many bytes a request may have."""
         if path.endswith("/inspect-batch"):
             return self.limits.body_bytes
-        return self.limits.single_bytes if path.endswith("/inspect") else _SMALL
+        return self.limits.single_bytes if path.endswith(_ONE) else _SMALL
 
 
 class Body:

@@ -42,10 +42,17 @@ HEADERS = {
 }
 
 
-def routes() -> list[Route]:
-    """Return the routes of the page: ``/`` and ``/page/NAME``, none of which needs a key."""
-    found = (path for path in FOLDER.rglob("*") if path.suffix in KINDS)
-    files = {path.relative_to(FOLDER).as_posix(): path.read_bytes() for path in found}
+def routes(*folders: Path) -> list[Route]:
+    """Return the routes of a page: ``/`` and ``/page/NAME``, none of which needs a key.
+
+    ``folders``: where its files are, beside those of the operator's page; of two of one name the last is taken.
+    """
+    files = {
+        path.relative_to(place).as_posix(): path.read_bytes()
+        for place in (FOLDER, *folders)
+        for path in place.rglob("*")
+        if path.suffix in KINDS
+    }
 
     async def index(request: Request) -> Response:
         return _answer(request, files, "index.html")
