@@ -21,6 +21,7 @@ NAMES = frozenset({MANIFEST, CALIBRATION, WEIGHTS}) | {
     role + suffix for role in ROLES for suffix in (".onnx", ".json", ".xml", ".bin")
 }
 _MOST_CONTENTS = 64 * 2**10  # bytes of the table of contents
+_MOST_FILES = 32
 _END = struct.Struct("<4s4H2LH")  # end of the central directory
 _LOCATOR = 20  # bytes before it that ZIP64 would use
 _STEP = 2**20
@@ -55,7 +56,14 @@ def _check_contents(file: IO[bytes]) -> None:
         raise ModelFileError(
             "a ZIP of the kind for files of more than 4 GB (ZIP64); zip the folder without it"
         )
-    if disk or first or here != count or length > _MOST_CONTENTS or start + length > size:
+    if (
+        disk
+        or first
+        or here != count
+        or count > _MOST_FILES
+        or length > _MOST_CONTENTS
+        or start + length > size
+    ):
         raise ModelFileError(f"a ZIP of {count} files in {length:,} bytes of contents; {_WANTED}")
 
 
@@ -63,7 +71,7 @@ def _chosen(found: list[zipfile.ZipInfo], most: int) -> dict[str, zipfile.ZipInf
     """Return the files by the names they will have; all lie in one folder of the archive, or in none."""
     files = [info for info in found if not info.is_dir()]
     homes = {info.filename.rpartition("/")[0] for info in files}
-    if len(homes) != 1 or "/" in (home := homes.pop()):
+    if len(homes) != 1 or "/" in (home := homes.pop()) or home.startswith("."):
         raise ModelFileError(f"files of several folders, or none at all; {_WANTED}")
     chosen: dict[str, zipfile.ZipInfo] = {}
     for info in files:
