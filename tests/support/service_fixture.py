@@ -75,14 +75,17 @@ def rows(client, **query):
 
 
 @contextmanager
-def running(folders, tmp_path, host="127.0.0.1", **limits):
-    """Run the real server in a thread; yields its URL. ``folders``: a folder, or folders by the names of models."""
+def running(folders, tmp_path, host="127.0.0.1", root=None, forget_versions=(), **limits):
+    """Run the real server in a thread; yields its URL. ``folders``: a folder, or folders by the names of models.
+
+    ``root``: the folder of versions that may be put in place; ``forget_versions``: see ``build``.
+    """
     from differnet.service.http import server as serving
     from differnet.service.http.limits import Limits
 
     named = {"tiny": str(folders)} if isinstance(folders, str | os.PathLike) else folders
     url = f"sqlite:///{tmp_path / 'record.sqlite3'}"
-    service = serving.build(named, url, None, host, Limits(**limits))
+    service = serving.build(named, url, None, host, Limits(**limits), (), root, forget_versions)
     opened = serving.bind(host, 0)
     server = serving.server(service, "warning")
     thread = threading.Thread(target=server.run, kwargs={"sockets": [opened]}, daemon=True)

@@ -62,6 +62,17 @@ ForgetRates = Annotated[
     list[str] | None,
     typer.Option(metavar="NAME", help="Judge by the rates of the folder again; repeatable."),
 ]
+Models = Annotated[
+    Path | None,
+    typer.Option("--models", help="Folder below which versions may lie that are put in place while it runs."),
+]
+MaxModel = Annotated[
+    int, typer.Option("--max-model-bytes", min=1, help="The most bytes of an uploaded model.")
+]
+ForgetVersions = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME", help="Judge by the folder given, whichever version did; repeatable."),
+]
 LogLevel = Annotated[str, typer.Option(help="debug, info, warning or error.")]
 _DEFAULT = "sqlite:///differnet.sqlite3"
 
@@ -109,6 +120,9 @@ def serve(
     mqtt: Mqtt = None,
     resend: Resend = False,
     modbus: Modbus = None,
+    models: Models = None,
+    max_model_bytes: MaxModel = 2**30,
+    forget_versions: ForgetVersions = None,
     log_level: LogLevel = "info",
     settings: Settings = None,  # noqa: ARG001  its callback has read it
 ) -> None:
@@ -127,6 +141,25 @@ def serve(
         service = server.build(found, url, images, host, bounds, forget_rates or [])
         _tell_others(service, (webhook, webhook_key, mqtt, modbus), opened.getsockname()[1], resend)
         server.run(service, opened, log_level, tls)
+    _check_words(keep_images, log_level)
+    with guarded(), _with_extra():
+        from differnet.service.http import limits, server
+
+        sizes = queue, workers, max_image_bytes, max_pixels
+        kept: dict[str, Any] = {"keep": keep_images, "max_age_days": max_age_days, "max_bytes": max_bytes}
+        names: dict[str, Any] = {"hosts": tuple(allow_host or ()), "origins": tuple(allow_origin or ())}
+        names |= {"timeout": timeout, "keys": _read(keys), "model_bytes": max_model_bytes}
+        bounds = replace(limits.Limits(*sizes), **kept, **names)
+        found = server.named(folders or [], name or [], models is not None)
+        server.check_exposure(host, bounds, without_keys)
+        tls, url = server.Tls.read(tls_cert, tls_key), with_password(store, store_password_file)
+        opened, anew = server.bind(host, port), (forget_rates or [], models, forget_versions or [])
+        server.run(server.build(found, url, images, host, bounds, *anew), opened, log_level, tls)
+
+
+def _check_words(keep_images: str, log_level: str) -> None:
+    _check_one_of("--keep-images", keep_images, ("none", "flagged", "all"))
+    _check_one_of("--log-level", log_level, ("debug", "info", "warning", "error"))
 
 
 def _bounds(sizes: Any, keys: Path | None, kept: Any, names: Any) -> Any:

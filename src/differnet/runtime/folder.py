@@ -184,6 +184,11 @@ def read(folder: str | Path) -> Station:
         ) from error
 
 
+def digest_of(folder: str | Path) -> str:
+    """Return the digest of a folder's manifest, and so of all that it names; raises :class:`ModelFileError`."""
+    return hashlib.sha256(_manifest(Path(folder))).hexdigest()
+
+
 def _manifest(root: Path) -> bytes:
     path = root / MANIFEST
     if not root.is_dir():

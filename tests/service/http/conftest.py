@@ -9,6 +9,14 @@ import pytest
 from support.service_fixture import IMAGE_BYTES, PIXELS, running
 
 
+@pytest.fixture(scope="session")
+def other_station(tmp_path_factory):
+    """The folder of another tiny model, which is of another opinion on some parts."""
+    from support.service_fixture import export_tiny
+
+    return export_tiny(tmp_path_factory.mktemp("other") / "other", blocks=1, rate=0.4, review_rate=0.6)
+
+
 @pytest.fixture(scope="module")
 def service(tiny_station, tmp_path_factory):
     limits = {"keep": "all", "image_bytes": IMAGE_BYTES, "pixels": PIXELS, "batch": 4, "timeout": 10}

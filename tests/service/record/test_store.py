@@ -43,6 +43,17 @@ def part(number=0, **values):
     return Inspection(**(usual | values))
 
 
+def downgrade(engine, revision):
+    """Bring a record to the tables of an older version."""
+    from alembic import command
+    from alembic.config import Config
+
+    with database.writing(engine) as connection:
+        config = Config(attributes={"connection": connection})
+        config.set_main_option("script_location", database.__file__.replace("database.py", "migrations"))
+        command.downgrade(config, revision)
+
+
 def test_what_is_added_comes_back(store):
     wanted = part(
         3,
@@ -269,9 +280,7 @@ def test_migrations_make_the_tables_that_the_code_knows(store):
 
 def test_a_record_of_before_notes_is_gone_on_with(store, url, tmp_path):
     before = store.add(part(1))
-    with store.engine.begin() as connection:  # as the version before left it
-        connection.execute(text("ALTER TABLE inspections DROP COLUMN image_note"))
-        connection.execute(text("UPDATE alembic_version SET version_num = '0004'"))
+    downgrade(store.engine, "0004")  # as the version before left it
     store.close()
     again = Store.open(url, tmp_path / "images")
     added = again.add(part(2, image_note="page 1 is looked at"))

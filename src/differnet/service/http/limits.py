@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 from differnet.service.http.access.roles import Caller
 from differnet.service.record.images import Keep
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")  # of a model
 
 
 @dataclass(frozen=True)
@@ -20,7 +23,8 @@ class Limits:
 
     ``keys``: of those who may ask, by the SHA-256 of each; without any everybody may. ``origins``: of pages that may
     use the service beside its own. ``head_timeout``: seconds until the head of a request must have come;
-    ``stall_timeout``: seconds after which one who reads nothing of an answer is let go.
+    ``stall_timeout``: seconds after which one who reads nothing of an answer is let go. ``model_bytes``: the most that
+    the ZIP of a model may have, and what is in it; ``model_timeout``: seconds until that must have come.
     """
 
     queue: int = 64
@@ -38,6 +42,8 @@ class Limits:
     origins: tuple[str, ...] = ()
     head_timeout: float = 10.0
     stall_timeout: float = 30.0
+    model_bytes: int = 2**30
+    model_timeout: float = 600.0
 
     @property
     def body_bytes(self) -> int:

@@ -212,21 +212,8 @@ def _fault_of(error: Exception) -> Fault:
     return "model"
 
 
-def open_models(
-    folders: dict[str, str], store: Store, most_pixels: int, keep: Keep, threads: int | None
-) -> dict[str, Served]:
-    """Load the models by their names; raises :class:`ConfigError` for rates in the record that one cannot promise."""
-    found = {}
-    for name, folder in folders.items():
-        inspector = Inspector(folder, threads)
-        inspector.predict(
-            np.full((64, 64, 3), 128, np.uint8), heat_map=inspector.station.maps is not None
-        )  # warm
-        try:
-            found[name] = Served(name, inspector, store, most_pixels, keep)
-        except ConfigError as error:
-            raise ConfigError(
-                f"{name}: the rates that were applied to it do not fit this folder ({error}); serve once with "
-                f"--forget-rates {name} to judge by those of the folder"
-            ) from error
-    return found
+def warmed(folder: str, threads: int | None) -> Inspector:
+    """Return what judges by a folder, after a first picture: later ones need not wait for what is made then."""
+    inspector = Inspector(folder, threads)
+    inspector.predict(np.full((64, 64, 3), 128, np.uint8), heat_map=inspector.station.maps is not None)
+    return inspector

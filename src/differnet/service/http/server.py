@@ -5,7 +5,6 @@ from __future__ import annotations
 import ipaddress
 import math
 import os
-import re
 import signal
 import socket
 import ssl
@@ -23,14 +22,15 @@ from differnet.errors import ConfigError
 from differnet.runtime.threads import limit as thread_limit
 from differnet.service.http.app import create_app
 from differnet.service.http.connection.deadlines import with_limits
-from differnet.service.http.limits import Limits
-from differnet.service.http.model import open_models
+from differnet.service.http.limits import NAME, Limits
 from differnet.service.http.service import Service
 from differnet.service.http.telemetry import announce, set_up
+from differnet.service.http.versions.models import Models
+from differnet.service.http.versions.places import Places
+from differnet.service.record import versions
 from differnet.service.record.changes import By
 from differnet.service.record.store import Store
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _CONNECTIONS = 1000
 ASGIApplication: TypeAlias = Callable[..., Any]
 
@@ -79,10 +79,11 @@ def _no_password() -> str:
     raise ValueError("the key has a password")
 
 
-def named(folders: Sequence[Path], names: Sequence[str]) -> dict[str, str]:
+def named(folders: Sequence[Path], names: Sequence[str], may_be_none: bool = False) -> dict[str, str]:
     """Return folders by the names of their models: that of the folder, or as ``NAME=FOLDER`` says.
 
-    Raises :class:`ConfigError` for a name that two have, for one that does not fit into an address, and for none.
+    Raises :class:`ConfigError` for a name that two have, for one that does not fit into an address, and for none,
+    unless there may be none.
     """
     pairs = [(folder.resolve().name, str(folder)) for folder in folders]
     for text in names:
@@ -92,14 +93,14 @@ def named(folders: Sequence[Path], names: Sequence[str]) -> dict[str, str]:
         pairs.append((name, folder))
     found: dict[str, str] = {}
     for name, folder in pairs:
-        if not _NAME.fullmatch(name):
+        if not NAME.fullmatch(name):
             raise ConfigError(
                 f"{name!r}: letters, digits, '.', '_' and '-' make the name of a model; --name NAME={folder}"
             )
         if name in found:
             raise ConfigError(f"{name}: the name of two models; --name NAME=FOLDER gives one another")
         found[name] = folder
-    if not found:
+    if not found and not may_be_none:
         raise ConfigError("no model; give the folder of one that 'differnet export' wrote")
     return found
 
@@ -128,17 +129,28 @@ def build(
     host: str,
     limits: Limits,
     forget: Sequence[str] = (),
+    root: Path | None = None,
+    forget_versions: Sequence[str] = (),
 ) -> Service:
-    """Open the record and load the models; ``forget``: those whose rates are those of the folder again."""
+    """Open the record and load the models; ``forget``: those whose rates are those of the folder again.
+
+    ``root``: the folder below which new versions may lie; ``forget_versions``: models of which the folder given judges
+    again, whichever version did.
+    """
     for name in forget:
         if name not in folders:
             raise ConfigError(f"--forget-rates {name}: no such model; there are {', '.join(folders)}")
+    places = Places(root, limits.model_bytes)
     store = Store.open(url, images)
     try:
         for name in forget:
             store.set_setting(name, None, by=By("--forget-rates"))
+        for name in forget_versions:
+            with store.writing() as connection:
+                versions.forget(connection, name, By("--forget-versions"))
         threads = thread_limit() or max(1, (os.cpu_count() or 1) // limits.workers)
-        models = open_models(folders, store, limits.pixels, limits.keep, threads)
+        models = Models(store, limits, threads, places)
+        models.start(folders)
     except BaseException:
         store.close()
         raise

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 from fastapi import HTTPException
 
@@ -20,11 +21,13 @@ from differnet.service.http.model import Outcome, Served, Task
 from differnet.service.http.queue import LateError, Line
 from differnet.service.http.schemas import as_json
 from differnet.service.http.telemetry import Metrics, say
+from differnet.service.http.versions.models import Models
 from differnet.service.promised import Promised, Ticket, Waiting
 from differnet.service.record.inspection import Inspection
 from differnet.service.record.store import Store
 from differnet.service.recorder import JudgedRow
 
+_FOLLOW = 2.0  # seconds between two looks at which versions judge
 _TIDY = 60.0  # seconds between two looks at what is to be forgotten and saved
 _SEND = 5.0  # seconds at the end in which is sent what waits; what is left, the next start sends
 _WARN = 3600.0  # seconds after which it is said again what is not forgotten
@@ -39,10 +42,11 @@ class Service:
 
     hub: Hub
 
-    def __init__(self, models: dict[str, Served], store: Store, limits: Limits) -> None:
-        self.models, self.store, self.limits = models, store, limits
+    def __init__(self, versions: Models, store: Store, limits: Limits) -> None:
+        self.versions, self.store, self.limits = versions, store, limits
         self.line = Line(limits.queue, limits.workers)
-        self.metrics = Metrics(list(models))
+        self.metrics = Metrics(list(versions.served))
+        versions.tell, versions.count = self._tell_model, self.metrics.count_trial
         self.metrics.capacity.set(self.line.capacity)
         self.metrics.queue.set_function(lambda: self.line.inside)
         self.promised = Promised(self._lost)
@@ -61,11 +65,18 @@ class Service:
         self.outgoing = outgoing.opened(self.store, outgoing.SERVE, wanted, tell, list(self.models))
         self.outgoing.start(resend)
 
+    @property
+    def models(self) -> Mapping[str, Served]:
+        """What judges now, by the names of models."""
+        return self.versions.served
+
     def model(self, name: str) -> Served:
-        """Return a model; answers 404 for an unknown name."""
+        """Return a model; answers 404 for an unknown name, or one that is retired."""
         found = self.models.get(name)
         if found is None:
-            raise HTTPException(404, f"no model {name!r}; there are {', '.join(sorted(self.models))}")
+            raise HTTPException(
+                404, f"no model {name!r}; there are {', '.join(sorted(self.models)) or 'none'}"
+            )
         return found
 
     async def judge(self, model: Served, task: Task) -> Outcome:
@@ -131,6 +142,8 @@ class Service:
             raise
         if outcome.inspection.heat_map is not None and not outcome.is_replay:
             self.hub.tell("map", model.name, as_json(outcome.inspection))
+        if not outcome.is_replay:
+            self.versions.offer(model, task, outcome.inspection)
         return outcome
 
     def _note(self, model: Served, judged: JudgedRow, row: Inspection, seconds: float) -> None:
@@ -163,7 +176,7 @@ class Service:
 
     def tell_drift(self, model: Served) -> None:
         """Tell listeners, Prometheus and the log whether the stream of a model has changed."""
-        if model.monitor is None:
+        if model.monitor is None or self.models.get(model.name) is not model:
             return
         self.metrics.drift.labels(model.name).set(model.monitor.is_alarm)
         data = {"model": model.name, "alarm": model.monitor.is_alarm, "text": model.monitor.text}
@@ -176,7 +189,7 @@ class Service:
         self.hub = Hub(self.store)
         for model in self.models.values():
             self.metrics.drift.labels(model.name).set(model.monitor is not None and model.monitor.is_alarm)
-        tasks = [asyncio.create_task(work) for work in (self.hub.run(), self._tidy())]
+        tasks = [asyncio.create_task(work) for work in (self.hub.run(), self._tidy(), self._follow())]
         try:
             yield
         finally:
@@ -188,11 +201,33 @@ class Service:
                     await task
             await asyncio.to_thread(self.line.close)
             await asyncio.to_thread(self.promised.close, self.limits.timeout)
+            await asyncio.to_thread(self.versions.close)
             await asyncio.to_thread(self._save)
             if self.outgoing is not None:
                 await asyncio.to_thread(self.outgoing.close, _SEND)
             self.store.close()
             say("stopped; everything that was accepted is recorded")
+
+    def _tell_model(self, name: str) -> None:
+        """Tell listeners, Prometheus and the log that another version of a model judges, or none."""
+        model, trial = self.models.get(name), self.versions.trials.get(name)
+        data: dict[str, Any] = {"model": name, "digest": model and model.digest}
+        data["shadow"] = trial and trial.digest
+        self.metrics.judges(name, model is not None)
+        say("model", **data)
+        if hasattr(self, "hub"):
+            self.hub.tell("model", name, data)
+        if model is not None:
+            self.tell_drift(model)
+
+    async def _follow(self) -> None:
+        """Take over what other processes of this record changed."""
+        while True:
+            await asyncio.sleep(_FOLLOW)
+            try:
+                await asyncio.to_thread(self.versions.follow)
+            except StoreError as error:
+                say("which versions judge cannot be read", logging.ERROR, error=str(error))
 
     async def _tidy(self) -> None:
         while True:

@@ -7,6 +7,7 @@ import logging
 import sys
 import threading
 import warnings
+from contextlib import suppress
 from contextvars import ContextVar
 from datetime import datetime, timezone
 from typing import Any
@@ -109,12 +110,25 @@ class Metrics:
         self.capacity = Gauge("queue_capacity", "The most requests that may wait or be judged.", **of)
         self.drift = Gauge("drift_alarm", "1 while the stream of images has changed.", ("model",), **of)
         self.streams = Gauge("event_streams", "Who listens to /events.", **of)
+        self.trials = Counter("trial_parts", "Parts of versions on trial.", ("model", "outcome"), **of)
         for outcome in ("recorded", "lost"):
             self.promised.labels(outcome)
         for name in models:
-            self.drift.labels(name)
-            for verdict in JUDGEMENTS:
-                self.inspections.labels(name, "http", verdict)
+            self.judges(name, True)
+
+    def judges(self, model: str, is_there: bool) -> None:
+        """Show the numbers of a model from the beginning; one that is retired drifts no more."""
+        if not is_there:
+            with suppress(KeyError):
+                self.drift.remove(model)
+            return
+        self.drift.labels(model)
+        for verdict in JUDGEMENTS:
+            self.inspections.labels(model, "http", verdict)
+
+    def count_trial(self, model: str, outcome: str) -> None:
+        """Count a part of a version on trial: judged, failed or dropped."""
+        self.trials.labels(model, outcome).inc()
 
     def text(self) -> bytes:
         """Return all of them in Prometheus' text format."""

@@ -1,4 +1,4 @@
-"""Who changed what, and when: confirmations, rates and resets, in a table to which rows are only added.
+"""Who changed what, and when: confirmations, rates, resets and models, in a table to which rows are only added.
 
 A change is written in the transaction of what it changes, so that neither is there without the other; triggers of the
 database refuse to alter or remove one.
@@ -17,7 +17,17 @@ from differnet.service.record import database
 from differnet.service.record.inspection import Rates, now
 from differnet.service.record.tables import Counter, Moment, metadata
 
-What = Literal["confirm", "rates", "drift reset"]
+What = Literal[
+    "confirm",
+    "rates",
+    "drift reset",
+    "model put",
+    "model rolled back",
+    "model retired",
+    "model forgotten",
+    "shadow put",
+    "shadow ended",
+]
 
 changes = Table(
     "changes",

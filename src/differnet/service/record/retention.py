@@ -19,6 +19,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, delete, func, insert, select, update
 
 from differnet.errors import agreeing, counted
+from differnet.service.record import shadows
 from differnet.service.record.database import reading, writing
 from differnet.service.record.images import MARKS, KeptImages
 from differnet.service.record.inspection import now
@@ -84,13 +85,15 @@ def _forget_old(engine: Engine, kept: KeptImages, days: float) -> tuple[int, int
     with reading(engine) as connection:
         old = int(connection.execute(select(func.count()).where(is_old)).scalar() or 0)
         total = int(connection.execute(select(func.count()).select_from(inspections)).scalar() or 0)
-    query = select(columns.seq, columns.image, columns.heat_map).where(is_old).order_by(columns.seq)
+    query = select(columns.seq, columns.id, columns.image, columns.heat_map).where(is_old)
+    query = query.order_by(columns.seq)
     while count < old:
         with writing(engine) as connection:
             lately = _forgotten_lately(connection, at, days)
             left = -(-(total - count + lately) // _SHARE) - lately
             rows = connection.execute(query.limit(max(0, min(_STEP, left)))).all()
             _in_step(connection, rows, delete(inspections))
+            shadows.forget(connection, [row.id for row in rows])
             if rows:
                 connection.execute(insert(forgotten).values(time=at, inspections=len(rows)))
         for row in rows:

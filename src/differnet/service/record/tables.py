@@ -164,3 +164,35 @@ pulse = Table(
     Column("number", Integer, primary_key=True, autoincrement=False),
     Column("time", Moment, nullable=False),
 )
+
+# Folders that judge, or did, or might.
+versions = Table(
+    "versions",
+    metadata,
+    Column("number", Counter, primary_key=True, autoincrement=True),
+    Column("time", Moment, nullable=False),
+    Column("model", String(200), nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("origin", String(10), nullable=False),
+    Column("folder", Text, nullable=False),
+    Column("who", String(1000)),
+    Column("client", String(200)),
+    Column("about", Text, nullable=False),
+    Index("ix_versions_model_digest", "model", "digest", unique=True),
+    sqlite_autoincrement=True,
+)
+
+# Which of them does: a stack of its own for each model; see :mod:`differnet.service.record.versions`.
+lineup = Table(
+    "lineup",
+    metadata,
+    Column("number", Counter, primary_key=True, autoincrement=True),
+    Column("time", Moment, nullable=False),
+    Column("model", String(200), nullable=False),
+    Column("role", String(10), nullable=False),
+    Column("digest", String(64)),
+    Column("own_rates", Boolean, nullable=False),
+    Column("since_seq", BigInteger, nullable=False),
+    Index("ix_lineup_model_number", "model", "number"),
+    sqlite_autoincrement=True,
+)

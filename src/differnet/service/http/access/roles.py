@@ -27,6 +27,10 @@ _RULES: tuple[tuple[str, str, Role | None], ...] = (
     ("POST", rf"{_MODEL}/(rates/preview|drift/reset)", "engineer"),
     ("PUT", rf"{_MODEL}/rates", "engineer"),
     ("GET", rf"{_MODEL}/good-images", "engineer"),
+    ("PUT", _MODEL, "engineer"),
+    ("DELETE", rf"{_MODEL}(/shadow)?", "engineer"),
+    ("POST", rf"{_MODEL}/rollback", "engineer"),
+    ("GET", rf"/v1/versions|/v1/model-folders|{_MODEL}/(versions|differences)", "engineer"),
 )
 
 

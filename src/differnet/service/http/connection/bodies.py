@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 
 from starlette.datastructures import Headers
@@ -12,6 +13,8 @@ from differnet.service.http.limits import Limits
 
 _SMALL = 64 * 2**10  # bytes of a request that brings no image
 _ONE = ("/inspect", "/upload")  # what brings one
+_PUT_MODEL = re.compile(r"/v1/models/[^/]+")
+ARCHIVE = "application/zip"
 
 
 class BodyError(Exception):
@@ -28,8 +31,14 @@ class Bodies:
     def __init__(self, limits: Limits) -> None:
         self.limits, self.held = limits, 0
 
+    def is_model(self, scope: Scope, headers: Headers) -> bool:
+        """Whether a request brings a model: its bytes go to the disk as they come, and are not held."""
+        kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+        is_put = scope["method"] == "PUT" and _PUT_MODEL.fullmatch(scope["path"]) is not None
+        return is_put and kind == ARCHIVE
+
     def most(self, path: str) -> int:
-        """Return how many bytes a request may have."""
+        """Return how many bytes a request may have that brings no model."""
         if path.endswith("/inspect-batch"):
             return self.limits.body_bytes
         return self.limits.single_bytes if path.endswith(_ONE) else _SMALL
@@ -40,10 +49,13 @@ class Body:
 
     def __init__(self, bodies: Bodies, scope: Scope, receive: Receive) -> None:
         self._bodies, self._receive = bodies, receive
-        self._most, self._seen, self._ended = bodies.most(scope["path"]), 0, False
-        self._length = Headers(scope=scope).get("content-length", "0")
-        self._deadline = time.monotonic() + bodies.limits.timeout
-        self._keeps, self._held = True, 0
+        headers, limits = Headers(scope=scope), bodies.limits
+        is_model = bodies.is_model(scope, headers)
+        self._most = limits.model_bytes if is_model else bodies.most(scope["path"])
+        self._length = headers.get("content-length", "0")
+        self._timeout = limits.model_timeout if is_model else limits.timeout
+        self._deadline = time.monotonic() + self._timeout
+        self._keeps, self._held, self._seen, self._ended = not is_model, 0, 0, False
 
     async def __call__(self) -> Message:
         """Return what came next; raises :class:`BodyError`."""
@@ -54,7 +66,7 @@ class Body:
         try:
             message = await asyncio.wait_for(self._receive(), max(0.0, self._deadline - time.monotonic()))
         except asyncio.TimeoutError as late:
-            reason = f"the body did not come within {self._bodies.limits.timeout:g} s"
+            reason = f"the body did not come within {self._timeout:g} s"
             raise BodyError(408, reason) from late
         self._take(len(message.get("body", b"")))
         self._ended = not message.get("more_body", False)

@@ -8,6 +8,7 @@ import { $, el, icon, say } from "./dom.js";
 import { Keys } from "./keys.js";
 import { LANGUAGES, language, speak, t } from "./language.js";
 import { List } from "./list.js";
+import { Models } from "./models.js";
 import { Rates } from "./rates.js";
 import { Sender } from "./send.js";
 import { Stage } from "./stage.js";
@@ -26,6 +27,7 @@ const counts = new Counts();
 const stream = new Stream(heard, linked, (error) => say(plain(error), { trouble: true, key: "stream" }));
 const sender = new Sender(model, inspected);
 const camera = new Camera((files) => sender.send(files));
+const versions = new Models(modelsChanged, look);
 const rates = new Rates(() => state.name, refresh, async (id) => look(await api.inspection(id)));
 
 function show() {
@@ -71,6 +73,7 @@ function inspected(row, pictures) {
 function heard(type, data) {
   if (type === "inspection" && data.id !== state.live?.id) take(data, first(data));
   else if (["inspection", "operator", "map"].includes(type)) take(data, false);
+  else if (type === "model") versions.heard();
   else if (type === "drift" && (data.model ?? state.name) === state.name) drift(data);
 }
 
@@ -127,6 +130,14 @@ async function refresh() {
   $("promise").title = t("This holds for good parts like those that the model was calibrated on, photographed as those were.");
   counts.rate = state.promised;
   if (counts.slots.length) counts.render();
+}
+
+/** Other versions judge, or none: what is chosen may be gone. */
+async function modelsChanged() {
+  await refresh().catch((error) => say(plain(error), { trouble: true, key: "catch-up" }));
+  if (model()) return;
+  if (state.models.length) await choose(state.models[0].name);
+  else Object.assign(counts, { model: null });
 }
 
 async function choose(name) {
