@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from differnet.cli.console import err, guarded, out
-from differnet.cli.options import Store, StorePasswordFile, refuse_password, with_password
+from differnet.cli.options import (
+    AuditShare,
+    PartPattern,
+    Store,
+    StorePasswordFile,
+    refuse_password,
+    with_password,
+)
 from differnet.cli.settings_file import Settings
 from differnet.errors import ConfigError, counted, warn
 
@@ -56,6 +63,17 @@ MaxBytes = Annotated[int | None, typer.Option(min=0, help="Forget the oldest ima
 MaxImage = Annotated[int, typer.Option(min=1, help="The most bytes of an image.")]
 MaxPixels = Annotated[int, typer.Option(min=1, help="The most pixels of an image.")]
 Timeout = Annotated[float, typer.Option(min=0.1, help="Seconds to receive an image, and to judge it.")]
+DefectClass = Annotated[
+    list[str] | None,
+    typer.Option(help="Kind of defect that operators may name; repeatable. Without any they write freely."),
+]
+ShiftStart = Annotated[
+    list[str] | None,
+    typer.Option("--shift", metavar="NAME=HH:MM", help="A shift and when it begins; repeatable."),
+]
+TimeZone = Annotated[
+    str | None, typer.Option(help="Zone of --shift, e.g. Europe/Berlin (that of this machine unless given).")
+]
 ForgetRates = Annotated[
     list[str] | None,
     typer.Option(metavar="NAME", help="Judge by the rates of the folder again; repeatable."),
@@ -99,25 +117,28 @@ def serve(
     max_image_bytes: MaxImage = 32 * 2**20,
     max_pixels: MaxPixels = 50_000_000,
     timeout: Timeout = 30,
+    audit_share: AuditShare = 0.0,
+    part_pattern: PartPattern = None,
+    defect_class: DefectClass = None,
+    shift: ShiftStart = None,
+    time_zone: TimeZone = None,
     forget_rates: ForgetRates = None,
     log_level: LogLevel = "info",
     settings: Settings = None,  # noqa: ARG001  its callback has read it
 ) -> None:
     """Serve models over HTTP, with a page for operators and a record of every inspection."""
-    _check_one_of("--keep-images", keep_images, ("none", "flagged", "all"))
-    _check_one_of("--log-level", log_level, ("debug", "info", "warning", "error"))
+    _check_words(keep_images, log_level)
     with guarded(), _with_extra():
         from differnet.service.http import limits, server
 
-        sizes = queue, workers, max_image_bytes, max_pixels
         kept: dict[str, Any] = {"keep": keep_images, "max_age_days": max_age_days, "max_bytes": max_bytes}
+        kept |= {"timeout": timeout, "keys": _read(keys)}
         names: dict[str, Any] = {"hosts": tuple(allow_host or ()), "origins": tuple(allow_origin or ())}
-        bounds = replace(limits.Limits(*sizes, timeout=timeout, keys=_read(keys)), **kept, **names)
-        found = server.named(folders or [], name or [])
+        parts = limits.of_parts(audit_share, part_pattern, defect_class or [], shift or [], time_zone)
+        bounds = replace(limits.Limits(queue, workers, max_image_bytes, max_pixels), **kept, **names, **parts)
+        found, url = server.named(folders or [], name or []), with_password(store, store_password_file)
         server.check_exposure(host, bounds, without_keys)
-        tls = server.Tls.read(tls_cert, tls_key)
-        url = with_password(store, store_password_file)
-        opened = server.bind(host, port)
+        tls, opened = server.Tls.read(tls_cert, tls_key), server.bind(host, port)
         service = server.build(found, url, images, host, bounds, forget_rates or [])
         server.run(service, opened, log_level, tls)
 
@@ -135,6 +156,11 @@ def _read(keys: Path | None) -> dict[str, Caller]:
             f"{keys}: keys without roles may do everything, as before: {names}; roles=send and the like bounds them"
         )
     return found
+
+
+def _check_words(keep_images: str, log_level: str) -> None:
+    _check_one_of("--keep-images", keep_images, ("none", "flagged", "all"))
+    _check_one_of("--log-level", log_level, ("debug", "info", "warning", "error"))
 
 
 def _check_one_of(option: str, value: str, known: tuple[str, ...]) -> None:

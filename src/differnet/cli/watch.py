@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from differnet.cli.console import err, guarded, out, printable
-from differnet.cli.options import Store, StorePasswordFile, count_of, with_password
+from differnet.cli.options import AuditShare, PartPattern, Store, StorePasswordFile, count_of, with_password
 from differnet.cli.settings_file import Settings
 from differnet.errors import MissingExtraError
 
@@ -90,6 +90,8 @@ def watch(
     settle: Settle = 1.0,
     patience: Patience = 10.0,
     drift: Drift = True,
+    audit_share: AuditShare = 0.0,
+    part_pattern: PartPattern = None,
     json: Json = False,
     settings: Settings = None,  # noqa: ARG001  its callback has read it
 ) -> None:
@@ -97,22 +99,26 @@ def watch(
 
     After --once, exits with 2 for a camera that is not there, with 3 when images or messages are left undone.
     """
-    kept = _which("--maps", maps), _which("--keep-images", keep_images)
+    kept = _which("--maps", maps), _which("--keep-images", keep_images), drift, max_age_days, max_bytes
     with guarded(), Telling(json) as telling:
         given, parts = _Input(source, label or _place(source), telling, every, settle, patience), _parts()
-        wishes = parts.Wishes(count_of(views), *kept, drift, max_age_days, max_bytes)
-        inspector = parts.Inspector(model)
-        record = parts.Store.open(with_password(store, store_password_file), images)
+        wishes = parts.Wishes(count_of(views), *kept, audit_share, parts.pattern_of(part_pattern))
+        inspector, url = parts.Inspector(model), with_password(store, store_password_file)
+        record = parts.Store.open(url, images)
         memory = parts.StoreMemory(record, name or model.resolve().name, label or _place(source))
-        found = given.opened(memory, only_new, inspector.station)
-        destinations = _destinations(webhook, webhook_key, mqtt, memory.watch)
-        outbox, senders = _outgoing(parts, record, memory.watch, destinations, telling)
+        found, told = given.opened(memory, only_new, inspector.station), (webhook, webhook_key, mqtt)
+        outbox, senders = _outgoing(parts, record, memory.watch, _destinations(*told, memory.watch), telling)
         work = parts.Watch(inspector, memory, wishes, telling.tell, outbox, senders)
         with _until_signal() as stop, _sending(senders, outbox, resend, once, telling) as left:
             telling.rows(work, found, stop, once)
-        telling.end(work.tally, left)
-        record.close()
+        _close(telling, work, left, record)
     _end(once, getattr(found, "is_unreachable", False), work.tally["error"] or any(left.values()))
+
+
+def _close(telling: Telling, work: Any, left: dict[str, int], record: Any) -> None:
+    """Tell what was done, and let go of the record."""
+    telling.end(work.tally, left)
+    record.close()
 
 
 def _end(once: bool, is_unreachable: bool, is_unfinished: bool) -> None:
@@ -130,6 +136,7 @@ def _parts() -> Any:
     from differnet.runtime.inspector import Inspector
 
     try:
+        from differnet.service.record.part import pattern_of
         from differnet.service.record.store import Store
         from differnet.service.watch.loop import Watch, Wishes
         from differnet.service.watch.memory import StoreMemory
@@ -137,7 +144,7 @@ def _parts() -> Any:
         from differnet.service.watch.outbox import Outbox
     except ModuleNotFoundError as error:
         raise MissingExtraError(f"a watch needs {error.name}: pip install 'differnet[watch]'") from error
-    known = (Sender, Outbox, Store, StoreMemory, Watch, Wishes, Inspector)
+    known = (Sender, Outbox, Store, StoreMemory, Watch, Wishes, Inspector, pattern_of)
     return SimpleNamespace(**{one.__name__: one for one in known})
 
 

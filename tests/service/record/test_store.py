@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from differnet.errors import ConfigError, DuplicateError, StoreError
+from support.records import go_back
 from support.tiny import TESTS
 
 pytest.importorskip("sqlalchemy")
@@ -269,9 +270,7 @@ def test_migrations_make_the_tables_that_the_code_knows(store):
 
 def test_a_record_of_before_notes_is_gone_on_with(store, url, tmp_path):
     before = store.add(part(1))
-    with store.engine.begin() as connection:  # as the version before left it
-        connection.execute(text("ALTER TABLE inspections DROP COLUMN image_note"))
-        connection.execute(text("UPDATE alembic_version SET version_num = '0004'"))
+    go_back(store.engine, "0004")
     store.close()
     again = Store.open(url, tmp_path / "images")
     added = again.add(part(2, image_note="page 1 is looked at"))

@@ -12,7 +12,17 @@ from fastapi.security import APIKeyHeader, HTTPBearer
 from differnet import __version__
 from differnet.service.http.answers import answer_errors
 from differnet.service.http.guard import Guard
-from differnet.service.http.routes import changes, health, inspect, models, page, record
+from differnet.service.http.routes import (
+    changes,
+    export,
+    figures,
+    health,
+    inspect,
+    models,
+    page,
+    record,
+    review,
+)
 from differnet.service.http.routes.query import check_known
 from differnet.service.http.schemas import ErrorBody
 from differnet.service.http.service import Service
@@ -48,7 +58,7 @@ def create_app(service: Service) -> FastAPI:
     app.add_middleware(Guard, limits=service.limits, metrics=service.metrics)
     keys, known = bool(service.limits.keys), [Depends(check_known)]
     with_key: dict[str, Any] = {"dependencies": [*known, *locked], "responses": refused} if keys else {}
-    for part in (inspect, record, models, changes):
+    for part in (inspect, record, models, changes, review, figures, export):
         app.include_router(part.routes(service), **(with_key or {"dependencies": known}))
     app.include_router(health.routes(service))
     app.include_router(health.metrics(service), **with_key)

@@ -136,7 +136,8 @@ def build(
         for name in forget:
             store.set_setting(name, None, by=By("--forget-rates"))
         threads = thread_limit() or max(1, (os.cpu_count() or 1) // limits.workers)
-        models = open_models(folders, store, limits.pixels, limits.keep, threads)
+        audit = limits.audit_share, limits.part_pattern
+        models = open_models(folders, store, limits.pixels, limits.keep, threads, *audit)
     except BaseException:
         store.close()
         raise

@@ -26,7 +26,10 @@ _RULES: tuple[tuple[str, str, Role | None], ...] = (
     ("PUT", r"/v1/inspections/[^/]+/operator", "confirm"),
     ("POST", rf"{_MODEL}/(rates/preview|drift/reset)", "engineer"),
     ("PUT", rf"{_MODEL}/rates", "engineer"),
-    ("GET", rf"{_MODEL}/good-images", "engineer"),
+    ("GET", rf"{_MODEL}/(good|labelled)-images", "engineer"),
+    ("GET", rf"{_MODEL}/(review|escapes|defects|shifts|scores|rates/history)", "confirm"),
+    ("GET", r"/v1/(defect-classes|export/inspections\.(csv|parquet))", "confirm"),
+    ("GET", r"/v1/inspections/[^/]+/(thumbnail|changes)", "confirm"),
 )
 
 
