@@ -87,6 +87,7 @@ class Served:
         pattern: PartPattern | None = None,
     ) -> None:
         self.name, self.store, self._most_pixels = name, store, most_pixels
+        self.on_rates: Callable[[], None] | None = None  # called when another process moved the rates
         self.digest = inspector.station.digest
         maps: Keep = "none" if keep == "none" or inspector.station.maps is None else "flagged"
         self.monitor = open_monitor(inspector, store, name, self._tell)
@@ -209,6 +210,8 @@ class Served:
 
     def _tell(self, event: str, text: str) -> None:
         say(f"{event}: {text}", logging.WARNING, model=self.name)
+        if event == "rates" and self.on_rates is not None:
+            self.on_rates()
 
 
 def _received(task: Task) -> Received:

@@ -59,8 +59,8 @@ class Preview:
 
     ``promised``: the false-alarm rate that the new threshold promises. ``changed``: at most 50, the newest first, of
     ``changes``. ``estimated``: how many of the last were looked at in fewer views because their verdict was certain;
-    with another threshold more might have been looked at, so theirs is the verdict of the views that were. ``confirmed``:
-    what it would have meant for parts that operators confirmed.
+    with another threshold more might have been looked at, so theirs is the verdict of the views that were.
+    ``confirmed``: what it would have meant for parts that operators confirmed.
     """
 
     threshold: float

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 
 from fastapi import HTTPException
 
@@ -149,6 +150,7 @@ class Service:
         self.hub = Hub(self.store)
         for model in self.models.values():
             self.metrics.drift.labels(model.name).set(model.monitor is not None and model.monitor.is_alarm)
+            model.on_rates = partial(self.hub.tell, "rates", model.name, {"model": model.name})
         tasks = [asyncio.create_task(work) for work in (self.hub.run(), self._tidy())]
         try:
             yield
