@@ -21,8 +21,9 @@ def files():
         yield client
 
 
-def test_the_policy_allows_nothing_from_elsewhere_and_nothing_inline(files):
-    answer = files.get("/")
+@pytest.mark.parametrize("page", ["/", "/part", "/shift"])
+def test_the_policy_allows_nothing_from_elsewhere_and_nothing_inline(files, page):
+    answer = files.get(page)
     policy = dict(part.strip().split(" ", 1) for part in answer.headers["Content-Security-Policy"].split(";"))
     assert policy["default-src"] == "'none'"
     assert (policy["script-src"], policy["style-src"], policy["connect-src"]) == ("'self'",) * 3
@@ -32,11 +33,12 @@ def test_the_policy_allows_nothing_from_elsewhere_and_nothing_inline(files):
 
 
 def test_every_file_that_the_page_names_is_served_with_its_kind(files):
-    names = set(re.findall(r"page/([\w.]+)", files.get("/").text))
+    pages = ("/", "/part", "/shift")
+    names = {name for page in pages for name in re.findall(r"page/([\w.]+)", files.get(page).text)}
     names |= {
         found for path in FOLDER.glob("*.js") for found in re.findall(r'from "\./([\w.]+)"', path.read_text())
     }
-    assert names == {path.name for path in FOLDER.iterdir()} - {"index.html"}
+    assert names == {path.name for path in FOLDER.iterdir()} - {"index.html", "part.html", "shift.html"}
     for name in names:
         answer = files.get(f"/page/{name}")
         assert answer.status_code == 200

@@ -15,7 +15,7 @@ _INCLUDES: dict[Role, frozenset[Role]] = {
     "engineer": frozenset({"send", "confirm", "engineer"}),
     "admin": frozenset(ROLES),
 }
-_OPEN = re.compile(r"/|/page/[^/]*|/health|/ready")
+_OPEN = re.compile(r"/|/part|/shift|/page/[^/]*|/health|/ready")
 _MODEL = r"/v1/models/[^/]+"
 # Method, path, and the role that it needs; none: any key will do.
 _RULES: tuple[tuple[str, str, Role | None], ...] = (

@@ -1,7 +1,9 @@
 // How many good parts may be rejected: moved as a rate, tried on the last parts, and only then applied.
 
 import { applyRates, previewRates, rates } from "./api.js";
+import { consequences, rateHistory, signature } from "./consequences.js";
 import { $, badge, el, say } from "./dom.js";
+import { t } from "./language.js";
 import { VERDICTS, count, number, percent, plain, plural } from "./words.js";
 
 const OWN = { rate: null, confidence: null, review_rate: null }; // those of the model's folder
@@ -16,7 +18,7 @@ const signed = (value) => (value > 0 ? `+${count(value)}` : value < 0 ? `−${co
 export class Rates {
   /** `model()` is the name of the chosen model; `onApplied()`; `onPick(id)` shows a part that would change. */
   constructor(model, onApplied, onPick) {
-    Object.assign(this, { model, onApplied, onPick, seen: null, now: null });
+    Object.assign(this, { model, onApplied, onPick, seen: null, now: null, signature: signature() });
     $("open-rates").addEventListener("click", () => this.open());
     $("rates-close").addEventListener("click", () => $("rates").close());
     $("rates-form").addEventListener("submit", (event) => {
@@ -46,6 +48,8 @@ export class Rates {
       : "of the good parts may be rejected.";
     $("rates-own").hidden = !this.now.applied;
     this.forget();
+    this.signature.reason.value = "";
+    rateHistory(this.model()).then((nodes) => $("rates-history").replaceChildren(...nodes), () => $("rates-history").replaceChildren());
     $("rates").showModal();
     $("rate").focus();
   }
@@ -89,7 +93,7 @@ export class Rates {
       : "No part was inspected yet, so nothing can be compared.";
     const review = found.review_threshold === null || found.review_threshold === undefined ? "" : `, to review from ${number(found.review_threshold)}`;
     const limit = `Rejected from a score of ${number(found.threshold)}${review} (now ${number(this.now.threshold)}).`;
-    $("rates-found").replaceChildren(el("p", { class: "told" }, told), this.table(found), el("p", { class: "soft" }, limit), ...this.changed(found));
+    $("rates-found").replaceChildren(el("p", { class: "told" }, told), ...consequences(found.confirmed, (id) => this.pick(id)), this.table(found), el("p", { class: "soft" }, limit), ...this.changed(found), this.signature.node);
     $("rates-apply").disabled = false;
     $("rates-why").textContent = `Applying judges every part from now on by these rates; stored verdicts stay as they are.`;
     $("rates-apply").scrollIntoView({ block: "nearest" });
@@ -117,8 +121,15 @@ export class Rates {
 
   async apply() {
     if (!this.seen) return;
+    const missing = [this.signature.name, this.signature.reason].find((field) => !field.value.trim());
+    if (missing) {
+      $("rates-error").textContent = t("Write your name and the reason first: both go into the record.");
+      $("rates-error").hidden = false;
+      missing.focus();
+      return;
+    }
     try {
-      await applyRates(this.model(), this.seen, this.now.tag);
+      await applyRates(this.model(), { ...this.seen, ...this.signature.read() }, this.now.tag);
     } catch (error) {
       this.fail(error);
       return;

@@ -2,6 +2,8 @@
 
 import { picture, serverTime } from "./api.js";
 import { $, badge, el, icon } from "./dom.js";
+import { t } from "./language.js";
+import { partLine } from "./part_words.js";
 import { OPERATOR, ago, count, disagrees, unusual, verdictOf, when } from "./words.js";
 
 const IDLE = 120; // seconds; an older verdict is no longer shown as if the part lay there
@@ -94,15 +96,17 @@ export class Stage {
     const file = row.file_name ? el("span", { class: "file" }, row.file_name) : null;
     if (lost) return [el("b", {}, `Not live: do not rely on it. Last known is ${verdictOf(row).word} for part ${count(row.seq)}.`), time, age];
     const says = this.isIdle() ? "No part came for a while; this is the last one." : found.says;
+    const part = el("span", { class: "file" }, partLine(row));
+    const page = el("a", { class: "part-page", href: `part?id=${row.id}`, target: "_blank", rel: "opener" }, t("Page to print"));
     const how = el("span", { class: "how" }, el("span", { class: "says" }, says), " ", unusual(row));
-    return [name, time, age, file, how].filter(Boolean);
+    return [name, time, age, part, file, page, how].filter(Boolean);
   }
 
   operatorWords() {
     const { row } = this;
     if (!row?.operator) return [row ? "Not confirmed by an operator yet." : ""];
     const at = row.operator_time ? ` at ${when(row.operator_time)}` : "";
-    return ["Operator: ", badge(OPERATOR[row.operator]), at, disagrees(row) ? " – corrects the verdict" : ""];
+    return ["Operator: ", badge(OPERATOR[row.operator]), row.defect ? ` ${row.defect}` : "", at, disagrees(row) ? " – corrects the verdict" : ""];
   }
 
   /** Say it to a screen reader and flash the frame: two parts with the same verdict must look like two. */

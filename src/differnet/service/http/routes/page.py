@@ -43,17 +43,25 @@ HEADERS = {
 
 
 def routes() -> list[Route]:
-    """Return the routes of the page: ``/`` and ``/page/NAME``, none of which needs a key."""
+    """Return the routes of the pages: ``/``, ``/part``, ``/shift`` and ``/page/NAME``, none of which needs a key."""
     files = {path.name: path.read_bytes() for path in FOLDER.iterdir() if path.suffix in KINDS}
 
     async def index(request: Request) -> Response:
         return _answer(request, files, "index.html")
+
+    async def part(request: Request) -> Response:
+        return _answer(request, files, "part.html")
+
+    async def shift(request: Request) -> Response:
+        return _answer(request, files, "shift.html")
 
     async def file(request: Request) -> Response:
         return _answer(request, files, request.path_params["name"])
 
     return [
         Route("/", index, include_in_schema=False),
+        Route("/part", part, include_in_schema=False),
+        Route("/shift", shift, include_in_schema=False),
         Route("/page/{name}", file, include_in_schema=False),
     ]
 
