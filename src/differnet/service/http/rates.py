@@ -36,9 +36,10 @@ class Consequences:
     """What other rates would have meant for the last parts that operators confirmed.
 
     ``defective``, ``good``: how many were confirmed as such. ``passing_before``, ``passing_after``: the defective ones
-    that were or would be judged OK; ``held_before``, ``held_after``: the good ones judged "review" or NG. ``passing``,
-    ``caught``: defective parts that would pass, or be held, and were not before; ``spared``, ``held``: good parts that
-    would pass, or be held; of each at most 12, the newest first.
+    that were or would be judged OK; ``held_before``, ``held_after``: the good ones judged "review" or NG.
+    ``now_passing``, ``now_caught``: how many defective ones would pass, or be held, and were not before;
+    ``now_spared``, ``now_held``: the same of good ones. ``passing``, ``caught``, ``spared``, ``held``: at most 12 of
+    those each, the newest first.
     """
 
     defective: int
@@ -47,6 +48,10 @@ class Consequences:
     passing_after: int
     held_before: int
     held_after: int
+    now_passing: int
+    now_caught: int
+    now_spared: int
+    now_held: int
     passing: list[Change]
     caught: list[Change]
     spared: list[Change]
@@ -103,9 +108,13 @@ def consequences(now: Inspector, then: Inspector, rows: Iterable[Inspection]) ->
         found[1] += before == "OK"
         found[2] += after == "OK"
         changed = moved[row.operator, after == "OK"]
-        if (before == "OK") != (after == "OK") and len(changed) < _MOST_SHOWN:
+        if (before == "OK") != (after == "OK"):
             changed.append(Change(row.id, row.seq, before, after, row.score or 0.0))
     good, defective = counts["good"], counts["defective"]
+    kinds = {"passing": ("defective", True), "caught": ("defective", False)}
+    kinds |= {"spared": ("good", True), "held": ("good", False)}
+    numbers: dict[str, int] = {f"now_{name}": len(moved[kind]) for name, kind in kinds.items()}
+    shown: dict[str, list[Change]] = {name: moved[kind][:_MOST_SHOWN] for name, kind in kinds.items()}
     return Consequences(
         defective=defective[0],
         good=good[0],
@@ -113,10 +122,11 @@ def consequences(now: Inspector, then: Inspector, rows: Iterable[Inspection]) ->
         passing_after=defective[2],
         held_before=good[0] - good[1],
         held_after=good[0] - good[2],
-        passing=moved["defective", True],
-        caught=moved["defective", False],
-        spared=moved["good", True],
-        held=moved["good", False],
+        now_passing=numbers["now_passing"],
+        now_caught=numbers["now_caught"],
+        now_spared=numbers["now_spared"],
+        now_held=numbers["now_held"],
+        **shown,
     )
 
 

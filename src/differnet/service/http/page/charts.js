@@ -53,16 +53,21 @@ export function scoreChart(spans, { since, until }) {
   const limits = spans.map((one) => one.threshold).filter((value) => Number.isFinite(value));
   const all = [...spans.flatMap((one) => [one.low, one.high]), ...limits];
   const [least, most] = [Math.min(...all), Math.max(...all)];
-  const edge = 0.06 * (most - least || Math.abs(most) || 1);
+  const isLog = least > 0 && most > 50 * least; // else a few high scores would press all others onto the axis
+  const scale = isLog ? Math.log : (value) => value;
+  const [low, top] = [scale(least), scale(most)];
+  const edge = 0.06 * (top - low || Math.abs(top) || 1);
+  const back = isLog ? Math.exp : (value) => value;
   const x = (time) => LEFT + ((WIDE - LEFT - 6) * (time - start)) / (end - start || 1);
-  const y = (score) => TOP + high * (1 - (score - least + edge) / (most - least + 2 * edge));
+  const y = (score) => TOP + high * (1 - (scale(score) - low + edge) / (top - low + 2 * edge));
   const at = spans.map((one) => x(new Date(one.start).getTime()));
   const path = (points) => points.map(([a, b], i) => `${i ? "L" : "M"}${a.toFixed(1)} ${b.toFixed(1)}`).join("");
   const steps = spans.flatMap((one, i) => (Number.isFinite(one.threshold) ? [[at[i], y(one.threshold)], [at[i + 1] ?? WIDE - 6, y(one.threshold)]] : []));
   const picture = svg("svg", { viewBox: `0 0 ${WIDE} ${TOP + high + 24}`, role: "img", "aria-label": t("Scores over time beside the limit; the table below has the figures.") });
   picture.append(
     svg("path", { class: "axis", d: `M${LEFT} ${TOP}H${WIDE - 6}M${LEFT} ${TOP + high}H${WIDE - 6}` }),
-    words(LEFT, 12, t("score"), "title"), words(LEFT - 6, TOP + 9, number(most + edge), "end"), words(LEFT - 6, TOP + high, number(least - edge), "end"),
+    words(LEFT, 12, isLog ? t("score, each step a multiple") : t("score"), "title"),
+    words(LEFT - 6, TOP + 9, number(back(top + edge)), "end"), words(LEFT - 6, TOP + high, number(back(low - edge)), "end"),
     ...spans.map((one, i) => svg("path", { class: one.rejected ? "range rejected" : "range", d: `M${at[i].toFixed(1)} ${y(one.low).toFixed(1)}V${(y(one.high) - 0.6).toFixed(1)}` })),
     svg("path", { class: "mean", d: path(spans.map((one, i) => [at[i], y(one.mean)])) || "M0 0" }),
     svg("path", { class: "limit", d: path(steps) || "M0 0" }),

@@ -18,15 +18,15 @@ export function consequences(found, onPick) {
   if (!found) return [];
   const numbers = {
     defective: count(found.defective), good: count(found.good), passing: count(found.passing_after), passed: count(found.passing_before),
-    held: count(found.held_after), were: count(found.held_before), spared: count(Math.max(0, found.held_before - found.held_after)),
+    held: count(found.held_after), were: count(found.held_before), spared: count(found.now_spared), more: count(found.now_held),
   };
   if (!found.defective && !found.good) return [el("p", { class: "consequence" }, t("No part that this model judged was confirmed yet, so nobody can say what these rates let pass. The review helps."))];
   const words = [
     found.defective
-      ? t("Of {defective} parts confirmed as defective {passing} would pass (by the rates of now {passed}).", numbers)
+      ? t("Of {defective} parts confirmed as defective {passing} would pass; by the rates of now {passed} pass.", numbers)
       : t("No part was confirmed as defective yet, so nobody can say how many would pass."),
     found.good
-      ? t("Of {good} parts confirmed as good {held} would be held for review or rejected (by the rates of now {were}): {spared} would be spared.", numbers)
+      ? t("Of {good} parts confirmed as good {held} would be held for review or rejected; by the rates of now {were} are. {spared} would be spared, {more} more held.", numbers)
       : t("No part was confirmed as good yet, so nobody can say how many would be spared."),
   ];
   const grave = found.passing_after > found.passing_before;

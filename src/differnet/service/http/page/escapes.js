@@ -22,7 +22,7 @@ export function escapeWords(found) {
     : t("This holds if whoever looks sees the defects.");
   return [
     t("About {about} defective parts passed as OK, and with {confidence} confidence between {low} and {high} ({share} of those judged OK; {least} to {most}).", ends),
-    t("Of {passed} parts judged OK {drawn} were drawn by chance; {confirmed} of them were looked at, and {defective} were defective.", numbers),
+    t("Parts judged OK: {passed}. Drawn by chance: {drawn}. Looked at: {confirmed}. Defective among these: {defective}.", numbers),
     condition, ...known,
   ];
 }

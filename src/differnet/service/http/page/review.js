@@ -21,16 +21,16 @@ export class Review {
     this.opener = el("button", { type: "button", id: "open-review", onclick: () => this.open() }, `${t("Review")} `, el("b", { id: "review-count" }, ""), " ", el("kbd", {}, "R"));
     $("open-rates").before(this.opener, " ");
     document.body.append(this.build());
-    $("review").addEventListener("keydown", (event) => this.press(event));
+    addEventListener("keydown", (event) => $("review").open && this.press(event)); // also where what had the focus is gone
     $("review").addEventListener("close", () => this.close());
-    for (const id of ["review-since", "review-map-on"]) $(id).addEventListener("change", () => (id === "review-since" ? this.begin() : this.drawMap()));
+    for (const id of ["review-since", "review-map-on"]) $(id).addEventListener("change", () => (id === "review-since" ? this.begin().then(() => $("review-title").focus()) : this.drawMap()));
   }
 
   build() {
     const button = (id, words, letter, does, kind = "") => el("button", { type: "button", id, class: kind, onclick: does }, `${words} `, el("kbd", {}, letter));
     return el("dialog", { id: "review", "aria-labelledby": "review-title" },
       el("div", { class: "review-head" },
-        el("h2", { id: "review-title" }, t("Review")),
+        el("h2", { id: "review-title", tabindex: "-1" }, t("Review")),
         el("p", { id: "review-left", role: "status" }),
         el("label", {}, `${t("Parts of")} `, el("select", { id: "review-since" }, el("option", { value: "" }, t("any time")), el("option", { value: "1" }, t("the last 24 hours")), el("option", { value: "7" }, t("the last 7 days")))),
         el("button", { type: "button", id: "review-close", onclick: () => $("review").close() }, `${t("Close")} `, el("kbd", {}, "Esc"))),
@@ -57,6 +57,7 @@ export class Review {
     if (!this.model() || $("review").open) return;
     this.said = [];
     $("review").showModal();
+    $("review-title").focus(); // not in a field, where letters are no keys
     this.classes.load().then((names) => this.showClasses(names), () => {});
     await this.begin();
   }
