@@ -8,7 +8,7 @@ import json
 import re
 import tempfile
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import IO, Any
 from differnet.data.spreadsheet import cells
 from differnet.errors import MissingExtraError
 from differnet.service.record.filters import Filter
-from differnet.service.record.inspection import Inspection
+from differnet.service.record.inspection import OPERATORS, Inspection
 from differnet.service.record.store import Store
 
 _STEP = 1000  # rows that are read at a time, so that nobody waits for a long list
@@ -126,12 +126,12 @@ def labelled(
     ``test/defective`` where no kind was named. Pictures of one serial stand on one side, always the same. What was
     confirmed as both is left out. ``parts.csv`` comes last and has a line for each picture, also for those left out.
     """
-    confirmed, lines, seen = list(_confirmed(store, wanted)), [], set()
     said: dict[str, set[str]] = {}
-    for row, _ in confirmed:
+    for row, _ in _confirmed(store, wanted):
         said.setdefault(row.image_digest, set()).add(row.operator or "")
-    for row, path in confirmed:
-        if row.image_digest in seen:
+    lines, seen = [], set()
+    for row, path in _confirmed(store, wanted):
+        if row.image_digest in seen or row.image_digest not in said:
             continue
         seen.add(row.image_digest)
         is_both = len(said[row.image_digest]) > 1
@@ -147,12 +147,12 @@ def labelled(
 
 
 def _confirmed(store: Store, wanted: Filter) -> Iterator[tuple[Inspection, Path]]:
-    for row in rows(store, wanted):
-        if row.operator is None or row.image is None or row.verdict == "error":
-            continue
-        path = store.kept.path(row.image)
-        if path.is_file():
-            yield row, path
+    """Yield what was confirmed and is kept, one row at a time: there may be many."""
+    for operator in OPERATORS:
+        for row in rows(store, replace(wanted, operator=operator)):
+            path = None if row.image is None or row.verdict == "error" else store.kept.path(row.image)
+            if path is not None and path.is_file():
+                yield row, path
 
 
 def _place(row: Inspection, test_share: float) -> tuple[str, str]:

@@ -12,6 +12,7 @@ from differnet.errors import ConfigError
 NAMES = ("serial", "lot", "station")
 MOST_FIELDS = 16
 LONGEST_NAME, LONGEST = 40, 200  # characters of the name of a field, and of a value
+_LONGEST_FILE = 1000  # characters of the name of a file that are looked at
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 
@@ -103,7 +104,7 @@ class PartPattern:
 
     def part(self, name: str | None) -> Part:
         """Return what the name of a file says, its folders left out; nothing where it does not fit."""
-        match = self._pattern.search((name or "").replace("\\", "/").rpartition("/")[2])
+        match = self._pattern.search((name or "").replace("\\", "/").rpartition("/")[2][:_LONGEST_FILE])
         if match is None:
             return NO_PART
         cut = {one: _CONTROL.sub(" ", text)[:LONGEST].strip() for one, text in match.groupdict("").items()}

@@ -2,7 +2,7 @@
 
 import { inspections } from "./api.js";
 import { $, badge, el, say } from "./dom.js";
-import { matches, partLine } from "./part_words.js";
+import { addSearch, matches, partLine } from "./part_words.js";
 import { OPERATOR, count, disagrees, number, percent, plain, verdictOf, when } from "./words.js";
 
 const PAGE = 15;
@@ -14,6 +14,7 @@ export class List {
   /** `onPick(row)` when a person picks one. */
   constructor(onPick) {
     Object.assign(this, { onPick, rows: [], starts: [null], next: null, picked: null, missed: 0, turn: 0 });
+    addSearch($("clear"));
     for (const id of ["by-verdict", "by-operator", "by-model", "by-since", "by-until", "by-search"]) {
       $(id).addEventListener("change", () => this.reload());
     }
@@ -64,7 +65,7 @@ export class List {
       this.render();
       return true;
     } catch (error) {
-      say(plain(error), { trouble: true, key: "list" });
+      say(plain(error, "word"), { trouble: true, key: "list" });
       return false;
     }
   }

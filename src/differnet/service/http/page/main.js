@@ -165,7 +165,7 @@ async function confirm(verdict, defect) {
     take({ ...row, operator: verdict, operator_time: verdict && new Date().toISOString(), note, ...answer }, false);
     say(verdict ? `Part ${count(row.seq)} is ${verdict}, says the operator.` : `Taken back: part ${count(row.seq)} is ${verdictOf(row).word} again.`, { key: "confirmed" });
   } catch (error) {
-    say(`Part ${count(row.seq)} was not confirmed. ${plain(error)}`, { trouble: true, key: "confirm" });
+    say(`Part ${count(row.seq)} was not confirmed. ${plain(error, "word")}`, { trouble: true, key: "confirm" });
   }
 }
 

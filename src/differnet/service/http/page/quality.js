@@ -70,7 +70,7 @@ export class Quality {
       $("quality-found").replaceChildren(...found);
       $("quality-shifts").replaceChildren(el("h3", {}, t("By shift")), el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": t("Counts by shift") }, shiftTable(worked)));
     } catch (error) {
-      say(plain(error), { trouble: true, key: "quality" });
+      say(plain(error, "word"), { trouble: true, key: "quality" });
     }
   }
 
@@ -80,7 +80,7 @@ export class Quality {
     try {
       await save(path, kind === "labelled" ? `${this.model()}-labelled.zip` : `inspections.${kind}`);
     } catch (error) {
-      say(error.status === 501 ? error.detail : plain(error), { trouble: true, key: "save" });
+      say(error.status === 501 ? error.detail : plain(error, "word"), { trouble: true, key: "save" });
     }
   }
 }

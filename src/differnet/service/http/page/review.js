@@ -20,6 +20,7 @@ export class Review {
     this.classes = new Classes();
     this.opener = el("button", { type: "button", id: "open-review", onclick: () => this.open() }, `${t("Review")} `, el("b", { id: "review-count" }, ""), " ", el("kbd", {}, "R"));
     $("open-rates").before(this.opener, " ");
+    $("help").querySelector("dl").append(el("dt", {}, el("kbd", {}, "R")), el("dd", {}, t("review what waits for a person's word")));
     document.body.append(this.build());
     addEventListener("keydown", (event) => $("review").open && this.press(event)); // also where what had the focus is gone
     $("review").addEventListener("close", () => this.close());
@@ -225,7 +226,7 @@ export class Review {
 
   fail(error) {
     $("review-error").hidden = !error;
-    $("review-error").textContent = error ? plain(error, "review") : "";
+    $("review-error").textContent = error ? plain(error, "word") : "";
   }
 
   /** Another part was recorded, or somebody else said something of one. */

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +14,7 @@ from fastapi.responses import Response, StreamingResponse
 from PIL import Image
 from zipstream import ZipStream
 
+from differnet.data.pixels import Pixels
 from differnet.errors import ImageError
 from differnet.service.http.routes.filters import Wanted, When
 from differnet.service.http.routes.inspect import Name
@@ -58,6 +60,8 @@ def _add_tables(router: APIRouter, service: Service) -> None:
 
 
 def _add_pictures(router: APIRouter, service: Service) -> None:
+    turn = threading.Lock()  # one picture at a time is made small: a large one takes much room
+
     @router.get("/models/{name}/labelled-images", response_class=Response, responses=_file(_ZIP) | _MISSING)
     def labelled(
         name: Name,
@@ -82,13 +86,18 @@ def _add_pictures(router: APIRouter, service: Service) -> None:
         path = None if row is None or row.image is None else service.store.kept.path(row.image)
         try:
             content = b"" if path is None else path.read_bytes()
-            pixels = read(content, "image", service.limits.pixels)
+            with turn:
+                small = _small(read(content, "image", service.limits.pixels), size)
         except (FileNotFoundError, ImageError) as error:
             raise HTTPException(404, "it was not kept, or is no picture") from error
-        image, buffer = Image.fromarray(pixels), io.BytesIO()
-        image.thumbnail((size, size))
-        image.save(buffer, "png")
-        return Response(buffer.getvalue(), media_type="image/png")
+        return Response(small, media_type="image/png")
+
+
+def _small(pixels: Pixels, size: int) -> bytes:
+    image, buffer = Image.fromarray(pixels), io.BytesIO()
+    image.thumbnail((size, size))
+    image.save(buffer, "png")
+    return buffer.getvalue()
 
 
 def zipped(files: Iterator[tuple[str, Path | bytes]]) -> Iterator[bytes]:
