@@ -62,6 +62,18 @@ Store = Annotated[
 StorePasswordFile = Annotated[
     Path | None, typer.Option(help="File with the password of the database, and nothing else.")
 ]
+AuditShare = Annotated[
+    float,
+    typer.Option(
+        min=0.0, max=1.0, help="Share of the parts judged OK that is drawn for the review, e.g. 0.01."
+    ),
+]
+PartPattern = Annotated[
+    str | None,
+    typer.Option(
+        help="Regular expression over file names: its groups serial, lot, station, ... name the part."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
 Timings = Annotated[bool, typer.Option("--timings", help="Say how long each stage took.")]
 Preset = Annotated[

@@ -5,76 +5,20 @@ from __future__ import annotations
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from differnet.cli.console import err, guarded, out
-from differnet.cli.line.options import Modbus, Mqtt, Resend, Webhook, WebhookKey
-from differnet.cli.options import Store, StorePasswordFile, refuse_password, with_password
-from differnet.cli.settings_file import Settings
+from differnet.cli.options import StorePasswordFile, refuse_password, with_password
+from differnet.cli.serving.options import Images, ServeOptions, with_options
 from differnet.errors import ConfigError, counted, warn
 
 if TYPE_CHECKING:
     from differnet.service.http.access.roles import Caller
-
-Images = Annotated[
-    Path | None,
-    typer.Option("--images", help="Folder of kept images (default: beside the file of the record)."),
-]
-Folders = Annotated[
-    list[Path] | None,
-    typer.Argument(
-        envvar="DIFFERNET_SERVE_FOLDERS", help="Folders that 'differnet export' wrote, one a model."
-    ),
-]
-Names = Annotated[
-    list[str] | None,
-    typer.Option(metavar="NAME=FOLDER", help="A model by another name than its folder's."),
-]
-Host = Annotated[str, typer.Option(help="Address to listen at.")]
-Port = Annotated[int, typer.Option(min=0, max=65535, help="Port; 0: any that is free.")]
-Keys = Annotated[Path | None, typer.Option(help="File of the SHA-256 of API keys; see 'differnet make-key'.")]
-WithoutKeys = Annotated[
-    bool, typer.Option("--without-keys", help="Let everybody in, though others can reach --host.")
-]
-AllowOrigin = Annotated[
-    list[str] | None,
-    typer.Option(help="Origin of a reverse proxy that has the certificate, https://NAME; repeatable."),
-]
-TlsCert = Annotated[Path | None, typer.Option(help="Certificate (PEM, with its chain): serve HTTPS.")]
-TlsKey = Annotated[Path | None, typer.Option(help="Private key of --tls-cert (PEM).")]
-AllowHost = Annotated[
-    list[str] | None,
-    typer.Option(help="Name by which browsers and cameras call this machine; repeatable."),
-]
-Queue = Annotated[int, typer.Option(min=0, help="Requests that may wait; further ones get 429.")]
-Workers = Annotated[int, typer.Option(min=1, help="Images judged at the same time.")]
-KeepImages = Annotated[str, typer.Option(help="Of which inspections images are kept: none, flagged, all.")]
-MaxAge = Annotated[float | None, typer.Option(min=0, help="Forget inspections that are older.")]
-MaxBytes = Annotated[int | None, typer.Option(min=0, help="Forget the oldest images beyond that.")]
-MaxImage = Annotated[int, typer.Option(min=1, help="The most bytes of an image.")]
-MaxPixels = Annotated[int, typer.Option(min=1, help="The most pixels of an image.")]
-Timeout = Annotated[float, typer.Option(min=0.1, help="Seconds to receive an image, and to judge it.")]
-ForgetRates = Annotated[
-    list[str] | None,
-    typer.Option(metavar="NAME", help="Judge by the rates of the folder again; repeatable."),
-]
-Models = Annotated[
-    Path | None,
-    typer.Option("--models", help="Folder below which versions may lie that are put in place while it runs."),
-]
-MaxModel = Annotated[
-    int, typer.Option("--max-model-bytes", min=1, help="The most bytes of an uploaded model.")
-]
-ForgetVersions = Annotated[
-    list[str] | None,
-    typer.Option(metavar="NAME", help="Judge by the folder given, whichever version did; repeatable."),
-]
-LogLevel = Annotated[str, typer.Option(help="debug, info, warning or error.")]
-_DEFAULT = "sqlite:///differnet.sqlite3"
+    from differnet.service.http.limits import Limits
+    from differnet.service.http.service import Service
 
 
 @contextmanager
@@ -92,94 +36,59 @@ def with_extra(extra: str = "serve") -> Iterator[None]:
         ) from error
 
 
-def serve(
-    folders: Folders = None,
-    name: Names = None,
-    host: Host = "127.0.0.1",
-    port: Port = 8000,
-    store: Store = _DEFAULT,
-    store_password_file: StorePasswordFile = None,
-    images: Images = None,
-    keys: Keys = None,
-    without_keys: WithoutKeys = False,
-    allow_host: AllowHost = None,
-    allow_origin: AllowOrigin = None,
-    tls_cert: TlsCert = None,
-    tls_key: TlsKey = None,
-    queue: Queue = 64,
-    workers: Workers = 2,
-    keep_images: KeepImages = "flagged",
-    max_age_days: MaxAge = None,
-    max_bytes: MaxBytes = None,
-    max_image_bytes: MaxImage = 32 * 2**20,
-    max_pixels: MaxPixels = 50_000_000,
-    timeout: Timeout = 30,
-    forget_rates: ForgetRates = None,
-    webhook: Webhook = None,
-    webhook_key: WebhookKey = None,
-    mqtt: Mqtt = None,
-    resend: Resend = False,
-    modbus: Modbus = None,
-    models: Models = None,
-    max_model_bytes: MaxModel = 2**30,
-    forget_versions: ForgetVersions = None,
-    log_level: LogLevel = "info",
-    settings: Settings = None,  # noqa: ARG001  its callback has read it
-) -> None:
+@with_options
+def serve(options: ServeOptions) -> None:
     """Serve models over HTTP, with a page for operators and a record of every inspection."""
-    check_one_of("--keep-images", keep_images, ("none", "flagged", "all"))
-    check_one_of("--log-level", log_level, ("debug", "info", "warning", "error"))
+    check_one_of("--keep-images", options.keep_images, ("none", "flagged", "all"))
+    check_one_of("--log-level", options.log_level, ("debug", "info", "warning", "error"))
     with guarded(), with_extra():
         from differnet.service.http import server
 
-        sizes = queue, workers, max_image_bytes, max_pixels, timeout
-        bounds = _bounds(sizes, keys, (keep_images, max_age_days, max_bytes), (allow_host, allow_origin))
-        found = server.named(folders or [], name or [])
-        server.check_exposure(host, bounds, without_keys)
-        tls, url = server.Tls.read(tls_cert, tls_key), with_password(store, store_password_file)
-        opened = server.bind(host, port)
-        service = server.build(found, url, images, host, bounds, forget_rates or [])
-        _tell_others(service, (webhook, webhook_key, mqtt, modbus), opened.getsockname()[1], resend)
-        server.run(service, opened, log_level, tls)
-    _check_words(keep_images, log_level)
-    with guarded(), _with_extra():
-        from differnet.service.http import limits, server
-
-        sizes = queue, workers, max_image_bytes, max_pixels
-        kept: dict[str, Any] = {"keep": keep_images, "max_age_days": max_age_days, "max_bytes": max_bytes}
-        names: dict[str, Any] = {"hosts": tuple(allow_host or ()), "origins": tuple(allow_origin or ())}
-        names |= {"timeout": timeout, "keys": _read(keys), "model_bytes": max_model_bytes}
-        bounds = replace(limits.Limits(*sizes), **kept, **names)
-        found = server.named(folders or [], name or [], models is not None)
-        server.check_exposure(host, bounds, without_keys)
-        tls, url = server.Tls.read(tls_cert, tls_key), with_password(store, store_password_file)
-        opened, anew = server.bind(host, port), (forget_rates or [], models, forget_versions or [])
-        server.run(server.build(found, url, images, host, bounds, *anew), opened, log_level, tls)
+        bounds = _limits(options)
+        found = server.named(options.folders or [], options.name or [], options.models is not None)
+        server.check_exposure(options.host, bounds, options.without_keys)
+        tls = server.Tls.read(options.tls_cert, options.tls_key)
+        url = with_password(options.store, options.store_password_file)
+        opened = server.bind(options.host, options.port)
+        anew = options.forget_rates or [], options.models, options.forget_versions or []
+        service = server.build(found, url, options.images, options.host, bounds, *anew)
+        _tell_others(service, options, opened.getsockname()[1])
+        server.run(service, opened, options.log_level, tls)
 
 
-def _check_words(keep_images: str, log_level: str) -> None:
-    _check_one_of("--keep-images", keep_images, ("none", "flagged", "all"))
-    _check_one_of("--log-level", log_level, ("debug", "info", "warning", "error"))
+def _limits(options: ServeOptions) -> Limits:
+    from differnet.service.http import limits
+
+    parts = limits.of_parts(
+        options.audit_share,
+        options.part_pattern,
+        options.defect_class or [],
+        options.shift or [],
+        options.time_zone,
+    )
+    return limits.Limits(
+        options.queue,
+        options.workers,
+        options.max_image_bytes,
+        options.max_pixels,
+        timeout=options.timeout,
+        keys=keys_of(options.keys),
+        keep=cast(Any, options.keep_images),
+        max_age_days=options.max_age_days,
+        max_bytes=options.max_bytes,
+        hosts=tuple(options.allow_host or ()),
+        origins=tuple(options.allow_origin or ()),
+        model_bytes=options.max_model_bytes,
+        **parts,
+    )
 
 
-def _bounds(sizes: Any, keys: Path | None, kept: Any, names: Any) -> Any:
-    """Return the limits of a service."""
-    from differnet.service.http.limits import Limits
-
-    queue, workers, image_bytes, pixels, timeout = sizes
-    keep, days, most = kept
-    hosts, origins = (tuple(one or ()) for one in names)
-    bounds = Limits(queue, workers, image_bytes, pixels, timeout=timeout, keys=keys_of(keys))
-    bounds = replace(bounds, keep=keep, max_age_days=days, max_bytes=most)
-    return replace(bounds, hosts=hosts, origins=origins)
-
-
-def _tell_others(service: Any, wanted: Any, port: int, resend: bool) -> None:
+def _tell_others(service: Service, options: ServeOptions, port: int) -> None:
     """Tell others of what is recorded, where that is wanted."""
     from differnet.service.delivery.outgoing import Wanted
 
-    webhook, key, mqtt, modbus = wanted
-    service.tell_others(Wanted(webhook, key, mqtt, modbus, f"{platform.node()}-{port}"), resend)
+    told = options.webhook, options.webhook_key, options.mqtt, options.modbus
+    service.tell_others(Wanted(*told, f"{platform.node()}-{port}"), options.resend)
 
 
 def keys_of(keys: Path | None) -> dict[str, Caller]:

@@ -15,7 +15,7 @@ import typer
 
 from differnet.cli.console import err, guarded, out, printable
 from differnet.cli.line.options import Modbus, Mqtt, Resend, Webhook, WebhookKey
-from differnet.cli.options import Store, StorePasswordFile, count_of, with_password
+from differnet.cli.options import AuditShare, PartPattern, Store, StorePasswordFile, count_of, with_password
 from differnet.cli.settings_file import Settings
 from differnet.errors import MissingExtraError
 
@@ -82,6 +82,8 @@ def watch(
     settle: Settle = 1.0,
     patience: Patience = 10.0,
     drift: Drift = True,
+    audit_share: AuditShare = 0.0,
+    part_pattern: PartPattern = None,
     json: Json = False,
     settings: Settings = None,  # noqa: ARG001  its callback has read it
 ) -> None:
@@ -89,10 +91,10 @@ def watch(
 
     After --once, exits with 2 for a camera that is not there, with 3 when images or messages are left undone.
     """
-    kept = _which("--maps", maps), _which("--keep-images", keep_images)
+    kept = _which("--maps", maps), _which("--keep-images", keep_images), drift, max_age_days, max_bytes
     with guarded(), Telling(json) as telling:
         given, parts = _Input(source, label or _place(source), telling, every, settle, patience), _parts()
-        wishes = parts.Wishes(count_of(views), *kept, drift, max_age_days, max_bytes)
+        wishes = parts.Wishes(count_of(views), *kept, audit_share, parts.pattern_of(part_pattern))
         inspector, label = parts.Inspector(model), label or _place(source)
         record = parts.Store.open(with_password(store, store_password_file), images)
         memory = parts.StoreMemory(record, name or model.resolve().name, label)
@@ -122,12 +124,13 @@ def _parts() -> Any:
 
     try:
         from differnet.service.delivery.outgoing import Wanted, opened
+        from differnet.service.record.part import pattern_of
         from differnet.service.record.store import Store
         from differnet.service.watch.loop import Watch, Wishes
         from differnet.service.watch.memory import StoreMemory
     except ModuleNotFoundError as error:
         raise MissingExtraError(f"a watch needs {error.name}: pip install 'differnet[watch]'") from error
-    known = (Store, StoreMemory, Wanted, Watch, Wishes, Inspector, opened)
+    known = (Store, StoreMemory, Wanted, Watch, Wishes, Inspector, opened, pattern_of)
     return SimpleNamespace(**{one.__name__: one for one in known})
 
 

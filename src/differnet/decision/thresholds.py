@@ -220,6 +220,22 @@ def at_most(successes: int, trials: int, chance: float) -> float:
     return min(float(np.exp(logs).sum()), 1.0)
 
 
+def share_interval(found: int, count: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Return the two-sided interval of Clopper and Pearson of a share of which ``found`` of ``count`` were seen.
+
+    Raises :class:`ConfigError` for counts that cannot be.
+
+    >>> [round(bound, 3) for bound in share_interval(9, 10)]
+    [0.555, 0.997]
+    """
+    if not 0 <= found <= count or count < 1:
+        raise ConfigError(f"{found} of {count}: no share of at least one")
+    _check_chance("confidence", confidence)
+    tail = (1 - confidence) / 2
+    low = 0.0 if found == 0 else 1 - _rate_exceeded(count, count - found, tail)
+    return low, 1.0 if found == count else _rate_exceeded(count, found, tail)
+
+
 @lru_cache(maxsize=256)
 def _most_above(n: int, rate: float, confidence: float) -> int:
     """Return the largest r with P(Binomial(n, rate) <= r) <= 1 - confidence, 0 where that holds for none."""

@@ -42,6 +42,8 @@ from differnet.service.record.inspection import (
     now,
     with_prediction,
 )
+from differnet.service.record.part import NO_PART, PartPattern
+from differnet.service.record.review import is_drawn
 from differnet.service.record.store import Along, Store
 from differnet.service.saved_monitor import SavedMonitor
 
@@ -50,10 +52,14 @@ _LOOK_EVERY = 2.0  # seconds between two looks at the rates that hold
 
 @dataclass(frozen=True)
 class Keeping:
-    """Of which inspections the image and the heat map are kept."""
+    """Of which inspections the image and the heat map are kept.
+
+    ``audit_share``: of the parts judged OK, the share that is drawn to be looked at; their images are kept as well.
+    """
 
     images: Keep = "none"
     maps: Keep = "none"
+    audit_share: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -86,7 +92,8 @@ class Recorder:
     """Has images judged by the rates that hold, and records what was said of them.
 
     ``model``: its name in the record; ``source``: by which way the images come. ``inspector`` is the one that judges
-    now. One object can be used by many threads. Raises :class:`ConfigError` for maps that the folder has not.
+    now. ``pattern``: finds a part in the name of its file. One object can be used by many threads. Raises
+    :class:`ConfigError` for maps that the folder has not, and for parts to be looked at whose images are not kept.
     """
 
     def __init__(
@@ -97,11 +104,16 @@ class Recorder:
         source: str,
         keeping: Keeping,
         monitor: SavedMonitor | None = None,
+        pattern: PartPattern | None = None,
     ) -> None:
+        if keeping.audit_share and keeping.images == "none":
+            raise ConfigError(
+                "parts are drawn to be looked at, and no images are kept: flagged or all was wanted"
+            )
         if keeping.maps != "none" and inspector.station.maps is None:
             raise ConfigError(f"{inspector.folder} has no heat maps: {inspector.station.no_maps}")
         self.store, self.model, self.source, self.keeping = store, model, source, keeping
-        self.inspector, self.monitor = inspector, monitor
+        self.inspector, self.monitor, self._pattern = inspector, monitor, pattern
         self.applied: Rates | None = None
         self._own, self._lock, self._look_at = inspector, threading.Lock(), 0.0
 
@@ -159,14 +171,14 @@ class Recorder:
             return JudgedRow(blank, self._image(blank, received))
         try:
             found = inspector.predict(pixels, views=views)
-            row = with_prediction(blank, found)
+            row = self._drawn(with_prediction(blank, found))
         except Exception as error:  # one odd image must not end a stream, nor come again for ever
             fault: Fault = "image" if isinstance(error, ImageError) else "model"
             row = replace(blank, error=in_a_line(error), fault=fault)
             return JudgedRow(row, self._image(row, received), failure=error)
         drift, changed = self._drift(found.score, pixels) if views is None else (None, False)
         image = self._image(row, received)
-        wanted = is_kept(self.keeping.maps, row.is_flagged)
+        wanted = is_kept(self.keeping.maps, row.is_flagged or bool(row.is_drawn))
         draw = (lambda: heat_png(inspector.localize(pixels))) if wanted or heat_map else None
         is_map_kept = draw is not None and (wanted or image is not None)
         return JudgedRow(replace(row, drift=drift), image, draw, is_map_kept, changed)
@@ -226,7 +238,9 @@ class Recorder:
 
     def _blank(self, inspector: Inspector, received: Received, early: bool) -> Inspection:
         """Return the row of an image before anything was found: by what it is judged, and that it could not be."""
-        used = rates_of(inspector.standard)
+        used, part = rates_of(inspector.standard), received.part or NO_PART
+        if self._pattern is not None:
+            part = part.over(self._pattern.part(received.name))
         return Inspection(
             model=self.model,
             model_digest=inspector.station.digest,
@@ -243,11 +257,22 @@ class Recorder:
             confidence=used.confidence,
             review_rate=used.review_rate,
             early=early,
+            serial=part.serial,
+            lot=part.lot,
+            station=part.station,
+            fields=part.fields,
         )
+
+    def _drawn(self, row: Inspection) -> Inspection:
+        """Return the row of an OK part with whether it is drawn to be looked at."""
+        share = self.keeping.audit_share
+        if not share or row.verdict != "OK":
+            return row
+        return replace(row, audit_share=share, is_drawn=is_drawn(row.id, share))
 
     def _image(self, row: Inspection, received: Received) -> bytes | None:
         """Return the bytes of an image that is to be kept, of a frame as PNG."""
-        if not is_kept(self.keeping.images, row.is_flagged):
+        if not is_kept(self.keeping.images, row.is_flagged or bool(row.is_drawn)):
             return None
         if received.content is not None or received.pixels is None:
             return received.content

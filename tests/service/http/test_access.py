@@ -25,6 +25,7 @@ from differnet.service.record.store import Store
 from support.service_fixture import bad_part, good_part, process, running, send
 from support.tiny import ROOT
 
+FIGURES = ("review", "escapes", "defects", "shifts", "scores", "rates/history")
 EVIL = "http://127.0.0.1:9999"  # a page at another port of the same host
 
 
@@ -125,7 +126,14 @@ def test_each_role_may_do_what_it_is_for_and_no_more(keyed):
         ("PUT", "/v1/models/tiny/rates", rates, "  ea"),
         ("POST", "/v1/models/tiny/drift/reset", None, "  ea"),
         ("GET", "/v1/models/tiny/good-images", None, "  ea"),
+        ("GET", "/v1/models/tiny/labelled-images", None, "  ea"),
         ("GET", "/v1/changes", None, "   a"),
+        ("GET", f"/v1/inspections/{part}/changes", None, " cea"),
+        ("GET", f"/v1/inspections/{part}/thumbnail", None, " cea"),
+        ("GET", "/v1/defect-classes", None, " cea"),
+        ("GET", "/v1/export/inspections.csv", None, " cea"),
+        ("GET", "/v1/export/inspections.parquet", None, " cea"),
+        *(("GET", f"/v1/models/tiny/{path}", None, " cea") for path in FIGURES),
     )
     for method, path, body, who in asked:
         for letter, role in zip("scea", ROLES, strict=True):

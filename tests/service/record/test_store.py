@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from differnet.errors import ConfigError, DuplicateError, StoreError
+from support.records import go_back
 from support.tiny import TESTS
 
 pytest.importorskip("sqlalchemy")
@@ -41,17 +42,6 @@ def part(number=0, **values):
     usual = {"model": "tiles", "model_digest": "d" * 64, "source": "http", "image_digest": f"{number:064}"}
     usual |= {"verdict": "OK", "score": 1.5 + number, "views": 8, "time": START + timedelta(minutes=number)}
     return Inspection(**(usual | values))
-
-
-def downgrade(engine, revision):
-    """Bring a record to the tables of an older version."""
-    from alembic import command
-    from alembic.config import Config
-
-    with database.writing(engine) as connection:
-        config = Config(attributes={"connection": connection})
-        config.set_main_option("script_location", database.__file__.replace("database.py", "migrations"))
-        command.downgrade(config, revision)
 
 
 def test_what_is_added_comes_back(store):
@@ -280,7 +270,7 @@ def test_migrations_make_the_tables_that_the_code_knows(store):
 
 def test_a_record_of_before_notes_is_gone_on_with(store, url, tmp_path):
     before = store.add(part(1))
-    downgrade(store.engine, "0004")  # as the version before left it
+    go_back(store.engine, "0004")
     store.close()
     again = Store.open(url, tmp_path / "images")
     added = again.add(part(2, image_note="page 1 is looked at"))

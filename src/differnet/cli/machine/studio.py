@@ -10,6 +10,7 @@ import typer
 
 from differnet.cli import options, serve
 from differnet.cli.console import guarded
+from differnet.cli.serving import options as serving
 from differnet.errors import ConfigError
 
 Allow = Annotated[
@@ -35,23 +36,23 @@ Format = Annotated[str, typer.Option("--format", help="What runs stations: openv
 def studio(
     allow: Allow = None,
     work: Work = Path("differnet-studio"),
-    host: serve.Host = "127.0.0.1",
-    port: serve.Port = 8100,
-    keys: serve.Keys = None,
-    without_keys: serve.WithoutKeys = False,
-    allow_host: serve.AllowHost = None,
-    allow_origin: serve.AllowOrigin = None,
+    host: serving.Host = "127.0.0.1",
+    port: serving.Port = 8100,
+    keys: serving.Keys = None,
+    without_keys: serving.WithoutKeys = False,
+    allow_host: serving.AllowHost = None,
+    allow_origin: serving.AllowOrigin = None,
     record: Record = None,
     store_password_file: options.StorePasswordFile = None,
-    images: serve.Images = None,
+    images: serving.Images = None,
     preset: options.Preset = "default",
     seed: options.Seed = 0,
     settings: options.Set = None,
     weights: options.Weights = None,
     form: Format = "openvino",
-    max_image_bytes: serve.MaxImage = 64 * 2**20,
+    max_image_bytes: serving.MaxImage = 64 * 2**20,
     max_upload_bytes: Upload = 20 * 2**30,
-    timeout: serve.Timeout = 60,
+    timeout: serving.Timeout = 60,
     log_level: Level = "warning",
 ) -> None:
     """Train in a browser: choose good pictures, fit, look at what was found, and judge live."""

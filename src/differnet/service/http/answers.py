@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import compile_path
 
-from differnet.errors import ConfigError, NotFittedError, StoreError
+from differnet.errors import ConfigError, MissingExtraError, NotFittedError, StoreError
 from differnet.service.http.connection.bodies import BodyError
 from differnet.service.http.guard import error
 from differnet.service.http.queue import FullError, LateError
@@ -49,6 +49,10 @@ def answer_misfits(app: FastAPI) -> None:
     async def invalid(_: Request, found: RequestValidationError) -> JSONResponse:
         said = [f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']}" for one in found.errors()]
         return error(422, "; ".join(said))
+
+    @app.exception_handler(MissingExtraError)
+    async def missing(_: Request, found: Exception) -> JSONResponse:
+        return error(501, str(found))
 
     @app.exception_handler(ConfigError)
     @app.exception_handler(NotFittedError)

@@ -12,7 +12,19 @@ from fastapi.security import APIKeyHeader, HTTPBearer
 from differnet import __version__
 from differnet.service.http.answers import answer_errors
 from differnet.service.http.guard import Guard
-from differnet.service.http.routes import changes, good_part, health, inspect, models, page, record, versions
+from differnet.service.http.routes import (
+    changes,
+    export,
+    figures,
+    good_part,
+    health,
+    inspect,
+    models,
+    page,
+    record,
+    review,
+    versions,
+)
 from differnet.service.http.routes.query import check_known
 from differnet.service.http.schemas import ErrorBody
 from differnet.service.http.service import Service
@@ -48,7 +60,7 @@ def create_app(service: Service) -> FastAPI:
     app.add_middleware(Guard, limits=service.limits, metrics=service.metrics)
     keys, known = bool(service.limits.keys), [Depends(check_known)]
     with_key: dict[str, Any] = {"dependencies": [*known, *locked], "responses": refused} if keys else {}
-    for part in (inspect, record, models, good_part, changes, versions):
+    for part in (inspect, record, models, good_part, changes, versions, review, figures, export):
         app.include_router(part.routes(service), **(with_key or {"dependencies": known}))
     app.include_router(health.routes(service))
     app.include_router(health.metrics(service), **with_key)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from differnet.service.http.access.roles import Caller
+from differnet.service.record.figures.shifts import DAYS, Shifts
 from differnet.service.record.images import Keep
+from differnet.service.record.part import PartPattern, checked_kind, pattern_of
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")  # of a model
 
@@ -20,6 +24,10 @@ class Limits:
     a body must have come, and until its image must have been judged. ``streams``: how many may listen to /events.
     ``hosts``: names by which the service may be called beside those of this machine. ``keep``: of which inspections the
     image is kept; ``max_age_days``, ``max_bytes``: see :mod:`differnet.service.record.retention`.
+
+    ``audit_share``: of parts judged OK, the share that is drawn to be looked at. ``part_pattern``: finds a part in the
+    name of a file. ``defects``: the kinds that an operator may name, any where there are none. ``shifts``: when they
+    begin.
 
     ``keys``: of those who may ask, by the SHA-256 of each; without any everybody may. ``origins``: of pages that may
     use the service beside its own. ``head_timeout``: seconds until the head of a request must have come;
@@ -44,6 +52,10 @@ class Limits:
     stall_timeout: float = 30.0
     model_bytes: int = 2**30
     model_timeout: float = 600.0
+    audit_share: float = 0.0
+    part_pattern: PartPattern | None = None
+    defects: tuple[str, ...] = ()
+    shifts: Shifts = DAYS
 
     @property
     def body_bytes(self) -> int:
@@ -59,3 +71,19 @@ class Limits:
     def held_bytes(self) -> int:
         """The most bytes of bodies that are held at a time, of all requests together."""
         return max(2 * self.body_bytes, 16 * self.image_bytes)
+
+
+def of_parts(
+    audit_share: float,
+    part_pattern: str | None,
+    defects: Sequence[str],
+    shifts: Sequence[str],
+    time_zone: str | None,
+) -> dict[str, Any]:
+    """Return what of :class:`Limits` is about parts and people, from options; raises :class:`ConfigError`."""
+    return {
+        "audit_share": audit_share,
+        "part_pattern": pattern_of(part_pattern),
+        "defects": tuple(dict.fromkeys(kind for text in defects if (kind := checked_kind(text)) is not None)),
+        "shifts": Shifts.read(shifts, time_zone),
+    }

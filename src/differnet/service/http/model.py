@@ -28,6 +28,7 @@ from differnet.service.http.telemetry import say
 from differnet.service.http.upload import TooManyPixelsError, read
 from differnet.service.record.images import Keep
 from differnet.service.record.inspection import Fault, Inspection, Rates, Received
+from differnet.service.record.part import Part, PartPattern
 from differnet.service.record.store import Store
 from differnet.service.recorder import JudgedRow, Keeping, Recorder
 from differnet.service.saved_monitor import open_monitor
@@ -42,6 +43,7 @@ class Task:
     source_key: str | None = None
     heat_map: bool = False
     views: Count = None
+    part: Part | None = None
 
 
 @dataclass(frozen=True)
@@ -69,16 +71,28 @@ Add = Callable[[JudgedRow], Inspection]
 class Served:
     """A model by its name; one object can be used by many threads.
 
-    ``keep``: of which inspections images are kept, and of flagged ones among them heat maps. Rates that were applied
-    before hold in place of those of the folder; raises what :meth:`Inspector.with_rates` raises.
+    ``keep``: of which inspections images are kept, and of flagged ones among them heat maps; ``audit_share``,
+    ``pattern``: see :class:`Keeping` and :class:`Recorder`. Rates that were applied before hold in place of those of
+    the folder; raises what :meth:`Inspector.with_rates` raises.
     """
 
-    def __init__(self, name: str, inspector: Inspector, store: Store, most_pixels: int, keep: Keep) -> None:
+    def __init__(
+        self,
+        name: str,
+        inspector: Inspector,
+        store: Store,
+        most_pixels: int,
+        keep: Keep,
+        audit_share: float = 0.0,
+        pattern: PartPattern | None = None,
+    ) -> None:
         self.name, self.store, self._most_pixels = name, store, most_pixels
+        self.on_rates: Callable[[], None] | None = None  # called when another process moved the rates
         self.digest = inspector.station.digest
         maps: Keep = "none" if keep == "none" or inspector.station.maps is None else "flagged"
         self.monitor = open_monitor(inspector, store, name, self._tell)
-        self.recorder = Recorder(inspector, store, name, "http", Keeping(keep, maps), self.monitor)
+        keeping = Keeping(keep, maps, audit_share)
+        self.recorder = Recorder(inspector, store, name, "http", keeping, self.monitor, pattern)
         self.recorder.follow()
 
     @property
@@ -173,7 +187,8 @@ class Served:
         """Say what other rates would have said of the last parts that this folder judged."""
         self.follow()
         other = self.recorder.by(rates)
-        return rating.preview(self.inspector, other, self.store.scores(self.name, last, self.digest))
+        rows, said = (self.store.scores(self.name, last, self.digest, is_said) for is_said in (False, True))
+        return rating.preview(self.inspector, other, rows, said)
 
     def _judge(self, task: Task, received: Received) -> JudgedRow:
         try:
@@ -195,11 +210,15 @@ class Served:
 
     def _tell(self, event: str, text: str) -> None:
         say(f"{event}: {text}", logging.WARNING, model=self.name)
+        if event == "rates" and self.on_rates is not None:
+            self.on_rates()
 
 
 def _received(task: Task) -> Received:
     digest = hashlib.sha256(task.content).hexdigest()
-    return Received(digest=digest, key=task.source_key, name=task.file_name, content=task.content)
+    return Received(
+        digest=digest, key=task.source_key, name=task.file_name, content=task.content, part=task.part
+    )
 
 
 def _fault_of(error: Exception) -> Fault:

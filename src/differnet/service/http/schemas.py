@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from differnet.service.record.inspection import Inspection, Operator, Rates
 
 _LEAST, _MOST = 1e-6, 0.999999
+_NO_NUL = r"^[^\x00]*$"
 _ROW = TypeAdapter(Inspection)
 
 
@@ -112,12 +113,17 @@ class RatesAnswer(BaseModel):
 
 
 class RatesBody(BaseModel):
-    """Rates to look at or to apply; ``rate`` null: those of the folder."""
+    """Rates to look at or to apply; ``rate`` null: those of the folder.
+
+    ``name``, ``reason``: who applies them and why, for the record of changes.
+    """
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
     rate: Annotated[float, Field(ge=_LEAST, le=_MOST)] | None
     confidence: Annotated[float, Field(ge=_LEAST, le=_MOST)] | None = None
     review_rate: Annotated[float, Field(ge=_LEAST, le=_MOST)] | None = None
+    name: Annotated[str, Field(max_length=200, pattern=_NO_NUL)] | None = None
+    reason: Annotated[str, Field(max_length=2000, pattern=_NO_NUL)] | None = None
 
     def rates(self) -> Rates | None:
         """Return them, nothing for those of the folder."""
@@ -130,6 +136,7 @@ class OperatorBody(BaseModel):
     model_config = ConfigDict(extra="forbid")
     verdict: Operator | None
     note: Annotated[str, Field(max_length=10_000)] | None = None
+    defect: Annotated[str, Field(max_length=200)] | None = None
 
 
 class Bucket(BaseModel):

@@ -47,6 +47,7 @@ class Service:
         self.line = Line(limits.queue, limits.workers)
         self.metrics = Metrics(list(versions.served))
         versions.tell, versions.count = self._tell_model, self.metrics.count_trial
+        versions.rates_moved = self._tell_rates
         self.metrics.capacity.set(self.line.capacity)
         self.metrics.queue.set_function(lambda: self.line.inside)
         self.promised = Promised(self._lost)
@@ -219,6 +220,10 @@ class Service:
             self.hub.tell("model", name, data)
         if model is not None:
             self.tell_drift(model)
+
+    def _tell_rates(self, name: str) -> None:
+        """Tell listeners that another process moved the rates of a model."""
+        self.hub.tell("rates", name, {"model": name})
 
     async def _follow(self) -> None:
         """Take over what other processes of this record changed."""

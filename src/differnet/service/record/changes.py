@@ -42,6 +42,8 @@ changes = Table(
     Column("request_id", String(64)),
     Column("before", Text),
     Column("after", Text),
+    Column("name", String(200)),
+    Column("reason", Text),
     Index("ix_changes_model_number", "model", "number"),
     Index("ix_changes_inspection", "inspection"),
     sqlite_autoincrement=True,
@@ -50,11 +52,16 @@ changes = Table(
 
 @dataclass(frozen=True)
 class By:
-    """Who asks: the name of the key, the address it came from, and the id of the request."""
+    """Who asks: the name of the key, the address it came from, and the id of the request.
+
+    ``name``, ``reason``: of the person, and why, as they said themselves.
+    """
 
     who: str | None = None
     client: str | None = None
     request: str | None = None
+    name: str | None = None
+    reason: str | None = None
 
 
 NOBODY = By()
@@ -65,6 +72,7 @@ class Change:
     """A change as it was recorded.
 
     ``who``: the name of the key; nothing where no keys are asked for. ``before``, ``after``: what was said or held.
+    ``name``, ``reason``: of the person who asked for it, and why, as they said.
     """
 
     number: int
@@ -77,6 +85,8 @@ class Change:
     request_id: str | None
     before: Any
     after: Any
+    name: str | None = None
+    reason: str | None = None
 
 
 def add(
@@ -95,7 +105,13 @@ def add(
         "before": json.dumps(before),
         "after": json.dumps(after),
     }
-    whose = {"who": by.who, "client": by.client, "request_id": by.request}
+    whose = {
+        "who": by.who,
+        "client": by.client,
+        "request_id": by.request,
+        "name": by.name,
+        "reason": by.reason,
+    }
     connection.execute(insert(changes).values(time=now(), what=what, **whose, **values))
 
 
@@ -105,14 +121,19 @@ def as_said(rates: Rates | None) -> dict[str, float | None] | None:
 
 
 def newest(
-    engine: Engine, model: str | None = None, before_number: int | None = None, limit: int = 100
+    engine: Engine,
+    model: str | None = None,
+    before_number: int | None = None,
+    limit: int = 100,
+    what: What | None = None,
+    inspection: str | None = None,
 ) -> list[Change]:
     """Return changes, the newest first."""
-    query = select(changes)
-    if model is not None:
-        query = query.where(changes.c.model == model)
+    query, columns = select(changes), changes.c
+    given = {columns.model: model, columns.what: what, columns.inspection: inspection}
+    query = query.where(*(column == value for column, value in given.items() if value is not None))
     if before_number is not None:
-        query = query.where(changes.c.number < before_number)
+        query = query.where(columns.number < before_number)
     with database.reading(engine) as connection:
         rows = connection.execute(query.order_by(changes.c.number.desc()).limit(limit)).mappings().all()
     read = [dict(row) for row in rows]

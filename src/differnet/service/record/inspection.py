@@ -10,6 +10,7 @@ from typing import Literal
 
 from differnet.data.pixels import Pixels
 from differnet.decision.verdict import Prediction
+from differnet.service.record.part import Part
 
 Judgement = Literal["OK", "review", "NG", "error"]
 Operator = Literal["good", "defective"]
@@ -36,7 +37,7 @@ class Received:
     ``digest``: SHA-256 of the bytes as they were received, of a frame that of its pixels. ``content``: those bytes;
     nothing for a frame. Either ``pixels``, uint8 (H, W, 3), or ``error``. ``key``, ``name``, ``time``: see
     ``source_key``, ``file_name`` and ``time`` of :class:`Inspection`. ``fault``: whose it is that there are no pixels;
-    ``note``: what of it was not looked at.
+    ``note``: what of it was not looked at. ``part``: which part it is of, as far as its sender said.
     """
 
     digest: str
@@ -48,6 +49,7 @@ class Received:
     fault: Fault = "image"
     time: datetime | None = None
     note: str | None = None
+    part: Part | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +64,10 @@ class Inspection:
     ``fault`` says whose it is: of the "image", of its many "pixels", or of the "model" (nothing in rows of before).
     ``drift``: what the monitor said while it was in alarm. ``image``, ``heat_map``: files below the folder of the
     record, where they were kept. ``note``: what the operator wrote; ``image_note``: what of the image was not looked
-    at, or not as it is.
+    at, or not as it is. ``serial``, ``lot``, ``station``, ``fields``: of the part
+    (:mod:`differnet.service.record.part`). ``defect``: the kind that the operator named. ``audit_share``: the share of
+    OK parts that were drawn to be looked at when this OK part came, and ``is_drawn`` whether it was; nothing where none
+    were.
     """
 
     model: str
@@ -95,6 +100,13 @@ class Inspection:
     heat_map: str | None = None
     kept_bytes: int = 0
     image_note: str | None = None
+    serial: str | None = None
+    lot: str | None = None
+    station: str | None = None
+    fields: dict[str, str] = field(default_factory=dict)
+    defect: str | None = None
+    audit_share: float | None = None
+    is_drawn: bool | None = None
 
     @property
     def is_flagged(self) -> bool:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import datetime
-from operator import eq, ge, lt
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,8 +26,10 @@ from sqlalchemy import (
 from differnet.errors import DuplicateError, StoreError
 from differnet.service.record import changes, database
 from differnet.service.record.changes import NOBODY, By
+from differnet.service.record.filters import Filter, page_of
 from differnet.service.record.images import KeptImages
 from differnet.service.record.inspection import Inspection, Judgement, Operator, Rates, now
+from differnet.service.record.part import LONGEST_KIND
 from differnet.service.record.pulse import Pulse
 from differnet.service.record.retention import Retained, retain
 from differnet.service.record.tables import inspections, monitors, settings
@@ -168,23 +169,12 @@ class Store:
 
         ``operator="none"``: those that nobody looked at; ``verdict="none"``: those by a model without a threshold.
         """
-        columns = inspections.c
-        chosen = [
-            (columns.model, eq, model),
-            (columns.verdict, eq, None if verdict == "none" else verdict),
-            (columns.operator, eq, None if operator == "none" else operator),
-            (columns.time, ge, since),
-            (columns.time, lt, until),
-            (columns.seq, lt, before_seq),
-        ]
-        query = select(inspections).where(
-            *(compare(column, value) for column, compare, value in chosen if value is not None)
-        )
-        if verdict == "none":
-            query = query.where(columns.verdict.is_(None))
-        if operator == "none":
-            query = query.where(columns.operator.is_(None))
-        return self._rows(query.order_by(columns.seq.desc()).limit(max(1, min(limit, _MOST))))
+        wanted = Filter(model=model, verdict=verdict, operator=operator, since=since, until=until)
+        return self.found(wanted, before_seq, limit)
+
+    def found(self, wanted: Filter, before_seq: int | None = None, limit: int = 100) -> Rows:
+        """Return the inspections that a filter lets through, the newest first; at most 1000."""
+        return self._rows(page_of(wanted, self.engine.dialect.name, before_seq, limit))
 
     def after(self, seq: int, model: str | None = None, limit: int = _MOST) -> Rows:
         """Return the inspections that were added after number ``seq``, the oldest first."""
@@ -205,21 +195,25 @@ class Store:
         note: str | None = None,
         keep_note: bool = False,
         by: By = NOBODY,
+        defect: str | None = None,
+        keep_defect: bool = False,
     ) -> Inspection | None:
         """Note what an operator says of a part, or take it back; nothing when there is no such inspection.
 
-        ``keep_note``: leave the note as it is. ``by``: who says so, which is recorded with it.
+        ``keep_note``: leave the note as it is. ``defect``: of which kind a defective part is, or that of before with
+        ``keep_defect``; any other has none. ``by``: who says so, which is recorded with it.
         """
         with self.writing() as connection:
             row = connection.execute(select(inspections).where(inspections.c.id == identity)).first()
             if row is None:
                 return None
             note = row.note if keep_note else _text(note)
+            defect = row.defect if keep_defect else _text(defect, LONGEST_KIND)
+            defect = defect if operator == "defective" else None
             at = None if operator is None and note is None else now()
-            values = {"operator": operator, "note": note, "operator_time": at}
+            values = {"operator": operator, "note": note, "defect": defect, "operator_time": at}
             connection.execute(update(inspections).where(inspections.c.id == identity).values(values))
-            before = {"verdict": row.operator, "note": row.note}
-            after = {"verdict": operator, "note": note}
+            before, after = _word(row.operator, row.note, row.defect), _word(operator, note, defect)
             changes.add(connection, by, "confirm", row.model, before, after, identity)
         return self.get(identity)
 
@@ -236,11 +230,18 @@ class Store:
         """
         return tallies(self.engine, model, since, bucket, until)
 
-    def scores(self, model: str, last: int = 1000, digest: str | None = None) -> Rows:
-        """Return the last inspections that have a score, the newest first; ``digest``: of this folder alone."""
+    def scores(
+        self, model: str, last: int = 1000, digest: str | None = None, confirmed: bool = False
+    ) -> Rows:
+        """Return the last inspections with a score, the newest first; ``digest``: of this folder alone.
+
+        ``confirmed``: those that an operator confirmed as good or defective alone.
+        """
         query = select(inspections).where(inspections.c.model == model, inspections.c.score.is_not(None))
         if digest is not None:
             query = query.where(inspections.c.model_digest == digest)
+        if confirmed:
+            query = query.where(inspections.c.operator.is_not(None))
         return self._rows(query.order_by(inspections.c.seq.desc()).limit(last))
 
     def good_images(self, model: str) -> Iterator[tuple[str, Path]]:
@@ -317,6 +318,11 @@ def _text(value: str | None, most: int = _LONG) -> str | None:
     if value is None:
         return None
     return value[:most].replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+
+
+def _word(operator: str | None, note: str | None, defect: str | None) -> dict[str, str | None]:
+    """Return what an operator said as it stands in a change."""
+    return {"verdict": operator, "note": note} | ({} if defect is None else {"defect": defect})
 
 
 Rows = list[Inspection]  # below the class, in which "list" is the method

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -45,6 +46,21 @@ class Moment(TypeDecorator[datetime]):
         return None if value is None else _EPOCH + int(value) * _TICK
 
 
+class Texts(TypeDecorator[dict[str, str]]):
+    """Texts by their names as JSON, nothing where there are none."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: dict[str, str] | None, dialect: Dialect) -> Any:  # noqa: ARG002
+        """Return JSON without spaces, so that a pair can be looked for in it."""
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":")) if value else None
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> dict[str, str]:  # noqa: ARG002
+        """Return the texts."""
+        return json.loads(value) if value else {}
+
+
 metadata = MetaData()
 
 inspections = Table(
@@ -80,7 +96,18 @@ inspections = Table(
     Column("heat_map", String(200)),
     Column("kept_bytes", BigInteger, nullable=False),
     Column("image_note", Text),
+    Column("serial", String(200)),
+    Column("lot", String(200)),
+    Column("station", String(200)),
+    Column("fields", Texts),
+    Column("defect", String(100)),
+    Column("audit_share", Double),
+    Column("is_drawn", Boolean),
     Index("ix_inspections_model_seq", "model", "seq"),
+    Index("ix_inspections_serial", "serial"),
+    Index("ix_inspections_lot", "lot"),
+    Index("ix_inspections_model_time", "model", "time"),
+    Index("ix_inspections_review", "model", "operator", "verdict", "is_drawn", "seq"),
     Index("ix_inspections_time", "time"),
     Index("ix_inspections_source_key", "model", "source_key", unique=True),
     Index("ix_inspections_image", "image"),

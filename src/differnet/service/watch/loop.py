@@ -15,6 +15,7 @@ from differnet.runtime.inspector import Count, Inspector
 from differnet.service.delivery.outbox import Outbox
 from differnet.service.record.images import Keep
 from differnet.service.record.inspection import Inspection, Tell
+from differnet.service.record.part import PartPattern
 from differnet.service.recorder import JudgedRow, Keeping, Recorder
 from differnet.service.saved_monitor import SavedMonitor, open_monitor
 from differnet.service.watch.insist import insist
@@ -30,7 +31,8 @@ class Wishes:
     """What is done with each image.
 
     ``views``: as in :meth:`Inspector.predict`. ``maps``, ``images``: for which inspections a heat map and the image are
-    kept. ``max_age_days``, ``max_bytes``: see :meth:`Store.retain`.
+    kept. ``max_age_days``, ``max_bytes``: see :meth:`Store.retain`. ``audit_share``: of parts judged OK, the share that
+    is drawn to be looked at; ``pattern``: finds a part in the name of a file.
     """
 
     views: Count = None
@@ -39,6 +41,8 @@ class Wishes:
     drift: bool = True
     max_age_days: float | None = None
     max_bytes: int | None = None
+    audit_share: float = 0.0
+    pattern: PartPattern | None = None
 
 
 class Watch:
@@ -63,8 +67,10 @@ class Watch:
         self.tally: Counter[str] = Counter()
         self.drift: str | None = None
         self._monitor = self._open_monitor(inspector) if wishes.drift else None
-        keeping = Keeping(wishes.images, wishes.maps)
-        self.recorder = Recorder(inspector, self.store, self.model, "watch", keeping, self._monitor)
+        keeping = Keeping(wishes.images, wishes.maps, wishes.audit_share)
+        self.recorder = Recorder(
+            inspector, self.store, self.model, "watch", keeping, self._monitor, wishes.pattern
+        )
         self._due = dict.fromkeys(("monitor", "forget"), 0.0)
 
     def run(self, source: Input, stop: Event, once: bool) -> Iterator[Inspection]:

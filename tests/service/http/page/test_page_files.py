@@ -21,8 +21,9 @@ def files():
         yield client
 
 
-def test_the_policy_allows_nothing_from_elsewhere_and_nothing_inline(files):
-    answer = files.get("/")
+@pytest.mark.parametrize("page", ["/", "/part", "/shift"])
+def test_the_policy_allows_nothing_from_elsewhere_and_nothing_inline(files, page):
+    answer = files.get(page)
     policy = dict(part.strip().split(" ", 1) for part in answer.headers["Content-Security-Policy"].split(";"))
     assert policy["default-src"] == "'none'"
     assert (policy["script-src"], policy["style-src"], policy["connect-src"]) == ("'self'",) * 3
@@ -32,12 +33,14 @@ def test_the_policy_allows_nothing_from_elsewhere_and_nothing_inline(files):
 
 
 def test_every_file_that_the_page_names_is_served_with_its_kind(files):
-    names = set(re.findall(r"page/([\w./]+)", files.get("/").text))
+    pages = ("/", "/part", "/shift")
+    names = {name for page in pages for name in re.findall(r"page/([\w./]+)", files.get(page).text)}
     for path in FOLDER.glob("*.js"):
         names |= set(re.findall(r'from "\./([\w./]+)"', path.read_text()))
     there = {path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*") if path.is_file()}
-    assert {name for name in there if not name.startswith("languages/")} - {"index.html"} == names
-    for name in there - {"index.html"}:
+    there -= {"index.html", "part.html", "shift.html"}
+    assert {name for name in there if not name.startswith("languages/")} == names
+    for name in there:
         answer = files.get(f"/page/{name}")
         assert answer.status_code == 200
         assert answer.headers["Content-Type"] == KINDS[Path(name).suffix]

@@ -15,7 +15,7 @@ _INCLUDES: dict[Role, frozenset[Role]] = {
     "engineer": frozenset({"send", "confirm", "engineer"}),
     "admin": frozenset(ROLES),
 }
-_OPEN = re.compile(r"/|/page/[^/]*|/page/languages/[^/]*|/health|/ready")
+_OPEN = re.compile(r"/|/part|/shift|/page/[^/]*|/page/languages/[^/]*|/health|/ready")
 _MODEL = r"/v1/models/[^/]+"
 # Method, path, and the role that it needs; none: any key will do.
 _RULES: tuple[tuple[str, str, Role | None], ...] = (
@@ -26,11 +26,14 @@ _RULES: tuple[tuple[str, str, Role | None], ...] = (
     ("PUT", r"/v1/inspections/[^/]+/operator", "confirm"),
     ("POST", rf"{_MODEL}/(rates/preview|drift/reset)", "engineer"),
     ("PUT", rf"{_MODEL}/rates", "engineer"),
-    ("GET", rf"{_MODEL}/good-images", "engineer"),
     ("PUT", _MODEL, "engineer"),
     ("DELETE", rf"{_MODEL}(/shadow)?", "engineer"),
     ("POST", rf"{_MODEL}/rollback", "engineer"),
     ("GET", rf"/v1/versions|/v1/model-folders|{_MODEL}/(versions|differences)", "engineer"),
+    ("GET", rf"{_MODEL}/(good|labelled)-images", "engineer"),
+    ("GET", rf"{_MODEL}/(review|escapes|defects|shifts|scores|rates/history)", "confirm"),
+    ("GET", r"/v1/(defect-classes|export/inspections\.(csv|parquet))", "confirm"),
+    ("GET", r"/v1/inspections/[^/]+/(thumbnail|changes)", "confirm"),
 )
 
 

@@ -91,7 +91,7 @@ export function applyRates(model, wanted, tag) {
   if (tag) options.headers["If-Match"] = tag;
   return json(`v1/models/${name(model)}/rates`, options);
 }
-export const confirm = (id, verdict, note) => json(`v1/inspections/${name(id)}/operator`, body("PUT", { verdict, note }));
+export const confirm = (id, verdict, note, defect) => json(`v1/inspections/${name(id)}/operator`, body("PUT", { verdict, note, defect }));
 
 export function inspect(model, file, map) {
   const form = new FormData();

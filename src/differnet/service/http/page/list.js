@@ -3,6 +3,7 @@
 import { inspections } from "./api.js";
 import { $, badge, el, say } from "./dom.js";
 import { t } from "./language.js";
+import { addSearch, matches, partLine } from "./part_words.js";
 import { OPERATOR, count, disagrees, number, ofLimit, plain, verdictOf, when } from "./words.js";
 
 const PAGE = 15;
@@ -14,7 +15,8 @@ export class List {
   /** `onPick(row)` when a person picks one. */
   constructor(onPick) {
     Object.assign(this, { onPick, rows: [], starts: [null], next: null, picked: null, missed: 0, turn: 0 });
-    for (const id of ["by-verdict", "by-operator", "by-model", "by-since", "by-until"]) {
+    addSearch($("clear"));
+    for (const id of ["by-verdict", "by-operator", "by-model", "by-since", "by-until", "by-search"]) {
       $(id).addEventListener("change", () => this.reload());
     }
     $("clear").addEventListener("click", () => this.clear());
@@ -26,12 +28,12 @@ export class List {
   filters() {
     return {
       verdict: $("by-verdict").value, operator: $("by-operator").value, model: $("by-model").value,
-      since: instant("by-since"), until: instant("by-until"),
+      since: instant("by-since"), until: instant("by-until"), search: $("by-search").value.trim(),
     };
   }
 
   clear() {
-    for (const id of ["by-verdict", "by-operator", "by-since", "by-until"]) $(id).value = "";
+    for (const id of ["by-verdict", "by-operator", "by-since", "by-until", "by-search"]) $(id).value = "";
     this.reload();
   }
 
@@ -64,15 +66,15 @@ export class List {
       this.render();
       return true;
     } catch (error) {
-      say(plain(error), { trouble: true, key: "list" });
+      say(plain(error, "word"), { trouble: true, key: "list" });
       return false;
     }
   }
 
   fits(row) {
-    const { verdict, operator, model, since, until } = this.filters();
+    const { verdict, operator, model, since, until, search } = this.filters();
     return (!verdict || verdict === (row.verdict ?? "none")) && (!operator || operator === (row.operator ?? "none"))
-      && (!model || model === row.model)
+      && (!model || model === row.model) && matches(row, search)
       && (!since || new Date(row.time) >= new Date(since)) && (!until || new Date(row.time) < new Date(until));
   }
 
@@ -138,7 +140,7 @@ export class List {
       el("td", {}, word),
       el("td", { class: "figure" }, number(row.score)),
       el("td", { class: "figure chance" }, ofLimit(row)?.percent ?? "–"),
-      el("td", { class: "long", title: row.file_name ?? "" }, ...(all ? [el("b", {}, row.model), " "] : []), row.error ?? row.file_name ?? row.source ?? ""),
+      el("td", { class: "long", title: row.file_name ?? "" }, ...(all ? [el("b", {}, row.model), " "] : []), ...(partLine(row) ? [el("b", {}, partLine(row)), " "] : []), row.error ?? row.file_name ?? row.source ?? ""),
     ];
     const line = el("tr", { "data-id": row.id, class: picked ? "picked" : "" }, ...cells);
     line.addEventListener("click", (event) => event.target.closest("button") ?? this.onPick(row));

@@ -3,13 +3,16 @@
 import * as api from "./api.js";
 import { Beside } from "./beside.js";
 import { Camera } from "./camera.js";
+import { ClassChoice } from "./classes.js";
 import { Counts } from "./counts.js";
 import { $, el, icon, say } from "./dom.js";
 import { Keys } from "./keys.js";
 import { LANGUAGES, language, speak, t } from "./language.js";
 import { List } from "./list.js";
 import { Models } from "./models.js";
+import { Quality } from "./quality.js";
 import { Rates } from "./rates.js";
+import { Review } from "./review.js";
 import { Sender } from "./send.js";
 import { Stage } from "./stage.js";
 import { Stream } from "./stream.js";
@@ -29,8 +32,12 @@ const sender = new Sender(model, inspected);
 const camera = new Camera((files) => sender.send(files));
 const versions = new Models(modelsChanged, look);
 const rates = new Rates(() => state.name, refresh, async (id) => look(await api.inspection(id)));
+const review = new Review(() => state.name, (row) => take(row, false));
+const quality = new Quality(() => state.name, () => list.filters());
+const kind = new ClassChoice((defect) => confirm("defective", defect));
 
 function show() {
+  kind.show(state.past ?? state.live);
   stage.show(state.past ?? state.live, Boolean(state.past));
   list.mark(state.past);
 }
@@ -71,10 +78,18 @@ function inspected(row, pictures) {
 }
 
 function heard(type, data) {
-  if (type === "inspection" && data.id !== state.live?.id) take(data, first(data));
+  if (type !== "drift" && data.id) review.hear(data);
+  if (type === "rates") ratesMoved(data);
+  else if (type === "inspection" && data.id !== state.live?.id) take(data, first(data));
   else if (["inspection", "operator", "map"].includes(type)) take(data, false);
   else if (type === "model") versions.heard();
   else if (type === "drift" && (data.model ?? state.name) === state.name) drift(data);
+}
+
+/** Somebody moved the rates, on this page or another one. */
+async function ratesMoved({ model: name, who, reason }) {
+  say(t("The rates of {name} were moved{who}{reason}", { name, who: who ? t(" by {who}", { who }) : "", reason: reason ? `: ${reason}` : "." }), { key: "rates-moved" });
+  await refresh().catch((error) => say(plain(error), { trouble: true, key: "rates-moved" }));
 }
 
 function drift(found) {
@@ -146,11 +161,14 @@ async function choose(name) {
   $("by-model").value = name;
   show();
   await refresh();
+  review.count();
+  quality.load();
   stream.open(name);
   await catchUp();
 }
 
-async function confirm(verdict) {
+/** `defect`: its kind, where one was chosen; else that of before stays. */
+async function confirm(verdict, defect) {
   const row = state.past ?? state.live;
   if (!row || (verdict === null && !row.operator)) return;
   if (stage.justChanged) {
@@ -159,14 +177,14 @@ async function confirm(verdict) {
   }
   const note = $("note").value.trim() || null;
   try {
-    const answer = await api.confirm(row.id, verdict, note);
+    const answer = await api.confirm(row.id, verdict, note, defect);
     take({ ...row, operator: verdict, operator_time: verdict && new Date().toISOString(), note, ...answer }, false);
     const number = count(row.seq);
     const said = verdict === "good" ? t("Part {number} is good, says the operator.", { number }) : t("Part {number} is defective, says the operator.", { number });
     const back = t("Taken back: part {number} is {verdict} again.", { number, verdict: verdictOf(row).word });
     say(verdict ? said : back, { key: "confirmed" });
   } catch (error) {
-    say(t("Part {number} was not confirmed. {reason}", { number: count(row.seq), reason: plain(error) }), { trouble: true, key: "confirm" });
+    say(t("Part {number} was not confirmed. {reason}", { number: count(row.seq), reason: plain(error, "word") }), { trouble: true, key: "confirm" });
   }
 }
 
@@ -204,7 +222,7 @@ function wire() {
   new Keys({
     g: buttons.good, d: buttons.defective, u: buttons["take-back"], m: () => stage.toggleMap(), n: () => $("note").focus(),
     arrowdown: () => list.step(true), arrowup: () => list.step(false), pagedown: () => list.older(), pageup: () => list.newer(),
-    escape: live, c: () => camera.toggle(), s: () => camera.take(), t: () => rates.open(), b: () => beside.toggle(), ...zoom.keys(), "?": () => $("help").showModal(),
+    escape: live, c: () => camera.toggle(), s: () => camera.take(), t: () => rates.open(), r: () => review.open(), b: () => beside.toggle(), ...zoom.keys(), "?": () => $("help").showModal(),
   });
 }
 

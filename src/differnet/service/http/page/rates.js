@@ -1,6 +1,7 @@
 // How many good parts may be rejected: moved as a rate, tried on the last parts, and only then applied.
 
 import { applyRates, previewRates, rates } from "./api.js";
+import { consequences, rateHistory, signature } from "./consequences.js";
 import { $, badge, el, say } from "./dom.js";
 import { t } from "./language.js";
 import { VERDICTS, count, number, percent, plain, plural } from "./words.js";
@@ -17,7 +18,7 @@ const signed = (value) => (value > 0 ? `+${count(value)}` : value < 0 ? `−${co
 export class Rates {
   /** `model()` is the name of the chosen model; `onApplied()`; `onPick(id)` shows a part that would change. */
   constructor(model, onApplied, onPick) {
-    Object.assign(this, { model, onApplied, onPick, seen: null, now: null });
+    Object.assign(this, { model, onApplied, onPick, seen: null, now: null, signature: signature() });
     $("open-rates").addEventListener("click", () => this.open());
     $("rates-close").addEventListener("click", () => $("rates").close());
     $("rates-form").addEventListener("submit", (event) => {
@@ -47,6 +48,8 @@ export class Rates {
       : t("of the good parts may be rejected.");
     $("rates-own").hidden = !this.now.applied;
     this.forget();
+    this.signature.reason.value = "";
+    rateHistory(this.model()).then((nodes) => $("rates-history").replaceChildren(...nodes), () => $("rates-history").replaceChildren());
     $("rates").showModal();
     $("rate").focus();
   }
@@ -91,7 +94,7 @@ export class Rates {
     const review = found.review_threshold === null || found.review_threshold === undefined ? "" : t("To review from {score}.", { score: number(found.review_threshold) });
     const rejected = t("Rejected from a score of {score} (now {now}).", { score: number(found.threshold), now: number(this.now.threshold) });
     const limit = [rejected, review].filter(Boolean).join(" ");
-    $("rates-found").replaceChildren(el("p", { class: "told" }, told), this.table(found), el("p", { class: "soft" }, limit), ...this.changed(found));
+    $("rates-found").replaceChildren(el("p", { class: "told" }, told), ...consequences(found.confirmed, (id) => this.pick(id)), this.table(found), el("p", { class: "soft" }, limit), ...this.changed(found), this.signature.node);
     $("rates-apply").disabled = false;
     $("rates-why").textContent = t("Applying judges every part from now on by these rates; stored verdicts stay as they are.");
     $("rates-apply").scrollIntoView({ block: "nearest" });
@@ -119,8 +122,15 @@ export class Rates {
 
   async apply() {
     if (!this.seen) return;
+    const missing = [this.signature.name, this.signature.reason].find((field) => !field.value.trim());
+    if (missing) {
+      $("rates-error").textContent = t("Write your name and the reason first: both go into the record.");
+      $("rates-error").hidden = false;
+      missing.focus();
+      return;
+    }
     try {
-      await applyRates(this.model(), this.seen, this.now.tag);
+      await applyRates(this.model(), { ...this.seen, ...this.signature.read() }, this.now.tag);
     } catch (error) {
       this.fail(error);
       return;

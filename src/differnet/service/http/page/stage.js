@@ -4,6 +4,7 @@ import { picture, serverTime } from "./api.js";
 import { $, badge, el, icon } from "./dom.js";
 import { t } from "./language.js";
 import { limitBar } from "./limit.js";
+import { partLine } from "./part_words.js";
 import { OPERATOR, ago, count, disagrees, unusual, verdictOf, when } from "./words.js";
 
 const IDLE = 120; // seconds; an older verdict is no longer shown as if the part lay there
@@ -98,15 +99,17 @@ export class Stage {
     const file = row.file_name ? el("span", { class: "file" }, row.file_name) : null;
     if (lost) return [el("b", {}, t("Not live: do not rely on it. Last known is {verdict} for part {number}.", { verdict: verdictOf(row).word, number: count(row.seq) })), time, age];
     const says = this.isIdle() ? t("No part came for a while; this is the last one.") : found.says;
+    const part = el("span", { class: "file" }, partLine(row));
+    const page = el("a", { class: "part-page", href: `part?id=${row.id}`, target: "_blank", rel: "opener" }, t("Page to print"));
     const how = el("span", { class: "how" }, el("span", { class: "says" }, says), " ", limitBar(row), " ", unusual(row));
-    return [name, time, age, file, how].filter(Boolean);
+    return [name, time, age, part, file, page, how].filter(Boolean);
   }
 
   operatorWords() {
     const { row } = this;
     if (!row?.operator) return [row ? t("Not confirmed by an operator yet.") : ""];
     const at = row.operator_time ? t("at {time}", { time: when(row.operator_time) }) : "";
-    return [t("Operator:"), " ", badge(OPERATOR[row.operator]), " ", at, disagrees(row) ? t("– corrects the verdict") : ""];
+    return [t("Operator:"), " ", badge(OPERATOR[row.operator]), row.defect ? ` ${row.defect}` : "", " ", at, disagrees(row) ? t("– corrects the verdict") : ""];
   }
 
   /** Say it to a screen reader and flash the frame: two parts with the same verdict must look like two. */

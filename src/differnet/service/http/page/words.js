@@ -87,10 +87,11 @@ const ADVICE = {
   504: t("The picture was not judged in time. The service may be overloaded; try again."),
 };
 
-/** What went wrong and what to do. `about` is "picture" or "rates": 422 means another thing for each. */
+/** What went wrong and what to do. `about` is "picture", "rates" or "word": 422 means another thing for each. */
 export function plain(error, about = "picture") {
   if (!error.status) return t("The service does not answer. Check that it runs and that the network cable is in; the page keeps trying.");
   if (error.status === 422 && about === "rates") return t("These rates cannot be used: {reason}", { reason: error.detail || t("see the limits beside the fields") });
+  if (error.status === 422 && about === "word") return error.detail;
   const advice = ADVICE[error.status === 422 ? 415 : error.status];
   if (advice) return error.detail && ![401, 429].includes(error.status) ? `${advice} (${error.detail})` : advice;
   return t("The service failed (error {reason}). Try again; if it stays so, look into its log.", { reason: [error.status, error.detail].filter(Boolean).join(": ") });

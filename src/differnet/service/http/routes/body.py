@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -18,6 +19,8 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 
 from differnet.service.http.connection.bodies import BodyError
 from differnet.service.http.limits import Limits
+from differnet.service.http.routes.parts import part_of
+from differnet.service.record.part import NO_PART, Part
 
 FORM, JSON = "multipart/form-data", "application/json"
 RAW = ("image/png", "image/jpeg", "image/bmp", "image/tiff", "image/webp", "image/gif")
@@ -28,20 +31,29 @@ _DATA = re.compile(r"data:[^,]*;base64,", re.IGNORECASE)
 _WANTED = 'JSON {"image": base64, "file_name": text} was wanted'
 
 
-async def one(request: Request, limits: Limits) -> tuple[bytes, str | None]:
-    """Return the bytes of the one image of a request, and the name of its file; answers what is wrong with it."""
+@dataclass(frozen=True)
+class Given:
+    """An image as bytes, the name of its file, and which part it is of."""
+
+    content: bytes
+    file_name: str | None = None
+    part: Part = NO_PART
+
+
+async def one(request: Request, limits: Limits) -> Given:
+    """Return the one image of a request; answers what is wrong with it."""
     kind = check_kind(request, FORM, JSON, *RAW)
     if kind in RAW:
         content = await request.body()
         check_size(len(content), limits)
-        return content, file_name(request.headers.get("content-disposition", ""))
+        return Given(content, file_name(request.headers.get("content-disposition", "")))
     if kind == JSON:
         return await asyncio.to_thread(_from_json, await request.body(), limits)
     async with form(request, 1) as found:
         part = found.get("image")
         if not isinstance(part, UploadFile):
             raise HTTPException(422, "no file in the field 'image'")
-        return await content_of(part, limits), part.filename
+        return Given(await content_of(part, limits), part.filename, part_of(found))
 
 
 def check_kind(request: Request, *wanted: str) -> str:
@@ -108,7 +120,7 @@ class _Parser(MultiPartParser):
             part.file.filename = file_name(said) or "file"
 
 
-def _from_json(body: bytes, limits: Limits) -> tuple[bytes, str | None]:
+def _from_json(body: bytes, limits: Limits) -> Given:
     try:
         document = json.loads(body)
         text, name = document["image"], document.get("file_name")
@@ -120,7 +132,7 @@ def _from_json(body: bytes, limits: Limits) -> tuple[bytes, str | None]:
         raise HTTPException(422, f"image: {_WANTED}")
     content = from_base64(text)
     check_size(len(content), limits)
-    return content, name
+    return Given(content, name, part_of(document))
 
 
 def from_base64(text: str) -> bytes:

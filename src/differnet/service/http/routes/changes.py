@@ -7,7 +7,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from pydantic import BaseModel
 
-from differnet.service.http.routes.record import Of, Seq
+from differnet.service.http.routes.filters import Of
+from differnet.service.http.routes.record import Seq
 from differnet.service.http.schemas import errors
 from differnet.service.http.service import Service
 from differnet.service.record.changes import Change, newest

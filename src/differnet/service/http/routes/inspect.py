@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, HTTPException, Path, Query, Request
+from fastapi import APIRouter, Depends, Header, HTTPException, Path, Query, Request
 from fastapi.responses import JSONResponse
 from starlette.datastructures import UploadFile
 
@@ -15,11 +15,12 @@ from differnet.errors import ConfigError, StoreError
 from differnet.runtime.inspector import Count
 from differnet.service.http.model import Outcome, Served, Task
 from differnet.service.http.queue import LateError
-from differnet.service.http.routes import body
+from differnet.service.http.routes import body, parts
 from differnet.service.http.schemas import Answer, Answers, ErrorBody, Failure, Result, as_json, errors
 from differnet.service.http.service import Service
 from differnet.service.http.telemetry import request_id
 from differnet.service.record.inspection import Inspection
+from differnet.service.record.part import Part
 
 Name = Annotated[str, Path(description="Name of a model.", max_length=100)]
 ViewsText = Annotated[
@@ -36,6 +37,7 @@ Key = Annotated[
         description="The same key is recorded once, and gives one answer.",
     ),
 ]
+OfPart = Annotated[Part, Depends(parts.from_headers)]
 _FAULTS = {"image": 422, "pixels": 413, "model": 500}
 _IMAGE = {"type": "string", "format": "binary", "description": "PNG, JPEG, BMP, TIFF, WebP or GIF."}
 _ONE: dict[str, Any] = {
@@ -43,7 +45,11 @@ _ONE: dict[str, Any] = {
         "required": True,
         "content": {
             "multipart/form-data": {
-                "schema": {"type": "object", "required": ["image"], "properties": {"image": _IMAGE}}
+                "schema": {
+                    "type": "object",
+                    "required": ["image"],
+                    "properties": {"image": _IMAGE} | parts.FORM_SCHEMA,
+                }
             },
             **{kind: {"schema": _IMAGE} for kind in body.RAW},
             "application/json": {
@@ -53,6 +59,7 @@ _ONE: dict[str, Any] = {
                     "properties": {
                         "image": {"type": "string", "format": "byte", "contentEncoding": "base64"},
                         "file_name": {"type": ["string", "null"]},
+                        **parts.SCHEMA,
                     },
                 }
             },
@@ -67,7 +74,13 @@ _MANY: dict[str, Any] = {
                 "schema": {
                     "type": "object",
                     "required": ["images"],
-                    "properties": {"images": {"type": "array", "minItems": 1, "items": _IMAGE}},
+                    "properties": {
+                        "images": {"type": "array", "minItems": 1, "items": _IMAGE},
+                        "parts": {
+                            "type": "string",
+                            "description": "A JSON list with the part of each image.",
+                        },
+                    },
                 }
             }
         },
@@ -103,27 +116,41 @@ _MANY_RESPONSES: dict[int | str, dict[str, Any]] = {
 def routes(service: Service) -> APIRouter:
     """Return the routes."""
     router = APIRouter(prefix="/v1/models/{name}", tags=["inspect"], responses=_RESPONSES)
+    _add_single(router, service)
+    _add_batch(router, service)
+    return router
 
+
+def _add_single(router: APIRouter, service: Service) -> None:
     @router.post("/inspect", response_model=Answer, openapi_extra=_ONE)
     async def inspect(
-        request: Request, name: Name, map: bool = False, views: ViewsText = None, idempotency_key: Key = None
+        request: Request,
+        name: Name,
+        of: OfPart,
+        map: bool = False,
+        views: ViewsText = None,
+        idempotency_key: Key = None,
     ) -> Any:
         """Judge one image; the answer is recorded before it is given."""
         model, count = service.model(name), _views(views)
         model.check(map, count)
         service.line.check()  # before an image is received for which there is no place
-        content, file_name = await body.one(request, service.limits)
+        given = await body.one(request, service.limits)
         with service.line.place():
-            task = Task(content, file_name, idempotency_key, map, count)
+            part = given.part.over(of)
+            task = Task(given.content, given.file_name, idempotency_key, map, count, part)
             return _answer(await service.judge(model, task))
 
+
+def _add_batch(router: APIRouter, service: Service) -> None:
     @router.post("/inspect-batch", response_model=Answers, responses=_MANY_RESPONSES, openapi_extra=_MANY)
     async def inspect_batch(
-        request: Request, name: Name, views: ViewsText = None, idempotency_key: Key = None
+        request: Request, name: Name, of: OfPart, views: ViewsText = None, idempotency_key: Key = None
     ) -> Any:
         """Judge images one after the other; the batch has one place in the queue.
 
         All sizes are looked at before the first is judged. A key stands for each image with its number: KEY#0, KEY#1.
+        ``parts``: of each image its part; what it lacks is taken from the headers.
         """
         model, count = service.model(name), _views(views)
         model.check(False, count)
@@ -135,25 +162,31 @@ def routes(service: Service) -> APIRouter:
                 raise HTTPException(422, "no file in the field 'images'")
             for part in images:
                 body.check_size(part.size or 0, service.limits)
+            of_each = [one.over(of) for one in parts.parts_of(form.get("parts"), len(images))]
             with service.line.place():
-                return await _batch(service, model, images, count, idempotency_key)
-
-    return router
+                return await _batch(service, model, images, of_each, count, idempotency_key)
 
 
 async def _batch(
-    service: Service, model: Served, images: Sequence[UploadFile], views: Count, key: str | None
+    service: Service,
+    model: Served,
+    images: Sequence[UploadFile],
+    of_each: Sequence[Part],
+    views: Count,
+    key: str | None,
 ) -> JSONResponse:
     """Judge images in their order, and say of each what came of it; after one that was not recorded none is begun."""
     results: list[Result] = []
     rows: list[Inspection] = []
-    for number, part in enumerate(images):
+    for number, (image, part) in enumerate(zip(images, of_each, strict=True)):
         if results and results[-1].status == 503:
             results.append(Result(503, "it was not begun, and is not recorded"))
             continue
         one = None if key is None else f"{key}#{number}"
         try:
-            outcome = await service.judge(model, Task(await part.read(), part.filename, one, views=views))
+            outcome = await service.judge(
+                model, Task(await image.read(), image.filename, one, views=views, part=part)
+            )
         except ConfigError as error:
             results.append(Result(422, str(error)))
         except (LateError, StoreError) as error:

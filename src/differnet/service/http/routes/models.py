@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, HTTPException, Query, Response
@@ -78,10 +78,14 @@ def _add_rates(router: APIRouter, service: Service) -> None:
         with turn:
             if if_match is not None and not _is_among(_tag(_rates(model)), if_match):
                 raise HTTPException(412, "the rates were moved meanwhile; look at them again")
-            _known(lambda: model.recorder.apply(body.rates(), asker.get()))
+            by = replace(asker.get(), name=_said_text(body.name), reason=_said_text(body.reason))
+            _known(lambda: model.recorder.apply(body.rates(), by))
+        found = _tagged(model, response)
+        told = {"model": name, "who": by.name or by.who, "reason": by.reason, "rates": found}
+        service.hub.tell("rates", name, told)
         said = of_rate(model.inspector.standard.rate)
-        say(f"rates applied: {said}", model=name, **body.model_dump(), key=asker.get().who)
-        return _tagged(model, response)
+        say(f"rates applied: {said}", **body.model_dump(), model=name, key=by.who)
+        return found
 
 
 def _add_streams(router: APIRouter, service: Service) -> None:
@@ -127,6 +131,11 @@ def _describe(model: Served) -> dict[str, Any]:
         "has_maps": inspector.station.maps is not None,
         "drift": None if model.monitor is None else _said(model.monitor),
     }
+
+
+def _said_text(text: str | None) -> str | None:
+    """Return what a person wrote as every database takes it, nothing for nothing."""
+    return (text or "").strip().encode("utf-8", "replace").decode() or None
 
 
 def _said(monitor: SavedMonitor) -> dict[str, Any]:

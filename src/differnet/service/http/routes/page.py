@@ -43,7 +43,7 @@ HEADERS = {
 
 
 def routes(*folders: Path) -> list[Route]:
-    """Return the routes of a page: ``/`` and ``/page/NAME``, none of which needs a key.
+    """Return the routes of a page: ``/``, ``/part``, ``/shift`` and ``/page/NAME``, none of which needs a key.
 
     ``folders``: where its files are, beside those of the operator's page; of two of one name the last is taken.
     """
@@ -57,11 +57,19 @@ def routes(*folders: Path) -> list[Route]:
     async def index(request: Request) -> Response:
         return _answer(request, files, "index.html")
 
+    async def part(request: Request) -> Response:
+        return _answer(request, files, "part.html")
+
+    async def shift(request: Request) -> Response:
+        return _answer(request, files, "shift.html")
+
     async def file(request: Request) -> Response:
         return _answer(request, files, request.path_params["name"])
 
     return [
         Route("/", index, include_in_schema=False),
+        Route("/part", part, include_in_schema=False),
+        Route("/shift", shift, include_in_schema=False),
         Route("/page/{name:path}", file, include_in_schema=False),
     ]
 

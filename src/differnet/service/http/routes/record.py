@@ -2,36 +2,25 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import datetime
 from pathlib import Path as File
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, HTTPException, Path, Query
 from fastapi.responses import Response, StreamingResponse
-from pydantic import BeforeValidator
 from zipstream import ZipStream
 
+from differnet.service.http.routes.filters import Wanted, When
 from differnet.service.http.routes.inspect import Name
 from differnet.service.http.schemas import CountsBody, ErrorBody, OperatorBody, Page, as_json, errors
 from differnet.service.http.service import Service
 from differnet.service.http.telemetry import asker
-from differnet.service.record.inspection import Inspection, Judgement, Operator
-
-
-def _as_text(value: Any) -> Any:
-    """Refuse seconds since 1970, which a time could be read from as well."""
-    if isinstance(value, str) and not re.match(r"\d{4}-\d\d-\d\d[Tt ]", value):
-        raise ValueError("a time such as 2026-01-31T12:00:00Z was wanted")
-    return value
-
+from differnet.service.record.inspection import Inspection
+from differnet.service.record.part import checked_kind
 
 Id = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="The id of an inspection.")]
-When = Annotated[datetime | None, BeforeValidator(_as_text), Query(description="ISO 8601; UTC if no zone.")]
 Seq = Annotated[int | None, Query(ge=0, le=2**53)]
-Of = Annotated[str | None, Query(max_length=100, pattern=r"^[^\x00]*$")]
 _TYPES = {
     ".png": "image/png",
     ".jpg": "image/jpeg",
@@ -60,24 +49,12 @@ def routes(service: Service) -> APIRouter:
 def _add_pages(router: APIRouter, service: Service) -> None:
     @router.get("/inspections", response_model=Page)
     def inspections(
-        model: Of = None,
-        verdict: Judgement | Literal["none"] | None = None,
-        operator: Operator | Literal["none"] | None = None,
-        since: When = None,
-        until: When = None,
+        wanted: Wanted,
         before_seq: Seq = None,
         limit: Annotated[int, Query(ge=1, le=999)] = 100,
     ) -> Any:
         """List inspections, the newest first."""
-        rows = service.store.list(
-            model=model,
-            verdict=verdict,
-            operator=operator,
-            since=since,
-            until=until,
-            before_seq=before_seq,
-            limit=limit + 1,
-        )
+        rows = service.store.found(wanted, before_seq, limit + 1)
         return {"inspections": rows[:limit], "next": rows[limit - 1].seq if len(rows) > limit else None}
 
 
@@ -133,9 +110,12 @@ def _add_single(router: APIRouter, service: Service) -> None:
 
     @router.put("/inspections/{id}/operator", response_model=Inspection, responses=_MISSING)
     def operator(id: Id, body: OperatorBody) -> Any:
-        """Note what an operator says of a part, or take it back; without a ``note`` that of before stays."""
-        keeps = "note" not in body.model_fields_set
-        row = service.store.confirm(id, body.verdict, body.note, keeps, asker.get())
+        """Note what an operator says of a part, or take it back; ``note`` and ``defect`` stay where not given."""
+        keeps, kind = ("note" not in body.model_fields_set), checked_kind(body.defect, service.limits.defects)
+        if kind is not None and body.verdict != "defective":
+            raise HTTPException(422, f"defect {kind!r}: only a part that is defective has one")
+        by, keeps_kind = asker.get(), "defect" not in body.model_fields_set
+        row = service.store.confirm(id, body.verdict, body.note, keeps, by, kind, keeps_kind)
         if row is None:
             raise HTTPException(404, f"no inspection {id}")
         service.hub.tell("operator", row.model, as_json(row))

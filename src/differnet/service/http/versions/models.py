@@ -10,6 +10,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import astuple, dataclass
+from functools import partial
 from pathlib import Path
 
 from differnet.errors import ConfigError, DifferNetError, ModelFileError, NotFittedError, in_a_line
@@ -48,7 +49,8 @@ class Models:
     """Which versions judge; for all threads.
 
     ``served``, ``trials``: by the names of models; others are put in their place, so they can be looked through at any
-    time. ``tell`` is told of each model that changed, ``count`` of each part of a trial.
+    time. ``tell`` is told of each model that changed, ``rates_moved`` of each whose rates another process moved,
+    ``count`` of each part of a trial.
     """
 
     def __init__(self, store: Store, limits: Limits, threads: int | None, places: Places) -> None:
@@ -57,6 +59,7 @@ class Models:
         self.served: Mapping[str, Served] = {}
         self.trials: Mapping[str, Trial] = {}
         self.tell: Callable[[str], None] = lambda _: None
+        self.rates_moved: Callable[[str], None] = lambda _: None
         self.count: Callable[[str, str], None] = lambda *_: None
         self._turn, self._given, self._troubles = threading.RLock(), set[str](), dict[str, str]()
 
@@ -222,12 +225,15 @@ class Models:
 
     def _served(self, name: str, inspector: Inspector) -> Served:
         try:
-            return Served(name, inspector, self.store, self.limits.pixels, self.limits.keep)
+            kept = self.limits.keep, self.limits.audit_share, self.limits.part_pattern
+            served = Served(name, inspector, self.store, self.limits.pixels, *kept)
         except ConfigError as error:
             raise ConfigError(
                 f"{name}: the rates that were applied to it do not fit this folder ({error}); serve once with "
                 f"--forget-rates {name} to judge by those of the folder"
             ) from error
+        served.on_rates = partial(self.rates_moved, name)
+        return served
 
     def _record(self, name: str, candidate: Candidate, wanted: Wanted, own_rates: bool) -> None:
         about = made_from(candidate.inspector.station)

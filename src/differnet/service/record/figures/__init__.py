@@ -1,0 +1,1 @@
+"""Figures of the record for people who look after a line: by shift, by kind of defect, over time."""
