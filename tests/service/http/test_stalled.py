@@ -173,7 +173,8 @@ def sent(bodies, pieces, length=None):
         return waiting.pop(0)
 
     head = [] if length is None else [(b"content-length", str(length).encode())]
-    return Body(bodies, {"type": "http", "path": "/v1/models/tiny/inspect", "headers": head}, receive)
+    scope = {"type": "http", "method": "POST", "path": "/v1/models/tiny/inspect", "headers": head}
+    return Body(bodies, scope, receive)
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import IO
 
 from differnet.errors import ModelFileError
+from differnet.runtime import good_part
 from differnet.runtime.folder import CALIBRATION, MANIFEST, ROLES, WEIGHTS
 
-NAMES = frozenset({MANIFEST, CALIBRATION, WEIGHTS}) | {
+NAMES = frozenset({MANIFEST, CALIBRATION, WEIGHTS, good_part.NAME}) | {
     role + suffix for role in ROLES for suffix in (".onnx", ".json", ".xml", ".bin")
 }
 _MOST_CONTENTS = 64 * 2**10  # bytes of the table of contents

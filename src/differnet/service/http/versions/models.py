@@ -10,7 +10,6 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import astuple, dataclass
-from functools import partial
 from pathlib import Path
 
 from differnet.errors import ConfigError, DifferNetError, ModelFileError, NotFittedError, in_a_line
@@ -232,7 +231,7 @@ class Models:
                 f"{name}: the rates that were applied to it do not fit this folder ({error}); serve once with "
                 f"--forget-rates {name} to judge by those of the folder"
             ) from error
-        served.on_rates = partial(self.rates_moved, name)
+        served.on_rates = lambda: self.rates_moved(name)
         return served
 
     def _record(self, name: str, candidate: Candidate, wanted: Wanted, own_rates: bool) -> None:
