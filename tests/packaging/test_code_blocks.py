@@ -1,4 +1,4 @@
-"""Every block of Python in README and manual is executed, every TOML read; test_tutorial.py has those of the tutorial."""
+"""Every block of Python in README and manual is executed, and TOML read; test_tutorial.py has those of the tutorial."""
 
 from __future__ import annotations
 

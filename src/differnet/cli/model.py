@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from differnet.cli import options
-from differnet.cli.console import bars, err, guarded, out, print_json
+from differnet.cli.console import advise, bars, err, guarded, out, print_json, side
 from differnet.cli.report import tell_known
 from differnet.config.shape import in_words
 from differnet.errors import counted
@@ -170,6 +170,8 @@ def export(
         if found.synthetic:
             err.print("Compared on synthetic images, which show less: --check FOLDER takes real ones.")
         out.print(f"Agrees: {found}.\nFolder: {target}", markup=False)
+        if side.quiet:
+            return
         out.print(f'Next: differnet.Inspector("{target}").predict("part.png")', markup=False)
 
 
@@ -191,6 +193,7 @@ def tell_calibration(detector: Any, model: Path, known: list[Any], json: bool) -
     )
     tell_known(known)
     out.print(f"Model file: {model}", markup=False)
+    advise(f"differnet audit {model} LATER_GOOD_IMAGES, to see whether it holds")
 
 
 def tell_condition(model: Any) -> None:
