@@ -1,7 +1,7 @@
 # What an inspection station runs: `differnet serve` and `differnet watch`, without torch. See docs/watch.md.
 #
 #   docker build -t differnet .
-#   docker build -t differnet --build-arg ENGINE="openvino>=2025.0" .     # for folders in OpenVINO's format
+#   docker build -t differnet --build-arg ENGINE="openvino>=2025.2" .     # for folders in OpenVINO's format
 ARG PYTHON=3.12
 
 FROM python:${PYTHON}-slim-bookworm AS build

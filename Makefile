@@ -90,6 +90,7 @@ reference: install
 # The manual, into docs/_build/html; a warning or a link that leads nowhere is an error. Nothing is fetched but Sphinx.
 docs: $(VENV)/.docs
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	@$(BIN)/python scripts/code_blocks.py
 	@echo "Open docs/_build/html/index.html"
 
 $(VENV)/.docs: $(VENV)/.installed

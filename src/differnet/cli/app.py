@@ -10,7 +10,7 @@ import typer
 
 from differnet import __version__
 from differnet.cli.compare import compare
-from differnet.cli.console import guarded
+from differnet.cli.console import guarded, hush
 from differnet.cli.evaluate import demo, evaluate
 from differnet.cli.fit import fit, fit_many
 from differnet.cli.machine.doctor import doctor
@@ -58,8 +58,12 @@ def _common(
     threads: Annotated[
         int | None, typer.Option(min=1, max=1024, help="Threads to compute with (default: all cores).")
     ] = None,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="No progress, notes or advice: results and errors alone.")
+    ] = False,
 ) -> None:
     """Visual defect detection from good images alone (DifferNet, WACV 2021)."""
+    hush(quiet)
     with guarded():
         use_threads(threads)
 

@@ -17,6 +17,18 @@ from differnet.errors import DifferNetError, DifferNetWarning, PagesWarning, agr
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
+# What --quiet leaves out: progress, notes, counts and advice. Errors go to err, results to out.
+side = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def hush(quiet: bool) -> None:
+    """Leave out from now on what nobody asked for, or no longer."""
+    side.quiet = quiet
+
+
+def advise(text: str) -> None:
+    """Say on stderr, last, what to do next."""
+    side.print(f"Next: {text}", markup=False)
 
 
 class Bars:
@@ -50,7 +62,7 @@ def bars(replace: bool = False) -> Iterator[Bars]:
         MofNCompleteColumn(),
         TimeRemainingColumn(elapsed_when_finished=True),
     )
-    with Progress(*columns, console=err) as progress:
+    with Progress(*columns, console=side, disable=side.quiet) as progress:
         yield Bars(progress, replace)
 
 
@@ -124,14 +136,14 @@ class _Notes:
             self._with_pages += 1
             if self._with_pages > 1:
                 return
-        err.print(f"[yellow]note:[/] {_escape(text)}")
+        side.print(f"[yellow]note:[/] {_escape(text)}")
 
     def tell_rest(self) -> None:
         """Say of how many more files there were pages that were not looked at."""
         rest = self._with_pages - 1
         if rest > 0:
             verb = agreeing(rest, "has", "have")
-            err.print(
+            side.print(
                 f"[yellow]note:[/] {counted(rest, 'more file')} {verb} pages or frames that were not looked at"
             )
         self._with_pages = 0

@@ -9,7 +9,7 @@ import typer
 from rich.text import Text
 
 from differnet.cli import options
-from differnet.cli.console import bars, err, guarded, out, print_json
+from differnet.cli.console import bars, guarded, out, print_json, side
 from differnet.errors import agreeing, counted
 
 
@@ -46,7 +46,7 @@ def evaluate(
         asked = spread.Asked(resolved, range(count), shots, weights, device, maps)
         documents = []
         for table in tables:
-            err.print(repr(table))
+            side.print(repr(table))
         with executor.manned(engine, address, device) as crew:
             for result, panels in spread.evaluations(crew, tables, asked, tell_run, bars):
                 files = results.Files(directory, result.dataset, len(tables) > 1)
@@ -86,7 +86,7 @@ def demo(
 
 def tell_run(run: Any) -> None:
     """Say on stderr how one seed went."""
-    err.print(
+    side.print(
         f"seed {run.seed}: AUROC {run.image_auroc:.4f}, fit {run.fit_seconds:.0f} s, "
         f"score {1000 * run.score_seconds_per_image:.0f} ms an image"
     )

@@ -9,7 +9,7 @@ from typing import Any
 import typer
 
 from differnet.cli import options
-from differnet.cli.console import bars, err, guarded, out, print_json, printable
+from differnet.cli.console import bars, err, guarded, out, print_json, printable, side
 from differnet.cli.model import tell_condition, tell_review
 from differnet.config.shape import in_words
 from differnet.errors import counted
@@ -171,7 +171,9 @@ def tell_fit(detector: Any, model: Path, json: bool, timings: bool = False) -> N
         )
         tell_review(detector.model)
         tell_condition(detector.model)
-    out.print(f"Model file: {model}\nNext: differnet score {model} IMAGES --maps maps", markup=False)
+    out.print(f"Model file: {model}", markup=False)
+    if not side.quiet:
+        out.print(f"Next: differnet score {model} IMAGES --maps maps", markup=False)
 
 
 def tell_images(detector: Any) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from differnet.cli import options
-from differnet.cli.console import bars, err, guarded, out, print_json
+from differnet.cli.console import advise, bars, err, guarded, out, print_json, side
 from differnet.cli.report import tell_known
 from differnet.config.shape import in_words
 from differnet.errors import counted
@@ -172,6 +172,8 @@ def export(
         out.print(f"Agrees: {found}.\nFolder: {target}", markup=False)
         if (Path(target) / "good.png").exists():
             out.print("In it: good.png, the good image of --check with the lowest score, to compare with.")
+        if side.quiet:
+            return
         out.print(f'Next: differnet.Inspector("{target}").predict("part.png")', markup=False)
 
 
@@ -193,6 +195,7 @@ def tell_calibration(detector: Any, model: Path, known: list[Any], json: bool) -
     )
     tell_known(known)
     out.print(f"Model file: {model}", markup=False)
+    advise(f"differnet audit {model} LATER_GOOD_IMAGES, to see whether it holds")
 
 
 def tell_condition(model: Any) -> None:

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Any, get_args
 import typer
 
 from differnet.cli import options
-from differnet.cli.console import bars, err, guarded, out, print_json, print_json_rows, printable
+from differnet.cli.console import (
+    advise,
+    bars,
+    err,
+    guarded,
+    out,
+    print_json,
+    print_json_rows,
+    printable,
+    side,
+)
 from differnet.errors import counted
 
 if TYPE_CHECKING:
@@ -165,6 +175,9 @@ def _tell(detector: Any, asked: _Asked, judged: Any, watch: Any) -> None:
         tell_rows(judged, theta)
     if watch:
         err.print(str(watch), markup=False)
+    if not asked.json:
+        some = printable(f"{asked.model_file} {asked.inputs[0]}")
+        advise(f"differnet report {some} --out report.html, to see them beside each other")
 
 
 def _made_with(detector: Any, asked: _Asked, local: _Local, watch: Any) -> dict[str, Any]:
@@ -272,7 +285,7 @@ def tell_counts(order: ScoringOrder, counts: Counts, theta: float | None, json: 
     mean = f"{counts.views / max(counts.images - counts.skipped, 1):.1f} views an image"
     review = f", {counts.to_review} to review" if counts.to_review else ""
     skipped = f", {counts.skipped} skipped" if counts.skipped else ""
-    err.print(
+    side.print(
         f"{counted(counts.images, 'image')}, {counts.flagged} defective{review}{skipped}, {limit}, {mean}"
     )
     out.print(f"Rows: {order.folder}", markup=False)
@@ -296,6 +309,6 @@ def tell_rows(judged: Any, threshold: float | None) -> None:
     mean = f"{views / max(judged.count - judged.skipped, 1):.1f} views an image"
     review = f", {judged.to_review} to review" if judged.to_review else ""
     skipped = f", {judged.skipped} skipped" if judged.skipped else ""
-    err.print(
+    side.print(
         f"{counted(judged.count, 'image')}, {judged.flagged} defective{review}{skipped}, {limit}, {mean}"
     )

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from differnet.cli import options
-from differnet.cli.console import guarded, out, print_json
+from differnet.cli.console import advise, guarded, out, print_json
 
 _HOLDOUT = 0.2
 
@@ -31,3 +31,4 @@ def plan(
             print_json(found.to_dict())
         else:
             out.print(str(found), markup=False)
+            advise("differnet fit GOOD_FOLDER --out part.safetensors --rate " + f"{rate:g}")
