@@ -19,8 +19,8 @@ from differnet.data.files import write_whole
 from differnet.data.images import Pixels, load
 from differnet.data.samples import Sample
 from differnet.decision.verdict import Heat, Prediction, Verdict
-from differnet.evaluation.bins import bin_edges
-from differnet.evaluation.outline import COLOUR, over
+from differnet.evaluation.drawing.bins import bin_edges
+from differnet.evaluation.drawing.outline import COLOUR, over
 from differnet.runtime.heatmap import LEVELS, colour_of, overlay, screen_overlay
 
 Array = npt.NDArray[Any]

@@ -20,7 +20,7 @@ from differnet.cli.app import app
 from differnet.data import datasets
 from differnet.decision.light import Light
 from differnet.decision.verdict import Prediction
-from differnet.decision.words import SAYS
+from differnet.decision.words.sentences import SAYS
 from differnet.errors import LayoutError
 from differnet.evaluation.report import page as report
 from differnet.evaluation.report.findings import ReportedImage, _chance_of_outside, find
