@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -144,7 +145,10 @@ def _tell_others(service: Any, wanted: Any, port: int, resend: bool) -> None:
     from differnet.service.delivery.outgoing import Wanted
 
     webhook, key, mqtt, modbus = wanted
-    service.tell_others(Wanted(webhook, key, mqtt, modbus, f"{platform.node()}-{port}"), resend)
+    client = hashlib.sha256(f"{platform.node()} {port}".encode()).hexdigest()[
+        :12
+    ]  # brokers take 23 characters
+    service.tell_others(Wanted(webhook, key, mqtt, modbus, client), resend)
 
 
 def _read(keys: Path | None) -> dict[str, Caller]:
