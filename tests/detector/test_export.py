@@ -38,7 +38,6 @@ def test_onnx_judges_as_the_detector(upright, upright_onnx):
     agree(inspector.predict(pictures()[1]), upright.predict(pictures()[1]))
     assert sorted(path.name for path in place.iterdir()) == [
         "calibration.json",
-        "good.png",
         "manifest.json",
         "map.json",
         "map.onnx",

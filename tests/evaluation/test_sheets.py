@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from differnet.evaluation import plots
-from differnet.evaluation.bins import bin_edges
-from differnet.evaluation.outline import COLOUR, outline, over
+from differnet.evaluation.drawing.bins import bin_edges
+from differnet.evaluation.drawing.outline import COLOUR, outline, over
 
 
 def panel(word="", is_right=None, mask=None, title="part"):

@@ -149,7 +149,7 @@ def tell_demo(document: dict[str, Any]) -> None:
     out.print(f"Open {' and '.join(document['open'])}", markup=False)
     out.print(
         "Good tiles come first, then clear defects, then hard ones, which a person may overlook too. "
-        "A red title is a wrong verdict; the heat should lie where the white mask says."
+        "A dashed frame is a wrong verdict; the heat should lie where the outline of the mask does."
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -88,7 +89,8 @@ def _tell_others(service: Service, options: ServeOptions, port: int) -> None:
     from differnet.service.delivery.outgoing import Wanted
 
     told = options.webhook, options.webhook_key, options.mqtt, options.modbus
-    service.tell_others(Wanted(*told, f"{platform.node()}-{port}"), options.resend)
+    place = hashlib.sha256(f"{platform.node()} {port}".encode()).hexdigest()
+    service.tell_others(Wanted(*told, place[:12]), options.resend)  # brokers take 23 characters of a name
 
 
 def keys_of(keys: Path | None) -> dict[str, Caller]:

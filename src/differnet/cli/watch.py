@@ -233,7 +233,7 @@ class Telling:
 
     def row(self, row: Any, left: int | None, drift: str | None) -> None:
         """Tell of an inspection that was recorded."""
-        from differnet.decision.words import of_limit
+        from differnet.decision.words.sentences import of_limit
         from differnet.service.delivery.outbox import document
 
         if self.as_json:

@@ -19,8 +19,8 @@ from differnet.data.images import Pixels, load
 from differnet.data.samples import Sample
 from differnet.decision.verdict import Heat, Prediction, Verdict
 from differnet.errors import MissingExtraError
-from differnet.evaluation.bins import bin_edges
-from differnet.evaluation.outline import COLOUR, over
+from differnet.evaluation.drawing.bins import bin_edges
+from differnet.evaluation.drawing.outline import COLOUR, over
 from differnet.runtime.heatmap import LEVELS, colour_of, overlay, screen_overlay
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ def _draw_legend(figure: Figure, size: tuple[float, float], panels: Sequence[Pan
     def word(text: str, colour: str = "black", weight: str = "normal") -> None:
         nonlocal at
         figure.text(at / size[0], middle, text, fontsize=8, va="center", color=colour, weight=weight)
-        at += 0.062 * len(text) + 0.12
+        at += 0.057 * len(text) + 0.12
 
     word("heat, of the hottest place of a typical good image: 1×")
     bar = figure.add_axes((at / size[0], middle - 0.045 / size[1], 0.9 / size[0], 0.09 / size[1]))

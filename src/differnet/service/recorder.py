@@ -20,7 +20,7 @@ from PIL import Image
 
 from differnet.data.pixels import Pixels
 from differnet.decision.calibration import Standard
-from differnet.decision.words import of_rate
+from differnet.decision.words.sentences import of_rate
 from differnet.errors import (
     ConfigError,
     DifferNetError,

@@ -20,7 +20,7 @@ from differnet.cli.app import app
 from differnet.data import datasets
 from differnet.decision.light import Light
 from differnet.decision.verdict import Prediction
-from differnet.decision.words import SAYS
+from differnet.decision.words.sentences import SAYS
 from differnet.errors import LayoutError
 from differnet.evaluation.report import page as report
 from differnet.evaluation.report.findings import ReportedImage, _chance_of_outside, find
@@ -402,6 +402,21 @@ def test_on_a_phone_the_scores_can_be_read_and_nothing_is_cut_off(opened, page):
     )
     assert len(size) > 10
     assert min(size) > 11  # pixels
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1920])
+def test_axe_finds_nothing_wrong(opened, page, scheme, width):
+    pytest.importorskip("fastapi", reason='pip install "differnet[serve]"')
+    from support.page import offences
+
+    tab = opened(
+        page[0], color_scheme=scheme, bypass_csp=True
+    )  # which forbids foreign scripts, so axe as well
+    tab.set_viewport_size({"width": width, "height": 900})
+    assert offences(tab) == []
+    tab.locator("#table td.file").first.click()
+    assert offences(tab) == []
 
 
 def test_both_colour_schemes_can_be_read(opened, page):

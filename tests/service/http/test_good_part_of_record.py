@@ -38,7 +38,7 @@ def test_it_is_the_ok_part_of_the_lowest_score_that_nobody_called_defective(with
         missing = client.get(path)
         assert (missing.status_code, "--check" in missing.json()["detail"]) == (404, True)
         parts = {}
-        for content in [*(good_part(index) for index in range(500, 506)), bad_part()]:
+        for content in [*(good_part(index) for index in range(14)), bad_part()]:
             answer = send(client, content)
             assert answer.status_code == 200, answer.text
             parts[answer.json()["seq"]] = content

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import auc, average_precision_score, precision_recall_curve, roc_curve
 
-from differnet.evaluation.bins import bin_edges
+from differnet.evaluation.drawing.bins import bin_edges
 
 Array = npt.NDArray[Any]
 WIDTH, HEIGHT = 640, 250  # of the area that is drawn in

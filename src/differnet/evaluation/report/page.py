@@ -35,10 +35,10 @@ from differnet.decision.light import measure
 from differnet.decision.plan import plan
 from differnet.decision.thresholds import CONDITION
 from differnet.decision.verdict import Heat, Prediction, review_promise
-from differnet.decision.words import SAYS
+from differnet.decision.words.sentences import SAYS
 from differnet.detector.detector import DifferNet
 from differnet.detector.model import Model, summarise
-from differnet.evaluation.outline import outline
+from differnet.evaluation.drawing.outline import outline
 from differnet.evaluation.report import findings
 from differnet.evaluation.report.findings import Findings, ReportedImage
 from differnet.runtime import heatmap

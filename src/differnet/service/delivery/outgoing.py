@@ -24,7 +24,7 @@ class Wanted(NamedTuple):
     """Who is to be told, as the options of a command have it.
 
     ``key``: file with the key of the webhook; ``modbus``: address to listen at; ``client``: by what the broker knows
-    the sender, another one for each that runs.
+    the sender, another one for each that runs, of 12 characters.
     """
 
     webhook: str | None = None
@@ -120,5 +120,5 @@ def _destinations(wanted: Wanted) -> list[Destination]:
         found.append(Webhook(wanted.webhook, secret.strip().encode()))
     if wanted.mqtt is not None:
         password = os.environ.get("DIFFERNET_MQTT_PASSWORD")
-        found.append(Mqtt(wanted.mqtt, f"differnet-{wanted.client}"[:60], password))
+        found.append(Mqtt(wanted.mqtt, f"differnet-{wanted.client}", password))
     return found

@@ -11,7 +11,7 @@ from typing import Any
 
 from fastapi import HTTPException
 
-from differnet.decision.words import of_limit
+from differnet.decision.words.sentences import of_limit
 from differnet.errors import ConfigError, DuplicateError, StoreError, counted, in_a_line
 from differnet.service.delivery import outgoing
 from differnet.service.delivery.outgoing import Outgoing, Wanted

@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("fastapi", reason='pip install "differnet[serve]"')
 
-from differnet.decision.words import SAYS, of_limit, of_rate
+from differnet.decision.words.sentences import SAYS, of_limit, of_rate
 from differnet.service.http.routes.page import FOLDER
 from support import spoken
 from support.page import offences, settle, shows, until

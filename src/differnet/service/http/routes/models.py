@@ -12,7 +12,7 @@ from fastapi import APIRouter, Header, HTTPException, Query, Response
 from fastapi.responses import StreamingResponse
 
 from differnet.decision import verdict
-from differnet.decision.words import of_rate
+from differnet.decision.words.sentences import of_rate
 from differnet.errors import NotFittedError
 from differnet.service.http.model import Served
 from differnet.service.http.rates import Preview

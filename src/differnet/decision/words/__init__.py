@@ -1,0 +1,1 @@
+"""What is said of parts and rates, in the same words everywhere."""
