@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import time
 
 import psutil
@@ -231,9 +230,8 @@ def test_a_folder_that_is_being_chosen_twice_and_taken_away_stays_on_disk(tmp_pa
 
 def test_names_that_are_no_text_are_listed_and_fitted_to(tmp_path):
     write_pictures(tmp_path, good=4)
-    os.rename(
-        os.fsencode(tmp_path / "good" / "part-000.png"), os.fsencode(tmp_path / "good") + b"/\xff\n.png"
-    )
+    path = tmp_path / "good" / "part-000.png"
+    path.rename(path.with_name("\udcff\n.png"))
     (tmp_path / "good" / "\udcfe.png").write_bytes(b"no picture")
     (tmp_path / "\udcfd").mkdir()
     with studio(tmp_path) as found:

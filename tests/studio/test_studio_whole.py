@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 import pytest
@@ -107,12 +108,10 @@ def test_the_whole_way_with_a_defect_among_the_good_pictures(browser, tmp_path):
         tab.locator("#recalls").get_by_text("square: 6 of 6 found").wait_for(timeout=2 * MINUTES)
         assert tab.locator("#strip svg .dot-bad").count() == 6
         assert tab.locator("#strip svg .dot-good").count() == 59
-        assert is_for_everyone(tab) == []
         tab.locator("#export-to").fill(str(root / "stations" / "part"))
         tab.locator("#export-go:enabled").click(timeout=MINUTES)
         tab.locator("#live-open").wait_for(timeout=2 * MINUTES)
         assert (root / "stations" / "part" / "manifest.json").is_file()
-        assert is_for_everyone(tab) == []
         tab.locator("#live-open").click()
         tab.wait_for_url("**/live/")
         assert drop_live(tab, root / "bad" / "square" / "square-1.png") == "NG"
@@ -136,6 +135,7 @@ def again(tab, found, root):
     assert found.client.get("/live/v1/models").json()[0]["digest"] == digest
     tab.locator("#export-go:enabled").click(timeout=MINUTES)
     found.until(lambda one: one["live"]["status"] == "on" and one["live"]["fit"] == one["fit"]["number"])
+    assert is_for_everyone(tab) == []  # with results, known defects and live judging
     assert found.client.get("/live/v1/models").json()[0]["digest"] != digest
     assert len(found.client.get("/live/v1/inspections").json()["inspections"]) == 1
     assert found.stop() == 0
@@ -161,7 +161,7 @@ def test_sixty_pictures_to_a_live_verdict_in_three_minutes(browser, tmp_path, ca
         now = time.perf_counter()
         took[stage], last = now - last, now
 
-    with studio(tmp_path, tiny=False, all_cores=True) as found:
+    with studio(tmp_path, tiny=False) as found:
         tab = browser.new_page(viewport=WIDE)
         note("start the studio")
         tab.goto(f"{found.url}/")
@@ -179,9 +179,13 @@ def test_sixty_pictures_to_a_live_verdict_in_three_minutes(browser, tmp_path, ca
         word = drop_live(tab, defect)
         note("live verdict")
         row = found.client.get("/live/v1/inspections").json()["inspections"][0]
+        computed = found.computed()
     with capsys.disabled():
         stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in took.items())
         print(f"\n60 pictures to a live verdict ({word}): {sum(took.values()):.0f} s: {stages}")
+        print(
+            f"computed meanwhile, without the browser: {computed:.0f} s; load of the machine {os.getloadavg()[0]:.0f}"
+        )
     assert (row["file_name"], row["model"]) == (defect.name, "part")
     assert word == {"OK": "OK", "review": "REVIEW", "NG": "NG"}[row["verdict"]]
     assert row["score"] > 0
