@@ -22,7 +22,7 @@ from playwright.sync_api import Page, sync_playwright
 from differnet.evaluation.demo import write_demo_data
 
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
-WIDE = {"width": 1240, "height": 820}
+WIDE = {"width": 1240, "height": 660}
 WAIT = 600_000  # milliseconds
 
 
@@ -45,11 +45,11 @@ def shoot(tab: Page, name: str, section: str) -> None:
     place = IMAGES / f"{name}.png"
     tab.screenshot(path=place)
     with Image.open(place) as image:
-        image.convert("RGB").quantize(128).save(place, optimize=True)
+        image.convert("RGB").quantize(64).save(place, optimize=True)
 
 
-def walk(tab: Page) -> None:
-    """Go the way as a person would."""
+def look(tab: Page) -> None:
+    """Choose a folder and look at its pictures."""
     tab.locator("#open-good").click()
     tab.get_by_role("button", name="bricks", exact=True).click()
     tab.locator("#folder-here", has_text="61 pictures").wait_for()
@@ -57,6 +57,10 @@ def walk(tab: Page) -> None:
     tab.locator("#n-odd", has_text="1").wait_for()
     tab.locator("#notices .close").first.click()
     shoot(tab, "studio-look", "#look")
+
+
+def fit(tab: Page) -> None:
+    """Fit without the picture of another size."""
     tab.get_by_role("button", name="Leave out wide.png").click()
     tab.locator("#n-used", has_text="60").wait_for()
     tab.locator("#fit-go").click()
@@ -83,10 +87,12 @@ def main() -> None:
             except urllib.error.URLError:
                 time.sleep(0.2)
         with sync_playwright() as start:
-            browser = start.chromium.launch(args=["--no-sandbox"])
+            own = shutil.which("chromium") or shutil.which("google-chrome")
+            browser = start.chromium.launch(executable_path=own, args=["--no-sandbox"])
             tab = browser.new_page(viewport=WIDE)
             tab.goto(f"http://127.0.0.1:{port}/")
-            walk(tab)
+            look(tab)
+            fit(tab)
             browser.close()
     finally:
         process.terminate()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import time
 
 import psutil
@@ -231,9 +230,8 @@ def test_a_folder_that_is_being_chosen_twice_and_taken_away_stays_on_disk(tmp_pa
 
 def test_names_that_are_no_text_are_listed_and_fitted_to(tmp_path):
     write_pictures(tmp_path, good=4)
-    os.rename(
-        os.fsencode(tmp_path / "good" / "part-000.png"), os.fsencode(tmp_path / "good") + b"/\xff\n.png"
-    )
+    path = tmp_path / "good" / "part-000.png"
+    path.rename(path.with_name("\udcff\n.png"))
     (tmp_path / "good" / "\udcfe.png").write_bytes(b"no picture")
     (tmp_path / "\udcfd").mkdir()
     with studio(tmp_path) as found:
@@ -248,3 +246,21 @@ def test_names_that_are_no_text_are_listed_and_fitted_to(tmp_path):
         found.ask("PUT", "/left-out", json={"ids": [odd], "left_out": True}).raise_for_status()
     with studio(tmp_path) as again:
         assert again.state["counts"]["left_out"] == 1
+
+
+def test_pictures_that_were_sent_and_taken_away_do_not_come_back(tmp_path):
+    write_pictures(tmp_path, good=4)
+    content = {path.name: path.read_bytes() for path in (tmp_path / "good").iterdir()}
+    with studio(tmp_path) as found:
+        for name in ("part-000.png", "part-007.png"):
+            found.ask("POST", f"/upload?name={name}", content=content[name]).raise_for_status()
+        place = tmp_path / "work" / "uploads" / "good"
+        assert found.ask("DELETE", f"/folders?path={place}&kind=defects").status_code == 422
+        found.ask("DELETE", f"/folders?path={place}&kind=good").raise_for_status()
+        assert found.state["counts"]["good"] == 0
+        found.ask("POST", "/upload?name=part-014.png", content=content["part-014.png"]).raise_for_status()
+    with studio(tmp_path) as again:
+        state = again.until(lambda one: not one["waiting"])
+        assert (state["counts"]["good"], state["counts"]["used"]) == (1, 1)
+    removed = [path.read_bytes() for path in (tmp_path / "work" / "removed").rglob("*.png")]
+    assert sorted(removed) == sorted([content["part-000.png"], content["part-007.png"]])

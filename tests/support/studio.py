@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -11,6 +10,7 @@ import time
 from contextlib import contextmanager, suppress
 
 import httpx
+import psutil
 
 from support.service_fixture import SETTINGS
 from support.tiny import defective_image, good_image, save
@@ -66,22 +66,24 @@ class Studio:
         self.ask("POST", path, json=body).raise_for_status()
         return self.until(lambda state: state["job"]["outcome"] != "running")
 
+    def computed(self):
+        """Return the seconds that its processes have computed, those of jobs that ended too."""
+        return sum(psutil.Process(self.process.pid).cpu_times()[:4])
+
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(60)
 
 
 @contextmanager
-def studio(root, *more, work=None, tiny=True, headers=None, all_cores=False):
-    """Run ``differnet studio`` for the folder ``root``; ``all_cores``: as it runs where nobody bounds its threads."""
+def studio(root, *more, work=None, tiny=True, headers=None):
+    """Run ``differnet studio`` for the folder ``root``; ``tiny``: its fits take seconds."""
     place, log = work or root / "work", root / "studio.log"
     command = [sys.executable, "-m", "differnet", "studio", "--port", "0", "--allow", str(root)]
     command += ["--work", str(place), *(TINY_FITS if tiny else []), *more]
     with log.open("ab") as file:
         start = file.tell()
-        bounds = ("OMP_NUM_THREADS", "DIFFERNET_THREADS") if all_cores else ()
-        around = {name: value for name, value in os.environ.items() if name not in bounds}
-        process = subprocess.Popen(command, stderr=file, cwd=root, env=around)
+        process = subprocess.Popen(command, stderr=file, cwd=root)
     try:
         yield Studio(process, said_address(log, start, process), root, headers)
     finally:

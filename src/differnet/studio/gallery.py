@@ -118,15 +118,19 @@ class Gallery:
                 self.change(project)
             return new
 
-    def remove_source(self, path: str, kind: Kind) -> None:
-        """Have the pictures of a folder no more; on disk they stay."""
+    def remove_source(self, path: str, kind: Kind) -> Source:
+        """Have the pictures of a folder no more; raises :class:`ConfigError` for one that was not chosen."""
         with self.turn:
+            source = next((one for one in self.project.sources if (one.path, one.kind) == (path, kind)), None)
+            if source is None:
+                raise ConfigError(f"{path}: not among the folders that were chosen")
             self.change(without_source(self.project, path, kind))
             known = [Path(one.path) for one in self.project.sources if one.kind == kind]
             for one in self.all(kind):
                 if one.path.is_relative_to(path) and not any(one.path.is_relative_to(root) for root in known):
                     del self._pictures[one.id]
             self._changed()
+            return source
 
     def leave_out(self, ids: Iterable[str], is_left_out: bool) -> None:
         """Fit no more to these good pictures, or again; raises :class:`ConfigError` for one that is none."""

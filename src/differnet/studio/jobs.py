@@ -52,6 +52,11 @@ class Job:
     ended: float | None = None
     is_cancelled: bool = False
 
+    @property
+    def was_cancelled(self) -> bool:
+        """Whether it has ended because it was cancelled."""
+        return self.outcome == "cancelled"
+
     def to_dict(self) -> dict[str, Any]:
         """Return JSON types."""
         now = self.ended or time.monotonic()
@@ -120,7 +125,7 @@ class Jobs:
             job.is_cancelled = True
             _end(process)
         thread.join()
-        return bool(job.outcome == "cancelled")
+        return job.was_cancelled
 
     def _listen(self, job: Job, process: subprocess.Popen[bytes]) -> None:
         assert process.stdout is not None  # noqa: S101  it was asked for

@@ -74,7 +74,7 @@ class Places:
         return [path for path in paths if not self.holds(path)]
 
     def listing(self, text: str) -> Listing:
-        """Return what is in a folder; hidden ones, and names that are no text, are passed over. Raises :class:`ConfigError`."""
+        """Return what is in a folder, but hidden names and those that are no text; raises :class:`ConfigError`."""
         path = self.folder(text)
         folders, pictures, seen = [], 0, 0
         try:

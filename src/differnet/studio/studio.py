@@ -176,6 +176,21 @@ class Studio:
         self.confirmed.copy(model, target)
         return self.gallery.add_own(target, "good")
 
+    def remove(self, path: str, kind: Kind) -> None:
+        """Have the pictures of a folder no more; on disk they stay, own copies in another folder.
+
+        Raises :class:`BusyError` for own copies while a job runs, which may need them.
+        """
+        with self.gallery.turn:
+            is_own = any(one.own and one.path == path for one in self.project.sources)
+            if is_own and self.jobs.is_running:
+                raise BusyError("a job is running that may need these pictures; wait for it, or cancel it")
+            self.gallery.remove_source(path, kind)
+            if is_own:
+                aside = self.folder.path / "removed" / f"{time.time_ns()}-{Path(path).name}"
+                aside.parent.mkdir(exist_ok=True)
+                Path(path).rename(aside)
+
     async def receive(
         self, chunks: AsyncIterator[bytes], kind: Kind, name: str, defect: str | None
     ) -> Picture:
@@ -231,7 +246,7 @@ class Studio:
             "job": None if self.jobs.last is None else self.jobs.last.to_dict(),
             "fit": told,
             "judged": None if judged is None else {"number": project.judged, **without(judged, "defects")},
-            "live": asdict(self.live.live) | self._of_station(),
+            "live": self._live(),
             "preset": self.settings.preset,
             "presets": sorted({"default", "fast", "turned", self.settings.preset}),
             "rate": self.settings.settings.get("rate", 0.01),
@@ -247,13 +262,14 @@ class Studio:
         """Whether other pictures are chosen by now than were fitted to."""
         return {one["id"] for one in fit["good"]} != {one.id for one in used}
 
-    def _of_station(self) -> dict[str, Any]:
-        """Return how well the station that judges agrees with its model, and of which fit that is."""
+    def _live(self) -> dict[str, Any]:
+        """Return what judges, how well the station agrees with its model, and of which fit that is."""
         place, found = self.project.live, None
         if place is not None:
             with suppress(ValueError):
                 found = self.result(int(Path(place).parent.name))
-        return {name: found and found.get(name) for name in ("agreement", "fit")}
+        about = {name: found and found.get(name) for name in ("agreement", "fit")}
+        return {**asdict(self.live.live), "is_serving": self.live.serving is not None, **about}
 
 
 def without(document: Mapping[str, Any], name: str) -> dict[str, Any]:

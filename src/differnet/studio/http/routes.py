@@ -47,7 +47,7 @@ def _add_sources(router: APIRouter, studio: Studio) -> None:
     @router.delete("/folders")
     def remove(path: Annotated[str, Query(max_length=4096)], kind: Kind) -> Count:
         """Have the pictures of a folder no more; on disk they stay."""
-        studio.gallery.remove_source(path, kind)
+        studio.remove(path, kind)
         return Count(new=0)
 
     @router.post("/upload")

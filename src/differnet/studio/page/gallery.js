@@ -91,9 +91,9 @@ export class Gallery {
   }
 
   card(one) {
+    const group = one.sisters && t("group {number}", { number: one.sisters });
     const marks = [
       one.copy_of && t("copy"),
-      one.sisters && t("belongs together {number}", { number: one.sisters }),
       ...one.odd.map((name) => t(ODD[name])),
       one.note && t("note"),
     ].filter(Boolean);
@@ -101,6 +101,7 @@ export class Gallery {
       el("span", { class: "file" }, one.name),
       ...(one.left_out ? [el("strong", { class: "mark out" }, t("left out"))] : []),
       ...marks.map((text) => el("span", { class: "mark" }, text)),
+      ...(group ? [el("span", { class: "mark calm" }, group)] : []),
     ];
     const title = [one.name, one.width && `${one.width} × ${one.height}`, one.note, one.error].filter(Boolean).join("\n");
     if (one.error) {
@@ -108,7 +109,7 @@ export class Gallery {
     }
     const image = one.width ? [lazy(el("img", { alt: "" }), `pictures/${one.id}/preview`)] : [];
     const label = t("Leave out {name}", { name: one.name });
-    const press = el("button", { type: "button", "aria-pressed": String(one.left_out), "aria-label": [label, ...marks].join(", "), onclick: () => this.leave([one], !one.left_out) }, el("span", { class: "frame" }, ...image), ...words);
+    const press = el("button", { type: "button", "aria-pressed": String(one.left_out), "aria-label": [label, ...marks, group].filter(Boolean).join(", "), onclick: () => this.leave([one], !one.left_out) }, el("span", { class: "frame" }, ...image), ...words);
     return el("li", { class: one.left_out ? "shot left" : "shot", "data-id": one.id, title }, press);
   }
 }

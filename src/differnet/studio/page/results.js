@@ -43,8 +43,9 @@ export class Results {
     const wanted = fit.promise && !fit.is_kept ? t("That is more than the {rate} % that were wanted; {missing} more good pictures would have to be held out.", { rate: 100 * fit.rate, missing: fit.missing }) : null;
     $("limit-said").textContent = limit;
     $("limit-more").textContent = [wanted, fit.single_sets, fit.condition].filter(Boolean).join(" ");
-    const lines = [fitted, fit.choice && t("Found out from them: {choice}.", { choice: fit.choice }), fit.sisters && t("Belonging together: {sisters}.", { sisters: fit.sisters }), fit.effective && `${fit.effective}.`, ...fit.warnings];
-    $("found-out").replaceChildren(...lines.filter(Boolean).map((text) => el("li", {}, text)));
+    const effective = fit.warnings.some((one) => one.includes(fit.effective)) ? null : fit.effective;
+    const lines = [fitted, fit.choice && t("Found out from them: {choice}.", { choice: fit.choice }), fit.sisters && t("Belonging together: {sisters}.", { sisters: fit.sisters }), effective, ...fit.warnings].filter(Boolean).map(sentence);
+    $("found-out").replaceChildren(...lines.map((text) => el("li", {}, text)));
   }
 
   row(id) {
@@ -79,6 +80,8 @@ export class Results {
     $("lowest").replaceChildren(...lowest.map((one) => el("li", { class: "case" }, seen(one.id, one.defect), el("p", { class: "file" }, one.defect), facts(one, ""))));
   }
 }
+
+const sentence = (text) => `${text[0].toUpperCase()}${text.slice(1)}${text.endsWith(".") ? "" : "."}`;
 
 function seen(id, name) {
   const picture = lazy(el("img", { alt: t("Picture {name}", { name }), class: "picture" }), `pictures/${id}/preview`);

@@ -32,8 +32,8 @@ export class Shipping {
     };
     const old = live.fit !== null && fit && live.fit !== fit.number ? t("It is of an earlier fit; export again to judge by the last one.") : "";
     $("live-said").textContent = [said[live.status], old].filter(Boolean).join(" ");
-    $("live-more").textContent = [live.agreement && t("The station agrees with the model: {agreement}.", { agreement: live.agreement }), live.status === "on" && t("Station: {folder}.", { folder: live.station }), live.note].filter(Boolean).join(" ");
-    $("live-open").hidden = live.status !== "on";
+    $("live-more").textContent = [live.agreement && t("The station agrees with the model: {agreement}.", { agreement: live.agreement }), live.status === "on" && t("Station: {folder}.", { folder: live.station }), live.status === "failed" && live.is_serving && t("The model before it judges on."), live.note].filter(Boolean).join(" ");
+    $("live-open").hidden = !live.is_serving;
     $("live-card").dataset.status = live.status;
   }
 }

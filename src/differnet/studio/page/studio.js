@@ -28,8 +28,9 @@ const good = new Drop("good", { zone: "drop-good", line: "sending-good", inputs:
 const bad = new Drop("defects", { zone: "drop-bad", line: "sending-bad", inputs: ["files-bad", "folder-bad"] }, () => $("defect-type").value.trim(), () => look());
 
 for (const name of ["dragover", "drop"]) addEventListener(name, (event) => event.preventDefault()); // beside a zone: not opened
-$("open-good").addEventListener("click", () => now && folder.open("good", now.places));
-$("open-bad").addEventListener("click", () => now && folder.open("defects", now.places));
+for (const [id, kind] of [["open-good", "good"], ["open-bad", "defects"]]) {
+  $(id).addEventListener("click", () => attempt(async () => folder.open(kind, (now ?? (await ask())).places), "folder"));
+}
 
 /** Look what the studio says now, and again after a while. */
 async function look() {

@@ -14,6 +14,8 @@ from starlette.testclient import TestClient
 
 from differnet.service.http.routes.page import FOLDER, KINDS, routes
 
+STUDIO = FOLDER.parent.parent.parent / "studio" / "page"
+
 
 @pytest.fixture(scope="module")
 def files():
@@ -35,8 +37,9 @@ def test_the_policy_allows_nothing_from_elsewhere_and_nothing_inline(files, page
 def test_every_file_that_the_page_names_is_served_with_its_kind(files):
     pages = ("/", "/part", "/shift")
     names = {name for page in pages for name in re.findall(r"page/([\w./]+)", files.get(page).text)}
-    for path in FOLDER.glob("*.js"):
-        names |= set(re.findall(r'from "\./([\w./]+)"', path.read_text()))
+    of_studio = {path.name for path in STUDIO.iterdir()}
+    for path in (*FOLDER.glob("*.js"), *STUDIO.glob("*.js")):  # the studio shows some of them as well
+        names |= set(re.findall(r'from "\./([\w./]+)"', path.read_text())) - of_studio
     there = {path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*") if path.is_file()}
     there -= {"index.html", "part.html", "shift.html"}
     assert {name for name in there if not name.startswith("languages/")} == names
@@ -72,3 +75,18 @@ def test_what_a_server_says_is_never_read_as_markup():
         assert not re.search(
             r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|Function\(", path.read_text()
         )
+
+
+def test_the_page_of_the_studio_names_files_that_are_there_and_takes_none_by_the_name_of_another():
+    of_studio, of_operator = ({path.name for path in folder.iterdir()} for folder in (STUDIO, FOLDER))
+    assert of_studio & of_operator == {"index.html"}
+    with TestClient(Starlette(routes=routes(STUDIO))) as client:
+        text = client.get("/").text
+        assert "differnet studio" in text
+        named = set(re.findall(r"page/([\w.]+)", text))
+        named |= {
+            one for path in STUDIO.glob("*.js") for one in re.findall(r'from "\./([\w.]+)"', path.read_text())
+        }
+        assert of_studio - {"index.html"} <= named <= of_studio | of_operator
+        assert {client.get(f"/page/{name}").status_code for name in named} == {200}
+        assert not re.search(r"<style|\sstyle=|\son\w+=|<script(?![^>]*\bsrc=)|https?:", text)
