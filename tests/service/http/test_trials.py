@@ -31,6 +31,12 @@ def digest(folder):
     return Inspector(folder).station.digest
 
 
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch):
+    """What a trial said is recorded soon."""
+    monkeypatch.setattr(trial, "_FLUSH", 0.3)
+
+
 @pytest.fixture
 def root(other_station, tmp_path):
     shutil.copytree(other_station, tmp_path / "models/new")
@@ -138,6 +144,24 @@ def test_a_trial_goes_on_after_a_restart_and_can_be_ended(tiny_station, other_st
         client.delete(MODEL).raise_for_status()
         lone = client.put(MODEL, json={"folder": "new"}, params={"as": "shadow"})
         assert (lone.status_code, "beside which" in lone.json()["detail"]) == (409, True)
+
+
+def test_a_second_trial_counts_from_its_own_beginning(tiny_station, root, tmp_path):
+    with (
+        running(tiny_station, tmp_path, root=root) as address,
+        httpx.Client(base_url=str(address), timeout=60) as client,
+    ):
+        for number in (1, 2):
+            client.put(MODEL, json={"folder": "new"}, params={"as": "shadow"}).raise_for_status()
+            for index in range(5):
+                send(client, bad_part(index))
+            until(lambda: trial_of(client)["compared"] == 5)
+            found = trial_of(client)
+            assert (found["parts"], sum(one["parts"] for one in found["tally"])) == (5, 5), number
+            found = client.get(f"{MODEL}/differences").json()["differences"]
+            client.delete(f"{MODEL}/shadow").raise_for_status()
+        now_alone = {one["inspection"]["id"] for one in found}
+        assert now_alone <= {row["id"] for row in rows(client)[:5]}
 
 
 def part(number=0, **values):

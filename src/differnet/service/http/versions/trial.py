@@ -26,7 +26,7 @@ from differnet.service.record.store import Store
 from differnet.service.record.versions import Post
 
 _PARTS, _BYTES = 64, 64 * 2**20  # that may wait
-_ROWS, _FLUSH = 32, 1.0  # rows of one transaction, and seconds for which one waits for others
+_ROWS, _FLUSH = 200, 5.0  # rows of one transaction, and seconds for which one waits for others
 _MOST_ROWS = 1000  # that wait for a record which cannot be reached
 _CRASHES = 3  # in a row, after which a trial is over
 _SAY = 60.0  # seconds between two sentences on what is left out
@@ -60,7 +60,8 @@ class Trial:
         self._waiting: deque[Part] = deque()
         self._bytes, self._said_at, self._crashes, self._oldest = 0, -_SAY, 0, 0.0
         self._change, self._is_closed = threading.Condition(), False
-        self._rows: list[tuple[Shadow, Part, bool]] = []
+        self._rows: list[Shadow] = []
+        self._pictures: list[tuple[Inspection, bytes]] = []
         self._worker: Worker | None = None
         self._thread = threading.Thread(target=self._run, name="trial", daemon=True)
         self._thread.start()
@@ -100,7 +101,8 @@ class Trial:
             if part is not None:
                 self._judge(part)
             is_due = time.monotonic() - self._oldest > _FLUSH
-            if part is None or is_due or len(self._rows) >= _ROWS:
+            is_large = sum(len(content) for _, content in self._pictures) > _BYTES
+            if part is None or is_due or is_large or len(self._rows) >= _ROWS:
                 self._flush()
         self._flush()
         if self._worker is not None:
@@ -123,6 +125,8 @@ class Trial:
         try:
             if self._worker is None:
                 self._worker = Worker(self.folder, self._most_pixels)
+                if self._is_closed:  # since then, by somebody who saw no worker
+                    self._worker.kill()
             said = self._worker.ask(head, part.content)
             self._crashes = 0
         except WorkerError as error:
@@ -148,9 +152,10 @@ class Trial:
 
     def _note(self, part: Part, said: dict[str, Any]) -> None:
         row = Shadow(time=now(), model=self.model, digest=self.digest, inspection=part.row.id, **said)
-        differs = row.verdict != part.row.verdict
         self._oldest = self._oldest if self._rows else time.monotonic()
-        self._rows.append((row, part, differs and self._keeps and part.row.image is None))
+        self._rows.append(row)
+        if self._keeps and part.row.image is None and row.verdict != part.row.verdict:
+            self._pictures.append((part.row, part.content))
         if row.verdict == "error" and part.row.verdict != "error":
             self.failed += 1
             self._count("failed")
@@ -162,11 +167,12 @@ class Trial:
         """Record what was judged; what the record does not take is tried again with the next rows."""
         if not self._rows:
             return
-        pictures = [(part.row, part.content) for _, part, is_kept in self._rows if is_kept]
+        pictures, self._pictures = self._pictures, []
         try:
-            shadows.add(self._store.engine, [row for row, _, _ in self._rows], self._store.kept, pictures)
+            shadows.add(self._store.engine, self._rows, self._store.kept, pictures)
         except (StoreError, OSError) as error:
-            say("what a trial said could not be recorded yet", logging.ERROR, error=str(error))
+            said = {"model": self.model, "error": str(error), "pictures_left_out": len(pictures)}
+            say("what a trial said could not be recorded yet", logging.ERROR, **said)
             excess = len(self._rows) if self._is_closed else len(self._rows) - _MOST_ROWS
             if excess > 0:
                 del self._rows[:excess]
