@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from differnet import Inspector
+from differnet.service.http.queue import Line
 from differnet.service.http.versions import process, trial
 from differnet.service.http.versions.trial import Part, Trial
 from differnet.service.record import shadows
@@ -188,10 +189,10 @@ class Slow:
         type(self).gates()
         return {"verdict": "OK", "score": 1.0, "views": 1}
 
-    def kill(self):
+    def kill(self, *_):
         pass
 
-    close = kill
+    close = rest = kill
 
 
 def begun(store, folder="none"):
@@ -278,6 +279,52 @@ def test_the_process_judges_by_rates_and_views_and_says_what_it_cannot(tiny_stat
             worker.ask(head, bad_part())
     finally:
         worker.close()
+
+
+def test_it_rests_while_the_line_wants_the_processor(store, tiny_station):
+    import psutil
+
+    line, (found, _) = Line(4, 2), begun(store, tiny_station)
+    line.on_busy = found.rest
+    parts = [Part(store.add(part(n)), good_part(n), None, None) for n in range(3)]
+    found.take(parts[0])
+    until(lambda: found.judged == 1)
+    state = psutil.Process(found._worker._process.pid)
+    with line.place(), line.place():
+        until(lambda: state.status() == "stopped")
+        found.take(parts[1])
+        with line.place():
+            time.sleep(0.5)
+        assert (found.judged, state.status()) == (1, "stopped")
+    until(lambda: found.judged == 2)
+    found.rest(True)
+    found.take(parts[2])
+    found.close()  # which does not wait for one that rests
+    assert (found.judged, found.dropped, state.is_running()) == (2, 1, False)
+
+
+def test_its_process_ends_with_the_service_even_while_it_rests(tiny_station):
+    import subprocess
+    import sys
+
+    import psutil
+
+    code = (
+        "import sys, time\n"
+        "from differnet.service.http.versions.process import Worker\n"
+        "worker = Worker(sys.argv[1], 10_000)\n"
+        "worker.ask({'name': None, 'views': None, 'rates': None}, b'')\n"
+        "worker.rest(True)\n"
+        "print(worker._process.pid, flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code, tiny_station], stdout=subprocess.PIPE)
+    number = int(parent.stdout.readline())
+    until(lambda: psutil.Process(number).status() == "stopped")
+    parent.kill()
+    parent.wait(30)
+    until(lambda: not psutil.pid_exists(number) or psutil.Process(number).status() == "zombie")
+    parent.stdout.close()
 
 
 def test_what_is_forgotten_is_forgotten_with_what_a_trial_said(url, tmp_path):

@@ -43,6 +43,7 @@ class Service:
         self.line = Line(limits.queue, limits.workers)
         self.metrics = Metrics(list(versions.served))
         versions.tell, versions.count = self._tell_model, self.metrics.count_trial
+        self.line.on_busy = versions.stand_back
         self.metrics.capacity.set(self.line.capacity)
         self.metrics.queue.set_function(lambda: self.line.inside)
         self.promised = Promised(self._lost)

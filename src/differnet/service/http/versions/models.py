@@ -7,6 +7,7 @@ followed within two seconds. A part is judged to its end by the version that was
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import astuple, dataclass
@@ -58,6 +59,7 @@ class Models:
         self.trials: Mapping[str, Trial] = {}
         self.tell: Callable[[str], None] = lambda _: None
         self.count: Callable[[str, str], None] = lambda *_: None
+        self._is_busy = False
         self._turn, self._given, self._troubles = threading.RLock(), set[str](), dict[str, str]()
 
     def start(self, folders: Mapping[str, str]) -> None:
@@ -79,8 +81,11 @@ class Models:
 
     def _start(self, name: str, folder: str, lineup: Lineup) -> None:
         digest = digest_of(folder)
-        is_new = versions.get(self.store.engine, name, digest) is None
-        if is_new or (lineup.active is None and not lineup.is_retired):
+        known, place = versions.get(self.store.engine, name, digest), str(Path(folder).absolute())
+        if known is not None and known.folder != place:
+            with self.store.writing() as connection:
+                versions.move(connection, name, digest, place)
+        if known is None or (lineup.active is None and not lineup.is_retired):
             candidate = self.loader.given(folder)
             served = self._served(name, candidate.inspector)  # before it is recorded that it judges
             self._record(name, candidate, Wanted(), own_rates=False)
@@ -153,6 +158,12 @@ class Models:
         if trial is not None and trial.digest != row.model_digest:
             trial.take(Part(row, task.content, task.views, served.recorder.applied))
 
+    def stand_back(self, is_busy: bool) -> None:
+        """Let trials rest while parts are judged, where those want all the processor."""
+        self._is_busy = is_busy and _cores() <= self.limits.workers
+        for trial in self.trials.values():
+            trial.rest(self._is_busy)
+
     def lineup(self, name: str) -> Lineup:
         """Return who judges a model, as the record has it."""
         return versions.lineups(self.store.engine).get(name, Lineup())
@@ -216,6 +227,7 @@ class Models:
             keeps, count = limits.keep != "none", lambda outcome: self.count(name, outcome)
             begun = Trial(name, folder, post, store, limits.pixels, keeps, count)
             self.trials = {**self.trials, name: begun}
+            begun.rest(self._is_busy)
 
     def _install(self, name: str, inspector: Inspector) -> None:
         self.served = {**self.served, name: self._served(name, inspector)}
@@ -267,3 +279,8 @@ class Models:
                 f"{name}: the version that judged last cannot be loaded: {error}; or serve once with "
                 f"--forget-versions {name} to judge by the folder given"
             ) from error
+
+
+def _cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -59,7 +59,7 @@ class Trial:
         self._store, self._most_pixels, self._keeps, self._count = store, most_pixels, keeps, count
         self._waiting: deque[Part] = deque()
         self._bytes, self._said_at, self._crashes, self._oldest = 0, -_SAY, 0, 0.0
-        self._change, self._is_closed = threading.Condition(), False
+        self._change, self._is_closed, self._is_resting = threading.Condition(), False, False
         self._rows: list[Shadow] = []
         self._pictures: list[tuple[Inspection, bytes]] = []
         self._worker: Worker | None = None
@@ -82,6 +82,13 @@ class Trial:
                 self._change.notify()
                 return
         self._drop(1, self.broken or "they came faster than they could be judged beside the others")
+
+    def rest(self, is_resting: bool) -> None:
+        """Have its process rest, or go on; from any thread."""
+        with self._change:
+            self._is_resting = is_resting
+            if self._worker is not None:
+                self._worker.rest(is_resting)
 
     def close(self) -> None:
         """End the trial; what was judged is recorded, and what waits is left out."""
@@ -124,10 +131,9 @@ class Trial:
         head = {"name": part.row.file_name, "views": part.views, "rates": rates}
         try:
             if self._worker is None:
-                self._worker = Worker(self.folder, self._most_pixels)
-                if self._is_closed:  # since then, by somebody who saw no worker
-                    self._worker.kill()
-            said = self._worker.ask(head, part.content)
+                self._begin()
+            worker: Any = self._worker
+            said = worker.ask(head, part.content)
             self._crashes = 0
         except WorkerError as error:
             if self._is_closed:
@@ -137,10 +143,19 @@ class Trial:
             self._after_a_crash(str(error))
         self._note(part, said)
 
+    def _begin(self) -> None:
+        worker = Worker(self.folder, self._most_pixels)
+        with self._change:
+            self._worker = worker
+            worker.rest(self._is_resting)
+            if self._is_closed:  # since then, by somebody who saw no worker
+                worker.kill()
+
     def _after_a_crash(self, reason: str) -> None:
         if self._worker is not None:
             self._worker.close()
-        self._worker, self._crashes = None, self._crashes + 1
+        with self._change:
+            self._worker, self._crashes = None, self._crashes + 1
         say("a version on trial failed", logging.ERROR, model=self.model, digest=self.digest, error=reason)
         if self._crashes >= _CRASHES:
             self.broken = f"the trial is over: {reason}, {_CRASHES} times in a row"
