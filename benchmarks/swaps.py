@@ -46,7 +46,7 @@ class Pairs:
     medians: list[tuple[float, float]] = field(default_factory=list)
     slowest: list[tuple[float, float]] = field(default_factory=list)
     compared: int = 0
-    left_out: int = 0
+    not_judged: int = 0
 
     def add(self, without: Load, beside: Load) -> None:
         """Add a pair."""
@@ -65,7 +65,7 @@ class Pairs:
                 f"{without:.{digits}f} / {beside:.{digits}f}",
                 f"{middle:.3f} ({low:.3f} to {high:.3f})",
             ]
-        return " | ".join(("| " + cells[0], *cells[1:], str(self.compared), f"{self.left_out} |"))
+        return " | ".join(("| " + cells[0], *cells[1:], str(self.compared), f"{self.not_judged} |"))
 
 
 def ask(address: str, method: str, path: str, body: object = None) -> object:
@@ -136,14 +136,14 @@ def trial(address: str, is_on: bool) -> Iterator[None]:
     ask(address, "DELETE", "/v1/models/part/shadow")
 
 
-def tried(address: str) -> dict[str, int]:
-    """Return how many parts trials judged and dropped so far."""
+def tried(address: str) -> int:
+    """Return how many parts trials judged so far."""
     connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=60)
     connection.request("GET", "/metrics")
     text = connection.getresponse().read().decode()
     connection.close()
-    found = re.findall(r'differnet_trial_parts_total{model="part",outcome="(\w+)"} ([\d.]+)', text)
-    return {"judged": 0, "dropped": 0} | {outcome: int(float(value)) for outcome, value in found}
+    found = re.search(r'differnet_trial_parts_total{model="part",outcome="judged"} ([\d.]+)', text)
+    return int(float(found[1])) if found else 0
 
 
 def measure(
@@ -172,9 +172,9 @@ def under(
     check(load.other == load.broken == load.refused == 0, "an error beside a trial")
     if is_on:
         time.sleep(2.0)
-        after = tried(address)
-        pairs.compared += after["judged"] - before["judged"]
-        pairs.left_out += after["dropped"] - before["dropped"]
+        judged = tried(address) - before
+        pairs.compared += judged
+        pairs.not_judged += len(load.accepted) - judged
     return load
 
 

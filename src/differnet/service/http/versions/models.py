@@ -16,6 +16,7 @@ from pathlib import Path
 from differnet.errors import ConfigError, DifferNetError, ModelFileError, NotFittedError, in_a_line
 from differnet.runtime.folder import digest_of
 from differnet.runtime.inspector import Inspector
+from differnet.runtime.memory import give_back
 from differnet.service.http.limits import Limits
 from differnet.service.http.model import Served, Task
 from differnet.service.http.telemetry import say
@@ -59,7 +60,7 @@ class Models:
         self.trials: Mapping[str, Trial] = {}
         self.tell: Callable[[str], None] = lambda _: None
         self.count: Callable[[str, str], None] = lambda *_: None
-        self._is_busy = False
+        self._is_busy = self._is_given_up = False
         self._turn, self._given, self._troubles = threading.RLock(), set[str](), dict[str, str]()
 
     def start(self, folders: Mapping[str, str]) -> None:
@@ -179,6 +180,9 @@ class Models:
     def follow(self) -> None:
         """Take over what another process changed; what cannot be loaded is said once, and then judged by as before."""
         with self._turn:
+            if self._is_given_up:  # parts that were under way then are judged by now
+                self._is_given_up = False
+                give_back()
             for name, lineup in versions.lineups(self.store.engine).items():
                 try:
                     if self.is_ours(name, lineup):
@@ -210,6 +214,7 @@ class Models:
             if inspector is None or inspector.station.digest != lineup.active.digest:
                 inspector = self.loader.load(self.loader.version(name, lineup.active.digest))
             self._install(name, inspector)
+        self._is_given_up |= served is not None and self.served.get(name) is not served
         self._follow_trial(name, lineup.shadow)
         self.tell(name)
 
