@@ -21,6 +21,7 @@ import tempfile
 import threading
 import time
 import uuid
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -121,8 +122,10 @@ def multipart(path: Path) -> bytes:
 
 
 @contextmanager
-def serving(station: Path, store: str, folder: Path, queue: int, threads: int):
-    """Run the service; yields the process and its URL."""
+def serving(
+    station: Path, store: str, folder: Path, queue: int, threads: int, more: Sequence[str] = ()
+) -> Iterator[tuple[subprocess.Popen, str]]:
+    """Run the service; yields the process and its URL. ``more``: further options."""
     command = [
         sys.executable,
         "-m",
@@ -134,7 +137,7 @@ def serving(station: Path, store: str, folder: Path, queue: int, threads: int):
         f"part={station}",
     ]
     command += ["--port", "0", "--store", store, "--images", str(folder / "images"), "--queue", str(queue)]
-    command += ["--workers", str(WORKERS), "--log-level", "warning"]
+    command += ["--workers", str(WORKERS), "--log-level", "warning", *more]
     log = folder / "log.txt"
     with log.open("wb") as file:
         run = subprocess.Popen(command, stderr=file)

@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from differnet import Inspector
+from differnet.service.http.queue import Line
 from differnet.service.http.versions import process, trial
 from differnet.service.http.versions.trial import Part, Trial
 from differnet.service.record import shadows
@@ -29,6 +30,12 @@ MODEL = "/v1/models/tiny"
 
 def digest(folder):
     return Inspector(folder).station.digest
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch):
+    """What a trial said is recorded soon."""
+    monkeypatch.setattr(trial, "_FLUSH", 0.3)
 
 
 @pytest.fixture
@@ -140,6 +147,24 @@ def test_a_trial_goes_on_after_a_restart_and_can_be_ended(tiny_station, other_st
         assert (lone.status_code, "beside which" in lone.json()["detail"]) == (409, True)
 
 
+def test_a_second_trial_counts_from_its_own_beginning(tiny_station, root, tmp_path):
+    with (
+        running(tiny_station, tmp_path, root=root) as address,
+        httpx.Client(base_url=str(address), timeout=60) as client,
+    ):
+        for number in (1, 2):
+            client.put(MODEL, json={"folder": "new"}, params={"as": "shadow"}).raise_for_status()
+            for index in range(5):
+                send(client, bad_part(index))
+            until(lambda: trial_of(client)["compared"] == 5)
+            found = trial_of(client)
+            assert (found["parts"], sum(one["parts"] for one in found["tally"])) == (5, 5), number
+            found = client.get(f"{MODEL}/differences").json()["differences"]
+            client.delete(f"{MODEL}/shadow").raise_for_status()
+        now_alone = {one["inspection"]["id"] for one in found}
+        assert now_alone <= {row["id"] for row in rows(client)[:5]}
+
+
 def part(number=0, **values):
     usual = {"model": "tiny", "model_digest": "a" * 64, "source": "http", "image_digest": f"{number:064}"}
     return Inspection(**(usual | {"verdict": "OK"} | values))
@@ -164,10 +189,10 @@ class Slow:
         type(self).gates()
         return {"verdict": "OK", "score": 1.0, "views": 1}
 
-    def kill(self):
+    def kill(self, *_):
         pass
 
-    close = kill
+    close = rest = kill
 
 
 def begun(store, folder="none"):
@@ -254,6 +279,52 @@ def test_the_process_judges_by_rates_and_views_and_says_what_it_cannot(tiny_stat
             worker.ask(head, bad_part())
     finally:
         worker.close()
+
+
+def test_it_rests_while_the_line_wants_the_processor(store, tiny_station):
+    import psutil
+
+    line, (found, _) = Line(4, 2), begun(store, tiny_station)
+    line.on_busy = found.rest
+    parts = [Part(store.add(part(n)), good_part(n), None, None) for n in range(3)]
+    found.take(parts[0])
+    until(lambda: found.judged == 1)
+    state = psutil.Process(found._worker._process.pid)
+    with line.place(), line.place():
+        until(lambda: state.status() == "stopped")
+        found.take(parts[1])
+        with line.place():
+            time.sleep(0.5)
+        assert (found.judged, state.status()) == (1, "stopped")
+    until(lambda: found.judged == 2)
+    found.rest(True)
+    found.take(parts[2])
+    found.close()  # which does not wait for one that rests
+    assert (found.judged, found.dropped, state.is_running()) == (2, 1, False)
+
+
+def test_its_process_ends_with_the_service_even_while_it_rests(tiny_station):
+    import subprocess
+    import sys
+
+    import psutil
+
+    code = (
+        "import sys, time\n"
+        "from differnet.service.http.versions.process import Worker\n"
+        "worker = Worker(sys.argv[1], 10_000)\n"
+        "worker.ask({'name': None, 'views': None, 'rates': None}, b'')\n"
+        "worker.rest(True)\n"
+        "print(worker._process.pid, flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code, tiny_station], stdout=subprocess.PIPE)
+    number = int(parent.stdout.readline())
+    until(lambda: psutil.Process(number).status() == "stopped")
+    parent.kill()
+    parent.wait(30)
+    until(lambda: not psutil.pid_exists(number) or psutil.Process(number).status() == "zombie")
+    parent.stdout.close()
 
 
 def test_what_is_forgotten_is_forgotten_with_what_a_trial_said(url, tmp_path):

@@ -35,13 +35,17 @@ class LateError(Exception):
 
 
 class Line:
-    """At most ``queue`` requests wait while ``workers`` are served; further ones are refused at once."""
+    """At most ``queue`` requests wait while ``workers`` are served; further ones are refused at once.
+
+    ``on_busy``: told when the first request comes in (true), and when the last has gone (false).
+    """
 
     def __init__(self, queue: int, workers: int) -> None:
         self.capacity, self.workers = queue + workers, workers
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="inspect")
         self._lock = threading.Lock()
         self._inside = 0
+        self.on_busy: Callable[[bool], None] = lambda _: None
         self._seconds = _FIRST
 
     @property
@@ -55,11 +59,15 @@ class Line:
         with self._lock:
             self._check()
             self._inside += 1
+            if self._inside == 1:
+                self.on_busy(True)
         try:
             yield
         finally:
             with self._lock:
                 self._inside -= 1
+                if self._inside == 0:
+                    self.on_busy(False)
 
     def check(self) -> None:
         """Raise :class:`FullError` when there is no place now: before something is received for which there is none."""

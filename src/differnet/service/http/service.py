@@ -48,6 +48,7 @@ class Service:
         self.metrics = Metrics(list(versions.served))
         versions.tell, versions.count = self._tell_model, self.metrics.count_trial
         versions.rates_moved = self._tell_rates
+        self.line.on_busy = versions.stand_back
         self.metrics.capacity.set(self.line.capacity)
         self.metrics.queue.set_function(lambda: self.line.inside)
         self.promised = Promised(self._lost)

@@ -126,10 +126,18 @@ def _is_named(connection: Connection, row: Inspection) -> bool:
 
 
 def differences(
-    engine: Engine, model: str, digest: str, before_number: int | None = None, limit: int = 20
+    engine: Engine,
+    model: str,
+    digest: str,
+    before_number: int | None = None,
+    limit: int = 20,
+    after_seq: int = 0,
 ) -> list[Pair]:
-    """Return the parts on which the version ``digest`` had another verdict, the newest first."""
-    query = _joined(select(shadows, inspections), model, digest)
+    """Return the parts on which the version ``digest`` had another verdict, the newest first.
+
+    ``after_seq``: of inspections after this number alone.
+    """
+    query = _joined(select(shadows, inspections), model, digest, after_seq)
     query = query.where(inspections.c.verdict.is_distinct_from(shadows.c.verdict))
     if before_number is not None:
         query = query.where(shadows.c.number < before_number)
@@ -145,10 +153,15 @@ def differences(
     ]
 
 
-def tallies(engine: Engine, model: str, digest: str, against: str | None = None) -> list[Tally]:
-    """Count pairs by verdicts and what operators said; ``against``: those alone that this version judged."""
+def tallies(
+    engine: Engine, model: str, digest: str, against: str | None = None, after_seq: int = 0
+) -> list[Tally]:
+    """Count pairs by verdicts and what operators said.
+
+    ``against``: of parts alone that this version judged; ``after_seq``: of inspections after this number.
+    """
     kinds = inspections.c.verdict, shadows.c.verdict, inspections.c.operator
-    query = _joined(select(*kinds, func.count()), model, digest).group_by(*kinds)
+    query = _joined(select(*kinds, func.count()), model, digest, after_seq).group_by(*kinds)
     if against is not None:
         query = query.where(inspections.c.model_digest == against)
     with database.reading(engine) as connection:
@@ -171,6 +184,7 @@ def forget(connection: Connection, identities: Sequence[str]) -> None:
         connection.execute(delete(shadows).where(shadows.c.inspection.in_(identities)))
 
 
-def _joined(query: Any, model: str, digest: str) -> Any:
+def _joined(query: Any, model: str, digest: str, after_seq: int) -> Any:
     both = shadows.join(inspections, inspections.c.id == shadows.c.inspection)
-    return query.select_from(both).where(shadows.c.model == model, shadows.c.digest == digest)
+    mine = shadows.c.model == model, shadows.c.digest == digest
+    return query.select_from(both).where(*mine, inspections.c.seq > after_seq)

@@ -94,12 +94,18 @@ def lineups(engine: Engine) -> dict[str, Lineup]:
 def add(connection: Connection, version: Version, by: By) -> None:
     """Note a version; of one that is known already, where its folder lies now."""
     same = versions.c.model == version.model, versions.c.digest == version.digest
-    values = {"folder": version.folder}
-    if connection.execute(update(versions).where(*same).values(values)).rowcount:
+    if connection.execute(select(versions.c.number).where(*same)).first() is not None:
+        move(connection, version.model, version.digest, version.folder)
         return
-    values |= {"model": version.model, "digest": version.digest, "origin": version.origin}
+    values = {name: getattr(version, name) for name in ("model", "digest", "origin", "folder")}
     whose = {"who": by.who, "client": by.client, "about": json.dumps(version.about)}
     connection.execute(insert(versions).values(time=now(), **values, **whose))
+
+
+def move(connection: Connection, model: str, digest: str, folder: str) -> None:
+    """Note that the folder of a version that is known lies elsewhere now."""
+    same = versions.c.model == model, versions.c.digest == digest
+    connection.execute(update(versions).where(*same).values(folder=folder))
 
 
 def put(connection: Connection, model: str, post: Post, role: Role, by: By, reason: str | None) -> None:

@@ -91,12 +91,12 @@ def _add_lists(router: APIRouter, service: Service) -> None:
         limit: Annotated[int, Query(ge=1, le=100)] = 20,
     ) -> Any:
         """List the parts on which the version on trial had another verdict than the one that was answered."""
-        lineup = _lineup(service, name)
-        digest = version or (lineup.shadow.digest if lineup.shadow else None)
+        post = _lineup(service, name).shadow
+        digest, since = (version, 0) if version or post is None else (post.digest, post.since_seq)
         if digest is None:
             raise HTTPException(409, f"no version of {name} is on trial; version=DIGEST shows an earlier one")
         engine = service.store.engine
-        found = shadows.differences(engine, name, digest, before_number, limit + 1)
+        found = shadows.differences(engine, name, digest, before_number, limit + 1, since)
         following = found[limit - 1].shadow.number if len(found) > limit else None
         return {"differences": found[:limit], "next": following}
 

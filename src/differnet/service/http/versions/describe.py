@@ -46,7 +46,7 @@ def _trial(models: Models, name: str, lineup: Lineup) -> dict[str, Any] | None:
         return None
     running = models.trials.get(name)
     is_running = running is not None and running.digest == post.digest
-    tally = shadows.tallies(engine, name, post.digest, active.digest)
+    tally = shadows.tallies(engine, name, post.digest, active.digest, post.since_seq)
     return {
         "digest": post.digest,
         "since": post.time,

@@ -7,6 +7,7 @@ followed within two seconds. A part is judged to its end by the version that was
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import astuple, dataclass
@@ -15,6 +16,7 @@ from pathlib import Path
 from differnet.errors import ConfigError, DifferNetError, ModelFileError, NotFittedError, in_a_line
 from differnet.runtime.folder import digest_of
 from differnet.runtime.inspector import Inspector
+from differnet.runtime.memory import give_back
 from differnet.service.http.limits import Limits
 from differnet.service.http.model import Served, Task
 from differnet.service.http.telemetry import say
@@ -60,6 +62,7 @@ class Models:
         self.tell: Callable[[str], None] = lambda _: None
         self.rates_moved: Callable[[str], None] = lambda _: None
         self.count: Callable[[str, str], None] = lambda *_: None
+        self._is_busy = self._is_given_up = False
         self._turn, self._given, self._troubles = threading.RLock(), set[str](), dict[str, str]()
 
     def start(self, folders: Mapping[str, str]) -> None:
@@ -81,8 +84,11 @@ class Models:
 
     def _start(self, name: str, folder: str, lineup: Lineup) -> None:
         digest = digest_of(folder)
-        is_new = versions.get(self.store.engine, name, digest) is None
-        if is_new or (lineup.active is None and not lineup.is_retired):
+        known, place = versions.get(self.store.engine, name, digest), str(Path(folder).absolute())
+        if known is not None and known.folder != place:
+            with self.store.writing() as connection:
+                versions.move(connection, name, digest, place)
+        if known is None or (lineup.active is None and not lineup.is_retired):
             candidate = self.loader.given(folder)
             served = self._served(name, candidate.inspector)  # before it is recorded that it judges
             self._record(name, candidate, Wanted(), own_rates=False)
@@ -155,6 +161,12 @@ class Models:
         if trial is not None and trial.digest != row.model_digest:
             trial.take(Part(row, task.content, task.views, served.recorder.applied))
 
+    def stand_back(self, is_busy: bool) -> None:
+        """Let trials rest while parts are judged, where those want all the processor."""
+        self._is_busy = is_busy and _cores() <= self.limits.workers
+        for trial in self.trials.values():
+            trial.rest(self._is_busy)
+
     def lineup(self, name: str) -> Lineup:
         """Return who judges a model, as the record has it."""
         return versions.lineups(self.store.engine).get(name, Lineup())
@@ -170,6 +182,9 @@ class Models:
     def follow(self) -> None:
         """Take over what another process changed; what cannot be loaded is said once, and then judged by as before."""
         with self._turn:
+            if self._is_given_up:  # parts that were under way then are judged by now
+                self._is_given_up = False
+                give_back()
             for name, lineup in versions.lineups(self.store.engine).items():
                 try:
                     if self.is_ours(name, lineup):
@@ -201,6 +216,7 @@ class Models:
             if inspector is None or inspector.station.digest != lineup.active.digest:
                 inspector = self.loader.load(self.loader.version(name, lineup.active.digest))
             self._install(name, inspector)
+        self._is_given_up |= served is not None and self.served.get(name) is not served
         self._follow_trial(name, lineup.shadow)
         self.tell(name)
 
@@ -218,6 +234,7 @@ class Models:
             keeps, count = limits.keep != "none", lambda outcome: self.count(name, outcome)
             begun = Trial(name, folder, post, store, limits.pixels, keeps, count)
             self.trials = {**self.trials, name: begun}
+            begun.rest(self._is_busy)
 
     def _install(self, name: str, inspector: Inspector) -> None:
         self.served = {**self.served, name: self._served(name, inspector)}
@@ -272,3 +289,8 @@ class Models:
                 f"{name}: the version that judged last cannot be loaded: {error}; or serve once with "
                 f"--forget-versions {name} to judge by the folder given"
             ) from error
+
+
+def _cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

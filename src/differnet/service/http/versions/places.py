@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import IO, TypeVar
 
@@ -69,13 +70,21 @@ class Places:
         """Return the names of folders that look like those of stations, at most 200, in order."""
         if self.root is None:
             return []
-        found = []
-        for path in _stations(self.root, _DEEPEST):
-            if self.holds(path):
-                found.append(path.relative_to(self.root).as_posix())
-            if len(found) == _MOST:
-                break
-        return sorted(found)
+        found = islice(self._stations(self.root, _DEEPEST), _MOST)
+        return sorted(path.relative_to(self.root).as_posix() for path in found)
+
+    def _stations(self, folder: Path, depth: int) -> Iterator[Path]:
+        try:
+            inside = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+        except OSError:
+            return  # one that may not be looked into
+        for path in inside:
+            if not path.is_dir() or not self.holds(path):
+                continue
+            if (path / MANIFEST).is_file():
+                yield path
+            elif depth > 1:
+                yield from self._stations(path, depth - 1)
 
     def place(self, file: IO[bytes], load: Callable[[Path], tuple[Loaded, str]]) -> tuple[Loaded, Path]:
         """Unpack an uploaded station and keep its folder, whole or not at all.
@@ -90,7 +99,10 @@ class Places:
             found, name = load(folder)
             target = root / name
             if target.exists():
-                return load(target)[0], target
+                there, its = load(target)
+                if its != name:
+                    raise ConfigError(f"{target}: another version lies there ({its}); move it away")
+                return there, target
             _sync(folder)
             folder.chmod(0o755)
             folder.rename(target)
@@ -111,20 +123,6 @@ def _temporary(root: Path) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _stations(folder: Path, depth: int) -> Iterator[Path]:
-    try:
-        inside = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-    except OSError:
-        return  # one that may not be looked into
-    for path in inside:
-        if not path.is_dir():
-            continue
-        if (path / MANIFEST).is_file():
-            yield path
-        elif depth > 1:
-            yield from _stations(path, depth - 1)
 
 
 def _remove_stale(root: Path) -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
-import threading
 from contextlib import suppress
 from typing import Any
 
-_SLOW = 300.0  # seconds after which a part, or the start, is given up
 _WORKER = "differnet.service.http.versions.worker"
 
 
@@ -61,15 +60,15 @@ class Worker:
                 if pipe is not None:
                     pipe.close()
 
+    def rest(self, is_resting: bool) -> None:
+        """Stop it where it is, or let it go on, where it ends with this process even so; from any thread."""
+        if sys.platform == "linux":
+            with suppress(OSError):
+                self._process.send_signal(signal.SIGSTOP if is_resting else signal.SIGCONT)
+
     def _heard(self) -> dict[str, Any]:
-        """Return its next line; one that takes too long ends it."""
-        late = threading.Timer(_SLOW, self.kill)
-        late.daemon = True
-        late.start()
-        try:
-            line = self._process.stdout.readline() if self._process.stdout else b""
-        finally:
-            late.cancel()
+        """Return its next line."""
+        line = self._process.stdout.readline() if self._process.stdout else b""
         try:
             said: dict[str, Any] = json.loads(line)
         except ValueError as error:

@@ -26,7 +26,7 @@ from differnet.service.record.store import Store
 from differnet.service.record.versions import Post
 
 _PARTS, _BYTES = 64, 64 * 2**20  # that may wait
-_ROWS, _FLUSH = 32, 1.0  # rows of one transaction, and seconds for which one waits for others
+_ROWS, _FLUSH = 200, 5.0  # rows of one transaction, and seconds for which one waits for others
 _MOST_ROWS = 1000  # that wait for a record which cannot be reached
 _CRASHES = 3  # in a row, after which a trial is over
 _SAY = 60.0  # seconds between two sentences on what is left out
@@ -59,8 +59,9 @@ class Trial:
         self._store, self._most_pixels, self._keeps, self._count = store, most_pixels, keeps, count
         self._waiting: deque[Part] = deque()
         self._bytes, self._said_at, self._crashes, self._oldest = 0, -_SAY, 0, 0.0
-        self._change, self._is_closed = threading.Condition(), False
-        self._rows: list[tuple[Shadow, Part, bool]] = []
+        self._change, self._is_closed, self._is_resting = threading.Condition(), False, False
+        self._rows: list[Shadow] = []
+        self._pictures: list[tuple[Inspection, bytes]] = []
         self._worker: Worker | None = None
         self._thread = threading.Thread(target=self._run, name="trial", daemon=True)
         self._thread.start()
@@ -82,6 +83,13 @@ class Trial:
                 return
         self._drop(1, self.broken or "they came faster than they could be judged beside the others")
 
+    def rest(self, is_resting: bool) -> None:
+        """Have its process rest, or go on; from any thread."""
+        with self._change:
+            self._is_resting = is_resting
+            if self._worker is not None:
+                self._worker.rest(is_resting)
+
     def close(self) -> None:
         """End the trial; what was judged is recorded, and what waits is left out."""
         with self._change:
@@ -100,7 +108,8 @@ class Trial:
             if part is not None:
                 self._judge(part)
             is_due = time.monotonic() - self._oldest > _FLUSH
-            if part is None or is_due or len(self._rows) >= _ROWS:
+            is_large = sum(len(content) for _, content in self._pictures) > _BYTES
+            if part is None or is_due or is_large or len(self._rows) >= _ROWS:
                 self._flush()
         self._flush()
         if self._worker is not None:
@@ -122,8 +131,9 @@ class Trial:
         head = {"name": part.row.file_name, "views": part.views, "rates": rates}
         try:
             if self._worker is None:
-                self._worker = Worker(self.folder, self._most_pixels)
-            said = self._worker.ask(head, part.content)
+                self._begin()
+            worker: Any = self._worker
+            said = worker.ask(head, part.content)
             self._crashes = 0
         except WorkerError as error:
             if self._is_closed:
@@ -133,10 +143,19 @@ class Trial:
             self._after_a_crash(str(error))
         self._note(part, said)
 
+    def _begin(self) -> None:
+        worker = Worker(self.folder, self._most_pixels)
+        with self._change:
+            self._worker = worker
+            worker.rest(self._is_resting)
+            if self._is_closed:  # since then, by somebody who saw no worker
+                worker.kill()
+
     def _after_a_crash(self, reason: str) -> None:
         if self._worker is not None:
             self._worker.close()
-        self._worker, self._crashes = None, self._crashes + 1
+        with self._change:
+            self._worker, self._crashes = None, self._crashes + 1
         say("a version on trial failed", logging.ERROR, model=self.model, digest=self.digest, error=reason)
         if self._crashes >= _CRASHES:
             self.broken = f"the trial is over: {reason}, {_CRASHES} times in a row"
@@ -148,9 +167,10 @@ class Trial:
 
     def _note(self, part: Part, said: dict[str, Any]) -> None:
         row = Shadow(time=now(), model=self.model, digest=self.digest, inspection=part.row.id, **said)
-        differs = row.verdict != part.row.verdict
         self._oldest = self._oldest if self._rows else time.monotonic()
-        self._rows.append((row, part, differs and self._keeps and part.row.image is None))
+        self._rows.append(row)
+        if self._keeps and part.row.image is None and row.verdict != part.row.verdict:
+            self._pictures.append((part.row, part.content))
         if row.verdict == "error" and part.row.verdict != "error":
             self.failed += 1
             self._count("failed")
@@ -162,11 +182,12 @@ class Trial:
         """Record what was judged; what the record does not take is tried again with the next rows."""
         if not self._rows:
             return
-        pictures = [(part.row, part.content) for _, part, is_kept in self._rows if is_kept]
+        pictures, self._pictures = self._pictures, []
         try:
-            shadows.add(self._store.engine, [row for row, _, _ in self._rows], self._store.kept, pictures)
+            shadows.add(self._store.engine, self._rows, self._store.kept, pictures)
         except (StoreError, OSError) as error:
-            say("what a trial said could not be recorded yet", logging.ERROR, error=str(error))
+            said = {"model": self.model, "error": str(error), "pictures_left_out": len(pictures)}
+            say("what a trial said could not be recorded yet", logging.ERROR, **said)
             excess = len(self._rows) if self._is_closed else len(self._rows) - _MOST_ROWS
             if excess > 0:
                 del self._rows[:excess]

@@ -7,6 +7,7 @@ says that the folder is loaded, or why it cannot be.
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import signal
@@ -16,6 +17,8 @@ from contextlib import suppress
 from typing import IO, Any
 
 Said = dict[str, Any]
+_MOST = 300.0  # seconds of computing for a part
+_DIES_WITH_PARENT = 1  # PR_SET_PDEATHSIG
 
 
 def main() -> None:
@@ -35,21 +38,32 @@ def main() -> None:
         content = sys.stdin.buffer.read(head["bytes"])
         if len(content) < head["bytes"]:
             return
+        _bound(_MOST)
         try:
             _write(answers, judge(head, content))
         except Exception as error:
             _write(answers, {"verdict": "error", "error": _in_a_line(error)})
+        _bound(0.0)
 
 
 def _stand_back() -> None:
-    """Leave the processor to everybody else, and the end of the service to the service."""
+    """Leave the processor to everybody else, and the end of the service to the service: with that it ends, too."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(_DIES_WITH_PARENT, signal.SIGKILL)
     if hasattr(os, "nice"):
         with suppress(OSError):
             os.nice(19)
     if hasattr(os, "SCHED_IDLE"):
         with suppress(OSError):
             os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+
+
+def _bound(seconds: float) -> None:
+    """End after so many seconds of computing; those in which it rests do not count. 0: no more."""
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_PROF, seconds)
 
 
 def _judge_of(folder: str, most_pixels: int) -> Any:
