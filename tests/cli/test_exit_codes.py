@@ -32,7 +32,11 @@ KEYS = (
     ("good", "a folder; a file of keys"),
     ("binary", "no text in UTF-8"),
 )
-SETTINGS = (("NONE", "no such file; a TOML"), ("good", "a folder; a TOML or YAML file"), ("text/a.txt", "no TOML"))
+SETTINGS = (
+    ("NONE", "no such file; a TOML"),
+    ("good", "a folder; a TOML or YAML file"),
+    ("text/a.txt", "no TOML"),
+)
 
 
 @pytest.fixture(scope="module")
