@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import os
 import re
@@ -112,3 +113,27 @@ def test_every_block_says_what_the_page_shows(tmp_path):
         )
         assert done.returncode == 0, (text, done.stderr)
         assert re.fullmatch(pattern_of(shown_after(block)), done.stdout, re.DOTALL), (text, done.stdout)
+
+
+def test_a_newcomer_needs_five_commands_and_the_page_shows_those_of_the_script(tmp_path, monkeypatch):
+    """They are run here with a tiny backbone, and by scripts/newcomer.py in a clean environment."""
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    newcomer = importlib.import_module("newcomer")
+    shown = PAGE.partition(newcomer.BEGIN)[2].partition(newcomer.END)[0]
+    commands = re.findall(r"^\$ (.*)$", shown, flags=re.MULTILINE)
+    assert commands == list(newcomer.COMMANDS)
+    assert len(commands) <= 5
+    newcomer.draw(tmp_path)
+    for path in tmp_path.glob("good_parts/*[4-7].png"):
+        path.unlink()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(presets, "PRESETS", {"fast": presets.resolve("default", COMBINED | {"min_steps": 5})})
+    build = network.build
+    monkeypatch.setattr(network, "build", lambda settings, source: build(settings, source or "random"))
+    for command in commands[2:]:
+        done = CliRunner().invoke(app, shlex.split(command)[1:])
+        assert done.exit_code == 0, (command, done.output)
+    assert (tmp_path / "report.html").is_file()
+    assert len(list((tmp_path / "maps").iterdir())) == 12
+    assert shown.count("new_parts/") == 6
+    assert "Open report.html" in shown
