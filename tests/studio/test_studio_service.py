@@ -222,10 +222,14 @@ def test_a_folder_that_is_being_chosen_twice_and_taken_away_stays_on_disk(tmp_pa
         time.sleep(0.05)
         found.take("good")
         assert found.get("/pictures")[0]["id"] == before["id"]
+        (tmp_path / "good" / "part-007.png").unlink()
+        failed = found.run("/fit", {})["job"]
+        assert (failed["outcome"], "part-007.png: no such file" in failed["error"]) == ("failed", True)
+        assert found.take("good")["counts"]["used"] == 11
         where = tmp_path / "good"
         found.ask("DELETE", f"/folders?path={where}&kind=good").raise_for_status()
         assert found.state["counts"]["good"] == 0
-        assert len(list(where.iterdir())) == 12
+        assert len(list(where.iterdir())) == 11
 
 
 def test_names_that_are_no_text_are_listed_and_fitted_to(tmp_path):

@@ -195,7 +195,7 @@ class Gallery:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _list(self, source: Source) -> int:
-        """List the pictures of a folder, and have those looked at that are new or were changed."""
+        """List the pictures of a folder, less those that are gone; look at those that are new or were changed."""
         root = Path(source.path)
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always", DifferNetWarning)
@@ -217,6 +217,9 @@ class Gallery:
                 raise ConfigError(
                     f"{root}: {len(inside)} pictures; with those of before at most {self._most} are taken"
                 )
+            for one in self.all(source.kind):
+                if one.path.is_relative_to(root) and not one.path.exists():
+                    del self._pictures[one.id]
             new = sum(self._register(path, root, source.kind) for path in inside)
             self.notes = [*(one for one in self.notes if one not in notes), *notes][-20:]
             self._changed()
