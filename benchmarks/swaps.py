@@ -45,6 +45,7 @@ class Pairs:
     rates: list[tuple[float, float]] = field(default_factory=list)
     medians: list[tuple[float, float]] = field(default_factory=list)
     slowest: list[tuple[float, float]] = field(default_factory=list)
+    processor: list[tuple[float, float]] = field(default_factory=list)
     compared: int = 0
     not_judged: int = 0
 
@@ -52,13 +53,15 @@ class Pairs:
         """Add a pair."""
         loads = without, beside
         self.rates.append(tuple(len(one.accepted) / one.seconds for one in loads))
+        self.processor.append(tuple(1e3 * one.processor / len(one.accepted) for one in loads))
         for found, quantile in ((self.medians, 0.5), (self.slowest, 0.99)):
             found.append(tuple(1e3 * np.quantile(one.latencies, quantile) for one in loads))
 
     def row(self) -> str:
         """Return a line of the table."""
         cells = [str(self.clients)]
-        for found, digits in ((self.rates, 1), (self.medians, 0), (self.slowest, 0)):
+        measured = ((self.rates, 1), (self.medians, 0), (self.slowest, 0), (self.processor, 0))
+        for found, digits in measured:
             without, beside = np.median(np.array(found), axis=0)
             low, middle, high = np.quantile([two / one for one, two in found], (0.25, 0.5, 0.75))
             cells += [
