@@ -182,6 +182,9 @@ def test_shifts_and_scores(fresh):
     late = {"since": "2026-03-01T00:00:00Z", "until": "2026-02-01T00:00:00Z"}
     for path in ("shifts", "scores"):
         assert client.get(f"/v1/models/tiny/{path}", params=late).status_code == 422
+    for path in ("shifts", "scores"):
+        for at in ("0001-01-01T00:00:00Z", "9999-12-31T23:59:59-12:00"):
+            assert client.get(f"/v1/models/tiny/{path}", params={"until": at}).status_code == 422
     long = {"since": "2020-01-01T00:00:00Z", "until": "2026-02-01T00:00:00Z"}
     assert client.get("/v1/models/tiny/shifts", params=long).status_code == 422
 

@@ -21,6 +21,7 @@ from differnet.service.record.inspection import now
 
 _NO_MODEL: dict[int | str, dict[str, Any]] = {404: {"model": ErrorBody, "description": "No such model."}}
 _WEEK = timedelta(days=7)
+_YEARS = 1971, 2999
 
 
 def routes(service: Service) -> APIRouter:
@@ -71,6 +72,9 @@ def _add_changes(router: APIRouter, service: Service) -> None:
 
 def _span(since: datetime | None, until: datetime | None) -> tuple[datetime, datetime]:
     """Return both ends of a span in UTC: a week before its end where no beginning is given, now where no end."""
+    for at in (since, until):
+        if at is not None and not _YEARS[0] <= at.year <= _YEARS[1]:
+            raise ConfigError(f"{at.isoformat()}: a time from {_YEARS[0]} to {_YEARS[1]} was wanted")
     end = _in_utc(until) or now() + timedelta(seconds=1)
     start = _in_utc(since) or end - _WEEK
     if start >= end:
