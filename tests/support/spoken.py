@@ -60,7 +60,10 @@ def entries(text):
 
 def used(folder):
     """Return of each text that the page of ``folder`` says in which file it stands first."""
-    found = dict.fromkeys(of_html((folder / "index.html").read_text()), "index.html")
+    found = {}
+    for path in sorted(folder.glob("*.html")):
+        for text in of_html(path.read_text()):
+            found.setdefault(text, path.name)
     for path in sorted(folder.glob("*.js")):
         if path.name != "language.js":
             for text in of_script(path.read_text())[0]:

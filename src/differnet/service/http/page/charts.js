@@ -1,7 +1,7 @@
 // Charts drawn by hand: how often which defect came, and scores over time beside the limit.
 
 import { el, svg } from "./dom.js";
-import { t } from "./language.js";
+import { locale, t } from "./language.js";
 import { count, number, percent } from "./words.js";
 
 const WIDE = 460;
@@ -9,7 +9,7 @@ const LEFT = 52;
 const TOP = 18;
 
 const words = (x, y, text, kind) => svg("text", { x, y, class: kind }, text);
-const dated = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+const dated = new Intl.DateTimeFormat(locale, { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 const short = (text) => (text.length > 18 ? `${text.slice(0, 17)}…` : text);
 
 export function table(head, rows) {

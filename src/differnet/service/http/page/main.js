@@ -88,7 +88,8 @@ function heard(type, data) {
 
 /** Somebody moved the rates, on this page or another one. */
 async function ratesMoved({ model: name, who, reason }) {
-  say(t("The rates of {name} were moved{who}{reason}", { name, who: who ? t(" by {who}", { who }) : "", reason: reason ? `: ${reason}` : "." }), { key: "rates-moved" });
+  const moved = who ? t("The rates of {name} were moved by {who}", { name, who }) : t("The rates of {name} were moved", { name });
+  say(reason ? `${moved}: ${reason}` : moved, { key: "rates-moved" });
   await refresh().catch((error) => say(plain(error), { trouble: true, key: "rates-moved" }));
 }
 

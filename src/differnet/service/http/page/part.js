@@ -2,13 +2,13 @@
 
 import { ApiError, inspection, picture } from "./api.js";
 import { $, badge, el } from "./dom.js";
-import { t } from "./language.js";
+import { locale, t } from "./language.js";
 import { printing, wrong } from "./paper.js";
 import { ofPart } from "./part_words.js";
 import { changesOf } from "./quality_api.js";
 import { OPERATOR, count, number, percent, verdictOf } from "./words.js";
 
-const whole = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+const whole = new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeStyle: "medium" });
 const time = (text) => (text ? whole.format(new Date(text)) : "");
 
 function facts(row) {
@@ -24,7 +24,7 @@ function facts(row) {
 }
 
 function history(row, changes) {
-  const word = (change) => (change.after.verdict ? t("said {word}", { word: change.after.verdict }) : t("took it back"));
+  const word = (change) => (change.after.verdict ? t("said {word}", { word: OPERATOR[change.after.verdict].word }) : t("took it back"));
   const lines = changes.map((one) => [one.name ?? one.who ?? t("name unknown"), word(one), one.after.defect, one.after.note].filter(Boolean).join(", "));
   const items = changes.map((one, i) => el("li", {}, `${time(one.time)}: ${lines[i]}`)).reverse();
   return el("ol", {}, el("li", {}, `${time(row.time)}: ${t("judged {word}", { word: verdictOf(row).word })}`), ...items);

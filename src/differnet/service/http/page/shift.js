@@ -3,7 +3,7 @@
 import { inspections, models, rates } from "./api.js";
 import { shiftTable } from "./charts.js";
 import { $, badge, el } from "./dom.js";
-import { t } from "./language.js";
+import { locale, t } from "./language.js";
 import { printing, wrong } from "./paper.js";
 import { partLine } from "./part_words.js";
 import { figures } from "./quality.js";
@@ -12,7 +12,7 @@ import { count, percent, plain, verdictOf, when } from "./words.js";
 
 const DAYS = 7;
 const SHOWN = 12;
-const whole = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+const whole = new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeStyle: "short" });
 const label = (one) => `${one.name}: ${whole.format(new Date(one.start))} – ${whole.format(new Date(one.end))}`;
 
 async function rejected(model, span) {

@@ -3,7 +3,7 @@
 import { ask, picture } from "./api.js";
 import { badge, el } from "./dom.js";
 import { t } from "./language.js";
-import { VERDICTS, count, number, percent, verdictOf, when } from "./words.js";
+import { VERDICTS, count, number, ofLimit, percent, verdictOf, when } from "./words.js";
 
 const KINDS = ["OK", "review", "NG", "error", "none"];
 const PAGE = 12;
@@ -28,12 +28,16 @@ function progress(trial) {
 function confirmed(trial) {
   const of = (operator) => trial.tally.filter((row) => row.operator === operator);
   const rejected = (rows, name) => sum(rows.filter((row) => row[name] === "NG"));
-  return [["good", t("called good")], ["defective", t("called defective")]].flatMap(([operator, words]) => {
+  const said = (operator, words) => {
     const rows = of(operator);
     if (!rows.length) return [];
-    const values = { count: count(sum(rows)), words, now: count(rejected(rows, "active")), then: count(rejected(rows, "shadow")) };
-    return [el("p", { class: "soft" }, t("Of {count} parts {words} by operators, {now} were rejected; the version on trial rejects {then}.", values))];
-  });
+    const values = { count: count(sum(rows)), now: count(rejected(rows, "active")), then: count(rejected(rows, "shadow")) };
+    return [el("p", { class: "soft" }, words(values))];
+  };
+  return [
+    ...said("good", (values) => t("Of {count} parts called good by operators, {now} were rejected; the version on trial rejects {then}.", values)),
+    ...said("defective", (values) => t("Of {count} parts called defective by operators, {now} were rejected; the version on trial rejects {then}.", values)),
+  ];
 }
 
 function table(trial) {
@@ -46,10 +50,8 @@ function table(trial) {
     el("table", { class: "plain trial-table" }, el("thead", {}, el("tr", {}, ...head)), el("tbody", {}, ...rows)));
 }
 
-/** The score in percent of the limit that it was compared with. */
-const ofLimit = (row) => (row.threshold && Number.isFinite(row.score)
-  ? t("{share} of the limit", { share: percent(row.score / row.threshold) })
-  : row.error ?? t("score {score}", { score: number(row.score) }));
+/** The score in percent of the limit that decided, else what there is of it. */
+const scored = (row) => ofLimit(row)?.text ?? row.error ?? t("score {score}", { score: number(row.score) });
 
 export class Trial {
   /** `onPick(inspection)` when a person wants to see a part as a whole. */
@@ -77,11 +79,11 @@ export class Trial {
 
   cards() {
     return this.shown.map(({ inspection, shadow }) => {
-      const image = el("img", { alt: t("Picture of part {part}", { part: count(inspection.seq) }), loading: "lazy", hidden: true });
+      const image = el("img", { alt: t("Picture of part {number}", { number: count(inspection.seq) }), loading: "lazy", hidden: true });
       const missing = el("span", { class: "soft" }, t("no picture was kept"));
       this.draw(inspection, image, missing);
-      const part = el("button", { type: "button", class: "pick", onclick: () => this.onPick(inspection) }, t("Part {part}", { part: count(inspection.seq) }));
-      const line = (name, row) => el("p", {}, el("span", { class: "soft" }, name), " ", badge(verdictOf(row)), " ", el("span", { class: "soft" }, ofLimit(row)));
+      const part = el("button", { type: "button", class: "pick", onclick: () => this.onPick(inspection) }, t("Part {number}", { number: count(inspection.seq) }));
+      const line = (name, row) => el("p", {}, el("span", { class: "soft" }, name), " ", badge(verdictOf(row)), " ", el("span", { class: "soft" }, scored(row)));
       return el("li", { class: "difference" }, el("div", { class: "thumb" }, image, missing),
         el("div", {}, el("p", {}, part, " ", el("span", { class: "soft" }, when(inspection.time))), line(t("judged"), inspection), line(t("on trial"), shadow)));
     });
