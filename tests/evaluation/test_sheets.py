@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from differnet.evaluation import plots
@@ -64,9 +65,9 @@ def test_misses_come_first_with_a_word_and_a_frame(tmp_path, monkeypatch):
 
 def test_the_legend_is_said_once_and_only_of_what_is_there(tmp_path, monkeypatch):
     said = []
-    own = plots.Figure.text
+    own = Figure.text
     monkeypatch.setattr(
-        plots.Figure, "text", lambda self, *all, **more: said.append(all[2]) or own(self, *all, **more)
+        Figure, "text", lambda self, *all, **more: said.append(all[2]) or own(self, *all, **more)
     )
     mask = np.zeros((120, 120), bool)
     mask[10:50, 10:50] = True

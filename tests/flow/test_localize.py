@@ -18,7 +18,6 @@ from differnet.features.pooling import reading
 from differnet.flow import localize
 from differnet.flow.flow import Flow
 from differnet.flow.fusion import Fusion
-from differnet.runtime.heatmap import overlay
 from support import reference
 from support.tiny import defective_image, good_image
 
@@ -133,5 +132,5 @@ def test_heat_is_highest_in_the_defect(detector):
 def test_the_scale_is_fixed_by_good_images(detector):
     peaks = [float(detector.localize(good_image(500 + i)).max()) for i in range(8)]
     assert 0.5 < np.median(peaks) < 1.5
-    drawn = [overlay(good_image(i), detector.localize(good_image(i))) != good_image(i) for i in range(8)]
-    assert np.mean(drawn) < 0.05  # good images look calm
+    heats = [detector.localize(good_image(i)) for i in range(8)]
+    assert np.mean([heat >= 1 for heat in heats]) < 0.05  # good images look calm

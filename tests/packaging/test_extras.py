@@ -41,6 +41,8 @@ def test_every_pip_command_of_an_error_names_an_extra_that_exists():
         for names in re.findall(r"pip install\W+differnet\[([\w,]+)\]", path.read_text())
         for name in names.split(",")
     }
+    command = (ROOT / "src/differnet/cli/serve.py").read_text()
+    named |= set(re.findall(r'extra: str = "(\w+)"', command))  # of a message that is put together
     assert {"codecs", "int8", "plots", "demo", "onnx", "serve", "watch"} <= named
     assert named <= NAMES
 

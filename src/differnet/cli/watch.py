@@ -89,30 +89,34 @@ def watch(
 ) -> None:
     """Judge each image that arrives in a folder, a video or from a camera, once; Ctrl-C finishes the one in hand.
 
-    After --once, exits with 2 for a camera that is not there, with 3 when images or messages are left undone.
-    """
+    After --once, exits with 2 for a camera that is not there, with 3 when images or messages are left undone."""
     kept = _which("--maps", maps), _which("--keep-images", keep_images), drift, max_age_days, max_bytes
     with guarded(), Telling(json) as telling:
-        given, parts = _Input(source, label or _place(source), telling, every, settle, patience), _parts()
+        label, parts = label or _place(source), _parts()
+        given, inspector = _Input(source, label, telling, every, settle, patience), parts.Inspector(model)
         wishes = parts.Wishes(count_of(views), *kept, audit_share, parts.pattern_of(part_pattern))
-        inspector, label = parts.Inspector(model), label or _place(source)
         record = parts.Store.open(with_password(store, store_password_file), images)
         memory = parts.StoreMemory(record, name or model.resolve().name, label)
         found = given.opened(memory, only_new, inspector.station)
-        wanted = parts.Wanted(webhook, webhook_key, mqtt, modbus, memory.watch[:12])
-        outgoing = parts.opened(record, memory.watch, wanted, telling.tell, [memory.model])
+        outgoing = _outgoing(parts, record, memory, (webhook, webhook_key, mqtt, modbus), telling)
         work = parts.Watch(inspector, memory, wishes, telling.tell, outgoing.outbox, outgoing.recorded)
         with _until_signal() as stop, _sending(outgoing, resend, once) as left:
             telling.rows(work, found, stop, once)
         telling.end(work.tally, left, record)
-    _end(once, getattr(found, "is_unreachable", False), work.tally["error"] or any(left.values()))
+    _end(once, found, work.tally, left)
 
 
-def _end(once: bool, is_unreachable: bool, is_unfinished: bool) -> None:
+def _outgoing(parts: Any, record: Any, memory: Any, told: tuple[Any, ...], telling: Telling) -> Any:
+    """Return what tells others: ``told`` are a webhook, its key, a broker and a controller."""
+    wanted = parts.Wanted(*told, memory.watch[:12])
+    return parts.opened(record, memory.watch, wanted, telling.tell, [memory.model])
+
+
+def _end(once: bool, found: Any, tally: Any, left: dict[str, int]) -> None:
     """Exit as what came of it says, where it was to end by itself."""
-    if once and is_unreachable:
+    if once and getattr(found, "is_unreachable", False):
         raise typer.Exit(2)
-    if once and is_unfinished:
+    if once and (tally["error"] or any(left.values())):
         raise typer.Exit(3)
 
 

@@ -115,20 +115,24 @@ def in_lanes(
     work: Callable[[In, Out], Result],
     most: int,
     seconds: float = math.inf,
+    total: float = math.inf,
 ) -> Iterator[Future[Result]]:
     """Yield the finished ``work`` of a pool on the items in ``first``, in order, and on what is there before its end.
 
-    At most ``most`` items are under way; none is begun after ``seconds``.
+    At most ``most`` items are under way; none is begun after ``seconds``, or beyond ``total``.
     """
     until = time.monotonic() + seconds
     running = deque(pool.submit(work, *one) for one in first)
+    left = total - len(running)
     while running:
         if running[0].done():
             yield running.popleft()
         else:
             wait([one for one in running if not one.done()], return_when=FIRST_COMPLETED)
         if time.monotonic() < until:
-            running.extend(pool.submit(work, *one) for one in ahead.take_ready(most - len(running)))
+            found = ahead.take_ready(int(min(most - len(running), left)))
+            running.extend(pool.submit(work, *one) for one in found)
+            left -= len(found)
 
 
 def look_ahead(work: Callable[[In], Out], items: Iterable[In]) -> Iterator[tuple[In, Out]]:

@@ -39,7 +39,7 @@ _SAME_MACHINE = 0.02  # of the largest feature
 _AHEAD_BYTES = 64 * 2**20  # of squares that are waiting, where there are more of them than cores
 _GRID_BYTES = 64 * 2**20  # for one set of views
 _GRID_SETS = 4
-_TURN_SECONDS = 0.5  # in which lanes go on with what is decoded, before results are handed out
+_TURN, _TURN_SECONDS = 8, 0.5  # images a lane, and time, until results are handed out
 In = TypeVar("In")
 Out = TypeVar("Out")
 Result = TypeVar("Result")
@@ -171,7 +171,9 @@ class Describer:
                     yield from (work(self, *one) for one in found)
                     continue
                 with one_torch_thread():
-                    ended = list(in_lanes(ahead, found, pool, partial(work, alone), most, _TURN_SECONDS))
+                    ended = list(
+                        in_lanes(ahead, found, pool, partial(work, alone), most, _TURN_SECONDS, _TURN * count)
+                    )
                 yield from (one.result() for one in ended)
 
     def _on_one_core(self) -> Describer | None:

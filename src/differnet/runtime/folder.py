@@ -28,18 +28,11 @@ from differnet.runtime.engines import ENGINES, EngineName
 KIND, FORMAT = "differnet station", 3
 WITHOUT_GOOD = 2  # the format of a folder that has no picture of a good part
 MANIFEST, CALIBRATION, WEIGHTS = "manifest.json", "calibration.json", "weights.bin"
-GOOD, GOOD_SIDE, GOOD_BYTES = (
-    "good.png",
-    1024,
-    8 * 2**20,
-)  # a typical good part: the most pixels a side, and bytes
 _SUFFIXES: Mapping[EngineName, tuple[str, ...]] = {"onnxruntime": (".onnx", ".json"), "openvino": (".xml",)}
 _SUFFIXES_1: Mapping[EngineName, tuple[str, ...]] = {"onnxruntime": (".onnx",), "openvino": (".xml", ".bin")}
 ROLES = ("score", "render", "map")
-_PIXELS, _LONGEST = (
-    (15**2, 4100**2),
-    8,
-)  # of a view: the fewest and the most, and how many times one side the other is
+# Of a view: the fewest and the most pixels, and how many times one side the other is.
+_PIXELS, _LONGEST = (15**2, 4100**2), 8
 _MOST = 16 * 2**20  # bytes of a manifest, most of them a mask
 _HALVES = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 

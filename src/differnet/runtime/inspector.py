@@ -166,7 +166,7 @@ class Inspector:
         that the folder has not.
         """
         count, early = self._judged_in(views, heat_map)
-        return self._judge(self._decode(next(stream([image]))), heat_map, count, early)
+        return self._judge(image, self._decode(next(stream([image]))), heat_map, count, early)
 
     def predict_iter(
         self, images: ImageLike | Iterable[ImageLike], heat_map: bool = False, views: Count = None
@@ -219,9 +219,9 @@ class Inspector:
         ):
             while found := ahead.take(2 * lanes):
                 if len(found) == 1 or lanes == 1:
-                    yield from (self._judge(decoded, heat_map, count, early) for _, decoded in found)
+                    yield from (self._judge(*one, heat_map, count, early) for one in found)
                     continue
-                work = partial(self._on_one_core._judge_next, heat_map=heat_map, count=count, early=early)
+                work = partial(self._on_one_core._judge, heat_map=heat_map, count=count, early=early)
                 yield from (one.result() for one in in_lanes(ahead, found, pool, work, 2 * lanes))
 
     @property
@@ -235,13 +235,7 @@ class Inspector:
         with noting() as notes:
             return load(image, self.station), notes.text
 
-    def _judge_next(
-        self, _: ImageLike, decoded: Decoded, heat_map: bool, count: int, early: bool
-    ) -> Prediction:
-        """Judge an image of a stream; :func:`in_lanes` gives it beside its pixels."""
-        return self._judge(decoded, heat_map, count, early)
-
-    def _judge(self, decoded: Decoded, heat_map: bool, count: int, early: bool) -> Prediction:
+    def _judge(self, _: object, decoded: Decoded, heat_map: bool, count: int, early: bool) -> Prediction:
         pixels, note = decoded
         tiles = self._tiles(pixels)
         groups = self._groups(tiles, count)

@@ -32,6 +32,7 @@ from differnet.errors import (
 from differnet.runtime.heatmap import heat_png
 from differnet.runtime.inspector import Count, Inspector
 from differnet.service.record.changes import NOBODY, By
+from differnet.service.record.figures.review import is_drawn
 from differnet.service.record.images import Keep, is_kept
 from differnet.service.record.inspection import (
     Fault,
@@ -43,7 +44,6 @@ from differnet.service.record.inspection import (
     with_prediction,
 )
 from differnet.service.record.part import NO_PART, PartPattern
-from differnet.service.record.review import is_drawn
 from differnet.service.record.store import Along, Store
 from differnet.service.saved_monitor import SavedMonitor
 

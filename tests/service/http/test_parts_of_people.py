@@ -15,10 +15,10 @@ from PIL import Image
 
 from differnet.errors import ConfigError, MissingExtraError
 from differnet.service.http.limits import of_parts
-from differnet.service.record import export
+from differnet.service.record.figures import export
+from differnet.service.record.figures.review import is_drawn
 from differnet.service.record.figures.shifts import Shifts
 from differnet.service.record.part import PartPattern
-from differnet.service.record.review import is_drawn
 from support.service_fixture import bad_part, good_part, rows, send
 
 NAMES = ("serial", "lot", "station", "fields")

@@ -15,7 +15,7 @@ from scipy import stats
 
 from differnet.decision.thresholds import share_interval
 from differnet.errors import ConfigError
-from differnet.service.record.review import escapes, is_drawn, queue, waiting
+from differnet.service.record.figures.review import escapes, is_drawn, queue, waiting
 from differnet.service.record.store import Inspection, Store
 
 START = datetime(2026, 3, 1, 12, 0, tzinfo=timezone.utc)

@@ -110,8 +110,8 @@ def _samples_of(page: Any, name: str) -> npt.NDArray[Any]:
     """Decode a page by tifffile, which asks imagecodecs for what is packed by anything but deflate."""
     try:
         return np.asarray(page.asarray())
-    except ValueError as error:
-        if "imagecodecs" not in str(error):
+    except (ValueError, ModuleNotFoundError) as error:  # tifffile looks for Zstandard in Python 3.14 as well
+        if isinstance(error, ValueError) and "imagecodecs" not in str(error):
             raise
         raise ImageError(
             f"{name}: this compressed TIFF needs imagecodecs: pip install 'differnet[codecs]'"

@@ -12,19 +12,8 @@ from fastapi.security import APIKeyHeader, HTTPBearer
 from differnet import __version__
 from differnet.service.http.answers import answer_errors
 from differnet.service.http.guard import Guard
-from differnet.service.http.routes import (
-    changes,
-    export,
-    figures,
-    good_part,
-    health,
-    inspect,
-    models,
-    page,
-    record,
-    review,
-    versions,
-)
+from differnet.service.http.routes import changes, good_part, health, inspect, models, page, record, versions
+from differnet.service.http.routes.quality import export, figures, review
 from differnet.service.http.routes.query import check_known
 from differnet.service.http.schemas import ErrorBody
 from differnet.service.http.service import Service

@@ -56,7 +56,7 @@ def test_rates_are_previewed_and_only_then_applied(serve, visit, pictures, tmp_p
     tab.get_by_text("Write your name and the reason first").wait_for()
     assert other.ask("v1/models/stripes/rates") == was
     tab.get_by_label("Your name").fill("Ada")
-    tab.get_by_label("Reason").fill("new lamp")
+    tab.locator("#rates-reason").fill("new lamp")
     apply.click()
     tab.get_by_text("Applied to stripes: at most 30% of the good parts may be rejected.").wait_for()
     now = other.ask("v1/models/stripes/rates")

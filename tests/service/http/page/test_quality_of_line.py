@@ -161,7 +161,7 @@ def test_other_screens_hear_of_applied_rates(line, visit):
     tab.keyboard.press("Enter")
     until(tab, "!document.querySelector('#rates-apply').disabled")
     tab.get_by_label("Your name").fill("Ada")
-    tab.get_by_label("Reason").fill("new lamp")
+    tab.locator("#rates-reason").fill("new lamp")
     tab.locator("#rates-apply").click()
     other.get_by_text("The rates of stripes were moved by Ada: new lamp").wait_for()
     until(other, f"document.querySelector('#promise').textContent !== {before!r}")

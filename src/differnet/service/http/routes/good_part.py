@@ -11,7 +11,7 @@ from differnet.service.http.routes.inspect import Name
 from differnet.service.http.routes.record import picture_of, pictures
 from differnet.service.http.schemas import ErrorBody, errors
 from differnet.service.http.service import Service
-from differnet.service.record.typical import typical_part
+from differnet.service.record.figures.typical import typical_part
 
 _MISSING: dict[int | str, dict[str, Any]] = {
     404: {"model": ErrorBody, "description": "No such model, or no picture of a good part."}

@@ -22,7 +22,7 @@ from differnet.service.http.routes.record import Id
 from differnet.service.http.schemas import ErrorBody, errors
 from differnet.service.http.service import Service
 from differnet.service.http.upload import read
-from differnet.service.record import export
+from differnet.service.record.figures import export
 from differnet.service.record.filters import Filter
 
 _STEP = 2**16

@@ -13,8 +13,8 @@ from differnet.service.http.routes.inspect import Name
 from differnet.service.http.schemas import ErrorBody, errors
 from differnet.service.http.service import Service
 from differnet.service.record.figures.defects import named_defects
+from differnet.service.record.figures.review import Escapes, Waiting, escapes, queue, waiting
 from differnet.service.record.inspection import Inspection
-from differnet.service.record.review import Escapes, Waiting, escapes, queue, waiting
 
 _NO_MODEL: dict[int | str, dict[str, Any]] = {404: {"model": ErrorBody, "description": "No such model."}}
 
