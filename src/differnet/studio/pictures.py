@@ -66,10 +66,10 @@ def id_of(path: Path, kind: Kind) -> str:
 
 
 def printable(text: str) -> str:
-    """Return a text that can be sent: names of files hold bytes that are no letters.
+    r"""Return a text that can be sent: names of files hold bytes that are no letters.
 
     >>> printable("a\udcff.png")
-    'a\\\\udcff.png'
+    'a\\udcff.png'
     """
     return text.encode("utf-8", "backslashreplace").decode()
 
