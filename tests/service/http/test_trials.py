@@ -201,12 +201,14 @@ def begun(store, folder="none"):
     return Trial("tiny", str(folder), post, store, 10_000, True, counted.append), counted
 
 
-def test_what_finds_no_place_is_left_out_counted_and_said(store, monkeypatch, caplog):
+def test_what_finds_no_place_is_left_out_counted_and_said(store, monkeypatch):
     import threading
 
     gate = threading.Event()
     monkeypatch.setattr(trial, "Worker", Slow)
     monkeypatch.setattr(Slow, "gates", lambda: gate.wait(30))
+    said = []
+    monkeypatch.setattr(trial, "say", lambda text, *_, **more: said.append((text, more)))
     monkeypatch.setattr(trial, "_PARTS", 3)
     monkeypatch.setattr(trial, "_BYTES", 100)
     found, counted = begun(store)
@@ -225,8 +227,8 @@ def test_what_finds_no_place_is_left_out_counted_and_said(store, monkeypatch, ca
     assert (counted.count("judged"), counted.count("dropped")) == (4, 4)
     table = shadows.tallies(store.engine, "tiny", "b" * 64)
     assert [(one.active, one.shadow, one.parts) for one in table] == [("OK", "OK", 4)]
-    (said,) = [one for one in caplog.records if one.getMessage() == "a trial leaves parts out"]
-    assert said.data["left_out"] == 1
+    (left_out,) = [more["left_out"] for text, more in said if text == "a trial leaves parts out"]
+    assert left_out == 1
 
 
 def test_a_trial_that_crashes_is_started_again_and_then_given_up(store, tiny_station, tmp_path):
