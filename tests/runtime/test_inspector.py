@@ -126,9 +126,9 @@ def test_images_of_a_stream_are_judged_on_cores_of_their_own_as_one_by_one(
     monkeypatch.setattr("differnet.runtime.inspector.cores", lambda: 3)
     seen, real = set(), type(inspector)._judge
 
-    def judge(self, *arguments):
+    def judge(self, *arguments, **named):
         seen.add(threading.current_thread().name.partition("_")[0])
-        return real(self, *arguments)
+        return real(self, *arguments, **named)
 
     monkeypatch.setattr(type(inspector), "_judge", judge)
     found = list(inspector.predict_iter(iter(images), heat_map=True, views=views))
