@@ -8,7 +8,7 @@ import zipfile
 import pytest
 
 pytest.importorskip("fastapi")
-from differnet.service.http.routes.record import _zipped
+from differnet.service.http.routes.record import zipped
 
 
 def test_each_image_is_sent_before_the_next_is_read(tmp_path):
@@ -21,7 +21,7 @@ def test_each_image_is_sent_before_the_next_is_read(tmp_path):
             read.append(number)
             yield path.name, path
 
-    chunks, found = _zipped(files()), b""
+    chunks, found = zipped(files()), b""
     while len(found) < 100_000:
         found += next(chunks)
     assert read == [0]
@@ -37,10 +37,10 @@ def test_each_image_is_sent_before_the_next_is_read(tmp_path):
 def test_a_file_that_is_forgotten_meanwhile_is_left_out(tmp_path):
     (tmp_path / "b.png").write_bytes(b"b")
     names = ((name, tmp_path / name) for name in ("a.png", "b.png", "c.png"))
-    with zipfile.ZipFile(io.BytesIO(b"".join(_zipped(names)))) as archive:
+    with zipfile.ZipFile(io.BytesIO(b"".join(zipped(names)))) as archive:
         assert archive.namelist() == ["b.png"]
 
 
 def test_no_images_are_an_empty_archive():
-    with zipfile.ZipFile(io.BytesIO(b"".join(_zipped(iter(()))))) as archive:
+    with zipfile.ZipFile(io.BytesIO(b"".join(zipped(iter(()))))) as archive:
         assert archive.namelist() == []

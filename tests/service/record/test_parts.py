@@ -250,7 +250,7 @@ def test_parquet_has_the_same_rows_with_their_kinds(store, monkeypatch):
 
 def test_a_labelled_set_is_read_as_mvtecs(store, tmp_path):
     from differnet.data.datasets import read
-    from differnet.service.http.routes.quality.export import zipped
+    from differnet.service.http.routes.record import zipped
     from support.service_fixture import bad_part, good_part
 
     def kept(number, content, operator, defect=None, **values):

@@ -84,7 +84,7 @@ def _add_lists(router: APIRouter, service: Service) -> None:
         """Return the images that operators confirmed as good, each once, as a ZIP to calibrate or fit anew with."""
         service.model(name)
         disposition = {"Content-Disposition": f'attachment; filename="{name}-good.zip"'}
-        chunks = _zipped(service.store.good_images(name))
+        chunks = zipped(service.store.good_images(name))
         return StreamingResponse(chunks, media_type="application/zip", headers=disposition)
 
 
@@ -147,11 +147,11 @@ def pictures(*kinds: str) -> dict[int | str, dict[str, Any]]:
     return {200: {"description": "The file.", "content": {kind: {"schema": _PICTURE} for kind in kinds}}}
 
 
-def _zipped(files: Iterator[tuple[str, File]]) -> Iterator[bytes]:
-    """Yield a ZIP file as it grows; pictures are compressed already."""
+def zipped(files: Iterator[tuple[str, File | bytes]]) -> Iterator[bytes]:
+    """Yield a ZIP file as it grows; pictures are compressed already, and those forgotten meanwhile are left out."""
     archive = ZipStream()
-    for name, path in files:
-        with suppress(FileNotFoundError):  # forgotten meanwhile
-            archive.add(path.read_bytes(), name)
+    for name, what in files:
+        with suppress(FileNotFoundError):
+            archive.add(what if isinstance(what, bytes) else what.read_bytes(), name)
         yield from archive.all_files()
     yield from archive.finalize()

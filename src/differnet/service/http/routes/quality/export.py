@@ -5,20 +5,17 @@ from __future__ import annotations
 import io
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
-from pathlib import Path
 from typing import IO, Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Query
 from fastapi.responses import Response, StreamingResponse
 from PIL import Image
-from zipstream import ZipStream
 
 from differnet.data.pixels import Pixels
 from differnet.errors import ImageError
 from differnet.service.http.routes.filters import Wanted, When
 from differnet.service.http.routes.inspect import Name
-from differnet.service.http.routes.record import Id
+from differnet.service.http.routes.record import Id, zipped
 from differnet.service.http.schemas import ErrorBody, errors
 from differnet.service.http.service import Service
 from differnet.service.http.upload import read
@@ -98,16 +95,6 @@ def _small(pixels: Pixels, size: int) -> bytes:
     image.thumbnail((size, size))
     image.save(buffer, "png")
     return buffer.getvalue()
-
-
-def zipped(files: Iterator[tuple[str, Path | bytes]]) -> Iterator[bytes]:
-    """Yield a ZIP file as it grows; pictures are compressed already, and those forgotten meanwhile are left out."""
-    archive = ZipStream()
-    for name, what in files:
-        with suppress(FileNotFoundError):
-            archive.add(what if isinstance(what, bytes) else what.read_bytes(), name)
-        yield from archive.all_files()
-    yield from archive.finalize()
 
 
 def _read(file: IO[bytes]) -> Iterator[bytes]:
