@@ -14,9 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from differnet.decision.thresholds import choose_threshold
+from differnet.decision.thresholds import choose_threshold, share_interval
 from differnet.errors import ConfigError
-from differnet.evaluation.recall import interval
 from report import machine
 
 PROMISES = ((0.01, None), (0.05, None), (0.05, 0.95))
@@ -50,7 +49,7 @@ def table(seeds: list[dict[str, Any]], rate: float, confidence: float | None) ->
         chosen = [label == kind or (not kind and label != "good") for label in labels]
         counts = [sum(flag for flag, c in zip(flags, chosen, strict=True) if c) for _, flags in every]
         total = sum(chosen)
-        low, high = interval(round(float(np.mean(counts))), total)
+        low, high = share_interval(round(float(np.mean(counts))), total)
         cells = " | ".join(f"{count} ({count / total:.1%})" for count in counts)
         mean = np.mean(counts) / total
         lines.append(f"| {name} | {total} | {cells} | {mean:.1%} | {low:.1%} to {high:.1%} |")

@@ -7,14 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from differnet.decision.thresholds import share_interval
 from differnet.errors import ConfigError
-from differnet.evaluation.recall import interval, recalls
+from differnet.evaluation.recall import recalls
 
 
 @given(st.integers(1, 300).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))), st.floats(0.5, 0.99))
 def test_the_interval_is_that_of_clopper_and_pearson(counts, confidence):
     found, count = counts
-    low, high = interval(found, count, confidence)
+    low, high = share_interval(found, count, confidence)
     wanted = stats.binomtest(found, count).proportion_ci(confidence, method="exact")
     assert (low, high) == pytest.approx((wanted.low, wanted.high), abs=1e-9)
     assert low <= found / count <= high
@@ -33,7 +34,7 @@ def test_recalls_are_by_type_and_of_all():
     assert (dent.defect, dent.count, dent.found, dent.review, dent.missed) == ("dent", 3, 2, 0, ("2",))
     assert (total.defect, total.count, total.found, total.review) == ("all defects", 5, 2, 1)
     assert total.missed == ("2", "5")
-    assert (total.low, total.high) == interval(2, 5)
+    assert (total.low, total.high) == share_interval(2, 5)
     assert str(dent) == "dent: 2 of 3 found (67%; 95% interval 9% to 100%), 1 missed"
     assert total.to_dict()["recall"] == 0.4
 
@@ -62,4 +63,4 @@ def test_one_type_is_not_said_twice():
 def test_shares_of_nothing_are_refused():
     for found, count in ((0, 0), (3, 2), (-1, 2)):
         with pytest.raises(ConfigError, match="no share"):
-            interval(found, count)
+            share_interval(found, count)

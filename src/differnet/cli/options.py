@@ -311,3 +311,10 @@ def check_layout(name: str) -> Layout:
             found: Layout = layout
             return found
     raise typer.BadParameter(f"{name!r} is not one of {', '.join(get_args(datasets.Layout))}")
+
+
+def check_one_of(option: str, value: str, known: tuple[str, ...]) -> str:
+    """Return a value that is among those known, and refuse any other."""
+    if value not in known:
+        raise typer.BadParameter(f"{option} {value}: {', '.join(known[:-1])} or {known[-1]} was wanted")
+    return value

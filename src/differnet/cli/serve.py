@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from differnet.cli.console import err, guarded, out
-from differnet.cli.options import StorePasswordFile, refuse_password, with_password
+from differnet.cli.options import StorePasswordFile, check_one_of, refuse_password, with_password
 from differnet.cli.serving.options import Images, ServeOptions, with_options
 from differnet.errors import ConfigError, counted, warn
 
@@ -106,12 +106,6 @@ def keys_of(keys: Path | None) -> dict[str, Caller]:
             f"{keys}: keys without roles may do everything, as before: {names}; roles=send and the like bounds them"
         )
     return found
-
-
-def check_one_of(option: str, value: str, known: tuple[str, ...]) -> None:
-    """Refuse a value that is none of those known."""
-    if value not in known:
-        raise typer.BadParameter(f"{option} {value}: {', '.join(known[:-1])} or {known[-1]} was wanted")
 
 
 def make_key(

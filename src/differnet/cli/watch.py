@@ -15,7 +15,15 @@ import typer
 
 from differnet.cli.console import err, guarded, out, printable
 from differnet.cli.line.options import Modbus, Mqtt, Resend, Webhook, WebhookKey
-from differnet.cli.options import AuditShare, PartPattern, Store, StorePasswordFile, count_of, with_password
+from differnet.cli.options import (
+    AuditShare,
+    PartPattern,
+    Store,
+    StorePasswordFile,
+    check_one_of,
+    count_of,
+    with_password,
+)
 from differnet.cli.settings_file import Settings
 from differnet.errors import MissingExtraError
 
@@ -139,9 +147,7 @@ def _parts() -> Any:
 
 
 def _which(option: str, value: str) -> str:
-    if value not in ("none", "flagged", "all"):
-        raise typer.BadParameter(f"{option} {value}: none, flagged or all was wanted")
-    return value
+    return check_one_of(option, value, ("none", "flagged", "all"))
 
 
 def _place(source: str) -> str:

@@ -221,9 +221,11 @@ def at_most(successes: int, trials: int, chance: float) -> float:
 
 
 def share_interval(found: int, count: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Return the two-sided interval of Clopper and Pearson of a share of which ``found`` of ``count`` were seen.
+    """Return the exact two-sided interval of a share of which ``found`` of ``count`` were seen.
 
-    Raises :class:`ConfigError` for counts that cannot be.
+    Clopper and Pearson, "The use of confidence or fiducial limits illustrated in the case of the binomial",
+    Biometrika 26, 1934: it holds the true share with at least that confidence. Raises :class:`ConfigError` for counts
+    that cannot be.
 
     >>> [round(bound, 3) for bound in share_interval(9, 10)]
     [0.555, 0.997]

@@ -7,9 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from scipy import special
-
-from differnet.errors import ConfigError
+from differnet.decision.thresholds import share_interval
 from differnet.evaluation.metrics import in_percent
 
 
@@ -45,26 +43,6 @@ class Recall:
         return asdict(self) | {"missed": list(self.missed), "recall": self.found / self.count}
 
 
-def interval(found: int, count: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Return the exact two-sided interval of a share of which ``found`` of ``count`` were seen.
-
-    Clopper and Pearson, "The use of confidence or fiducial limits illustrated in the case of the binomial",
-    Biometrika 26, 1934: it holds the true share with at least that confidence. Raises :class:`ConfigError` for counts
-    that cannot be.
-
-    >>> [round(bound, 3) for bound in interval(9, 10)]
-    [0.555, 0.997]
-    """
-    if not 0 <= found <= count or count < 1 or not 0 < confidence < 1:
-        raise ConfigError(
-            f"{found} of {count} at a confidence of {confidence}: no share of at least one image"
-        )
-    tail = (1 - confidence) / 2
-    low = 0.0 if found == 0 else float(special.betaincinv(found, count - found + 1, tail))
-    high = 1.0 if found == count else float(special.betaincinv(found + 1, count - found, 1 - tail))
-    return low, high
-
-
 def recalls(
     defects: Sequence[str], verdicts: Sequence[str | None], names: Sequence[str], confidence: float = 0.95
 ) -> list[Recall]:
@@ -84,7 +62,7 @@ def _recall(kind: str, rows: Sequence[tuple[str, str | None, str]], confidence: 
     said = [verdict for _, verdict, _ in rows]
     missed = tuple(name for _, verdict, name in rows if verdict == "OK")
     found = said.count("NG")
-    low, high = interval(found, len(rows), confidence)
+    low, high = share_interval(found, len(rows), confidence)
     return Recall(
         kind, len(rows), found, said.count("review"), missed, low=low, high=high, confidence=confidence
     )

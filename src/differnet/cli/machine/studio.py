@@ -56,8 +56,8 @@ def studio(
     log_level: Level = "warning",
 ) -> None:
     """Train in a browser: choose good pictures, fit, look at what was found, and judge live."""
-    serve.check_one_of("--log-level", log_level, ("debug", "info", "warning", "error"))
-    serve.check_one_of("--format", form, ("openvino", "onnx"))
+    options.check_one_of("--log-level", log_level, ("debug", "info", "warning", "error"))
+    options.check_one_of("--format", form, ("openvino", "onnx"))
     with guarded(), serve.with_extra("studio"):
         from differnet.service.http import limits, server
         from differnet.studio.http.server import run

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from differnet.decision.light import Light
-from differnet.decision.thresholds import images_needed
+from differnet.decision.thresholds import images_needed, share_interval
 from differnet.decision.verdict import Prediction, review_threshold
 from differnet.detector import model as artifact
 from differnet.detector.model import Model
 from differnet.evaluation.metrics import auroc
-from differnet.evaluation.recall import Recall, interval, recalls
+from differnet.evaluation.recall import Recall, recalls
 from differnet.evaluation.report import charts
 
 RATES = (0.001, 0.005, 0.01, 0.02, 0.05, 0.1)
@@ -52,7 +52,7 @@ class Share:
     @property
     def bounds(self) -> tuple[float, float]:
         """The 95 % interval (Clopper and Pearson)."""
-        return interval(self.count, self.total)
+        return share_interval(self.count, self.total)
 
 
 @dataclass(frozen=True)
