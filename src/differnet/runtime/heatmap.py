@@ -140,12 +140,12 @@ def _slope(heat: Array) -> Array:
 
 def _put(drawn: Array, colour: Array, share: Array) -> None:
     """Lay a colour with its share (H, W) in each pixel over what is drawn."""
-    below = drawn[..., 3] * (1 - share)
-    whole = below + share
     seen = share > 0
-    part = (share[seen] / whole[seen])[:, None]
-    drawn[seen, :3] = part * colour + (1 - part) * drawn[seen, :3]
-    drawn[..., 3] = whole
+    under, share = drawn[seen], share[seen]
+    below = under[:, 3] * (1 - share)
+    whole = below + share
+    part = (share / whole)[:, None]
+    drawn[seen] = np.column_stack([part * colour + (1 - part) * under[:, :3], whole])
 
 
 def heat_png(heat: npt.NDArray[np.float32]) -> bytes:
