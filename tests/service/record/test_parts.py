@@ -21,23 +21,9 @@ from differnet.service.record.figures.scores import score_spans
 from differnet.service.record.figures.shifts import Shifts, shift_counts
 from differnet.service.record.filters import Filter
 from differnet.service.record.part import NO_PART, Part, PartPattern, checked, checked_kind
-from differnet.service.record.store import Inspection, Store
-from support.records import go_back
-
-START = datetime(2026, 3, 1, 12, 0, tzinfo=timezone.utc)
-
-
-@pytest.fixture
-def store(url, tmp_path):
-    opened = Store.open(url, tmp_path / "images")
-    yield opened
-    opened.close()
-
-
-def row(number, verdict="OK", **values):
-    usual = {"model": "tiles", "model_digest": "d" * 64, "source": "http", "image_digest": f"{number:064}"}
-    usual |= {"score": 1.0 + number, "views": 8, "time": START + timedelta(minutes=number)}
-    return Inspection(**(usual | {"verdict": verdict, "id": f"{number:032x}"} | values))
+from differnet.service.record.store import Store
+from support.records import START, go_back
+from support.records import judged as row
 
 
 def test_a_part_is_what_its_sender_says():

@@ -21,13 +21,6 @@ TODAY = datetime(2026, 3, 1, tzinfo=timezone.utc)
 
 
 @pytest.fixture
-def store(url, tmp_path):
-    opened = Store.open(url, tmp_path / "images")
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
 def clock(monkeypatch):
     """Set the clock of the record."""
 

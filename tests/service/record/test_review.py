@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timedelta, timezone
 
 import numpy as np
 import pytest
@@ -16,22 +15,9 @@ from scipy import stats
 from differnet.decision.thresholds import share_interval
 from differnet.errors import ConfigError
 from differnet.service.record.figures.review import escapes, is_drawn, queue, waiting
-from differnet.service.record.store import Inspection, Store
-
-START = datetime(2026, 3, 1, 12, 0, tzinfo=timezone.utc)
-
-
-@pytest.fixture
-def store(url, tmp_path):
-    opened = Store.open(url, tmp_path / "images")
-    yield opened
-    opened.close()
-
-
-def part(number, verdict="OK", **values):
-    usual = {"model": "tiles", "model_digest": "d" * 64, "source": "http", "image_digest": f"{number:064}"}
-    usual |= {"score": 1.0 + number, "views": 8, "time": START + timedelta(minutes=number)}
-    return Inspection(**(usual | {"verdict": verdict, "id": f"{number:032x}"} | values))
+from differnet.service.record.store import Store
+from support.records import START
+from support.records import judged as part
 
 
 def ok(number, share):

@@ -31,13 +31,6 @@ from differnet.service.record.tables import metadata
 START = datetime(2026, 3, 1, 12, 30, tzinfo=timezone.utc)
 
 
-@pytest.fixture
-def store(url, tmp_path):
-    opened = Store.open(url, tmp_path / "images")
-    yield opened
-    opened.close()
-
-
 def part(number=0, **values):
     usual = {"model": "tiles", "model_digest": "d" * 64, "source": "http", "image_digest": f"{number:064}"}
     usual |= {"verdict": "OK", "score": 1.5 + number, "views": 8, "time": START + timedelta(minutes=number)}

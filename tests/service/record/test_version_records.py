@@ -12,17 +12,9 @@ pytest.importorskip("alembic")
 from differnet.service.record import changes, versions
 from differnet.service.record.changes import By
 from differnet.service.record.inspection import Inspection, now
-from differnet.service.record.store import Store
 from differnet.service.record.versions import Lineup, Post, Version
 
 ANNA = By("anna", "10.0.0.3", "r1")
-
-
-@pytest.fixture
-def store(url, tmp_path):
-    opened = Store.open(url, tmp_path / "images")
-    yield opened
-    opened.close()
 
 
 def put(store, digest, role="active", own_rates=False, model="bolts", reason=None):
