@@ -1,20 +1,18 @@
 // Asking the studio; key and errors as on the operator's page.
 
-import { ask } from "./api.js";
+import { ask, body, json as answered, query } from "./api.js";
 
 const HOME = "v1/studio/";
-const json = async (path, options) => (await ask(HOME + path, options)).json();
-const body = (method, value) => ({ method, headers: { "Content-Type": "application/json" }, body: JSON.stringify(value) });
-const query = (values) => new URLSearchParams(Object.entries(values).filter(([, value]) => value));
+const json = (path, options) => answered(HOME + path, options);
 
 export const state = () => json("state");
 export const pictures = (kind) => json(`pictures?kind=${kind}`);
 export const scores = () => json("scores");
-export const folders = (path) => json(`folders?${query({ path })}`);
+export const folders = (path) => json(`folders${query({ path })}`);
 export const addFolder = (path, kind) => json("folders", body("POST", { path, kind }));
-export const removeFolder = (path, kind) => json(`folders?${query({ path, kind })}`, { method: "DELETE" });
+export const removeFolder = (path, kind) => json(`folders${query({ path, kind })}`, { method: "DELETE" });
 export const upload = (file, kind, name, defect) =>
-  json(`upload?${query({ name, kind, defect })}`, { method: "POST", headers: { "Content-Type": "application/octet-stream" }, body: file });
+  json(`upload${query({ name, kind, defect })}`, { method: "POST", headers: { "Content-Type": "application/octet-stream" }, body: file });
 export const confirmed = () => json("confirmed");
 export const takeConfirmed = (model) => json("confirmed", body("POST", { model }));
 /** Leave pictures out, or take them again: so many at a time as a request may have. */

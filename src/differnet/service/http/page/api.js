@@ -62,10 +62,11 @@ export async function ask(path, options = {}) {
 }
 
 const name = (model) => encodeURIComponent(model);
-const json = async (path, options) => (await ask(path, options)).json();
-const body = (method, value) => ({ method, headers: { "Content-Type": "application/json" }, body: JSON.stringify(value) });
+export const json = async (path, options) => (await ask(path, options)).json();
+export const body = (method, value) => ({ method, headers: { "Content-Type": "application/json" }, body: JSON.stringify(value) });
 
-function query(values) {
+/** The values that are there, as the end of an address. */
+export function query(values) {
   const given = Object.entries(values).filter(([, value]) => value !== null && value !== undefined && value !== "");
   return given.length ? `?${new URLSearchParams(given)}` : "";
 }

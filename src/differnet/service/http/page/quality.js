@@ -4,7 +4,8 @@ import { pareto, scoreChart, shiftTable } from "./charts.js";
 import { $, el, say } from "./dom.js";
 import { escapeBox } from "./escapes.js";
 import { t } from "./language.js";
-import { defects, escapes, query, save, scores, shifts } from "./quality_api.js";
+import { query } from "./api.js";
+import { defects, escapes, save, scores, shifts } from "./quality_api.js";
 import { midnight, plain } from "./words.js";
 
 const DAYS = { today: 0, week: 6, month: 29 };

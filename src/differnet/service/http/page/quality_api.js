@@ -1,15 +1,9 @@
 // Asking the service for what a team does with verdicts: the review, figures, kinds of defects, files to take away.
 
-import { ask, key } from "./api.js";
+import { ask, body, json, key, query } from "./api.js";
 import { el } from "./dom.js";
 
-const json = async (path, options) => (await ask(path, options)).json();
 const of = (model) => `v1/models/${encodeURIComponent(model)}`;
-
-export function query(values) {
-  const given = Object.entries(values).filter(([, value]) => value !== null && value !== undefined && value !== "");
-  return given.length ? `?${new URLSearchParams(given)}` : "";
-}
 
 export const review = (model, since, after, limit) => json(`${of(model)}/review${query({ since, after_seq: after, limit })}`);
 export const escapes = (model, span) => json(`${of(model)}/escapes${query(span)}`);
@@ -22,8 +16,7 @@ export const changesOf = (id) => json(`v1/inspections/${id}/changes`);
 export const thumbnail = async (id) => (await ask(`v1/inspections/${id}/thumbnail`)).blob();
 
 /** What an operator says; what `word` does not name stays as it was. */
-export const say = (id, word) =>
-  json(`v1/inspections/${id}/operator`, { method: "PUT", headers: { "Content-Type": "application/json" }, body: JSON.stringify(word) });
+export const say = (id, word) => json(`v1/inspections/${id}/operator`, body("PUT", word));
 
 /** Have the browser save a file; with a key it is fetched first, since a link cannot send one. */
 export async function save(path, name) {
