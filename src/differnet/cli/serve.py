@@ -136,18 +136,15 @@ def export_good(
 ) -> None:
     """Copy the images that operators confirmed as good into a folder, to calibrate or fit anew with."""
     with guarded(), with_extra():
-        from differnet.data.files import write_whole
+        from differnet.service.record.figures.export import copy_good
         from differnet.service.record.store import Store as Record
 
         place = url.removeprefix("sqlite:///")
         if place != url and not Path(place).is_file():  # which opening it would make
             raise ConfigError(f"{place}: no such record; the --store of differnet serve or watch was wanted")
-        record, count = Record.open(with_password(url, store_password_file), images), 0
+        record = Record.open(with_password(url, store_password_file), images)
         try:
-            for file_name, path in record.good_images(model):
-                if not (target / file_name).exists():
-                    write_whole(target / file_name, path.read_bytes())
-                count += 1
+            count = copy_good(record, model, target)
         finally:
             record.close()
         out.print(f"{counted(count, 'good image')} in {target}", markup=False)

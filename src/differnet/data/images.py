@@ -242,20 +242,21 @@ def resize(pixels: Pixels, shape: tuple[int, int]) -> Pixels:
 
 def resize_floats(pixels: Pixels, shape: tuple[int, int]) -> npt.NDArray[np.float32]:
     """Resize to ``(*shape, 3)`` as :func:`resize` does, without rounding to bytes; values 0..255."""
-    is_grey = _is_grey(pixels)  # then one channel does the work of all
+    one_plane = is_grey(pixels)  # then one channel does the work of all
     planes = [
         np.asarray(
             Image.fromarray(pixels[..., channel].astype(np.float32)).resize(
                 shape[::-1], Image.Resampling.BILINEAR
             )
         )
-        for channel in range(1 if is_grey else 3)
+        for channel in range(1 if one_plane else 3)
     ]
-    found: npt.NDArray[np.float32] = np.stack(planes * 3 if is_grey else planes, axis=2)
+    found: npt.NDArray[np.float32] = np.stack(planes * 3 if one_plane else planes, axis=2)
     return found
 
 
-def _is_grey(pixels: Pixels) -> bool:
+def is_grey(pixels: Pixels) -> bool:
+    """Whether all three colours of a picture (H, W, 3) are the same everywhere."""
     bands = (pixels[row : row + _BAND] for row in range(0, len(pixels), _BAND))
     return all((band == band[..., :1]).all() for band in bands)
 

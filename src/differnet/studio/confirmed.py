@@ -7,9 +7,9 @@ from pathlib import Path
 
 from sqlalchemy import distinct, func, select
 
-from differnet.data.files import write_whole
 from differnet.errors import ConfigError
 from differnet.service.record import database
+from differnet.service.record.figures.export import copy_good
 from differnet.service.record.store import Store
 from differnet.service.record.tables import inspections
 
@@ -38,11 +38,8 @@ class Confirmed:
 
         Raises :class:`ConfigError` for a model that has none.
         """
-        store, count = self._opened(), 0
-        for name, path in store.good_images(model) if store is not None else ():
-            if not (target / name).exists():
-                write_whole(target / name, path.read_bytes())
-            count += 1
+        store = self._opened()
+        count = 0 if store is None else copy_good(store, model, target)
         if not count:
             raise ConfigError(
                 f"{model}: the record has no pictures of it that were confirmed as good and kept"

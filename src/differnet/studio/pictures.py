@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from differnet.data.decoding import has_deep_header
-from differnet.data.images import Pixels, load
+from differnet.data.images import Pixels, is_grey, load
 from differnet.data.pixels import pixel_digest
 from differnet.data.sisters.thumbnails import Thumbnail, thumbnail
 from differnet.decision import light
@@ -93,7 +93,7 @@ def look(path: Path) -> Seen:
         return Seen(
             height=pixels.shape[0],
             width=pixels.shape[1],
-            is_grey=bool((pixels == pixels[..., :1]).all()),
+            is_grey=is_grey(pixels),
             is_deep=has_deep_header(path),
             digest=pixel_digest(pixels),
             light=light.measure(pixels),
@@ -113,7 +113,7 @@ def encoded(pixels: Pixels, longest: int, form: str) -> bytes:
     """Return a picture (H, W, 3) as the bytes of a file, its longer side at most so many pixels."""
     image = Image.fromarray(pixels)
     image.thumbnail((longest, longest), Image.Resampling.BILINEAR, reducing_gap=2.0)
-    if bool((pixels == pixels[..., :1]).all()):
+    if is_grey(pixels):
         image = image.convert("L")
     buffer = io.BytesIO()
     image.save(buffer, form, **({"quality": 82} if form == "JPEG" else {"compress_level": 3}))

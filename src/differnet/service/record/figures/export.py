@@ -14,6 +14,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import IO, Any
 
+from differnet.data.files import write_whole
 from differnet.data.spreadsheet import cells
 from differnet.errors import MissingExtraError
 from differnet.service.record.filters import Filter
@@ -168,3 +169,16 @@ def _table(lines: list[dict[str, Any]]) -> bytes:
     writer.writeheader()
     writer.writerows(cells(line) for line in lines)
     return buffer.getvalue().encode()
+
+
+def copy_good(store: Store, model: str, target: Path) -> int:
+    """Copy the pictures that operators confirmed as good into a folder, and return how many there are.
+
+    Those that are there already stay.
+    """
+    count = 0
+    for name, path in store.good_images(model):
+        if not (target / name).exists():
+            write_whole(target / name, path.read_bytes())
+        count += 1
+    return count
