@@ -187,8 +187,9 @@ def test_a_body_of_two_lengths_is_refused_and_what_follows_is_not_read(client):
     url = client.base_url
     head = f"POST /v1/models/tiny/inspect HTTP/1.1\r\nHost: {url.host}\r\nContent-Length: 5\r\n"
     with socket.create_connection((url.host, url.port), 10) as opened:
-        opened.sendall((head + "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n").encode())
-        opened.sendall(f"GET /health HTTP/1.1\r\nHost: {url.host}\r\n\r\n".encode())
+        # In one piece: what comes after the service has hung up resets the connection, and the answer may be lost.
+        after = f"GET /health HTTP/1.1\r\nHost: {url.host}\r\n\r\n"
+        opened.sendall((head + "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + after).encode())
         answer = b"".join(iter(lambda: opened.recv(65536), b""))
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert answer.count(b"HTTP/1.1 ") == 1
