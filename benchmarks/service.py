@@ -1,11 +1,13 @@
 """Load the service on this machine: throughput and latency, refusals beyond its capacity, and a kill in the middle.
 
-Usage: python benchmarks/service.py STATION IMAGES [--seconds 15] [--threads 1] [--store URL] [--out FILE]
+Usage: python benchmarks/service.py STATION IMAGES [--seconds 15] [--threads 1] [--stores sqlite postgres]
+       [--requests 100] [--out FILE]
 
 STATION: a folder of `differnet export`; IMAGES: a folder of images. Starts `differnet serve` as a process and sends it
 images from threads of this one, each over a connection of its own that stays open, the next as soon as the last was
 answered. After each load it compares the record with what was answered: an answer without its row, or a row too many,
-ends the benchmark with an error. `--store`: an empty database of PostgreSQL (default: SQLite in a temporary folder).
+ends the benchmark with an error. Records are a file of SQLite and a cluster of PostgreSQL, both made for it and thrown
+away. `--requests`: how many requests schemathesis makes up for each operation of /openapi.json afterwards.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import http.client
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 import tempfile
@@ -32,11 +35,18 @@ import psutil
 
 from differnet.data.images import find
 from differnet.service.record.store import Store
+from soak import Record
 
 ROOT = Path(__file__).parent.parent
 TEMPLATE = Path(__file__).with_name("service.template.md")
 LOADS = (1, 8, 64)
 QUEUE, SMALL_QUEUE, WORKERS, MOST = 64, 8, 2, 64
+STORES = {"sqlite": "SQLite", "postgres": "PostgreSQL"}
+CHECKS = (  # all but that valid requests are accepted: bytes that are no image are valid, too, and refused
+    "not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,"
+    "response_schema_conformance,negative_data_rejection,missing_required_header,unsupported_method,"
+    "allow_header_conformance,ignored_auth"
+)
 
 
 @dataclass
@@ -214,9 +224,10 @@ def check(is_so: bool, what: str) -> None:
         raise SystemExit(f"LOST: {what}")
 
 
-def measure(arguments: argparse.Namespace, folder: Path, bodies: list[bytes]) -> list[str]:
-    """Run all loads; return the lines of the page."""
-    store = arguments.store or f"sqlite:///{folder / 'record.sqlite3'}"
+def measure(
+    arguments: argparse.Namespace, folder: Path, bodies: list[bytes], kind: str, store: str
+) -> list[str]:
+    """Run all loads on a record; return lines of the table, and last what came of the kill."""
     lines, answered = [], {}
     with serving(arguments.station, store, folder, QUEUE, arguments.threads) as (run, address):
         press(run, address, bodies, 2, 2.0)
@@ -227,7 +238,7 @@ def measure(arguments: argparse.Namespace, folder: Path, bodies: list[bytes]) ->
             rows = recorded(store, folder)
             check(answered.items() <= rows.items(), "an answer without its row")
             check(load.sent.keys() & rows.keys() == load.accepted.keys(), "a row without its answer")
-            lines.append(load.row(f"queue of {QUEUE}"))
+            lines.append(load.row(f"{kind}, queue of {QUEUE}"))
             print(lines[-1], flush=True)
     with serving(arguments.station, store, folder, SMALL_QUEUE, arguments.threads) as (run, address):
         load = press(run, address, bodies, MOST, arguments.seconds)
@@ -238,7 +249,7 @@ def measure(arguments: argparse.Namespace, folder: Path, bodies: list[bytes]) ->
             load.sent.keys() & rows.keys() == load.accepted.keys(),
             "rows that are not those answered with 200",
         )
-        lines.append(load.row(f"queue of {SMALL_QUEUE}"))
+        lines.append(load.row(f"{kind}, queue of {SMALL_QUEUE}"))
         print(lines[-1], flush=True)
     with serving(arguments.station, store, folder, QUEUE, arguments.threads) as (run, address):
         load = press(run, address, bodies, 8, arguments.seconds, kill=True)
@@ -259,14 +270,58 @@ def measure(arguments: argparse.Namespace, folder: Path, bodies: list[bytes]) ->
         load.sent.keys() <= after.keys() and len(after) == len(rows) + len(load.sent.keys() - rows.keys()),
         "parts recorded twice",
     )
-    lines += [
-        "",
-        f"Killed (SIGKILL) under 8 clients: {len(load.accepted)} had been answered, all of them were in the record "
-        f"after the restart, and {len(unanswered)} more whose answer was under way. The {len(again)} parts without an "
-        "answer were sent again under their keys: each is in the record once.",
-    ]
+    lines.append(
+        f"Killed (SIGKILL) under 8 clients, the record in {kind}: {len(load.accepted)} had been answered, all of them "
+        f"were in the record after the restart, and {len(unanswered)} more whose answer was under way. The "
+        f"{len(again)} parts without an answer were sent again under their keys: each is in the record once."
+    )
     print(lines[-1], flush=True)
     return lines
+
+
+def made_up(arguments: argparse.Namespace, folder: Path, body: bytes) -> str:
+    """Have schemathesis ask what /openapi.json allows and forbids; return what came of it."""
+    with serving(arguments.station, f"sqlite:///{folder / 'asked.sqlite3'}", folder, QUEUE, 1) as (
+        _,
+        address,
+    ):
+        connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=60)
+        check(post(connection, body, "first")[0] == 200, "a part was refused")
+        connection.close()
+        command = [str(Path(sys.executable).with_name("schemathesis")), "run", f"{address}/openapi.json"]
+        command += ["--checks", CHECKS, "--max-examples", str(arguments.requests), "--seed", "1"]
+        command += ["--exclude-path", "/events", "--phases", "examples,coverage,fuzzing", "--no-color"]
+        run = subprocess.run(
+            [*command, "--request-timeout", "60"], capture_output=True, text=True, cwd=folder
+        )
+    print(run.stdout[-1500:], flush=True)
+    check(run.returncode == 0, f"schemathesis found a fault: {run.stdout[-5000:]}")
+    cases = re.search(r"([\d,]+) generated", run.stdout)
+    operations = re.search(r"Tested: ([\d,]+)", run.stdout)
+    return (
+        f"schemathesis made up {cases[1] if cases else '?'} requests for {operations[1] if operations else '?'} "
+        "operations of `/openapi.json`, valid and not: no answer was a fault of the server, of a status or form that "
+        "is not described there, or let through what is not allowed."
+    )
+
+
+def run_all(arguments: argparse.Namespace, bodies: list[bytes]) -> tuple[list[str], list[str]]:
+    """Run everything; return the lines of the table and what else there is to say."""
+    table, rest = [], []
+    with tempfile.TemporaryDirectory() as place:
+        for store in arguments.stores:
+            folder = Path(place, store)
+            folder.mkdir()
+            record = Record(store, folder)
+            try:
+                *lines, said = measure(arguments, folder, bodies, STORES[store], record.url)
+            finally:
+                record.close()
+            table += lines
+            rest.append(said)
+        if arguments.requests:
+            rest.append(made_up(arguments, Path(place), bodies[0]))
+    return table, rest
 
 
 def main() -> None:
@@ -278,7 +333,8 @@ def main() -> None:
     parser.add_argument("images", type=Path)
     parser.add_argument("--seconds", type=float, default=15.0)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--store")
+    parser.add_argument("--stores", nargs="+", choices=list(STORES), default=list(STORES))
+    parser.add_argument("--requests", type=int, default=100)
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "results" / "service.md")
     arguments = parser.parse_args()
     paths = [path for path in find(arguments.images) if path.suffix != ".png"][:200] or find(
@@ -286,19 +342,16 @@ def main() -> None:
     )[:200]
     bodies = [multipart(path) for path in paths]
     busy = psutil.cpu_percent(3.0)
-    with tempfile.TemporaryDirectory() as place:
-        lines = measure(arguments, Path(place), bodies)
+    table, rest = run_all(arguments, bodies)
     about = json.loads((arguments.station / "manifest.json").read_text())
-    kind = "PostgreSQL" if arguments.store else "SQLite (WAL, synchronous = FULL)"
     arguments.out.write_text(
         TEMPLATE.read_text(encoding="utf-8").format(
-            table="\n".join(lines[: len(LOADS) + 1]),
-            rest="\n".join(lines[len(LOADS) + 1 :]).strip(),
+            table="\n".join(table),
+            rest="\n\n".join(rest),
             seconds=arguments.seconds,
             engine=about["engine"],
             views=len(about["views"]),
             threads=arguments.threads,
-            kind=kind,
             busy=busy,
             cores=os.cpu_count(),
             python=platform.python_version(),

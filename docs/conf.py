@@ -1,4 +1,4 @@
-"""How Sphinx builds the manual: make docs. Nothing is fetched; a warning is an error."""
+"""How Sphinx builds the manual: make docs. Notebooks are executed, nothing is fetched; a warning is an error."""
 
 from __future__ import annotations
 
@@ -15,10 +15,15 @@ html_title = f"differnet {release}"
 html_theme = "furo"
 html_copy_source = False
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.viewcode"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.viewcode"]
 exclude_patterns = ["_build"]
 myst_heading_anchors = 4
 myst_enable_extensions = ["colon_fence"]
+nb_execution_mode = "force"
+nb_execution_raise_on_error = True
+nb_execution_timeout = 900  # seconds a cell
+nb_execution_in_temp = True
+nb_merge_streams = True
 
 nitpicky = True  # every link must lead somewhere
 # Names of types in signatures, which come without their module.

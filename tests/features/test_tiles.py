@@ -12,7 +12,7 @@ from PIL import Image
 import differnet
 from differnet import DifferNet
 from differnet.config.settled import is_open
-from differnet.errors import DifferNetWarning
+from differnet.errors import ConfigError, DifferNetWarning
 from differnet.features.pooling import reading
 from differnet.features.tiles import cut
 from support.tiny import RIGHT_HALF, TINY, good_image
@@ -41,6 +41,26 @@ def test_scores_and_maps_do_not_see_what_is_ignored(tmp_path):
         assert one.predict(with_spot(image, 44)).score == one.predict(image).score
         assert one.predict(with_spot(image, 8)).score != one.predict(image).score
         assert (one.localize(with_spot(image, 44))[:, 40:] == 0).all()
+
+
+@pytest.mark.filterwarnings("ignore::differnet.DifferNetWarning")
+def test_a_fit_can_be_told_what_to_ignore(tmp_path):
+    images, settings = [good_image(i) for i in range(16)], TINY | {"rotation": "none"}
+    asked = DifferNet("default", seed=0, weights="random", ignore=RIGHT_HALF, **settings).fit(images)
+    detector = DifferNet("default", seed=0, weights="random", **settings)
+    for _ in range(2):  # fitted before or not
+        assert detector.fit(images, ignore=RIGHT_HALF) is detector
+        assert detector.config == asked.config
+        assert detector.score(images).tolist() == asked.score(images).tolist()
+    spotted = with_spot(good_image(77), 44)
+    assert detector.predict(spotted).score == detector.predict(good_image(77)).score
+    before = detector.score([spotted]).tolist()
+    with pytest.raises(ConfigError, match="ignore and bank were given"):
+        detector.fit(images, ignore=RIGHT_HALF, bank=torch.zeros(16, 8, 4))
+    with pytest.raises(ConfigError, match="ignores all"):
+        detector.fit(images, ignore=np.full_like(RIGHT_HALF, 255))
+    assert detector.score([spotted]).tolist() == before
+    assert detector.fit(images).predict(spotted).score == before[0]  # what was asked for is kept
 
 
 def test_pieces_come_row_by_row():

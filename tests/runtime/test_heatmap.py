@@ -48,6 +48,22 @@ def test_the_part_is_seen_through_the_heat_and_lines_say_where_it_is():
     assert drawn[(heat < 0.9), 3].max() == 0
 
 
+def test_heat_that_only_nearly_reaches_a_level_has_no_line_there():
+    """Two steep peaks, one of 0.99 and one of 1.5: a line around the second alone, and none at 2."""
+    y, x = np.mgrid[:200, :300]
+    below, above = (
+        peak * np.exp(-((y - 100) ** 2 + (x - at) ** 2) / 40) for peak, at in ((0.99, 80), (1.5, 220))
+    )
+    heat = (below + above).astype(np.float32)
+    drawn = layer(heat)
+    assert drawn[:, :200, 3].max() == 0
+    lined = np.argwhere(drawn[..., 3] > 240)
+    assert len(lined) > 10
+    assert np.abs(heat[tuple(lined.T)] - 1).max() < 0.1
+    grey = np.full((200, 300, 3), 100, dtype=np.uint8)
+    assert (overlay(grey, heat)[:, :200] == 100).all()
+
+
 @pytest.mark.parametrize("level", [0.0, 1.0, 2.0, 9.0])
 def test_even_heat_has_no_line(level):
     assert layer(np.full((40, 50), level, np.float32))[..., 3].max() <= 0.22 * 255 + 1

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from differnet.cli import options
-from differnet.cli.console import bars, err, guarded, out, print_json
+from differnet.cli.console import bars, err, guarded, out, print_json, side
 
 
 def compare(
@@ -77,7 +77,7 @@ def _tell_result(result: Any, how: str) -> None:
     case, times = result.case, result.times
     figure = "none" if result.image_auroc is None else f"{result.image_auroc:.4f}"
     note = {"measured": "", "kept": ", measured before", "timed again": ", timed again"}[how]
-    err.print(
+    side.print(
         f"{case.category}, {case.method}, seed {case.seed}: AUROC {figure}, fit {times.fit_seconds:.1f} s, "
         f"score {times.score_milliseconds:.0f} ms an image{note}",
         markup=False,

@@ -150,7 +150,8 @@ def _tell(outcome: Any) -> None:
     else:
         area = "no AUROC" if outcome.image_auroc is None else f"AUROC {outcome.image_auroc:.4f}"
         said = f"{area}, fit {outcome.fit_seconds:.0f} s"
-    err.print(f"{printable(outcome.key)}: {printable(said)}", markup=False)
+    where = side if outcome.error is None else err
+    where.print(f"{printable(outcome.key)}: {printable(said)}", markup=False)
 
 
 def tell_fit(detector: Any, model: Path, json: bool, timings: bool = False) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from differnet.cli import options
-from differnet.cli.console import advise, bars, err, guarded, out, print_json, side
+from differnet.cli.console import advise, bars, guarded, out, print_json, side
 from differnet.cli.report import tell_known
 from differnet.config.shape import in_words
 from differnet.errors import counted
@@ -168,7 +168,7 @@ def export(
             print_json({"model": str(model), "folder": str(target), "format": form, **asdict(found)})
             return
         if found.synthetic:
-            err.print("Compared on synthetic images, which show less: --check FOLDER takes real ones.")
+            side.print("Compared on synthetic images, which show less: --check FOLDER takes real ones.")
         out.print(f"Agrees: {found}.\nFolder: {target}", markup=False)
         if (Path(target) / "good.png").exists():
             out.print("In it: good.png, the good image of --check with the lowest score, to compare with.")

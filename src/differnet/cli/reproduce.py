@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from differnet.cli import options
-from differnet.cli.console import bars, err, guarded, out, print_json
+from differnet.cli.console import bars, guarded, out, print_json, side
 
 if TYPE_CHECKING:
     from differnet.data.datasets import Dataset
@@ -101,7 +101,7 @@ def _check_before_fits(tables: Sequence[Dataset], target: Path) -> None:
 
     plots.check_there()
     for table in tables:
-        err.print(repr(table), markup=False)
+        side.print(repr(table), markup=False)
         check_kinds(table)
     for suffix in (".csv", ".md", ".png"):
         check_target(target.with_name(target.name + suffix))
@@ -136,7 +136,7 @@ def tell_cell(cell: Any, was_kept: bool) -> None:
     """Say on stderr how one cell of a table came out."""
     how = "kept from before" if was_kept else f"fit {cell.fit_seconds:.0f} s"
     which = f"{cell.dataset}, seed {cell.seed}, {cell.n_train} training images"
-    err.print(f"{which}: AUROC {cell.auroc:.4f} ({how})", markup=False)
+    side.print(f"{which}: AUROC {cell.auroc:.4f} ({how})", markup=False)
 
 
 def _cell(value: str | float | None) -> str:

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from differnet.cli.console import err, guarded, out, printable
+from differnet.cli.console import err, guarded, out, printable, side
 from differnet.cli.line.options import Modbus, Mqtt, Resend, Webhook, WebhookKey
 from differnet.cli.options import (
     AuditShare,
@@ -224,7 +224,8 @@ class Telling:
     def __init__(self, as_json: bool) -> None:
         self.as_json = as_json
         self._lock = threading.Lock()
-        self._status = err.status("waiting for images") if err.is_terminal and not as_json else None
+        is_shown = side.is_terminal and not side.quiet and not as_json
+        self._status = side.status("waiting for images") if is_shown else None
         self._count = 0
 
     def __enter__(self) -> Telling:
@@ -277,10 +278,10 @@ class Telling:
             self._line({"event": "stopped", "inspections": tally.total(), **counts, "undelivered": left})
             return
         said = ", ".join(f"{count} {kind}" for kind, count in counts.items()) or "nothing arrived"
-        err.print(f"stopped: {tally.total()} judged ({said})")
+        side.print(f"stopped: {tally.total()} judged ({said})")
         for destination, count in left.items():
             if count:
-                err.print(f"{_plain(destination)}: {count} to be delivered at the next start")
+                side.print(f"{_plain(destination)}: {count} to be delivered at the next start")
 
     def _line(self, document: dict[str, Any]) -> None:
         with self._lock:

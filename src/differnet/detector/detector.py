@@ -106,6 +106,7 @@ class DifferNet(DetectorState):
         on_epoch: train.OnEpoch = lambda epoch, total: None,
         bank: Tensor | None = None,
         scale_maps: bool = True,
+        ignore: ImageLike | None = None,
     ) -> DifferNet:
         """Learn from good images and return the detector itself.
 
@@ -115,9 +116,14 @@ class DifferNet(DetectorState):
         (:mod:`differnet.data.sisters.find`; ``sisters="ignore"``: not). With ``folds`` none is kept out
         (:mod:`differnet.detector.crossfit`). ``checkpoint``: a folder from which a broken-off fit goes on. ``bank``:
         features (N, V, W) of these images, when they were described before. ``scale_maps=False`` saves the time of
-        finding the scale of heat maps. Nothing changes when a fit fails: :class:`ImageError` for an unreadable image,
-        :class:`ConfigError` for too few.
+        finding the scale of heat maps. ``ignore``: an image, white where nothing matters, in the place of the setting.
+        Nothing changes when a fit fails: :class:`ImageError` for an unreadable image, :class:`ConfigError` for too few.
         """
+        if ignore is not None:
+            other = self._with_mask(ignore, bank)
+            other.fit(images, groups, checkpoint, progress, on_epoch, scale_maps=scale_maps)
+            vars(self).update(vars(other))
+            return self
         items = looks_of(images, self.config)
         split(items, groups, self.config.decision, self.seed)  # refuses at once what cannot be
         before = self._prepared

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import threading
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
 
 from differnet.config import presets
 from differnet.config.settled import Settled, implied, settle
 from differnet.data import square
+from differnet.data.images import ImageLike
 from differnet.detector import model as models
 from differnet.detector import model_file
 from differnet.detector import prepare as preparing
@@ -21,6 +24,9 @@ from differnet.features.backbone import network, torch_runtime
 from differnet.features.describer import Describer
 from differnet.features.views import ViewSet
 from differnet.runtime import threads
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 _TRACING = threading.RLock()
 
@@ -125,6 +131,15 @@ class DetectorState:
             self._state = Fitted(self._state.model)
         elif isinstance(self._state, Prepared):
             self._state = preparing.anew(self._state, lambda: self.module, self.device)
+
+    def _with_mask(self, ignore: ImageLike, bank: Tensor | None) -> Self:
+        """Return a detector that was asked for the same and looks past the white part of ``ignore``."""
+        if bank is not None:
+            raise ConfigError(
+                "ignore and bank were given, and the features of a bank hang on what is looked at: give the image when "
+                "the detector is made, DifferNet(ignore=...), and describe with that"
+            )
+        return type(self)(self._asked, self.seed, self._weights, self.device, ignore=ignore)
 
     def _become(self, state: Prepared | Fitted) -> None:
         """Go on with another state; the scoring views hang on its settings."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from typing import Any
 
 import numpy as np
@@ -78,9 +79,10 @@ def overlay(pixels: Pixels, heat: Array) -> Pixels:
     """Lay a heat map (H, W) in units of the fixed scale over an image (H, W, 3); see :func:`layer`."""
     mixed = np.empty_like(pixels)
     rows, width = max(1, _BAND // max(1, heat.shape[1])), _line_width(heat.shape)
+    margin = _reach(width) + 1  # of rows beyond a band that its lines hang on
     for top in range(0, len(heat), rows):
-        first, band = max(0, top - 1), slice(top, top + rows)
-        drawn = _layer(heat[first : top + rows + 1], width)[top - first :][: len(pixels[band])]
+        first, band = max(0, top - margin), slice(top, top + rows)
+        drawn = _layer(heat[first : top + rows + margin], width)[top - first :][: len(pixels[band])]
         alpha = drawn[..., 3:] / 255
         mixed[band] = np.rint((1 - alpha) * pixels[band] + alpha * drawn[..., :3])
     return mixed
@@ -125,11 +127,33 @@ def _layer(heat: Array, width: float) -> npt.NDArray[np.float32]:
     drawn = _PALETTE[_step(heat)]
     slope = _slope(heat)
     for level in LEVELS:
-        away = np.where(slope > _FLAT, np.abs(heat - np.float32(level)) / np.maximum(slope, _FLAT), np.inf)
+        reached = heat >= level
+        if not reached.any():
+            break
+        crossed = (slope > _FLAT) & _near(reached, _reach(width))
+        away = np.where(crossed, np.abs(heat - np.float32(level)) / np.maximum(slope, _FLAT), np.inf)
         for colour, opaque, wide in (((_DARK,) * 3, _CASING, 2 * width), (colour_of(level), 1.0, width)):
             _put(drawn, np.asarray(colour, np.float32), opaque * np.clip(wide / 2 + 0.5 - away, 0, 1))
     drawn[..., 3] *= 255
     return drawn
+
+
+def _reach(width: float) -> int:
+    """Return how many pixels the dark rim of a line reaches from where its level is crossed."""
+    return math.ceil(width + 0.5)
+
+
+def _near(reached: npt.NDArray[np.bool_], pixels: int) -> npt.NDArray[np.bool_]:
+    """Return where one pixel at least was reached, at most so many away by row and by column.
+
+    Without it a slope would promise a crossing that never comes, beside a peak just below the level.
+    """
+    for axis, count in enumerate(reached.shape):
+        sums = np.insert(np.cumsum(reached, axis, dtype=np.int32), 0, 0, axis)
+        places = np.arange(count)
+        after, before = np.minimum(places + pixels + 1, count), np.maximum(places - pixels, 0)
+        reached = np.take(sums, after, axis) > np.take(sums, before, axis)
+    return reached
 
 
 def _slope(heat: Array) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 
 import pytest
 
@@ -101,6 +102,66 @@ def test_all_that_is_seen_and_heard_goes_through_the_language(service, visit, pi
     tab.keyboard.press("Enter")
     tab.locator("#rates-found table").wait_for()
     assert tab.evaluate(OUTSIDE) == []
+
+
+def test_what_opens_goes_through_the_language_too(serve, visit, pictures, station, tmp_path):
+    """Models with a version on trial, review, quality, and the pages of a part and a shift."""
+    shutil.copytree(station, tmp_path / "models" / "other")
+    line = serve("--models", str(tmp_path / "models"), "--audit-share", "1", "--defect-class", "Kratzer")
+    rows = [line.inspect(path) for path in pictures["good"][:3] + pictures["defective"][:3]]
+    said = {"verdict": "defective", "defect": "Kratzer"}
+    line.ask(f"v1/inspections/{rows[-1]['id']}/operator", "PUT", json=said)
+    names = [
+        "Kratzer",
+        "stripes",
+        "station",
+        "other",
+        "differnet serve",
+        "differnet 0.1.0",
+        *rows[-1].values(),
+    ]
+    names += [row["file_name"] for row in rows]
+
+    def outside():
+        """What is no name, digest or time, which people or machines gave."""
+        found = [re.sub(r"^title: ", "", text) for text in tab.evaluate(OUTSIDE)]
+        found = [
+            re.sub(r"\d+\. ?\w+\.?,? \d+:\d+|\d+\.\d+\.\d+,? [\d:]+|⟦.*⟧|Kratzer", "", text) for text in found
+        ]
+        left = [text.strip(" ·") for text in found if re.search(r"[^\W\d_]", text)]
+        given = {str(name) for name in names} | {
+            str(name)[:short] for name in rows[-1].values() for short in (8, 16)
+        }
+        return [text for text in left if text not in given]
+
+    tab = visit(line, locale="de-DE", wait=False)
+    tab.route(
+        "**/languages/de.js", lambda route: route.fulfill(body=BRACKETS, content_type="text/javascript")
+    )
+    tab.reload()
+    tab.get_by_text("⟦Live⟧").wait_for()
+    tab.locator("#open-models").click()
+    tab.locator("#models h3").first.wait_for()
+    settle(tab)
+    assert outside() == [], "models"
+    tab.keyboard.press("Escape")
+    tab.keyboard.press("r")
+    tab.locator("#review-words b").wait_for()
+    settle(tab)
+    assert outside() == [], "review"
+    tab.keyboard.press("Escape")
+    tab.locator("#quality summary").first.click()
+    tab.locator("#quality .limit").wait_for(state="attached")
+    settle(tab)
+    assert outside() == [], "quality"
+    for path, seen in (
+        (f"part?id={rows[-1]['id']}", ".facts"),
+        ("shift?model=stripes", "#shift-found .told"),
+    ):
+        tab.goto(f"{line.url}{path}")
+        tab.locator(seen).first.wait_for()
+        settle(tab)
+        assert outside() == [], path
 
 
 def test_the_browser_chooses_and_the_switch_remembers(service, visit, pictures):

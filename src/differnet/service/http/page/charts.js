@@ -2,7 +2,7 @@
 
 import { el, svg } from "./dom.js";
 import { locale, t } from "./language.js";
-import { count, number, percent } from "./words.js";
+import { count, number, percent, shiftName } from "./words.js";
 
 const WIDE = 460;
 const LEFT = 52;
@@ -83,7 +83,7 @@ export function scoreChart(spans, { since, until }) {
 export function shiftTable(shifts) {
   const judged = (one) => one.OK + one.review + one.NG;
   const rows = shifts.toReversed().map((one) => [
-    `${one.name}, ${dated.format(new Date(one.start))}`, count(judged(one)), count(one.OK), count(one.review), count(one.NG),
+    `${shiftName(one.name)}, ${dated.format(new Date(one.start))}`, count(judged(one)), count(one.OK), count(one.review), count(one.NG),
     judged(one) ? percent(one.NG / judged(one)) : "–", count(one.error), count(one.good), count(one.defective),
   ]);
   return table([t("Shift"), t("Parts"), t("OK"), t("REVIEW"), t("NG"), t("Rejected"), t("ERROR"), t("Said good"), t("Said defective")], rows);

@@ -8,12 +8,12 @@ import { printing, wrong } from "./paper.js";
 import { partLine } from "./part_words.js";
 import { figures } from "./quality.js";
 import { rateChanges, shifts, small } from "./quality_api.js";
-import { count, percent, plain, verdictOf, when } from "./words.js";
+import { count, percent, plain, shiftName, verdictOf, when } from "./words.js";
 
 const DAYS = 7;
 const SHOWN = 12;
 const whole = new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeStyle: "short" });
-const label = (one) => `${one.name}: ${whole.format(new Date(one.start))} – ${whole.format(new Date(one.end))}`;
+const label = (one) => `${shiftName(one.name)}: ${whole.format(new Date(one.start))} – ${whole.format(new Date(one.end))}`;
 
 async function rejected(model, span) {
   const found = (await inspections({ model, verdict: "NG", ...span, limit: SHOWN })).inspections;

@@ -34,6 +34,9 @@ export const percent = (value) => (Number.isFinite(value) ? share.format(value) 
 /** `one`, `many`: texts with {count} in them. */
 export const plural = (value, one, many) => (value === 1 ? one : many).replace("{count}", count(value));
 
+/** The name of a shift as people gave it; where they gave none, there is one a day. */
+export const shiftName = (name) => (name === "day" ? t("day") : name);
+
 export function midnight(daysBack = 0) {
   const day = new Date();
   day.setHours(0, 0, 0, 0);

@@ -40,6 +40,7 @@ export default {
   "Connecting …": "Verbinden …",
   "Counts as a table": "Zahlen als Tabelle",
   "Counts by shift": "Zahlen nach Schicht",
+  "day": "Tag",
   "Day": "Tag",
   "Defective": "Fehlerhaft",
   "defective": "fehlerhaft",

@@ -40,6 +40,7 @@ export default {
   "Connecting …": "Conectando …",
   "Counts as a table": "Cifras como tabla",
   "Counts by shift": "Cifras por turno",
+  "day": "día",
   "Day": "Día",
   "Defective": "Defectuosa",
   "defective": "defectuosa",

@@ -40,6 +40,7 @@ export default {
   "Connecting …": "正在连接 …",
   "Counts as a table": "计数表",
   "Counts by shift": "各班次数量",
+  "day": "日",
   "Day": "日",
   "Defective": "有缺陷",
   "defective": "有缺陷",
