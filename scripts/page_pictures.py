@@ -22,6 +22,8 @@ from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 from serve_demo import NAME, prepare, wait_for
 
+from differnet.evaluation.demo import cell_of
+
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
 SCREENS = {
     "wide": ({"width": 1920, "height": 1080}, "light"),
@@ -32,15 +34,16 @@ PAUSE = 1500  # milliseconds, in which pictures load and colours come to rest
 
 
 def prepare_second(folder: Path, good: Path) -> None:
-    """Make another version of the model, from fewer pictures."""
+    """Make another version of the model, which holds out other pictures."""
     if (folder / "versions" / "brick-november" / "manifest.json").exists():
         return
     from differnet.data.images import find
     from differnet.detector.detector import DifferNet
     from differnet.detector.export import export
 
-    images = find(good)[:48]
-    detector = DifferNet("fast", 1, rate=0.1, review_rate=0.3, holdout=0.4, map_views=2).fit(images)
+    images = find(good)
+    detector = DifferNet("fast", 1, rate=0.15, review_rate=0.3, holdout=0.4, map_views=2)
+    detector.fit(images, groups=[cell_of(path) for path in images])
     (folder / "versions").mkdir(exist_ok=True)
     export(detector, folder / "versions" / "brick-november", "openvino", images=images[:8])
 
@@ -88,17 +91,15 @@ def shoot(tab: Page, name: str, screen: str) -> None:
     place = IMAGES / f"page-{name}-{screen}.png"
     tab.screenshot(path=place)
     with Image.open(place) as image:
-        image.convert("RGB").quantize(96).save(place, optimize=True)
+        image.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(place, optimize=True)
 
 
-def part_at_hand(tab: Page) -> None:
-    """Show a rejected part with its heat, a good one beside it, larger than it is."""
-    tab.locator("#by-verdict").select_option("NG")
-    tab.locator("#rows .pick").first.click()
+def part_at_hand(tab: Page, number: int) -> None:
+    """Show a part with its heat, a good one beside it, larger than it is."""
+    tab.get_by_role("button", name=str(number), exact=True).click()
     tab.locator("#past-text").wait_for()
     tab.keyboard.press("b")
-    for _ in range(3):
-        tab.locator("#zoom-in").click()
+    tab.locator("#zoom-in").click()
     tab.locator("#stage").scroll_into_view_if_needed()
 
 
@@ -131,25 +132,26 @@ def quality(tab: Page) -> None:
     tab.evaluate("document.querySelector('#quality').scrollIntoView()")
 
 
-VIEWS = {"part": part_at_hand, "models": models, "review": review, "rates": rates, "quality": quality}
+VIEWS = {"models": models, "review": review, "rates": rates, "quality": quality}
 
 
 def draw(address: str, rows: list[dict[str, Any]]) -> None:
     """Take the pictures."""
-    rejected = next(row for row in rows if row["verdict"] == "NG")
+    rejected = max(rows[-20:], key=lambda row: row["score"])
+    views = VIEWS | {"part": lambda tab: part_at_hand(tab, rejected["seq"])}
     papers = {"report": f"part?id={rejected['id']}", "shift": f"shift?model={NAME}"}
     with sync_playwright() as start:
         own = shutil.which("chromium") or shutil.which("google-chrome")
         browser = start.chromium.launch(executable_path=own, args=["--no-sandbox"])
         for screen, (size, scheme) in SCREENS.items():
-            for name, show in VIEWS.items():
+            for name, show in views.items():
                 tab = browser.new_page(viewport=size, color_scheme=scheme, locale="en-GB")  # type: ignore[arg-type]
                 tab.goto(f"{address}/")
                 tab.locator("#rows .pick").first.wait_for()
                 show(tab)
                 shoot(tab, name, screen)
                 tab.close()
-            for name, path in papers.items():
+            for name, path in papers.items() if screen == "wide" else ():
                 tab = browser.new_page(viewport=size, color_scheme=scheme, locale="en-GB")  # type: ignore[arg-type]
                 tab.goto(f"{address}/{path}")
                 shoot(tab, name, screen)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import warnings
 from typing import Any, NamedTuple
 
 import torch
@@ -16,6 +17,9 @@ from torch import Tensor, nn
 from differnet.config import sections
 from differnet.errors import ConfigError, WeightsError
 from differnet.features.backbone import weights
+
+# Of timm's downloads, which want widgets for their bars in a notebook.
+warnings.filterwarnings("ignore", message="IProgress not found")
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
