@@ -1,8 +1,8 @@
-"""Draw the operator's page at its work, as PNG in docs/images: wide and light, and narrow and dark.
+"""Draw the operator's page at work, as PNG in docs/images: on a wide light screen, and on a dark phone.
 
 Usage: python scripts/page_pictures.py [FOLDER]
 
-Two versions of a model of bricks, that come along, judge parts with serial and lot; some are confirmed. FOLDER
+Two versions of a model judge tiles of bricks that come along, with serial and lot; some are confirmed. FOLDER
 (demo-output/page) keeps data and models. docs/studio.md has pictures of its own (studio_pictures.py).
 """
 
@@ -20,7 +20,7 @@ from typing import Any
 
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
-from serve_demo import NAME, prepare, wait_for
+from serve_demo import NAME, prepare, send, wait_for
 
 from differnet.evaluation.demo import cell_of
 
@@ -48,25 +48,20 @@ def prepare_second(folder: Path, good: Path) -> None:
     export(detector, folder / "versions" / "brick-november", "openvino", images=images[:8])
 
 
-def ask(
-    address: str, path: str, method: str = "GET", body: bytes | None = None, kind: str = "application/json"
-) -> Any:
+def ask(address: str, path: str, method: str = "GET", body: dict[str, Any] | None = None) -> Any:
     """Ask the service something."""
-    head = {"Content-Type": kind}
-    request = urllib.request.Request(f"{address}/{path}", body, head, method=method)  # noqa: S310  http, here
+    sent = None if body is None else json.dumps(body).encode()
+    head = {"Content-Type": "application/json"}
+    request = urllib.request.Request(f"{address}/{path}", sent, head, method=method)  # noqa: S310  http, here
     with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
         return json.loads(answer.read())
 
 
-def send(address: str, images: list[Path]) -> list[dict[str, Any]]:
+def send_all(address: str, images: list[Path]) -> list[dict[str, Any]]:
     """Send the parts as a line would, their serials and lots in the names of the files."""
     rows = []
     for number, path in enumerate(images):
-        name = f"SN{number:04}_L{number // 8}.png"
-        head = f'--part\r\nContent-Disposition: form-data; name="image"; filename="{name}"\r\n\r\n'
-        body = head.encode() + path.read_bytes() + b"\r\n--part--\r\n"
-        kind = "multipart/form-data; boundary=part"
-        rows.append(ask(address, f"v1/models/{NAME}/inspect", "POST", body, kind))
+        rows.append(send(address, path, f"SN{number:04}_L{number // 8}.png"))
         time.sleep(0.2)
     return rows
 
@@ -77,12 +72,10 @@ def confirm(address: str, rows: list[dict[str, Any]], images: list[Path]) -> Non
         if number % 3 == 2:
             continue
         kind = path.parent.name
-        said = (
-            {"verdict": "good"}
-            if kind == "good"
-            else {"verdict": "defective", "defect": kind.replace("_", " ")}
-        )
-        ask(address, f"v1/inspections/{row['id']}/operator", "PUT", json.dumps(said).encode())
+        said = {"verdict": "good"}
+        if kind != "good":
+            said = {"verdict": "defective", "defect": kind.replace("_", " ")}
+        ask(address, f"v1/inspections/{row['id']}/operator", "PUT", said)
 
 
 def shoot(tab: Page, name: str, screen: str) -> None:
@@ -173,23 +166,13 @@ def main() -> None:
     address = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "differnet", "serve", str(folder / NAME), "--port", str(port)]
     command += ["--models", str(folder / "versions"), "--store", f"sqlite:///{folder}/record.sqlite3"]
-    command += [
-        "--keep-images",
-        "all",
-        "--audit-share",
-        "0.3",
-        "--part-pattern",
-        PATTERN,
-        "--log-level",
-        "warning",
-    ]
+    command += ["--keep-images", "all", "--audit-share", "0.6", "--part-pattern", PATTERN]
     run = subprocess.Popen(command)  # noqa: S603
     try:
         wait_for(address, run)
-        put = json.dumps({"folder": "brick-november"}).encode()
-        ask(address, f"v1/models/{NAME}?as=shadow&reason=November", "PUT", put)
+        ask(address, f"v1/models/{NAME}?as=shadow&reason=November", "PUT", {"folder": "brick-november"})
         order = images[::2] + images[1::2]
-        rows = send(address, order)
+        rows = send_all(address, order)
         confirm(address, rows, order)
         for _ in range(120):
             trial = ask(address, f"v1/models/{NAME}/versions")["trial"]

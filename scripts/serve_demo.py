@@ -18,6 +18,7 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 from differnet.data.images import find
 from differnet.evaluation.demo import cell_of, write_demo_data
@@ -43,13 +44,16 @@ def prepare(folder: Path) -> list[Path]:
     return find(data / NAME / "test")
 
 
-def send(address: str, path: Path) -> None:
-    """Send one image as a camera would."""
-    head = f'--part\r\nContent-Disposition: form-data; name="image"; filename="{path.parent.name}-{path.name}"\r\n\r\n'
+def send(address: str, path: Path, name: str | None = None) -> dict[str, Any]:
+    """Send one image as a camera would, under another name if one is given; return the recorded inspection."""
+    name = name or f"{path.parent.name}-{path.name}"
+    head = f'--part\r\nContent-Disposition: form-data; name="image"; filename="{name}"\r\n\r\n'
     body = head.encode() + path.read_bytes() + b"\r\n--part--\r\n"
     kind = {"Content-Type": "multipart/form-data; boundary=part"}
     request = urllib.request.Request(f"{address}/v1/models/{NAME}/inspect", body, kind)  # noqa: S310  http, here
-    urllib.request.urlopen(request, timeout=60).close()  # noqa: S310
+    with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
+        found: dict[str, Any] = json.loads(answer.read())
+    return found
 
 
 def check_free(port: int) -> None:

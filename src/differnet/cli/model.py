@@ -43,6 +43,7 @@ def quantize(
             print_json({"model": str(target), "threshold": detector.threshold, **asdict(gate)})
         else:
             out.print(f"Passed: {gate}.\nModel file: {target}", markup=False)
+            advise(f"differnet score {target} IMAGES, or differnet export {target} --to station")
 
 
 def info(

@@ -225,6 +225,7 @@ def _write(detector: DifferNet, folder: Path, form: Format, progress: Progress) 
     maps, no_maps = _map_settings(detector)
     views = torch.stack(tuple(shown), dim=1).numpy()
     render = folders.must_be_rendered(views, maps["angles"] if maps else ())
+    progress("writing graphs", 0, 1)
     write_graphs(detector, folder, form, maps, render)
     progress("writing graphs", 1, 1)
     standard, record = model.standard, model.calibrated_on

@@ -149,7 +149,7 @@ class Studio:
             "name": name,
             "fit": self.project.fit,
         }
-        return self._start("export", wanted, {"starting": 35.0})
+        return self._start("export", wanted, {"starting": 5.0, "writing graphs": 12.0, "comparing": 6.0})
 
     def result(self, number: int | None) -> dict[str, Any] | None:
         """Return what a job has found, nothing where there is none."""

@@ -7,7 +7,7 @@ from typing import Any
 import typer
 
 from differnet.cli import options
-from differnet.cli.console import err, guarded, out, print_json
+from differnet.cli.console import advise, err, guarded, out, print_json
 
 
 def doctor(json: options.Json = False) -> None:
@@ -26,9 +26,7 @@ def doctor(json: options.Json = False) -> None:
         for fault in found.faults:
             err.print(f"fault: {fault}", markup=False)
         if not json:
-            out.print(
-                "Next: attach what differnet doctor --json prints to a report, or differnet demo to see it work."
-            )
+            advise("attach what differnet doctor --json prints to a report, or differnet demo to see it work")
     if found.faults:
         raise typer.Exit(2)
 
