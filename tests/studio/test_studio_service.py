@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -53,6 +57,32 @@ def test_a_click_leaves_out_and_takes_again(shared):
     shared.ask("PUT", "/left-out", json={"ids": [copy], "left_out": False}).raise_for_status()
     assert shared.until(lambda one: one["is_found"])["copies"] == 1
     assert shared.ask("PUT", "/left-out", json={"ids": ["nothing"], "left_out": True}).status_code == 422
+
+
+def test_what_no_folder_can_be_called_is_refused(shared):
+    for path in ("x" * 300, "a\0b", " "):
+        body = json.dumps({"path": path})
+        answer = shared.ask("POST", "/folders", content=body, headers={"Content-Type": "application/json"})
+        assert answer.status_code == 422, path[:10]
+        assert "that of a folder was wanted" in answer.json()["detail"]
+    assert shared.ask("GET", "/folders", params={"path": "x" * 300}).status_code == 422
+
+
+def test_its_openapi_is_what_it_does(shared, tmp_path):
+    tool = Path(sys.executable).with_name("schemathesis")
+    if not tool.exists():
+        pytest.skip("schemathesis is not installed")
+    checks = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
+    command = [tool, "run", f"{shared.url}/openapi.json", "--checks", f"{checks},unsupported_method"]
+    command += ["--max-examples", "10", "--seed", "1", "--phases", "examples,coverage,fuzzing"]
+    command += [
+        "--exclude-path-regex",
+        "fit|left-out",
+        "--request-timeout",
+        "60",
+    ]  # what others look at stays
+    run = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=tmp_path)
+    assert run.returncode == 0, run.stdout[-3000:]
 
 
 def test_folders_outside_and_those_of_the_studio_are_refused(shared):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -44,7 +45,8 @@ class Places:
     def checked(self, text: str) -> Path:
         """Return the real path of what a browser names, which need not exist.
 
-        Relative paths are from the first folder. Raises :class:`ConfigError` for what lies outside.
+        Relative paths are from the first folder. Raises :class:`ConfigError` for what lies outside, and for what no
+        folder can be called.
         """
         if "\0" in text or not text.strip():
             raise ConfigError("no path was given; that of a folder was wanted")
@@ -55,6 +57,11 @@ class Places:
                 f"{text}: outside of the folders that may be looked into ({there}); start the studio with --allow "
                 "FOLDER to add one"
             )
+        try:
+            path.lstat()
+        except OSError as error:
+            if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
+                raise ConfigError(f"{text[:80]} …: {error.strerror}; that of a folder was wanted") from error
         return path
 
     def folder(self, text: str) -> Path:

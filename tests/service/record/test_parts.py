@@ -248,6 +248,8 @@ def test_a_labelled_set_is_read_as_mvtecs(store, tmp_path):
         kept(number, good_part(number), "good", image_digest=f"g{number}", serial=f"S{number % 3}")
     kept(20, bad_part(1), "defective", "deep / scratch", image_digest="d1")
     kept(21, bad_part(2), "defective", image_digest="d2")
+    kept(26, bad_part(5), "defective", "../../Nul.x", image_digest="d3")
+    kept(27, bad_part(6), "defective", "..", image_digest="d4")
     kept(22, good_part(1), "good", image_digest="g1", serial="S1")  # the same picture again
     kept(23, bad_part(3), "good", image_digest="both")
     kept(24, bad_part(3), "defective", image_digest="both")
@@ -260,10 +262,15 @@ def test_a_labelled_set_is_read_as_mvtecs(store, tmp_path):
         (data,) = read(tmp_path / "set", "mvtec")
     found = [(one.split, one.defect) for one in data.samples]
     assert found.count(("train", "good")) + found.count(("test", "good")) == 12
-    assert sorted(kind for split, kind in found if kind != "good") == ["deep-scratch", "defective"]
+    assert sorted(kind for split, kind in found if kind != "good") == [
+        "deep-scratch",
+        "defective",
+        "defective",
+        "kind-Nul.x",
+    ]
     with (tmp_path / "set/tiles/parts.csv").open() as file:
         table = list(csv.DictReader(file))
     sides = {(one["serial"], one["split"]) for one in table if one["label"] == "good"}
     assert len(sides) == 3  # of each serial all pictures on one side
     assert [one["id"] for one in table if not one["file"]] == [f"{23:032x}"]
-    assert len(table) == 15
+    assert len(table) == 17

@@ -10,17 +10,25 @@ from typing import Annotated, Any
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 
 from differnet.errors import ImageError
+from differnet.service.http.routes.record import pictures
+from differnet.service.http.schemas import errors
 from differnet.studio.http.schemas import Count, ExportBody, FitBody, FolderBody, Id, LeftOutBody, RecordBody
 from differnet.studio.pictures import Picture, shown
 from differnet.studio.project import Kind
 from differnet.studio.studio import Studio
 
 _KEPT = {"Cache-Control": "private, max-age=3600"}
+_ERRORS = errors(
+    s404="No such picture, or nothing of it that was asked for.",
+    s409="A job is running, so no other can begin.",
+    s429="Too much is being sent at once.",
+    s507="The disk is full, or cannot be written.",
+)
 
 
 def routes(studio: Studio) -> APIRouter:
     """Return the routes."""
-    router = APIRouter(prefix="/v1/studio", tags=["studio"])
+    router = APIRouter(prefix="/v1/studio", tags=["studio"], responses=_ERRORS)
 
     @router.get("/state")
     def state() -> dict[str, Any]:
@@ -80,7 +88,7 @@ async def _pieces(request: Request) -> AsyncIterator[bytes]:
 
 def _add_pictures(router: APIRouter, studio: Studio) -> None:
     @router.get("/pictures")
-    def pictures(kind: Kind = "good") -> list[dict[str, Any]]:
+    def all_of(kind: Kind = "good") -> list[dict[str, Any]]:
         """List the pictures, and what was found of each."""
         return studio.gallery.rows(kind)
 
@@ -90,7 +98,7 @@ def _add_pictures(router: APIRouter, studio: Studio) -> None:
         studio.gallery.leave_out(body.ids, body.left_out)
         return Count(new=0)
 
-    @router.get("/pictures/{identity}/preview")
+    @router.get("/pictures/{identity}/preview", response_class=Response, responses=pictures("image/jpeg"))
     def preview(identity: str) -> Response:
         """Return a picture in small."""
         picture = _known(studio, identity)
@@ -98,7 +106,7 @@ def _add_pictures(router: APIRouter, studio: Studio) -> None:
             raise HTTPException(404, picture.error or "it was not looked at yet")
         return Response(picture.seen.preview, headers=_KEPT, media_type="image/jpeg")
 
-    @router.get("/pictures/{identity}/image")
+    @router.get("/pictures/{identity}/image", response_class=Response, responses=pictures("image/png"))
     def image(identity: str) -> Response:
         """Return a picture as a browser can draw it."""
         try:
@@ -106,7 +114,7 @@ def _add_pictures(router: APIRouter, studio: Studio) -> None:
         except (ImageError, OSError) as error:
             raise HTTPException(404, str(error)) from error
 
-    @router.get("/pictures/{identity}/map")
+    @router.get("/pictures/{identity}/map", response_class=Response, responses=pictures("image/png"))
     def heat_map(identity: str) -> Response:
         """Return the heat map of a picture, to lay over it."""
         place: Path | None = studio.map_of(_known(studio, identity))

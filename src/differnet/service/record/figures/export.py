@@ -43,6 +43,9 @@ _PARTS = (
     "station",
 )
 _SAFE = re.compile(r"[^\w.-]+")
+_DEVICES = re.compile(
+    r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE
+)  # Windows makes no folder of that name
 
 
 def rows(store: Store, wanted: Filter) -> Iterator[Inspection]:
@@ -158,7 +161,8 @@ def _confirmed(store: Store, wanted: Filter) -> Iterator[tuple[Inspection, Path]
 
 def _place(row: Inspection, test_share: float) -> tuple[str, str]:
     if row.operator == "defective":
-        return "test", _SAFE.sub("-", row.defect or "").strip("-. ") or "defective"
+        kind = _SAFE.sub("-", row.defect or "").strip("-. ") or "defective"
+        return "test", f"kind-{kind}" if _DEVICES.fullmatch(kind) else kind
     lot = int.from_bytes(sha256((row.serial or row.image_digest).encode()).digest()[:8], "big") / 2**64
     return ("test" if lot < test_share else "train"), "good"
 
