@@ -61,6 +61,7 @@ def visit(browser):
 def choose(tab, name, button="#open-good"):
     """Choose a folder of the machine in the window for it."""
     tab.locator(button).click()
+    until(tab, "document.querySelector('#folder-path').value !== ''")  # what is in it has come
     if tab.locator("#folder-up").is_enabled():
         tab.locator("#folder-up").click()
     tab.get_by_role("button", name=name, exact=True).click()

@@ -110,29 +110,23 @@ class DifferNet(DetectorState):
     ) -> DifferNet:
         """Learn from good images and return the detector itself.
 
-        ``images``: a folder, paths, arrays (H, W, 3) or PIL images. A share of them (``holdout``), whole
-        ``groups`` together, is kept out and sets the threshold at the false-alarm rate ``rate``, which holds for good
-        parts like these; a warning says when they are too few to promise it. Groups that are not given are looked for
-        (:mod:`differnet.data.sisters.find`; ``sisters="ignore"``: not). With ``folds`` none is kept out
-        (:mod:`differnet.detector.crossfit`). ``checkpoint``: a folder from which a broken-off fit goes on. ``bank``:
-        features (N, V, W) of these images, when they were described before. ``scale_maps=False`` saves the time of
-        finding the scale of heat maps. ``ignore``: an image, white where nothing matters, in the place of the setting.
-        Nothing changes when a fit fails: :class:`ImageError` for an unreadable image, :class:`ConfigError` for too few.
+        ``images``: a folder, paths, arrays (H, W, 3) or PIL images. A share of them (``holdout``), whole ``groups``
+        together, sets the threshold at the false-alarm rate ``rate``, which holds for good parts like these; a warning
+        says when they are too few. Groups that are not given are looked for (:mod:`differnet.data.sisters.find`;
+        ``sisters="ignore"``: not). With ``folds`` none is kept out (:mod:`differnet.detector.crossfit`).
+        ``checkpoint``: a folder from which a broken-off fit goes on. ``bank``: features (N, V, W) of these images,
+        described before. ``scale_maps=False`` leaves out the scale of heat maps. ``ignore``: an image, white where
+        nothing matters, in the place of the setting. Nothing changes when a fit fails: :class:`ImageError` for an
+        unreadable image, :class:`ConfigError` for too few.
         """
         if ignore is not None:
-            other = self._with_mask(ignore, bank)
-            other.fit(images, groups, checkpoint, progress, on_epoch, scale_maps=scale_maps)
-            vars(self).update(vars(other))
-            return self
-        items = looks_of(images, self.config)
+            wanted = images, groups, checkpoint, progress, on_epoch, None, scale_maps
+            return self._taking(self._with_mask(ignore, bank).fit(*wanted))
+        items, before = looks_of(images, self.config), self._prepared
         split(items, groups, self.config.decision, self.seed)  # refuses at once what cannot be
-        before = self._prepared
         asked = self._asked if before else with_white(self._asked, items)
         if bank is not None:
-            known = before.settings.config if before else implied(self._asked)
-            fitting.check_bank(
-                bank, len(items), known, bool(before) or preparing.is_ready(known, self.device)
-            )
+            self._check_bank(bank, len(items))
         watch, is_undecided = Stopwatch(progress), before is None and is_open(asked)
         expect(items, likely_canvas(asked, items))
         fitted, kept, chosen = divide(items, groups, self.config.decision, self.seed, watch, is_undecided)
@@ -149,6 +143,12 @@ class DifferNet(DetectorState):
         self._become(Fitted(model, ready.describer, before))
         recalibrate.warn_when_weak(model, is_fitted_now=True)
         return self
+
+    def _check_bank(self, bank: Tensor, count: int) -> None:
+        """Refuse features that are not of so many images in the views that are looked at."""
+        before = self._prepared
+        known = before.settings.config if before else implied(self._asked)
+        fitting.check_bank(bank, count, known, bool(before) or preparing.is_ready(known, self.device))
 
     def score(self, images: Images, progress: Progress = silent, views: Count = None) -> ViewScores:
         """Return tau(x) of eq. 5 for every image, shape (N,); a function of model and image alone.

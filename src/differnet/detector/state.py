@@ -141,6 +141,11 @@ class DetectorState:
             )
         return type(self)(self._asked, self.seed, self._weights, self.device, ignore=ignore)
 
+    def _taking(self, other: Self) -> Self:
+        """Become what ``other`` is, and return itself."""
+        vars(self).update(vars(other))
+        return self
+
     def _become(self, state: Prepared | Fitted) -> None:
         """Go on with another state; the scoring views hang on its settings."""
         self._state, self._shown = state, {}
