@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -20,7 +19,7 @@ from typing import Any
 
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
-from serve_demo import NAME, prepare, send, wait_for
+from serve_demo import NAME, prepare, said_address, send, wait_for
 
 from differnet.evaluation.demo import cell_of
 
@@ -160,15 +159,12 @@ def main() -> None:
     prepare_second(folder, folder / "data" / NAME / "train" / "good")
     for left in folder.glob("record*"):
         shutil.rmtree(left) if left.is_dir() else left.unlink()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    address = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "differnet", "serve", str(folder / NAME), "--port", str(port)]
+    command = [sys.executable, "-m", "differnet", "serve", str(folder / NAME), "--port", "0"]
     command += ["--models", str(folder / "versions"), "--store", f"sqlite:///{folder}/record.sqlite3"]
     command += ["--keep-images", "all", "--audit-share", "0.6", "--part-pattern", PATTERN]
-    run = subprocess.Popen(command)  # noqa: S603
+    run = subprocess.Popen(command, stderr=subprocess.PIPE)  # noqa: S603
     try:
+        address = said_address(run)
         wait_for(address, run)
         ask(address, f"v1/models/{NAME}?as=shadow&reason=November", "PUT", {"folder": "brick-november"})
         order = images[::2] + images[1::2]
