@@ -29,6 +29,7 @@ from differnet.decision.effective import effective_count
 from differnet.detector import model as artifact
 from differnet.errors import DifferNetWarning, counted
 from differnet.evaluation.audit import interval
+from differnet.evaluation.metrics import auroc
 from differnet.evaluation.timing import machine
 from differnet.features.look import looks_of
 from differnet.features.sisters import together
@@ -68,6 +69,7 @@ class Cell:
     sisters: str
     good: int
     new: float
+    auroc: float
     at: tuple[AtRate, ...]
     by_defect: dict[str, list[float]]
 
@@ -136,6 +138,7 @@ def measured(name: str, data: Dataset, seed: int, way: Way, key: str, settings: 
         sisters=NOTHING_FOUND if model.sisters is None or not model.sisters.by else str(model.sisters),
         good=len(good),
         new=effective_count(scores[~is_bad], list(names)).value,
+        auroc=auroc(scores, is_bad),
         at=tuple(at),
         by_defect=by_defect,
     )
@@ -173,7 +176,7 @@ def rows(cells: Sequence[Cell]) -> list[str]:
         found.append(
             f"| {first.name} | {WORDS[first.way]} | {first.held} in {first.groups}, {worth:.0f} | {rate:.0%} | "
             f"{promised:.1%} | {weakened:.1%} | {share:.1%} ({low:.1%} to {high:.1%}) of {first.good} | {verdict} | "
-            f"{np.mean(recall):.2f} |"
+            f"{np.mean(recall):.2f} | {np.mean([cell.auroc for cell in cells]):.3f} |"
         )
     return found
 
@@ -190,10 +193,10 @@ def page(cells: Sequence[Cell], seeds: int) -> str:
         "*Held out*: images in groups, and how many independent ones they are worth. *Weakened*: what these",
         "can promise. The interval is that of Clopper and Pearson, 95 %, for as many independent test images as the",
         "good ones are worth; the share is the mean of the seeds. *Above*: all of the interval lies above what is",
-        "promised, also as weakened.",
+        "promised, also as weakened. AUROC and recall: of the defective test images, means of the seeds.",
         "",
-        "| set | split | held out, worth | rate | promised | weakened | realised | is it kept? | recall |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| set | split | held out, worth | rate | promised | weakened | realised | is it kept? | recall | AUROC |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name in names:
         for way in WAYS:
