@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from differnet.data.sisters import thumbnails
 from differnet.data.sisters.find import Summary, find
 from differnet.data.sisters.names import in_order, partitions, time_of
-from differnet.data.sisters.thumbnails import near_copies, thumbnail
+from differnet.data.sisters.thumbnails import layouts, near_copies, textures, thumbnail
 
 
 def scene(light=1.0, texture=None, noise=0, shift=(0, 0)):
@@ -158,3 +159,11 @@ def test_a_summary_goes_through_json_and_refuses_what_cannot_be():
     assert Summary.from_dict(summary.to_dict()) == summary
     with pytest.raises(ValueError, match="70 of 60 images"):
         Summary.from_dict(summary.to_dict() | {"together": 70})
+
+
+def test_what_is_made_of_some_pictures_at_a_time_is_what_is_made_of_all(monkeypatch):
+    some = np.random.default_rng(5).integers(0, 256, (7, 64, 64, 3), np.uint8)
+    whole = [make(some) for make in (layouts, textures)]
+    monkeypatch.setattr(thumbnails, "_AT_A_TIME", 3)
+    for make, wanted in zip((layouts, textures), whole, strict=True):
+        np.testing.assert_array_equal(make(some), wanted)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import nn
 
 from differnet.config import presets
 from differnet.config.settled import provisional, settle
+from differnet.detector.scoring import localizer_of
 from differnet.errors import ConfigError
 from differnet.features.backbone.network import Maps, MultiScale
 from differnet.features.pooling import reading
@@ -127,6 +129,15 @@ def test_heat_is_highest_in_the_defect(detector):
         assert heat.shape == mask.shape
         assert heat.min() >= 0
         assert heat[mask].mean() > 1.15 * heat[~mask].mean()  # even with a random backbone
+
+
+def test_maps_are_those_of_the_torch_module(detector):
+    image, _ = defective_image(0)
+    square = detector.describer.square(image)
+    fast = localizer_of(detector.model, detector.module, detector.describer)
+    assert fast.feature_maps is not None
+    exact = replace(fast, feature_maps=None).of_square(square)
+    torch.testing.assert_close(fast.of_square(square), exact, rtol=0, atol=2e-3 * float(exact.max()))
 
 
 def test_the_scale_is_fixed_by_good_images(detector):

@@ -83,7 +83,8 @@ def stack_scores(rows: list[ViewScores]) -> ViewScores:
 
 def localizer_of(model: Model, module: MultiScale, describer: Describer) -> Localizer:
     """Return what makes the heat maps of a model."""
-    return Localizer(module, model.fusion, model.settings, describer.other_numbers, model.cells)
+    faster = describer.runtime.feature_maps
+    return Localizer(module, model.fusion, model.settings, describer.other_numbers, model.cells, faster)
 
 
 def heat_map(model: Model, module: MultiScale, describer: Describer, pixels: Pixels) -> Heat:

@@ -12,6 +12,7 @@ Such a map is multiplied by how far the cells themselves are from good ones (:mo
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +26,7 @@ from differnet.config.shape import Shape
 from differnet.data.images import Pixels
 from differnet.errors import NumericalError
 from differnet.features.backbone.network import MultiScale, averages
-from differnet.features.backbone.torch_runtime import GROUP, Runtime, in_turn
+from differnet.features.backbone.torch_runtime import GROUP, MapsOf, Runtime, in_turn, one_torch_thread
 from differnet.features.pooling import RowReading
 from differnet.features.tiles import cut, shown, to_square
 from differnet.features.views import ViewSet, even_views, render, turn_back
@@ -41,6 +42,7 @@ class Localizer:
 
     ``runtime``: what computed the features that the flows were fitted to, when that is not ``module`` itself but its
     8-bit form. ``cells``: what makes maps of shares sharp; nothing for gradients to the pixels and in models of before.
+    ``feature_maps``: what gives those of ``module``, where something is faster than that.
     """
 
     module: MultiScale
@@ -48,6 +50,7 @@ class Localizer:
     settings: Settled
     runtime: Runtime | None = None
     cells: Cells | None = None
+    feature_maps: MapsOf | None = None
 
     def of_picture(self, pixels: Pixels) -> npt.NDArray[np.float32]:
         """Return the heat map (h, w) of decoded pixels (H, W, 3), not yet divided by a scale.
@@ -70,7 +73,8 @@ class Localizer:
         maps = []
         for number, tile in enumerate(cut(image, tiles)):
             cells = None if self.cells is None else self.cells.of_tile(number)
-            parts = [self._map_of_view(*view, cells).cpu() for view in self._views_of(tile)]
+            with self._own_threads():
+                parts = [self._map_of_view(*view, cells).cpu() for view in self._views_of(tile)]
             maps.append(turn_back(torch.cat(parts), angles))
         heat = torch.cat([torch.cat(maps[i : i + tiles], dim=1) for i in range(0, len(maps), tiles)])
         if not torch.isfinite(heat).all():
@@ -81,7 +85,14 @@ class Localizer:
         """Yield what :func:`differnet.flow.cells.fit` learns from, of every tile and view of an image as above."""
         for number, tile in enumerate(cut(image, self.settings.backbone.tiles)):
             for view, features in self._views_of(tile):
-                yield number, *shares_of(view, self.module, self.fusion.of_tile, features)
+                known = self.module, self.fusion.of_tile, features, self.feature_maps
+                with self._own_threads():
+                    found = shares_of(view, *known)
+                yield number, *found
+
+    def _own_threads(self) -> AbstractContextManager[None]:
+        """Leave the cores to what gives the feature maps, if that is not torch: the rest is small."""
+        return nullcontext() if self.feature_maps is None else one_torch_thread()
 
     @property
     def _turned(self) -> ViewSet:
@@ -101,7 +112,7 @@ class Localizer:
         known = self.module, self.fusion.of_tile, self.settings.maps.blur, features
         if self.settings.maps.gradient == "pixels":
             return gradient_maps(view, *known)
-        return contribution_maps(view, *known, cells)
+        return contribution_maps(view, *known, cells, self.feature_maps)
 
 
 def gradient_maps(
@@ -139,29 +150,34 @@ def contribution_maps(
     blur: float,
     features: Tensor | None = None,
     cells: Cells | None = None,
+    feature_maps: MapsOf | None = None,
 ) -> Tensor:
     """Share the score of each view out among the cells of the feature maps, and enlarge the maps to the view.
 
-    ``views``: (V, 3, S, T), values 0..255; returns (V, S, T), not negative. ``features``: see :func:`shares_of`;
-    ``cells``, of one tile, make the maps sharp.
+    ``views``: (V, 3, S, T), values 0..255; returns (V, S, T), not negative. ``cells``, of one tile, make the
+    maps sharp; for ``features`` and ``feature_maps`` see :func:`shares_of`.
     """
-    maps, shares = shares_of(views, module, fusion, features)
+    maps, shares = shares_of(views, module, fusion, features, feature_maps)
     heat = shares if cells is None else cells.sharpened(maps, shares)
     return gaussian_blur(heat, blur)[:, 0]
 
 
 def shares_of(
-    views: Tensor, module: MultiScale, fusion: Fusion, features: Tensor | None = None
+    views: Tensor,
+    module: MultiScale,
+    fusion: Fusion,
+    features: Tensor | None = None,
+    feature_maps: MapsOf | None = None,
 ) -> tuple[list[Tensor], Tensor]:
     """Return the feature maps (V, C, h, w) of views (V, 3, S, T) and the shares of pixels in the scores (V, 1, S, T).
 
     Where several places of a view are mapped, their scores are added up. ``features`` (V, W), where given, are what the
-    flow was fitted to: the cells of ``module`` are shifted so that they average to them. Raises :class:`ConfigError`
-    for a flow that knows no mean.
+    flow was fitted to: the cells of ``module`` are shifted so that they average to them. ``feature_maps``, where given,
+    computes those of ``module`` in its place. Raises :class:`ConfigError` for a flow that knows no mean.
     """
     means = fusion.means()
     with torch.no_grad():
-        maps = module.feature_maps(views)
+        maps = (feature_maps or module.feature_maps)(views)
         parts = module.parts_of(views)
         y = module.pool(maps, parts)
     at = (y if features is None else features.to(y)).clone().requires_grad_(True)

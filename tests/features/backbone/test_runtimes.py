@@ -49,6 +49,27 @@ def test_floats_agree_with_torch(lite0, name):
     torch.testing.assert_close(found.features(groups(7)[1:]), features[4:], rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("shape", [(96, 96), (48, 192)])
+def test_feature_maps_agree_with_torch_and_leave_the_features_alone(lite0, shape):
+    settings = sections.Backbone(sizes=(96, 48), runtime="openvino")
+    views = torch.rand(3, 3, *shape, generator=torch.Generator().manual_seed(2)) * 255
+    found = select.choose(lite0, settings, shape=shape)
+    wanted, maps = lite0.feature_maps(views), found.feature_maps(views)
+    assert [one.shape for one in maps] == [one.shape for one in wanted]
+    for one, other in zip(maps, wanted, strict=True):
+        assert torch_runtime.difference(one, other) <= select.AGREEMENT
+    assert torch_runtime.difference(lite0.pool(maps, (1, 1)), found.features([views])) <= select.AGREEMENT
+    alone = OpenVinoRuntime(convert(lite0, shape))
+    assert alone.feature_maps is None
+    assert torch.equal(alone.features([views]), found.features([views]))
+
+
+def test_what_does_not_compute_as_pytorch_does_gives_no_feature_maps(lite0, graph):
+    assert run_graph(graph).feature_maps is None
+    assert OpenVinoRuntime(convert(lite0, with_maps=True), "bf16").feature_maps is None
+    assert select.choose(lite0, sections.Backbone(sizes=(96, 48), runtime="torch")).feature_maps is None
+
+
 def test_a_runtime_that_disagrees_is_refused(lite0, monkeypatch):
     right = OpenVinoRuntime.features
     monkeypatch.setattr(OpenVinoRuntime, "features", lambda self, views: right(self, views) * 1.001)

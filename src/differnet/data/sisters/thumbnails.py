@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +24,7 @@ _NEIGHBOURS = 10  # of each image, whose correlation is looked at more closely
 _MOST_WHITENED = 1000  # images from which the common variation is learned
 _MOST_COMPARED = 1500  # images, each with each
 _COARSE = 8
+_AT_A_TIME = 500  # images that are in floats
 
 
 def thumbnail(pixels: Pixels) -> Thumbnail:
@@ -34,7 +36,12 @@ def thumbnail(pixels: Pixels) -> Thumbnail:
 def layouts(thumbnails: npt.NDArray[np.uint8]) -> Table:
     """Return unit vectors (N, 192) of how light and colour lie in each of (N, 64, 64, 3), beside the mean picture."""
     side = SIDE // _COARSE
-    blocks = thumbnails.astype(np.float32).reshape(-1, _COARSE, side, _COARSE, side, 3).mean(axis=(2, 4))
+
+    def averages(some: npt.NDArray[np.uint8]) -> Table:
+        split = some.astype(np.float32).reshape(-1, _COARSE, side, _COARSE, side, 3)
+        return np.asarray(split.mean(axis=(2, 4)))
+
+    blocks = _by_parts(thumbnails, averages)
     rows = np.log(blocks + _DARK).reshape(len(blocks), -1)
     rows = rows - rows.mean(axis=0)
     return _unit(rows / np.maximum(rows.std(axis=0), 0.02))
@@ -92,7 +99,13 @@ def _nearest(grey: Table, whiten: bool) -> _Nearest:
 def _grey(thumbnails: npt.NDArray[np.uint8]) -> Table:
     """Return the logarithm of how bright pixels are: (N, 64, 64)."""
     weights = np.array([0.299, 0.587, 0.114], np.float32)
-    return np.asarray(np.log(thumbnails.astype(np.float32) @ weights + _DARK), dtype=np.float32)
+    return _by_parts(thumbnails, lambda some: np.log(some.astype(np.float32) @ weights + _DARK))
+
+
+def _by_parts(thumbnails: npt.NDArray[np.uint8], work: Callable[[npt.NDArray[np.uint8]], Table]) -> Table:
+    """Put together what ``work`` makes of some pictures at a time: all of them in floats take four times their room."""
+    starts = range(0, max(1, len(thumbnails)), _AT_A_TIME)
+    return np.concatenate([work(thumbnails[start : start + _AT_A_TIME]) for start in starts])
 
 
 def _candidates(rough: _Texture) -> npt.NDArray[np.intp]:

@@ -12,19 +12,22 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Hashable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from differnet.config.shape import Shape
 from differnet.data.square import Framing, place
-from differnet.data.stream import Progress, look_ahead
+from differnet.data.stream import LookAhead, Progress, in_lanes
 from differnet.errors import NumericalError
 from differnet.features.backbone.network import MultiScale
-from differnet.features.backbone.torch_runtime import one_torch_thread
+from differnet.features.backbone.torch_runtime import count_lanes, lanes, one_torch_thread
 from differnet.features.look import Look
 from differnet.features.seeds import generator
 from differnet.features.views import sample, sampling_grid
@@ -129,14 +132,13 @@ def one_of_each(count: int, groups: Sequence[Hashable] | None, seed: int) -> lis
     return list(first.values())
 
 
-@torch.inference_mode()
 def describe_turned(
     module: MultiScale, images: Sequence[Look], canvas: Shape, framing: Framing, progress: Progress
 ) -> tuple[Tensor, ...]:
     """Return of every stage its features (N, 12, C, P) of N images turned in steps of 30 degrees, in P cells.
 
     A circle is cut out, so that no corner and no bar of the frame tells how a picture was turned; around it all have
-    the grey that the network takes for zero. On one core, some 40 views a second.
+    the grey that the network takes for zero. Some 40 views a second and core.
     """
     device, side = module.mean.device, _side(module.sizes)
     angles = torch.arange(ANGLES) * (2 * math.pi / ANGLES)
@@ -147,18 +149,24 @@ def describe_turned(
     inner = [min(*canvas, *place(one.seen.shape, canvas, framing)[2:]) for one in images]
     radius = statistics.median(inner) / min(canvas)
     is_part = _circle(side, radius).to(device)
-    rows = []
-    with one_torch_thread():  # several would wait for each other on a busy machine
-        for index, (image, square) in enumerate(
-            look_ahead(lambda one: one.square(canvas, framing)[middle], images)
-        ):
-            shown = F.interpolate(torch.from_numpy(square).to(device)[None], (side, side), mode="area")
-            turned = sample(shown.expand(ANGLES, -1, -1, -1), grid, "border")
-            normalised = torch.where(is_part, (turned - module.mean) / module.std, 0.0)
-            rows.append(_in_cells(module.network(normalised.contiguous(memory_format=torch.channels_last))))
-            if not all(torch.isfinite(one).all() for one in rows[-1]):
-                raise NumericalError(f"the backbone gave NaN or infinite features for {image}")
-            progress("comparing turned images", index + 1, len(images))
+
+    @torch.inference_mode()  # which is a thread's own
+    def describe(image: Look, square: npt.NDArray[np.float32]) -> list[Tensor]:
+        shown = F.interpolate(torch.from_numpy(square).to(device)[None], (side, side), mode="area")
+        turned = sample(shown.expand(ANGLES, -1, -1, -1), grid, "border")
+        normalised = torch.where(is_part, (turned - module.mean) / module.std, 0.0)
+        stages = _in_cells(module.network(normalised.contiguous(memory_format=torch.channels_last)))
+        if not all(torch.isfinite(one).all() for one in stages):
+            raise NumericalError(f"the backbone gave NaN or infinite features for {image}")
+        return stages
+
+    rows, count = [], count_lanes()
+    ahead = LookAhead(lambda one: one.square(canvas, framing)[middle], images, 2 * count)
+    with closing(ahead), lanes() as pool, one_torch_thread():
+        while found := ahead.take(count):
+            for one in in_lanes(ahead, found, pool, describe, count):
+                rows.append(one.result())
+                progress("comparing turned images", len(rows), len(images))
     return tuple(torch.stack(stage) for stage in zip(*rows, strict=True))
 
 

@@ -15,7 +15,7 @@ from differnet.config.shape import Shape
 from differnet.decision.early_stop import GROUP
 from differnet.errors import MissingExtraError
 from differnet.features.backbone.network import MultiScale
-from differnet.features.backbone.torch_runtime import Precision, Runtime, in_turn
+from differnet.features.backbone.torch_runtime import MapsOf, Precision, Runtime, in_turn
 from differnet.runtime import threads
 
 
@@ -25,6 +25,7 @@ class OnnxRuntime:
     name = "onnxruntime"
     precision: Precision = "f32"
     on_one_core: Runtime | None = None
+    feature_maps: MapsOf | None = None
 
     def __init__(self, module: MultiScale, shape: Shape | None = None) -> None:
         import onnxruntime

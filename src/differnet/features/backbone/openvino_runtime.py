@@ -24,7 +24,7 @@ from differnet.decision.early_stop import GROUP
 from differnet.errors import ModelFileError
 from differnet.features.backbone.graph_check import check_graph, check_shapes
 from differnet.features.backbone.network import MultiScale
-from differnet.features.backbone.torch_runtime import Precision, Runtime, one_torch_thread
+from differnet.features.backbone.torch_runtime import MapsOf, Precision, Runtime, one_torch_thread
 from differnet.runtime import threads
 from differnet.runtime.engines import core, import_openvino, mind_lost_threads
 
@@ -70,6 +70,7 @@ class OpenVinoRuntime:
     """A graph compiled for this CPU, in requests of two views on each half of its cores.
 
     Two views alone part, and a single one has all cores. One object can be used by many threads; they take turns.
+    ``model`` gives the features, and the feature maps after them if it can (:func:`convert`).
     """
 
     name = "openvino"
@@ -78,14 +79,29 @@ class OpenVinoRuntime:
         mind_lost_threads(self)
         self.precision = precision
         self.width = int(model.output(0).shape[1])
-        self._model = model
+        self._model = _features_alone(model)
+        self._with_maps = model if len(model.outputs) > 1 and precision == "f32" else None
         self._queues: dict[tuple[int, int], Any] = {}
         self._queue(1, 1)  # a network that cannot be compiled is refused at once
 
     @cached_property
     def on_one_core(self) -> Runtime | None:
         """The same network, one view at a time on one core for each thread; its features are the same to the bit."""
-        return _OneCore(self, self._compiled(1, threads.cores()))
+        return _OneCore(self, _compiled(self._model, self.precision, 1, threads.cores()))
+
+    @property
+    def feature_maps(self) -> MapsOf | None:
+        """What gives the feature maps, if the graph has them."""
+        return None if self._with_maps is None else self._maps
+
+    def _maps(self, views: Tensor) -> list[Tensor]:
+        with one_torch_thread():
+            each = [self._mapping.infer(view.contiguous().numpy()).to_tuple()[1:] for view in views.split(1)]
+        return [torch.from_numpy(np.concatenate(maps)) for maps in zip(*each, strict=True)]
+
+    @cached_property
+    def _mapping(self) -> Any:
+        return _compiled(self._with_maps, self.precision, 1, 1).create_infer_request()
 
     def features(self, groups: Iterable[Tensor]) -> Tensor:
         """Map groups of views (B, 3, S, T) to features (V, D)."""
@@ -109,19 +125,31 @@ class OpenVinoRuntime:
         """Return the queue for so many requests of so many views at a time, compiled when it is first needed."""
         key = together, streams
         if key not in self._queues:
-            compiled = self._compiled(together, streams)
+            compiled = _compiled(self._model, self.precision, together, streams)
             self._queues[key] = import_openvino().AsyncInferQueue(compiled, streams)
             self._queues[key].set_callback(_store)
         return self._queues[key]
 
-    def _compiled(self, together: int, streams: int) -> Any:
-        self._model.reshape([together, *list(self._model.input(0).shape)[1:]])
-        floats = "bf16" if self.precision == "bf16" else "f32"
-        options = {"NUM_STREAMS": str(streams), "INFERENCE_PRECISION_HINT": floats}
-        if (most := threads.limit()) is not None:
-            # pinned to cores, the threads of several processes would all be on the first ones
-            options |= {"INFERENCE_NUM_THREADS": str(most), "ENABLE_CPU_PINNING": "NO"}
-        return core().compile_model(self._model, "CPU", options)
+
+def _compiled(model: Any, precision: Precision, together: int, streams: int) -> Any:
+    """Compile a model for so many views in a request, and so many requests at a time."""
+    model.reshape([together, *list(model.input(0).shape)[1:]])
+    floats = "bf16" if precision == "bf16" else "f32"
+    options = {"NUM_STREAMS": str(streams), "INFERENCE_PRECISION_HINT": floats}
+    if (most := threads.limit()) is not None:
+        # pinned to cores, the threads of several processes would all be on the first ones
+        options |= {"INFERENCE_NUM_THREADS": str(most), "ENABLE_CPU_PINNING": "NO"}
+    return core().compile_model(model, "CPU", options)
+
+
+def _features_alone(model: Any) -> Any:
+    """Return a model without its outputs beside the first; the same if it has no others."""
+    if len(model.outputs) == 1:
+        return model
+    alone = model.clone()
+    for result in alone.get_results()[1:]:
+        alone.remove_result(result)
+    return alone
 
 
 class _OneCore:
@@ -129,6 +157,7 @@ class _OneCore:
 
     name = "openvino"
     on_one_core: Runtime | None = None
+    feature_maps: MapsOf | None = None
 
     def __init__(self, whole: OpenVinoRuntime, compiled: Any) -> None:
         self.precision = whole.precision
@@ -152,18 +181,31 @@ def has_bf16() -> bool:
     return "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
-def convert(module: MultiScale, shape: Shape | None = None) -> Any:
+class _WithMaps(nn.Module):
+    """Gives the features of views, and then the feature maps that they are averages of."""
+
+    def __init__(self, module: MultiScale) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, views: Tensor) -> tuple[Tensor, ...]:
+        maps = self.module.feature_maps(views)
+        return self.module.pool(maps, self.module.parts_of(views)), *maps
+
+
+def convert(module: MultiScale, shape: Shape | None = None, with_maps: bool = False) -> Any:
     """Return ``module`` as an ``openvino.Model`` for one group of views of this ``shape``, by default squares.
 
-    It is converted for any count first: else that of the example would stay in the graph of a vision transformer. It
-    can be reshaped to other counts.
+    Its output is the features, and ``with_maps`` the feature maps after them. It is converted for any count first:
+    else that of the example would stay in the graph of a vision transformer. It can be reshaped to other counts.
     """
     openvino = import_openvino()
     views = (GROUP, 3, *(shape or module.square))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         some = torch.zeros(_TOGETHER, *views[1:])  # a whole group would take twice the memory
-        model = openvino.convert_model(module, example_input=some, input=[-1, *views[1:]])
+        traced = _WithMaps(module).eval() if with_maps else module
+        model = openvino.convert_model(traced, example_input=some, input=[-1, *views[1:]])
     model.reshape(list(views))
     return model
 

@@ -34,7 +34,8 @@ def choose(
     name = choose_name(settings, device)
     if name == "openvino":
         numbers: Precision = "bf16" if settings.precision == "bf16" else "f32"
-        return checked(OpenVinoRuntime(convert(module, shape), numbers), module, shape)
+        converted = convert(module, shape, with_maps=numbers == "f32")
+        return checked(OpenVinoRuntime(converted, numbers), module, shape)
     if name == "onnxruntime":
         return checked(OnnxRuntime(module, shape), module, shape)
     return TorchRuntime(module, device, "f16" if settings.precision == "f16" else "f32")

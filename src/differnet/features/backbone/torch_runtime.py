@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeAlias
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from differnet.features.backbone.network import MultiScale
 from differnet.runtime import threads
 
 Precision = Literal["f32", "f16", "bf16", "int8"]
+MapsOf: TypeAlias = Callable[[Tensor], list[Tensor]]
 
 
 class Runtime(Protocol):
@@ -35,6 +36,10 @@ class Runtime(Protocol):
     @property
     def on_one_core(self) -> Runtime | None:
         """What gives the same features on one core, also in several threads at a time; nothing where that cannot be."""
+
+    @property
+    def feature_maps(self) -> MapsOf | None:
+        """What maps views (B, 3, S, T) to :meth:`MultiScale.feature_maps`; nothing where only PyTorch can."""
 
 
 def check_device(device: str) -> str:
@@ -109,6 +114,7 @@ class TorchRuntime:
 
     name = "torch"
     on_one_core: Runtime | None = None
+    feature_maps: MapsOf | None = None
 
     def __init__(self, module: MultiScale, device: str = "cpu", precision: Precision = "f32") -> None:
         self.module = module.to(device)
