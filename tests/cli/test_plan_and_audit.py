@@ -78,6 +78,21 @@ def test_info_keeps_what_was_found(root):
     assert document["sisters"]["text"].endswith("their name")
 
 
+def test_info_tells_people_on_one_screen_what_a_model_is(root):
+    done = RUN.invoke(app, ["info", str(root / "m")], env={"COLUMNS": "400"})
+    detector = differnet.load(root / "m", "random")
+    lines = done.stdout.splitlines()
+    assert len(lines) < 24
+    assert lines[0].split(maxsplit=2) == ["fitted", "to", f"{detector.model.train_count} good images, seed 0"]
+    assert any(
+        line.startswith(f"Threshold {detector.threshold:.4g}: a good part is rejected") for line in lines
+    )
+    (settings,) = [line for line in lines if line.startswith("settings ")]
+    assert "backbone.sizes = [" in settings  # otherwise than preset default has it
+    assert "flow.clamp" not in settings  # as it has it
+    assert done.stderr.startswith(f"Next: differnet score {root / 'm'} IMAGES")
+
+
 def test_audit_counts_false_alarms_with_their_interval(root):
     options = ["--weights", "random", "--json"]
     found = json.loads(RUN.invoke(app, ["audit", str(root / "m"), str(root / "later"), *options]).stdout)

@@ -266,7 +266,7 @@ def test_rows_maps_and_light_of_the_command_go_by_it(parts, tmp_path):
         ["fit", str(parts[0].parent), "--out", str(model), *OPTIONS, "--set", "white=4095", "--seed", "1"],
     )
     assert done.exit_code == 0, done.output
-    assert "views.white                4095.0" in run(app, ["info", str(model)]).output
+    assert "views.white = 4095.0" in run(app, ["info", str(model)]).output
     table, maps = tmp_path / "rows.jsonl", tmp_path / "maps"
     arguments = ["--out", table, "--maps", maps, "--drift", tmp_path / "state.json"]
     done = run(app, ["score", str(model), str(dim), *map(str, arguments)])

@@ -13,6 +13,9 @@ from differnet.cli.report import tell_known
 from differnet.config.shape import in_words
 from differnet.errors import counted
 
+_STAGES = 3  # the longest of a fit
+_MAKERS = ("differnet", "python", "torch", "openvino", "numpy")
+
 
 def quantize(
     model: Annotated[Path, typer.Argument(help="Model file that was fitted in floats.")],
@@ -53,7 +56,7 @@ def info(
     ] = False,
     json: options.Json = False,
 ) -> None:
-    """Say what a model file is and was made from."""
+    """Say what a model file is and was made from; --json has every figure and setting."""
     if as_config and json:
         raise typer.BadParameter("--as-config prints TOML and --json prints JSON: one of them was wanted")
     with guarded():
@@ -65,11 +68,13 @@ def info(
         if as_config:
             typer.echo(as_toml.write(loaded.config), nl=False)
             return
-        summary = summarise(loaded)
         if json:
-            print_json(summary)
+            print_json(summarise(loaded))
             return
-        tell_model(summary)
+        tell_model(loaded)
+        advise(
+            f"differnet score {model} IMAGES; with --json info tells all settings, with --as-config as a file"
+        )
 
 
 def calibrate(
@@ -190,13 +195,16 @@ def tell_calibration(detector: Any, model: Path, known: list[Any], json: bool) -
     out.print(f"Threshold {promise.value:.4g} from {counted(promise.count, 'good image')}: {promise}.")
     tell_review(detector.model)
     tell_condition(detector.model)
-    out.print(
-        f"Calibrated on {counted(record.count, 'image')} of {counted(record.groups, 'group')}, {record.date}, "
-        f"{record.digest[:12]}."
-    )
+    out.print(f"Calibrated on {_in_short(record)}.")
     tell_known(known)
     out.print(f"Model file: {model}", markup=False)
     advise(f"differnet audit {model} LATER_GOOD_IMAGES, to see whether it holds")
+
+
+def _in_short(record: Any) -> str:
+    """Say what a model was calibrated on."""
+    images, groups = counted(record.count, "image"), counted(record.groups, "group")
+    return f"{images} of {groups}, {record.date}, {record.digest[:12]}"
 
 
 def tell_condition(model: Any) -> None:
@@ -231,20 +239,48 @@ def tell_review(model: Any) -> None:
         )
 
 
-def tell_model(summary: dict[str, Any]) -> None:
-    """Say what a model file is, one figure or setting a line."""
-    for name, value in summary.items():
-        if name == "config":
-            for section, settings in value.items():
-                for setting, chosen in settings.items():
-                    out.print(f"{section + '.' + setting:<26} {_short(chosen)}", markup=False)
-            continue
-        told = value["text"] if name in ("choice", "sisters") and value else value
-        if name == "view_shape":
-            config = summary["config"]
-            aspect, tiles = config["views"]["aspect"], config["backbone"]["tiles"]
-            told = in_words((value[0], value[1]), aspect, tiles, summary["picture_shape"])
-        out.print(f"{name:<26} {_short(told)}", markup=False, highlight=False)
+def tell_model(model: Any) -> None:
+    """Say what a model is, was made from and promises, in lines for people to read."""
+    from differnet.detector.model import threshold
+
+    config, record = model.config, model.calibrated_on
+    stages = sorted(model.stage_seconds.items(), key=lambda one: -one[1])[:_STAGES]
+    slow = ", ".join(f"{stage} {seconds:.0f} s" for stage, seconds in stages)
+    views, tiles = config.views, config.backbone.tiles
+    told = {
+        "fitted to": f"{counted(model.train_count, 'good image')}, seed {model.seed}",
+        "sisters": model.sisters,
+        "looks at": in_words(model.settings.shape, views.aspect, tiles, model.picture_shape),
+        "found out": model.choice,
+        "network": f"{config.backbone.backbone} ({model.backbone_digest[:12]}), {model.runtime}, {model.precision}",
+        "calibrated on": record and _in_short(record),
+        "fit took": f"{sum(model.stage_seconds.values()):.0f} s: {slow}" if slow else None,
+        "made by": ", ".join(f"{name} {model.versions[name]}" for name in _MAKERS if name in model.versions),
+        "settings": _other_settings(config) or "those of preset default",
+    }
+    for name, value in told.items():
+        if value is not None:
+            out.print(f"{name:<14} {value}", markup=False, highlight=False)
+    promise = threshold(model)
+    if promise is None:
+        out.print("No threshold: no good image was held out, so no verdict is given, only scores.")
+        return
+    out.print(f"Threshold {promise.value:.4g}: {promise}.", highlight=False)
+    tell_review(model)
+    tell_condition(model)
+
+
+def _other_settings(config: Any) -> str:
+    """Return what was asked for otherwise than preset default has it, or found out where that leaves it open."""
+    from differnet.config.presets import DEFAULT
+
+    usual = DEFAULT.to_dict()
+    return ", ".join(
+        f"{section}.{name} = {_short(value)}"
+        for section, settings in config.to_dict().items()
+        for name, value in settings.items()
+        if value != usual[section][name]
+    )
 
 
 def _short(value: Any) -> str:

@@ -281,13 +281,7 @@ def tell_counts(order: ScoringOrder, counts: Counts, theta: float | None, json: 
         defective = {"defective": counts.flagged, "review": counts.to_review, "skipped": counts.skipped}
         print_json(document | defective)
         return
-    limit = "no threshold" if theta is None else f"threshold {theta:.2f}"
-    mean = f"{counts.views / max(counts.images - counts.skipped, 1):.1f} views an image"
-    review = f", {counts.to_review} to review" if counts.to_review else ""
-    skipped = f", {counts.skipped} skipped" if counts.skipped else ""
-    side.print(
-        f"{counted(counts.images, 'image')}, {counts.flagged} defective{review}{skipped}, {limit}, {mean}"
-    )
+    tell_all(counts.images, counts.flagged, counts.to_review, counts.skipped, counts.views, theta)
     out.print(f"Rows: {order.folder}", markup=False)
 
 
@@ -305,10 +299,17 @@ def tell_rows(judged: Any, threshold: float | None) -> None:
         percent = "" if row["percent"] is None else f" {int(row['percent']):>6}%"
         out.print(f"{verdict} {row['score']:>12.2f}{percent}{p}  ", end="")
         out.print(printable(row["path"]), markup=False)
-    limit = "no threshold" if threshold is None else f"threshold {threshold:.2f}"
-    mean = f"{views / max(judged.count - judged.skipped, 1):.1f} views an image"
-    review = f", {judged.to_review} to review" if judged.to_review else ""
-    skipped = f", {judged.skipped} skipped" if judged.skipped else ""
-    side.print(
-        f"{counted(judged.count, 'image')}, {judged.flagged} defective{review}{skipped}, {limit}, {mean}"
-    )
+    tell_all(judged.count, judged.flagged, judged.to_review, judged.skipped, views, threshold)
+
+
+def tell_all(
+    images: int, flagged: int, to_review: int, skipped: int, views: int, limit: float | None
+) -> None:
+    """Say how many images were judged, and by which threshold and in how many views."""
+    said = [counted(images, "image"), f"{flagged} defective"]
+    said += [f"{to_review} to review"] if to_review else []
+    said += [f"{skipped} skipped"] if skipped else []
+    said += ["no threshold" if limit is None else f"threshold {limit:.2f} (100%)"]
+    mean = views / max(images - skipped, 1)
+    said += [] if mean == 1 else [f"{mean:.1f} views an image"]
+    side.print(", ".join(said))
