@@ -1,7 +1,7 @@
 """Speed on magnetic tiles, as ratios to a literal implementation of the paper and to anomalib, in one run.
 
 Usage: python benchmarks/speed.py MTD_FOLDER SPLIT_FILE [--repeats 5] [--fits 3] [--busy]
-       [--parts help score turned fit cores memory] [--work benchmark-output/speed] [--out docs/results]
+       [--parts help score turned maps fit cores memory] [--work benchmark-output/speed] [--out docs/results]
 
 Every repeat times all candidates one after the other. Measurements are added to WORK/speed.jsonl as they are made, with
 how much of the machine others used just before, and those that are there are not made again; the page is written from
@@ -18,6 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,8 @@ from differnet import DifferNet
 from differnet.config import presets
 from differnet.config.settled import settle
 from differnet.data import datasets
-from differnet.detector.scoring import Scorer
+from differnet.data.images import load
+from differnet.detector.scoring import Scorer, localizer_of
 from differnet.evaluation.metrics import auroc
 from differnet.features.describer import describer_of_module
 from literal import LiteralDetector
@@ -42,7 +44,8 @@ SIZE = 448  # pixels that the default reads, and so the peers
 SEEDS = 3  # accuracy is the mean of these
 EQUAL = 1e-3
 QUIET = 0.15  # of the machine, at most, that others may use
-PARTS = ("help", "score", "turned", "fit", "cores", "memory")
+PARTS = ("help", "score", "turned", "maps", "fit", "cores", "memory")
+SAME_MAP = 2e-3  # of its peak
 Record = dict[str, Any]
 STREAM = """
 import os, sys, time
@@ -140,6 +143,20 @@ class Bench:
         }
         for repeat in range(repeats):
             self._round("turned", repeat, literal, ways)
+
+    def maps(self, repeats: int) -> None:
+        """Time heat maps of decoded pictures, whose feature maps come from the runtime, or from PyTorch."""
+        detector = self.fitted("upright")
+        fast = localizer_of(detector.model, detector.module, detector.describer)
+        exact = replace(fast, feature_maps=None)
+        for path in self.sample:
+            wanted = exact.of_picture(load(path))
+            np.testing.assert_allclose(
+                fast.of_picture(load(path)), wanted, rtol=0, atol=SAME_MAP * wanted.max()
+            )
+        for repeat in range(repeats):
+            self._time("maps", "PyTorch", repeat, self.sample, lambda path: exact.of_picture(load(path)))
+            self._time("maps", "default", repeat, self.sample, lambda path: fast.of_picture(load(path)))
 
     def _round(
         self, kind: str, repeat: int, literal: LiteralDetector, candidates: dict[str, Callable[[Path], Any]]
@@ -311,6 +328,8 @@ def main() -> None:
             bench.score_rounds(repeats)
         elif part == "turned":
             bench.turned_rounds(repeats)
+        elif part == "maps":
+            bench.maps(repeats)
         elif part == "fit":
             bench.fit_rounds(options.fits, options.patchcore_fits)
         elif part == "cores":

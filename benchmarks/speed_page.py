@@ -84,6 +84,8 @@ def _aims(records: list[Record]) -> list[str]:
     for what in _names(records, "score"):
         if what.startswith("EfficientAD"):
             rows.append(_aim(records, f"scoring against {what}", None, "score", what, "default", ours, ""))
+    maps = _ratios(records, "maps", "PyTorch", "default")
+    rows.append(f"| a heat map, against one with feature maps from PyTorch | | **{_spread(maps)} x** | | |")
     both = _ratios(records, "cores", "one core", "all cores")
     rows.append(f"| local engine, images a second on 2 cores against 1 | 1.8 x | **{_spread(both)} x** | | |")
     memory = [r for r in records if r["kind"] == "memory"]
