@@ -23,6 +23,7 @@ from differnet.features.cache import describe_all, filled, kept_bank
 from differnet.features.checkpoint import Checkpoint
 from differnet.features.describer import Describer
 from differnet.features.look import Given, Look
+from differnet.features.mapped import letting_go
 from differnet.features.pooling import RowReading, settled_readings
 from differnet.features.tiles import shown
 from differnet.features.views import ViewSet
@@ -111,7 +112,7 @@ class Fitter:
         self.note("fitting the flow")
         scores = [
             view_scores(fusion, part, self.device, name_of(image))
-            for image, part in zip(held.images, features, strict=True)
+            for image, part in letting_go(zip(held.images, features, strict=True))
         ]
         found = Model(
             config=self.settings.config,

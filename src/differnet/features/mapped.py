@@ -10,19 +10,22 @@ from typing import Any, TypeVar
 
 import numpy.typing as npt
 
-_OFTEN = 4  # steps that read a mapped file between two times that its pages are let go
 _mapped: weakref.WeakSet[mmap.mmap] = weakref.WeakSet()
 Item = TypeVar("Item")
 
 
 def keep_on_disk(table: npt.NDArray[Any]) -> None:
-    """Have :func:`let_go` take the pages of a table in a mapped file out of the process, and map small pages alone."""
+    """Have :func:`let_go` take the pages of a table in a mapped file out of the process, and map small pages alone.
+
+    Read ahead, Linux keeps pages in blocks of up to 2 MB, and maps a whole block (from 6.18 on) for a part of a row.
+    """
     mapped = table.base
     if not isinstance(mapped, mmap.mmap):
         raise TypeError(f"a table in {type(mapped).__name__}, where a mapped file was wanted")
-    if hasattr(mmap, "MADV_NOHUGEPAGE"):
-        with contextlib.suppress(OSError):  # a kernel without huge pages
-            mapped.madvise(mmap.MADV_NOHUGEPAGE)
+    for advice in ("MADV_NOHUGEPAGE", "MADV_RANDOM"):
+        if hasattr(mmap, advice):
+            with contextlib.suppress(OSError):  # a kernel without huge pages
+                mapped.madvise(getattr(mmap, advice))
     _mapped.add(mapped)
 
 
@@ -34,8 +37,8 @@ def let_go() -> None:
 
 
 def letting_go(items: Iterable[Item]) -> Iterator[Item]:
-    """Yield items whose making reads or fills mapped files, whose pages do not add up."""
-    for number, item in enumerate(items, 1):
+    """Yield items whose making reads mapped files, or whose use fills them: their pages are let go before and after."""
+    for item in items:
+        let_go()
         yield item
-        if number % _OFTEN == 0:
-            let_go()
+    let_go()

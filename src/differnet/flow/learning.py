@@ -11,6 +11,7 @@ from torch import Tensor
 from differnet.config.settled import Settled
 from differnet.features.backbone.torch_runtime import count_lanes, lanes, one_torch_thread
 from differnet.features.checkpoint import Checkpoint
+from differnet.features.mapped import let_go
 from differnet.features.pooling import RowReading
 from differnet.flow import gaussian, train
 from differnet.flow.flow import Flow
@@ -147,4 +148,6 @@ def _unseen(held: Tensor | None, read: RowReading) -> Tensor | None:
     if held is None or len(held) == 0:
         return None
     each = len(held[0]) * len(read.columns)
-    return read.rows(held[: max(1, gaussian.MOST_ROWS // each)].flatten(0, 1))
+    found = read.rows(held[: max(1, gaussian.MOST_ROWS // each)].flatten(0, 1))
+    let_go()
+    return found
