@@ -79,10 +79,10 @@ def test_info_keeps_what_was_found(root):
 
 
 def test_info_tells_people_on_one_screen_what_a_model_is(root):
-    done = RUN.invoke(app, ["info", str(root / "m")], env={"COLUMNS": "400"})
+    done = RUN.invoke(app, ["info", str(root / "m")])
     detector = differnet.load(root / "m", "random")
     lines = done.stdout.splitlines()
-    assert len(lines) < 24
+    assert sum(-(-len(line) // 120) for line in lines) <= 24
     assert lines[0].split(maxsplit=2) == ["fitted", "to", f"{detector.model.train_count} good images, seed 0"]
     assert any(
         line.startswith(f"Threshold {detector.threshold:.4g}: a good part is rejected") for line in lines

@@ -11,17 +11,19 @@ import pytest
 import torch
 from torch import nn
 
+from differnet import DifferNet
 from differnet.config import presets
 from differnet.config.settled import provisional, settle
 from differnet.detector.scoring import localizer_of
-from differnet.errors import ConfigError
+from differnet.errors import ConfigError, NumericalError
 from differnet.features.backbone.network import Maps, MultiScale
+from differnet.features.backbone.openvino_runtime import OpenVinoRuntime
 from differnet.features.pooling import reading
 from differnet.flow import localize
 from differnet.flow.flow import Flow
 from differnet.flow.fusion import Fusion
 from support import reference
-from support.tiny import defective_image, good_image
+from support.tiny import COMBINED, defective_image, good_image
 
 
 def small():
@@ -131,13 +133,37 @@ def test_heat_is_highest_in_the_defect(detector):
         assert heat[mask].mean() > 1.15 * heat[~mask].mean()  # even with a random backbone
 
 
-def test_maps_are_those_of_the_torch_module(detector):
-    image, _ = defective_image(0)
-    square = detector.describer.square(image)
+@pytest.mark.parametrize("rotation", ["none", "full"])
+def test_maps_are_those_of_the_torch_module(rotation):
+    settings = COMBINED | {"runtime": "openvino", "rotation": rotation, "precision": "f32"}
+    detector = DifferNet("default", 0, "random", **settings).fit([good_image(i) for i in range(12)])
+    asked = []
     fast = localizer_of(detector.model, detector.module, detector.describer)
-    assert fast.feature_maps is not None
-    exact = replace(fast, feature_maps=None).of_square(square)
-    torch.testing.assert_close(fast.of_square(square), exact, rtol=0, atol=2e-3 * float(exact.max()))
+    spied = replace(fast, feature_maps=lambda views: asked.append(len(views)) or fast.feature_maps(views))
+    exact = replace(fast, feature_maps=None)
+    square = detector.describer.square(defective_image(0)[0])
+    wanted = exact.of_square(square)
+    torch.testing.assert_close(spied.of_square(square), wanted, rtol=0, atol=2e-3 * float(wanted.max()))
+    assert asked == [1] * len(exact._turned)
+    for (_, maps, shares), (_, others, known) in zip(
+        spied.seen_of(square), exact.seen_of(square), strict=True
+    ):
+        torch.testing.assert_close(maps, others, rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(shares, known, rtol=0, atol=2e-3 * float(known.max()))
+
+
+def test_maps_by_the_gradient_to_the_pixels_keep_torch_and_its_threads(detector):
+    found = localizer_of(detector.model, detector.module, detector.describer)
+    assert (found.settings.maps.gradient, found.feature_maps) == ("pixels", None)
+
+
+def test_feature_maps_that_differ_are_refused(monkeypatch):
+    detector = DifferNet("default", 0, "random", **(COMBINED | {"runtime": "openvino", "rotation": "none"}))
+    detector.fit([good_image(i) for i in range(12)], scale_maps=False)
+    right = OpenVinoRuntime._maps
+    monkeypatch.setattr(OpenVinoRuntime, "_maps", lambda self, views: [1.001 * x for x in right(self, views)])
+    with pytest.raises(NumericalError, match="openvino's feature maps differ from PyTorch's"):
+        detector.localize(good_image(0))
 
 
 def test_the_scale_is_fixed_by_good_images(detector):

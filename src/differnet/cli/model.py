@@ -14,7 +14,7 @@ from differnet.config.shape import in_words
 from differnet.errors import counted
 
 _STAGES = 3  # the longest of a fit
-_MAKERS = ("differnet", "python", "torch", "openvino", "numpy")
+_MAKERS = ("differnet", "python", "torch", "openvino", "onnxruntime", "numpy")
 
 
 def quantize(
@@ -255,7 +255,8 @@ def tell_model(model: Any) -> None:
         "network": f"{config.backbone.backbone} ({model.backbone_digest[:12]}), {model.runtime}, {model.precision}",
         "calibrated on": record and _in_short(record),
         "fit took": f"{sum(model.stage_seconds.values()):.0f} s: {slow}" if slow else None,
-        "made by": ", ".join(f"{name} {model.versions[name]}" for name in _MAKERS if name in model.versions),
+        "made by": ", ".join(f"{name} {model.versions[name]}" for name in _MAKERS if name in model.versions)
+        or None,
         "settings": _other_settings(config) or "those of preset default",
     }
     for name, value in told.items():
@@ -289,4 +290,4 @@ def _short(value: Any) -> str:
         return f"{value[0]} ... {value[-1]} ({len(value)} values)"
     if isinstance(value, str) and value.startswith("png:"):
         return f"a mask of {len(value)} characters"
-    return "none" if value is None else str(value)
+    return "not set" if value is None else str(value)

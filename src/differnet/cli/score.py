@@ -309,7 +309,7 @@ def tell_all(
     said = [counted(images, "image"), f"{flagged} defective"]
     said += [f"{to_review} to review"] if to_review else []
     said += [f"{skipped} skipped"] if skipped else []
-    said += ["no threshold" if limit is None else f"threshold {limit:.2f} (100%)"]
-    mean = views / max(images - skipped, 1)
-    said += [] if mean == 1 else [f"{mean:.1f} views an image"]
+    said += ["no threshold" if limit is None else f"threshold {limit:.2f}, which is 100%"]
+    judged = images - skipped
+    said += [f"{views / judged:.1f} views an image"] if views > judged > 0 else []
     side.print(", ".join(said))

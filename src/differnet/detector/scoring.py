@@ -21,6 +21,7 @@ from differnet.decision.verdict import Heat, Prediction
 from differnet.detector.model import Model
 from differnet.errors import ConfigError, NumericalError, noting
 from differnet.features.backbone.network import MultiScale
+from differnet.features.backbone.select import feature_maps_of
 from differnet.features.backbone.torch_runtime import one_torch_thread
 from differnet.features.describer import Describer
 from differnet.features.look import Shown
@@ -83,8 +84,10 @@ def stack_scores(rows: list[ViewScores]) -> ViewScores:
 
 def localizer_of(model: Model, module: MultiScale, describer: Describer) -> Localizer:
     """Return what makes the heat maps of a model."""
-    faster = describer.runtime.feature_maps
-    return Localizer(module, model.fusion, model.settings, describer.other_numbers, model.cells, faster)
+    settings, faster = model.settings, None
+    if settings.maps.gradient == "features":
+        faster = feature_maps_of(describer.runtime, module, settings.shape)
+    return Localizer(module, model.fusion, settings, describer.other_numbers, model.cells, faster)
 
 
 def heat_map(model: Model, module: MultiScale, describer: Describer, pixels: Pixels) -> Heat:

@@ -95,7 +95,7 @@ class DetectorState:
 
     @cached_property
     def module(self) -> network.MultiScale:
-        """The frozen backbone as a torch module, where heat maps come from.
+        """The frozen backbone as a torch module: what runtimes are converted from, and the measure of heat maps.
 
         Raises :class:`WeightsError` when its weights are not those that the model was fitted with.
         """

@@ -71,11 +71,11 @@ class Localizer:
         """
         tiles, angles = self.settings.backbone.tiles, self._turned.angles
         maps = []
-        for number, tile in enumerate(cut(image, tiles)):
-            cells = None if self.cells is None else self.cells.of_tile(number)
-            with self._own_threads():
+        with self._own_threads():
+            for number, tile in enumerate(cut(image, tiles)):
+                cells = None if self.cells is None else self.cells.of_tile(number)
                 parts = [self._map_of_view(*view, cells).cpu() for view in self._views_of(tile)]
-            maps.append(turn_back(torch.cat(parts), angles))
+                maps.append(turn_back(torch.cat(parts), angles))
         heat = torch.cat([torch.cat(maps[i : i + tiles], dim=1) for i in range(0, len(maps), tiles)])
         if not torch.isfinite(heat).all():
             raise NumericalError("a heat map has NaN or infinite values")
@@ -83,12 +83,11 @@ class Localizer:
 
     def seen_of(self, image: Tensor) -> Iterator[Seen]:
         """Yield what :func:`differnet.flow.cells.fit` learns from, of every tile and view of an image as above."""
+        known = self.module, self.fusion.of_tile
         for number, tile in enumerate(cut(image, self.settings.backbone.tiles)):
-            for view, features in self._views_of(tile):
-                known = self.module, self.fusion.of_tile, features, self.feature_maps
-                with self._own_threads():
-                    found = shares_of(view, *known)
-                yield number, *found
+            with self._own_threads():
+                found = [shares_of(view, *known, y, self.feature_maps) for view, y in self._views_of(tile)]
+            yield from ((number, *one) for one in found)
 
     def _own_threads(self) -> AbstractContextManager[None]:
         """Leave the cores to what gives the feature maps, if that is not torch: the rest is small."""

@@ -39,6 +39,7 @@ MOST_UPRIGHT = 0.42  # of the pairs; where parts lie one way or two, at least 0.
 NEARER = 0.85  # of the squared distance; cloth and round parts stay above 0.9
 AGREE = 0.5  # of the triples; textures stay below 0.4
 _SIDE = 224  # pixels
+_LANES = 4  # each holds what the network computes of 12 views at once, some 150 MB
 _CELLS = 7
 _LEAST_SPREAD = 1e-3  # of the mean over channels: what hardly varies is not blown up
 
@@ -160,7 +161,7 @@ def describe_turned(
             raise NumericalError(f"the backbone gave NaN or infinite features for {image}")
         return stages
 
-    rows, count = [], count_lanes()
+    rows, count = [], min(count_lanes(), _LANES) if device.type == "cpu" else 1
     ahead = LookAhead(lambda one: one.square(canvas, framing)[middle], images, 2 * count)
     with closing(ahead), lanes() as pool, one_torch_thread():
         while found := ahead.take(count):

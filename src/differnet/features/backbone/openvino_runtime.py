@@ -81,6 +81,7 @@ class OpenVinoRuntime:
         self.width = int(model.output(0).shape[1])
         self._model = _features_alone(model)
         self._with_maps = model if len(model.outputs) > 1 and precision == "f32" else None
+        self._mapping_turn = threading.Lock()
         self._queues: dict[tuple[int, int], Any] = {}
         self._queue(1, 1)  # a network that cannot be compiled is refused at once
 
@@ -95,7 +96,7 @@ class OpenVinoRuntime:
         return None if self._with_maps is None else self._maps
 
     def _maps(self, views: Tensor) -> list[Tensor]:
-        with one_torch_thread():
+        with one_torch_thread(), self._mapping_turn:
             each = [self._mapping.infer(view.contiguous().numpy()).to_tuple()[1:] for view in views.split(1)]
         return [torch.from_numpy(np.concatenate(maps)) for maps in zip(*each, strict=True)]
 

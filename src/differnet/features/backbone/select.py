@@ -6,6 +6,7 @@ PyTorch is the reference: a graph in floats is used only after its features agre
 from __future__ import annotations
 
 import importlib.util
+from weakref import WeakSet
 
 import torch
 
@@ -16,10 +17,18 @@ from differnet.features.backbone.network import MultiScale
 from differnet.features.backbone.onnx_runtime import OnnxRuntime
 from differnet.features.backbone.openvino_runtime import OpenVinoRuntime, convert, has_bf16
 from differnet.features.backbone.timm_network import is_transformer
-from differnet.features.backbone.torch_runtime import Precision, Runtime, TorchRuntime, difference, probe
+from differnet.features.backbone.torch_runtime import (
+    MapsOf,
+    Precision,
+    Runtime,
+    TorchRuntime,
+    difference,
+    probe,
+)
 
 AGREEMENT = 1e-4
 AGREEMENT_BF16 = 0.05  # eight bits of mantissa, through sixty layers
+_agreed: WeakSet[Runtime] = WeakSet()  # those whose feature maps were compared
 
 
 def choose(
@@ -101,12 +110,32 @@ def checked(runtime: Runtime, module: MultiScale, shape: Shape | None = None) ->
     views = probe(shape or module.square)
     limit = AGREEMENT_BF16 if runtime.precision == "bf16" else AGREEMENT
     apart = difference(runtime.features([views]), TorchRuntime(module).features([views]))
+    _check(runtime, "features", apart, limit)
+    return runtime
+
+
+def feature_maps_of(runtime: Runtime, module: MultiScale, shape: Shape) -> MapsOf | None:
+    """Return what gives the feature maps of ``module`` in its place, if ``runtime`` has it; compared with it once.
+
+    Raises :class:`NumericalError` where the maps of views of this ``shape`` differ.
+    """
+    faster = runtime.feature_maps
+    if faster is not None and runtime not in _agreed:
+        view = probe(shape)[:1]
+        with torch.inference_mode():
+            wanted = module.feature_maps(view)
+        apart = max(difference(one, other) for one, other in zip(faster(view), wanted, strict=True))
+        _check(runtime, "feature maps", apart, AGREEMENT)
+        _agreed.add(runtime)
+    return faster
+
+
+def _check(runtime: Runtime, what: str, apart: float, limit: float) -> None:
     if not apart <= limit:
         raise NumericalError(
-            f"{runtime.name}'s features differ from PyTorch's by {apart:.1e} of the largest, more than "
+            f"{runtime.name}'s {what} differ from PyTorch's by {apart:.1e} of the largest, more than "
             f"{limit:.0e}; choose runtime = 'torch' and report this machine"
         )
-    return runtime
 
 
 def _openvino_with_bf16(settings: sections.Backbone, on_cpu: bool) -> str:
