@@ -18,6 +18,8 @@ from differnet.features.mapped import letting_go
 from differnet.features.seeds import generator
 from differnet.features.views import random_views
 
+_TOGETHER = 16 * 2**20  # bytes of whole rows that are copied to take a few columns of them
+
 
 class FreshViews:
     """A source of batches that draws new views of every image in every epoch, as the paper trains.
@@ -137,8 +139,8 @@ class Bank(Shuffled):
         each = len(first)
         chosen = self._order("sample")[: max(1, most // each)].sort().values
         found = first.new_empty(each * len(chosen), first.shape[1])  # parts put together would be there twice
-        start = 0
-        for part in letting_go(map(self._take, chosen.split(self.batch))):
+        start, together = 0, max(1, _TOGETHER // self.rows[:1].nbytes)
+        for part in letting_go(map(self._take, chosen.split(together))):
             found[start : start + len(part)] = part
             start += len(part)
         return found
