@@ -25,7 +25,7 @@ def promises():
 def cell(promises, seed=0, alarms=2, way="found"):
     at = tuple(promises.AtRate(rate, 0.05, 0.2, alarms, 0.5) for rate in promises.RATES)
     return promises.Cell(
-        "wood", seed, way, "key", 80, 20, 4, 4.0, "their name", 20, 20.0, at, {"hole": [0.1, 0.2, 0.3]}
+        "wood", seed, way, "key", 80, 20, 4, 4.0, "their name", 20, 20.0, 0.875, at, {"hole": [0.1, 0.2, 0.3]}
     )
 
 
@@ -50,7 +50,11 @@ def test_cells_are_kept_by_their_key_and_shown(promises, tmp_path):
     assert found.at == one.at
     assert promises.kept(tmp_path, "wood", 0, "found", "another") is None
     assert promises.kept(tmp_path, "wood", 7, "found") is None
+    older = {name: value for name, value in asdict(one).items() if name != "auroc"}
+    promises.file_of(tmp_path, "wood", 8, "found").write_text(json.dumps(older))
+    assert promises.kept(tmp_path, "wood", 8, "found", "key") is None
     promises.write(argparse.Namespace(work=tmp_path, out=tmp_path))
     page = (tmp_path / "promises.md").read_text()
     assert "; 2 seeds;" in page
+    assert "| 0.50 | 0.875 |" in page
     assert page.count("| wood | plain |") == page.count("| wood | sisters on one side |") == 3
