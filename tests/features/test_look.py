@@ -65,8 +65,8 @@ def test_a_look_has_what_the_picture_has(tmp_path, frame):
     save(path, good_image(3)[:40])
     (one,) = look_at([path], settings)
     pixels = load(path)
-    assert one.seen == (pixel_digest(pixels), light.measure(pixels), pixels.shape)
-    np.testing.assert_array_equal(one.take_thumbnail(keep=True), thumbnail(pixels))
+    assert one.seen[:3] == (pixel_digest(pixels), light.measure(pixels), pixels.shape)
+    np.testing.assert_array_equal(one.seen.thumbnail, thumbnail(pixels))
     assert one.content == content_digest(path)
     assert str(one) == str(path)
     for _ in range(2):
@@ -87,21 +87,6 @@ def test_a_square_is_gone_after_it_was_asked_for_the_last_time(monkeypatch):
     assert len(count) == 1
     one.bare((32, 32))
     assert len(count) == 2
-
-
-def test_the_picture_in_small_is_given_once_and_made_anew_when_asked_again(monkeypatch):
-    decoded = []
-    monkeypatch.setattr("differnet.features.look.load", lambda image, scale: decoded.append(1) or image)
-    (one,) = look_at([good_image(0)], presets.resolve("default", {"sizes": [32]}))
-    wanted = thumbnail(good_image(0))
-    np.testing.assert_array_equal(one.take_thumbnail(keep=True), wanted)
-    assert one._thumbnail == []
-    square = one.bare((32, 32))
-    assert len(decoded) == 1
-    np.testing.assert_array_equal(one.take_thumbnail(keep=True), wanted)
-    assert len(decoded) == 2
-    np.testing.assert_array_equal(one.bare((32, 32)), square)
-    assert (len(decoded), one._room._count) == (2, 1)
 
 
 def test_without_a_temporary_folder_squares_are_not_kept_and_that_is_said(monkeypatch):

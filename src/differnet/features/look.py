@@ -33,16 +33,17 @@ MOST = 16 * 2**30  # and more than these are not kept: their images are decoded 
 
 
 class Seen(NamedTuple):
-    """What is noted of a decoded picture: the digest of its pixels, its light, and its shape (H, W, 3)."""
+    """What is noted of a decoded picture: the digest of its pixels, its light, its shape (H, W, 3), and it in small."""
 
     digest: str
     light: Light
     shape: tuple[int, ...]
+    thumbnail: Thumbnail
 
     @classmethod
     def of(cls, pixels: Pixels) -> Seen:
         """Measure a decoded picture."""
-        return cls(pixel_digest(pixels), light.measure(pixels), pixels.shape)
+        return cls(pixel_digest(pixels), light.measure(pixels), pixels.shape, thumbnail(pixels))
 
 
 class Room:
@@ -136,8 +137,6 @@ class Look:
         self._framing = framing
         self._white = framing.white  # by which it was, or will be, decoded
         self._seen: Seen | None = None
-        self._thumbnail: list[Thumbnail] = []  # one or none
-        self._keeps_thumbnail = True  # until it is taken
         self._place: int | None = None
         self._content = b""
         self._turn = threading.RLock()
@@ -220,19 +219,6 @@ class Look:
             finally:
                 self.keep = before
 
-    def take_thumbnail(self, keep: bool) -> Thumbnail:
-        """Return the picture in small, which is given up here; ``keep`` as in :meth:`glance`.
-
-        Taken once more, the picture is decoded once more.
-        """
-        with self._turn:
-            if not self._thumbnail:
-                self._drop()
-                self._seen, self._keeps_thumbnail = None, True
-            self.glance(keep)
-            self._keeps_thumbnail = False
-            return self._thumbnail.pop()
-
     def forget(self) -> None:
         """Give up the square."""
         with self._turn:
@@ -253,8 +239,6 @@ class Look:
             pixels = load(self.image, scale or self._framing)
             bare = squares.resized(pixels, self._canvas, self._framing)
             self._seen = found = self._seen or Seen.of(pixels)
-            if self._keeps_thumbnail:
-                self._thumbnail = [thumbnail(pixels)]
             if self.keep:
                 self._place = self._room.put(bare)
             return bare, found

@@ -41,10 +41,11 @@ def grouping_of(images: Sequence[Look], seed: int, progress: Progress) -> find.G
     count = count_lanes()
     kept = (size <= KEPT for size in accumulate(image.size for image in images))
     given = zip(images, kept, strict=True)
-    with closing(LookAhead(lambda one: one[0].take_thumbnail(one[1]), given, 2 * count, count)) as ahead:
+    with closing(LookAhead(lambda one: one[0].glance(keep=one[1]), given, 2 * count, count)) as ahead:
         while found := ahead.take():
-            (image, _), thumbnails[len(digests)] = found[0]
-            digests.append(image.seen.digest)
+            _, seen = found[0]
+            thumbnails[len(digests)] = seen.thumbnail
+            digests.append(seen.digest)
             progress("looking for images that belong together", len(digests), len(images))
     return find.find(thumbnails, digests, [_path(image) for image in images], seed)
 
