@@ -6,6 +6,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from differnet import DifferNet
 from differnet.data.stream import LookAhead, in_lanes
 from differnet.errors import ImageError, NumericalError
 from differnet.features.backbone import openvino_runtime
-from differnet.features.backbone.torch_runtime import in_turn
+from differnet.features.backbone.torch_runtime import in_turn, lanes
 from differnet.runtime import threads
 from support.tiny import COMBINED, good_image, save
 
@@ -229,3 +230,20 @@ def test_an_error_of_the_work_is_where_its_item_is():
     done, left = worked(work, 6, 4, 2)
     assert [one.exception() and str(one.exception()) for one in done[:4]] == [None, None, "the third", None]
     assert len(done) + len(left) == 6
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="this system does not list threads")
+def test_threads_have_ended_for_the_system_once_lanes_are_closed():
+    """Those of a plain pool have not: they still give up buffers of MKL, whose locks a forked child would wait for."""
+    there = 0
+    for _ in range(200):
+        with lanes() as pool:
+            ids = set(
+                pool.map(
+                    lambda _: (torch.ones(64, 64) @ torch.ones(64, 64), threading.get_native_id())[1],
+                    range(8),
+                )
+            )
+        assert ids
+        there += any(Path(f"/proc/self/task/{one}").exists() for one in ids)
+    assert there == 0

@@ -10,7 +10,6 @@ import copy
 import math
 import os
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -32,7 +31,7 @@ from differnet.errors import ConfigError, ModelFileError, NotFittedError, Numeri
 from differnet.runtime import folder as folders
 from differnet.runtime.engines import Engine, open_graph
 from differnet.runtime.enlarge import enlarge
-from differnet.runtime.threads import cores, generation, keep_lost, mind_forks
+from differnet.runtime.threads import Lanes, cores, generation, keep_lost, mind_forks
 from differnet.runtime.threads import limit as thread_limit
 
 _SAME_MACHINE = 0.02  # of the largest feature
@@ -215,7 +214,7 @@ class Inspector:
         lanes = self._threads or cores()
         with (
             closing(LookAhead(self._decode, images, 2 * lanes, lanes)) as ahead,
-            ThreadPoolExecutor(lanes, "differnet-lane") as pool,
+            Lanes(lanes) as pool,
         ):
             while found := ahead.take(2 * lanes):
                 if len(found) == 1 or lanes == 1:

@@ -14,6 +14,11 @@ import functools
 import multiprocessing
 import os
 import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 from differnet.errors import ConfigError
@@ -21,6 +26,7 @@ from differnet.errors import ConfigError
 VARIABLE = "DIFFERNET_THREADS"
 _forks = [0]  # how many led to this process since differnet began to compute
 _lost: list[Any] = []  # what belongs to threads of a parent: to give it up would wait for them
+_SECONDS = 2.0  # that the system may take to end a thread, under load
 _OTHERS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
@@ -55,6 +61,34 @@ def mind_forks() -> None:
         _after_fork()
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=_after_fork)
+
+
+class Lanes(ThreadPoolExecutor):
+    """Threads to compute in, which have ended for the system too once the pool is shut down.
+
+    Python counts a thread as ended a little before the system does. Libraries give up what was the thread's own in
+    between, and a fork at that moment copies their locks as they are held: a child waits for Intel MKL for ever.
+    """
+
+    def __init__(self, count: int, begin: Callable[[], None] = lambda: None) -> None:
+        self._ids: list[int] = []
+        super().__init__(count, "differnet-lane", self._begin, (begin,))
+
+    def _begin(self, begin: Callable[[], None]) -> None:
+        self._ids.append(threading.get_native_id())
+        begin()
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """As that of any pool."""
+        super().shutdown(wait, cancel_futures=cancel_futures)
+        until = time.monotonic() + _SECONDS
+        while wait and time.monotonic() < until and any(map(_is_running, self._ids)):
+            time.sleep(0.0002)
+
+
+def _is_running(native_id: int) -> bool:
+    """Whether a thread of this process is there for the system; never where it does not say (only Linux does)."""
+    return Path(f"/proc/self/task/{native_id}").exists()
 
 
 def generation() -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Literal, Protocol, TypeAlias
 
@@ -72,9 +71,9 @@ def count_lanes() -> int:
     return threads.cores()
 
 
-def lanes() -> ThreadPoolExecutor:
+def lanes() -> threads.Lanes:
     """Return threads that each compute on one core, while the thread that waits for them has its turn."""
-    return ThreadPoolExecutor(count_lanes(), "differnet-lane", _become_lane)
+    return threads.Lanes(count_lanes(), _become_lane)
 
 
 def _become_lane() -> None:
