@@ -251,14 +251,17 @@ def resize_floats(pixels: Pixels, shape: tuple[int, int]) -> npt.NDArray[np.floa
         )
         for channel in range(1 if one_plane else 3)
     ]
-    found: npt.NDArray[np.float32] = np.stack(planes * 3 if one_plane else planes, axis=2)
+    together = np.stack(planes * 3 if one_plane else planes)
+    found: npt.NDArray[np.float32] = together.transpose(
+        1, 2, 0
+    )  # plane by plane in memory, as networks take them
     return found
 
 
 def is_grey(pixels: Pixels) -> bool:
     """Whether all three colours of a picture (H, W, 3) are the same everywhere."""
     bands = (pixels[row : row + _BAND] for row in range(0, len(pixels), _BAND))
-    return all((band == band[..., :1]).all() for band in bands)
+    return all((band[..., 0] == band[..., place]).all() for band in bands for place in (1, 2))
 
 
 def load_mask(path: Path, level: int = 128) -> npt.NDArray[np.bool_]:

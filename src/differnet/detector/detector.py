@@ -174,7 +174,10 @@ class DifferNet(DetectorState):
         of the held-out images; ``"auto"`` stops as soon as the verdict is certain
         (:mod:`differnet.decision.early_stop`).
         """
-        return next(self.predict_iter([image], heat_map, views))
+        if heat_map:
+            return next(self.predict_iter([image], heat_map, views))
+        shown, early = self._judged_in(views)
+        return self._scorer.prediction(self.model, next(stream([image])), shown, early)
 
     def predict_iter(
         self, images: Images, heat_map: bool = False, views: Count = None

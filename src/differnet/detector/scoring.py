@@ -162,16 +162,22 @@ class Scorer:
             mapped = self.mapped(model, images, shown, early, heat_map)
             return (replace(one.prediction, heat_map=enlarged(one.heat, one.pixels.shape)) for one in mapped)
 
-        def decode(image: ImageLike) -> tuple[Tensor, str | None]:
-            with noting() as notes:
-                return self.describer.square(image), notes.text
-
         def work(describer: Describer, image: ImageLike, decoded: tuple[Tensor, str | None]) -> Prediction:
             square, note = decoded
             judging = replace(self, describer=describer)
             return replace(judging.judge(model, square, shown, early, name_of(image)), note=note)
 
-        return self.describer.each(stream(images), decode, work)
+        return self.describer.each(stream(images), self._decode, work)
+
+    def prediction(self, model: Model, image: ImageLike, shown: ViewSet, early: bool) -> Prediction:
+        """Return what :meth:`predictions` yields of a single image without a heat map, sooner: no thread is begun."""
+        self.describer.keep_grids(shown)
+        square, note = self._decode(image)
+        return replace(self.judge(model, square, shown, early, name_of(image)), note=note)
+
+    def _decode(self, image: ImageLike) -> tuple[Tensor, str | None]:
+        with noting() as notes:
+            return self.describer.square(image), notes.text
 
     def mapped(
         self,

@@ -9,6 +9,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -39,7 +40,7 @@ _SAME_MACHINE = 0.02  # of the largest feature
 _AHEAD_BYTES = 64 * 2**20  # of squares that are waiting, where there are more of them than cores
 _GRID_BYTES = 64 * 2**20  # for one set of views
 _GRID_SETS = 4
-_TURN, _TURN_SECONDS = 8, 0.5  # images a lane, and time, until results are handed out
+_TURN, _TURN_SECONDS = 64, 1.0  # images a lane, and time, until results are handed out
 In = TypeVar("In")
 Out = TypeVar("Out")
 Result = TypeVar("Result")
@@ -93,7 +94,7 @@ class Describer:
             self.runtime.features(self._render(tile, views, start) for start in starts)
             for tile in cut(square, self.tiles)
         ]
-        return _finite(torch.cat(tiles, dim=1), name)
+        return _row(tiles, name)
 
     def plain_features(self, squares: Tensor) -> Tensor:
         """Describe squares (B, 3, *canvas) as they are, in one view each: (B, W)."""
@@ -105,7 +106,7 @@ class Describer:
         for start in range(0, len(views), GROUP):
             tiles = cut(square, self.tiles)
             shown = [self.runtime.features([self._render(tile, views, start)]) for tile in tiles]
-            yield _finite(torch.cat(shown, dim=1), name)
+            yield _row(shown, name)
 
     def probe(self) -> Tensor:
         """Return the features (B, W) of one group of fixed noise, to compare machines with."""
@@ -246,7 +247,12 @@ def _key(views: ViewSet) -> bytes:
     return views.angles.numpy().tobytes()
 
 
-def _finite(features: Tensor, name: str) -> Tensor:
-    if not torch.isfinite(features).all():
+def _row(tiles: Sequence[Tensor], name: str) -> Tensor:
+    """Put the features (V, W) of tiles side by side; raises :class:`NumericalError` for what is not finite.
+
+    In NumPy: torch would wake a second thread, which then waits in a loop on a core that OpenVINO needs.
+    """
+    row = tiles[0].numpy() if len(tiles) == 1 else np.concatenate([tile.numpy() for tile in tiles], axis=1)
+    if not np.isfinite(row).all():
         raise NumericalError(f"the backbone gave NaN or infinite features for {name}")
-    return features
+    return torch.from_numpy(row)

@@ -56,7 +56,8 @@ class RowReading:
             raise ShapeError(f"expected features (B, {self.width}), found shape {tuple(features.shape)}")
         if self.is_all:
             return features
-        return features[:, self.columns.to(features.device)].flatten(0, 1)
+        columns = self.columns.to(features.device)
+        return features.index_select(1, columns.flatten()).view(-1, columns.shape[1])
 
     def in_row(self, values: Tensor) -> Tensor:
         """Return a row (W,) that has ``values`` (D,) at every place that is mapped, and 0 elsewhere."""

@@ -38,11 +38,11 @@ class Permutation(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Reorder (B, D)."""
-        return x[:, self.order], x.new_zeros(x.shape[0])
+        return x.index_select(1, self.order), x.new_zeros(x.shape[0])
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Undo :meth:`forward`."""
-        return z[:, self.inverse_order], z.new_zeros(len(z))
+        return z.index_select(1, self.inverse_order), z.new_zeros(len(z))
 
 
 class Whitening(nn.Module):

@@ -41,23 +41,31 @@ def check_pixels(file: BinaryIO, image: Image.Image, name: str) -> None:
         return
     file.seek(0)
     content = file.read()
-    end = end_of(content)
-    if end is None or not has_all_passes(content[:end]):
+    end = _end_of_passes(content)
+    if end is None:
         raise ImageError(f"{name}: cut off: it has not all of its passes")
-    if not is_whole(content, image):
+    if not _is_whole(content, end, image):
         raise ImageError(f"{name}: cut off: its coded pixels end before the last row")
 
 
 def is_whole(content: bytes, image: Image.Image) -> bool:
     """Whether the pixels of a picture, decoded by Pillow, are the same whatever stands between the last and its end."""
-    end = end_of(content)
-    if end is None or not has_all_passes(content[:end]):
-        return False
+    end = _end_of_passes(content)
+    return end is not None and _is_whole(content, end, image)
+
+
+def _is_whole(content: bytes, end: int, image: Image.Image) -> bool:
     pixels = image.tobytes()
     return all(
         _pixels(content[:end] + more + content[end:]) == pixels
         for more in (_MORE, *_next_part(content[:end]))
     )
+
+
+def _end_of_passes(content: bytes) -> int | None:
+    """Return where the end of a picture is marked that has all of its passes; nothing of another."""
+    end = end_of(content)
+    return end if end is not None and has_all_passes(content[:end]) else None
 
 
 def _pixels(content: bytes) -> bytes:
@@ -90,20 +98,20 @@ def end_of(content: bytes) -> int | None:
 def has_all_passes(content: bytes) -> bool:
     """Whether a picture in several passes has all numbers of each of its colours, to their last bits."""
     at, colours, known = 2, set[int](), set[tuple[int, int]]()
-    is_progressive = False
     while (found := _MARKER.search(content, at)) is not None:
         kind, at = found[1][0], found.end()
         body = content[at + 2 : at + int.from_bytes(content[at : at + 2], "big")]
         at += 2 + len(body)
         if kind in _FRAMES:
-            is_progressive |= kind in _PROGRESSIVE
+            if kind not in _PROGRESSIVE:
+                return True  # there is one pass
             colours = {body[6 + 3 * number] for number in range(body[5])}
         elif kind == _SCAN:
             shown, (first, last, bits) = body[1 : 1 + 2 * body[0] : 2], body[-3:]
             known |= {
                 (colour, place) for colour in shown for place in range(first, last + 1) if bits & 15 == 0
             }
-    return not is_progressive or known == {(colour, place) for colour in colours for place in range(64)}
+    return known == {(colour, place) for colour in colours for place in range(64)}
 
 
 def size_of(content: bytes) -> tuple[int, int] | None:
