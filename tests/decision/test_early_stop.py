@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from differnet.decision.early_stop import early_stop
 from differnet.decision.thresholds import choose_threshold
 from differnet.errors import ConfigError, NotFittedError, NumericalError
+from differnet.features import describer
 from differnet.runtime import threads
 from support.tiny import defective_image, good_image
 
@@ -161,16 +162,18 @@ def test_an_upright_view_is_enough_where_nothing_turns(good_images):
 
 def test_streams_are_judged_one_by_one(detector):
     taken = []
+    most = (
+        2 + (describer._TURN + 2) * threads.cores()
+    )  # a turn, what was under way at its end, and two that lie ready
 
     def camera():
-        for i in range(40):
+        for i in range(3 * most):
             taken.append(i)
             yield good_image(i)
 
     scores = detector.score_iter(camera())
     first = [next(scores) for _ in range(3)]
-    # at most eight images a core are judged before the first is handed out, and two lie ready
-    assert len(taken) <= 2 + 10 * threads.cores()
+    assert len(taken) <= most
     assert first == detector.score([good_image(i) for i in range(3)]).tolist()
     with pytest.warns(UserWarning, match="5 held-out good images"):
         verdicts = detector.predict_iter(camera(), views="auto")

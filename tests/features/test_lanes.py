@@ -247,3 +247,10 @@ def test_threads_have_ended_for_the_system_once_lanes_are_closed():
         assert ids
         there += any(Path(f"/proc/self/task/{one}").exists() for one in ids)
     assert there == 0
+
+
+def test_one_image_is_judged_without_a_thread_begun_for_it(detector, monkeypatch):
+    wanted, begun = detector.predict(IMAGES[0]), []
+    monkeypatch.setattr(threading.Thread, "start", begun.append)
+    assert detector.predict(IMAGES[0]) == wanted
+    assert begun == []

@@ -251,10 +251,8 @@ def resize_floats(pixels: Pixels, shape: tuple[int, int]) -> npt.NDArray[np.floa
         )
         for channel in range(1 if one_plane else 3)
     ]
-    together = np.stack(planes * 3 if one_plane else planes)
-    found: npt.NDArray[np.float32] = together.transpose(
-        1, 2, 0
-    )  # plane by plane in memory, as networks take them
+    # plane by plane in memory, as networks take them
+    found: npt.NDArray[np.float32] = np.stack(planes * 3 if one_plane else planes).transpose(1, 2, 0)
     return found
 
 

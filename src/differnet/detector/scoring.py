@@ -167,15 +167,15 @@ class Scorer:
             judging = replace(self, describer=describer)
             return replace(judging.judge(model, square, shown, early, name_of(image)), note=note)
 
-        return self.describer.each(stream(images), self._decode, work)
+        return self.describer.each(stream(images), self._square_and_note, work)
 
     def prediction(self, model: Model, image: ImageLike, shown: ViewSet, early: bool) -> Prediction:
         """Return what :meth:`predictions` yields of a single image without a heat map, sooner: no thread is begun."""
         self.describer.keep_grids(shown)
-        square, note = self._decode(image)
+        square, note = self._square_and_note(image)
         return replace(self.judge(model, square, shown, early, name_of(image)), note=note)
 
-    def _decode(self, image: ImageLike) -> tuple[Tensor, str | None]:
+    def _square_and_note(self, image: ImageLike) -> tuple[Tensor, str | None]:
         with noting() as notes:
             return self.describer.square(image), notes.text
 

@@ -105,7 +105,10 @@ class Describer:
         """Yield what :meth:`features` gives ``GROUP`` views at a time, each when it is asked for."""
         for start in range(0, len(views), GROUP):
             tiles = cut(square, self.tiles)
-            shown = [self.runtime.features([self._render(tile, views, start)]) for tile in tiles]
+            # rendered when the runtime asks for it, which is in its turn and on one thread of torch
+            shown = [
+                self.runtime.features(self._render(tile, views, one) for one in [start]) for tile in tiles
+            ]
             yield _row(shown, name)
 
     def probe(self) -> Tensor:

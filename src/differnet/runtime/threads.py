@@ -79,7 +79,7 @@ class Lanes(ThreadPoolExecutor):
         begin()
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """As that of any pool."""
+        """End the threads; where ``wait``, until the system has ended them too, at most some two seconds more."""
         super().shutdown(wait, cancel_futures=cancel_futures)
         until = time.monotonic() + _SECONDS
         while wait and time.monotonic() < until and any(map(_is_running, self._ids)):

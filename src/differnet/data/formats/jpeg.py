@@ -41,20 +41,20 @@ def check_pixels(file: BinaryIO, image: Image.Image, name: str) -> None:
         return
     file.seek(0)
     content = file.read()
-    end = _end_of_passes(content)
+    end = _end_if_complete(content)
     if end is None:
         raise ImageError(f"{name}: cut off: it has not all of its passes")
-    if not _is_whole(content, end, image):
+    if not _keeps_its_pixels(content, end, image):
         raise ImageError(f"{name}: cut off: its coded pixels end before the last row")
 
 
 def is_whole(content: bytes, image: Image.Image) -> bool:
     """Whether the pixels of a picture, decoded by Pillow, are the same whatever stands between the last and its end."""
-    end = _end_of_passes(content)
-    return end is not None and _is_whole(content, end, image)
+    end = _end_if_complete(content)
+    return end is not None and _keeps_its_pixels(content, end, image)
 
 
-def _is_whole(content: bytes, end: int, image: Image.Image) -> bool:
+def _keeps_its_pixels(content: bytes, end: int, image: Image.Image) -> bool:
     pixels = image.tobytes()
     return all(
         _pixels(content[:end] + more + content[end:]) == pixels
@@ -62,8 +62,8 @@ def _is_whole(content: bytes, end: int, image: Image.Image) -> bool:
     )
 
 
-def _end_of_passes(content: bytes) -> int | None:
-    """Return where the end of a picture is marked that has all of its passes; nothing of another."""
+def _end_if_complete(content: bytes) -> int | None:
+    """Return where a picture ends, if it has all of its passes."""
     end = end_of(content)
     return end if end is not None and has_all_passes(content[:end]) else None
 

@@ -22,7 +22,7 @@ _DARK = 8.0  # grey levels added before the logarithm, so that noise in the dark
 _SHIFT = 3  # pixels of a thumbnail, a twentieth of the picture
 _NEIGHBOURS = 10  # of each image, whose correlation is looked at more closely
 _MOST_WHITENED = 1000  # images from which the common variation is learned
-_AT_HAND = 256  # pairs, so that what is multiplied stays in the caches
+_PAIRS_AT_A_TIME = 256  # pairs, so that what is multiplied stays in the caches
 _MOST_COMPARED = 1500  # images, each with each
 _COARSE = 8
 _AT_A_TIME = 500  # images that are in floats
@@ -150,8 +150,8 @@ class _Texture:
         for down, right in self._shifts():
             moved = self._whitened(self._cut(down, right))
             for one, other in ((first, second), (second, first)):
-                for start in range(0, len(pairs), _AT_HAND):
-                    part = slice(start, start + _AT_HAND)
+                for start in range(0, len(pairs), _PAIRS_AT_A_TIME):
+                    part = slice(start, start + _PAIRS_AT_A_TIME)
                     found = np.einsum("pd,pd->p", moved[one[part]], self.rows[other[part]])
                     best[part] = np.maximum(best[part], found)
         return best

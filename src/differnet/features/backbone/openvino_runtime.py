@@ -206,9 +206,8 @@ def convert(module: MultiScale, shape: Shape | None = None, with_maps: bool = Fa
         warnings.simplefilter("ignore")
         some = torch.zeros(_TOGETHER, *views[1:])  # a whole group would take twice the memory
         network = _WithMaps(module).eval() if with_maps else module
-        with (
-            torch.no_grad()
-        ):  # no second run to check it: features are compared with PyTorch's where they are used
+        # no second run to check it: features are compared with PyTorch's where they are used
+        with torch.no_grad():
             traced = torch.jit.trace(network, some, strict=False, check_trace=False)
         model = openvino.convert_model(traced, example_input=some, input=[-1, *views[1:]])
     model.reshape(list(views))
