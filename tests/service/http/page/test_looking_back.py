@@ -167,7 +167,7 @@ def test_counts_and_the_chart(service, visit, many):
     tab = visit(service)
     total = service.ask("v1/models/stripes/counts?bucket=day&since=2020-01-01T00:00:00Z")["total"]
     for kind in ("OK", "review", "NG", "error"):
-        assert int(tab.locator(f"#today-{kind}").inner_text().replace(",", "")) == total[kind]
+        until(tab, f"document.querySelector('#today-{kind}').textContent === '{total[kind]:,}'")
     tab.get_by_text("As a table").click()
     rows = tab.locator("#chart-table tbody tr")
     cells = rows.evaluate_all(
