@@ -18,7 +18,9 @@ anomalib's PaDiM and PatchCore (`benchmarks/peers.py`: the same EfficientNet-Lit
 reads, as many patches in a coreset as `differnet compare` allows) run in PyTorch, as does its EfficientAD (small), whose
 weights are random here: it has a time and no AUROC. What they would gain from an export to OpenVINO is not measured. Data:
 the paper's split of Magnetic Tile Defects (761 / 191 good, 392 defective). AUROC is that of the last epoch; of `default`
-the mean of the seeds that were fitted (0, 1, 2), of the others of seed 0.
+the mean of the seeds that were fitted (0, 1, 2), of the others of seed 0. Of all candidates glibc keeps large buffers
+(`MALLOC_MMAP_THRESHOLD_` and others): else those of PyTorch come from the system anew for each image, or not, by what the
+process freed before, and a pass of this backbone in PyTorch takes 45 ms or 22.
 """
 
 
