@@ -49,9 +49,9 @@ SAME_MAP = 2e-3  # of its peak
 # large buffers stay with the process: PyTorch's would come from the system anew for every image, or not, by what was
 # freed before, and a pass of the backbone in PyTorch would take 22 or 45 ms
 ALLOCATOR = {
-    "MALLOC_MMAP_THRESHOLD_": str(4 * 2**30),
-    "MALLOC_TRIM_THRESHOLD_": str(16 * 2**30),
-    "MALLOC_TOP_PAD_": str(256 * 2**20),
+    "MALLOC_MMAP_THRESHOLD_": str(128 * 2**20),
+    "MALLOC_TRIM_THRESHOLD_": str(2**30),
+    "MALLOC_TOP_PAD_": str(64 * 2**20),
 }
 Record = dict[str, Any]
 STREAM = """
