@@ -99,9 +99,8 @@ def test_a_request_has_all_registers_of_one_moment(server):
     try:
         with polled(server.host, server.port) as read:
             seen, count, until = set(), 0, time.monotonic() + 30
-            while count < 150 or (
-                len(seen) < 2 and time.monotonic() < until
-            ):  # on a busy machine the two take turns
+            # on a busy machine the two threads take turns
+            while count < 150 or (len(seen) < 2 and time.monotonic() < until):
                 found, count = read().registers, count + 1
                 seen.add((found[0], found[3], found[8]))
     finally:

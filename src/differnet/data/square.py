@@ -79,13 +79,14 @@ def to_square(pixels: Pixels, canvas: Shape, framing: Framing) -> npt.NDArray[np
 def covered(bare: Bare, shape: tuple[int, ...], framing: Framing) -> npt.NDArray[np.float32]:
     """Return what :func:`resized` made of a picture (H, W) as floats (3, S, T), what is ignored being grey.
 
-    It may share the numbers of ``bare``.
+    Where nothing is ignored it may share the numbers of ``bare``.
     """
-    square: npt.NDArray[np.float32] = np.ascontiguousarray(bare.transpose(2, 0, 1), dtype=np.float32)
-    if framing.ignore is not None:
-        square = square.copy() if np.may_share_memory(square, bare) else square  # not to cover those as well
-        canvas = bare.shape[0], bare.shape[1]
-        square[:, ignored_part(framing.ignore, canvas, place(shape, canvas, framing))] = COVER
+    planes: npt.NDArray[Any] = bare.transpose(2, 0, 1)
+    if framing.ignore is None:
+        return np.ascontiguousarray(planes, dtype=np.float32)
+    square: npt.NDArray[np.float32] = planes.astype(np.float32, order="C")
+    canvas = bare.shape[0], bare.shape[1]
+    square[:, ignored_part(framing.ignore, canvas, place(shape, canvas, framing))] = COVER
     return square
 
 

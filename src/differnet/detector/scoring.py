@@ -163,16 +163,20 @@ class Scorer:
             return (replace(one.prediction, heat_map=enlarged(one.heat, one.pixels.shape)) for one in mapped)
 
         def work(describer: Describer, image: ImageLike, decoded: tuple[Tensor, str | None]) -> Prediction:
-            square, note = decoded
-            judging = replace(self, describer=describer)
-            return replace(judging.judge(model, square, shown, early, name_of(image)), note=note)
+            return replace(self, describer=describer)._noted(model, image, decoded, shown, early)
 
         return self.describer.each(stream(images), self._square_and_note, work)
 
     def prediction(self, model: Model, image: ImageLike, shown: ViewSet, early: bool) -> Prediction:
         """Return what :meth:`predictions` yields of a single image without a heat map, sooner: no thread is begun."""
         self.describer.keep_grids(shown)
-        square, note = self._square_and_note(image)
+        return self._noted(model, image, self._square_and_note(image), shown, early)
+
+    def _noted(
+        self, model: Model, image: ImageLike, decoded: tuple[Tensor, str | None], shown: ViewSet, early: bool
+    ) -> Prediction:
+        """Return the verdict on what :meth:`_square_and_note` made of an image, with that note."""
+        square, note = decoded
         return replace(self.judge(model, square, shown, early, name_of(image)), note=note)
 
     def _square_and_note(self, image: ImageLike) -> tuple[Tensor, str | None]:
@@ -190,7 +194,7 @@ class Scorer:
         """Yield verdict and map of each image of a stream, one after the other: a map has all cores."""
         decode = partial(_decode, describer=self.describer)
         for image, (pixels, square, note) in look_ahead(decode, stream(images)):
-            prediction = replace(self.judge(model, square, shown, early, name_of(image)), note=note)
+            prediction = self._noted(model, image, (square, note), shown, early)
             with naming(image):
                 heat = heat_map(pixels)
             yield Mapped(prediction, pixels, heat)

@@ -89,12 +89,7 @@ class Describer:
 
         Raises :class:`NumericalError`, which names the image, for features that are not finite.
         """
-        starts = range(0, len(views), GROUP)
-        tiles = [
-            self.runtime.features(self._render(tile, views, start) for start in starts)
-            for tile in cut(square, self.tiles)
-        ]
-        return _row(tiles, name)
+        return self._described(square, views, range(0, len(views), GROUP), name)
 
     def plain_features(self, squares: Tensor) -> Tensor:
         """Describe squares (B, 3, *canvas) as they are, in one view each: (B, W)."""
@@ -104,12 +99,15 @@ class Describer:
     def features_by_group(self, square: Tensor, views: ViewSet, name: str = "an image") -> Iterator[Tensor]:
         """Yield what :meth:`features` gives ``GROUP`` views at a time, each when it is asked for."""
         for start in range(0, len(views), GROUP):
-            tiles = cut(square, self.tiles)
-            # rendered when the runtime asks for it, which is in its turn and on one thread of torch
-            shown = [
-                self.runtime.features(self._render(tile, views, one) for one in [start]) for tile in tiles
-            ]
-            yield _row(shown, name)
+            yield self._described(square, views, [start], name)
+
+    def _described(self, square: Tensor, views: ViewSet, starts: Sequence[int], name: str) -> Tensor:
+        """Describe the groups of views that begin there; each is rendered when the runtime asks, in its turn."""
+        tiles = [
+            self.runtime.features(self._render(tile, views, start) for start in starts)
+            for tile in cut(square, self.tiles)
+        ]
+        return _row(tiles, name)
 
     def probe(self) -> Tensor:
         """Return the features (B, W) of one group of fixed noise, to compare machines with."""
