@@ -73,7 +73,7 @@ def test_what_nobody_sees_is_called_hard(tmp_path):
 @pytest.mark.long
 def test_the_demos_defects_are_found(tmp_path, monkeypatch):
     pytest.importorskip("skimage")
-    monkeypatch.setitem(showcase.SETTINGS, "min_steps", 100)  # the demo takes ten times as many
+    monkeypatch.setitem(showcase.SETTINGS, "min_steps", 100)  # the demo takes eight times as many
     document = showcase.run_demo(tmp_path, 0, lambda stage, done, total: None, ("brick",))
     figures = document["textures"]["brick"]
     assert document["not_run"] == ["grass", "gravel", "moon"]

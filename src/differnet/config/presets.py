@@ -115,7 +115,7 @@ DEFAULT = Config(
     backbone=Backbone(sizes=(448, 224), stages=(3, 4, 5), grid=7, tiles="auto"),
     reading=Reading(pooling="combined"),
     flow=Flow(blocks="auto", hidden="auto", start="gaussian"),
-    training=Training(1, 1000, batch=128, learning_rate=2e-3, schedule="one-cycle", eps=1e-6, noise="auto"),
+    training=Training(1, 800, batch=128, learning_rate=2e-3, schedule="one-cycle", eps=1e-6, noise="auto"),
 )
 SINGLE = Config(  # one reading, chosen by drawn defects
     views=Views("auto", train_views="auto", score_rotations="auto", aspect="auto"),

@@ -70,7 +70,8 @@ class Room:
             place = self._free.pop() if self._free else self._count
             try:
                 self._file.seek(place * self._size)
-                self._file.write(square.tobytes())
+                # plane by plane, as squares in floats lie in memory: nothing is copied
+                self._file.write(np.ascontiguousarray(square.transpose(2, 0, 1)).data)
                 self._file.flush()
             except OSError as error:
                 self._most = 0
@@ -90,8 +91,10 @@ class Room:
                 found = self._file.read(self._size)
             except OSError:
                 return None
-        whole = len(found) == self._size
-        return np.frombuffer(found, self._kind).reshape(*self.shape, 3) if whole else None
+        if len(found) != self._size:
+            return None
+        planes = np.frombuffer(found, self._kind).copy()  # into which can be written, as torch wants it
+        return planes.reshape(3, *self.shape).transpose(1, 2, 0)
 
     def drop(self, place: int) -> None:
         """Let another square have that place."""

@@ -127,13 +127,16 @@ class _Texture:
         self._shift = shift
         inner = self._cut(0, 0)
         self._mean = inner.mean(axis=0)
+        self._whitening = self._found_whitening(inner) if whiten else None
+        self.rows = self._whitened(inner)
+
+    def _found_whitening(self, inner: Table) -> tuple[Table, Table]:
+        """Return the axes (K, D) along which pictures vary, and by how much more (K,) each is to count."""
         some = inner[:: -(-len(inner) // _MOST_WHITENED)]
-        _, sizes, self._axes = np.linalg.svd(_unit(some - self._mean), full_matrices=False)
+        _, sizes, axes = np.linalg.svd(_unit(some - self._mean), full_matrices=False)
         variances = sizes**2 / len(some)
         level = max(float(variances.sum()) / inner.shape[1], 1e-12)
-        self._gains = np.sqrt(level / (variances + level)) - 1
-        self._whitens = whiten
-        self.rows = self._whitened(inner)
+        return axes, np.sqrt(level / (variances + level)) - 1
 
     def table(self) -> Table:
         """Return the largest correlation of each pair over the shifts: (N, N)."""
@@ -168,9 +171,10 @@ class _Texture:
 
     def _whitened(self, rows: Table) -> Table:
         unit = _unit(rows - self._mean)
-        if not self._whitens:
+        if self._whitening is None:
             return unit
-        return _unit(unit + ((unit @ self._axes.T) * self._gains) @ self._axes)
+        axes, gains = self._whitening
+        return _unit(unit + ((unit @ axes.T) * gains) @ axes)
 
 
 def _unit(rows: Any) -> Table:
