@@ -93,7 +93,7 @@ class Room:
                 return None
         if len(found) != self._size:
             return None
-        planes = np.frombuffer(found, self._kind).copy()  # into which can be written, as torch wants it
+        planes: Bare = np.frombuffer(found, self._kind).copy()  # can be written to, as torch wants it
         return planes.reshape(3, *self.shape).transpose(1, 2, 0)
 
     def drop(self, place: int) -> None:

@@ -65,7 +65,8 @@ def fit(
         betas=settings.betas,
         eps=settings.eps,
         weight_decay=settings.weight_decay,
-        fused=flow.whitening is not None,  # rounds otherwise, and the paper's flow stays what it was to the bit
+        fused=flow.whitening
+        is not None,  # rounds otherwise, and the paper's flow stays what it was to the bit
     )
     file = _FILE.format(number or "")
     epochs = epochs_to_run(settings, source.steps)
