@@ -93,8 +93,9 @@ class Room:
                 return None
         if len(found) != self._size:
             return None
-        planes: Bare = np.frombuffer(found, self._kind).copy()  # can be written to, as torch wants it
-        return planes.reshape(3, *self.shape).transpose(1, 2, 0)
+        planes = np.frombuffer(found, self._kind).copy()  # can be written to, as torch wants it
+        square: Bare = planes.reshape(3, *self.shape).transpose(1, 2, 0)
+        return square
 
     def drop(self, place: int) -> None:
         """Let another square have that place."""
