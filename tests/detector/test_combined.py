@@ -14,7 +14,6 @@ from differnet.detector.fitting import VIEWS_OF_PARTS
 from differnet.errors import ConfigError, ModelFileError, NumericalError
 from differnet.features.views import even_views, render
 from differnet.flow import localize, score
-from differnet.flow.flow import Flow
 from differnet.flow.learning import Learner
 from differnet.flow.sources import Bank, Parts
 from differnet.runtime import threads
@@ -61,32 +60,8 @@ def test_the_score_is_the_geometric_mean_of_the_readings(name, request):
         assert detector.score(image)[0] == pytest.approx(literal(detector, image), rel=1e-6)
 
 
-@pytest.mark.parametrize("views", [None, "auto"])
-@pytest.mark.parametrize("name", ["upright", "turned"])
-def test_a_single_image_has_a_lane_for_its_last_flow(name, views, request, monkeypatch):
-    detector, ran_in = request.getfixturevalue(name), []
-    forward = Flow.forward
-
-    def noted(flow, rows):
-        ran_in.append(threading.current_thread().name)
-        return forward(flow, rows)
-
-    monkeypatch.setattr(Flow, "forward", noted)
-    found = {}
-    for cores in (1, 2):
-        monkeypatch.setattr(scoring, "count_lanes", lambda cores=cores: cores)
-        ran_in.clear()
-        found[cores] = [detector.predict(image, views=views) for image in OTHERS]
-        in_lanes = sum(one.startswith("differnet-lane") for one in ran_in)
-        assert (in_lanes, len(ran_in) % 3) == (0 if cores == 1 else len(ran_in) // 3, 0)
-    assert [one.score for one in found[1]] == [one.score for one in found[2]]
-    assert [one.views for one in found[1]] == [one.views for one in found[2]]
-    assert not any(one.name.startswith("differnet-lane") for one in threading.enumerate())
-
-
 @pytest.mark.parametrize("place", [0, 2])
-def test_a_flow_that_fails_is_told_of_wherever_it_ran(place, upright, monkeypatch):
-    monkeypatch.setattr(scoring, "count_lanes", lambda: 2)
+def test_a_flow_that_gives_no_finite_latent_is_told_of(place, upright, monkeypatch):
     flow = upright.model.fusion.parts[place][0]
     monkeypatch.setattr(flow, "forward", lambda rows: (torch.full_like(rows, torch.nan), rows))
     with pytest.raises(NumericalError, match="an array or PIL image: the score of a view is not finite"):

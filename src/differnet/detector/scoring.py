@@ -22,13 +22,13 @@ from differnet.detector.model import Model
 from differnet.errors import ConfigError, NumericalError, noting
 from differnet.features.backbone.network import MultiScale
 from differnet.features.backbone.select import feature_maps_of
-from differnet.features.backbone.torch_runtime import count_lanes, lanes, one_torch_thread
+from differnet.features.backbone.torch_runtime import one_torch_thread
 from differnet.features.describer import Describer
 from differnet.features.look import Shown
 from differnet.features.seeds import generator
 from differnet.features.tiles import enlarged, to_square
 from differnet.features.views import ViewSet, even_views, random_views
-from differnet.flow.fusion import Fusion, Part
+from differnet.flow.fusion import Fusion
 from differnet.flow.localize import Localizer
 
 Images: TypeAlias = ImageLike | Iterable[ImageLike]
@@ -52,40 +52,29 @@ def scoring_views(settings: SettledViews, seed: int, count: int | None = None) -
     return drawn
 
 
-def view_scores(
-    fusion: Fusion, features: Tensor, device: str, name: str = "an image", alone: bool = False
-) -> ViewScores:
+def view_scores(fusion: Fusion, features: Tensor, device: str, name: str = "an image") -> ViewScores:
     """Return the score of every view (V,) from features (V, W): its latent norm, eq. 5 before the mean.
 
-    ``alone``: no other image is judged meanwhile, so that each flow can have a core of its own. Raises
-    :class:`NumericalError`, which names the image, when a score is not finite.
+    Raises :class:`NumericalError`, which names the image, when one is not finite.
     """
-    return next(scores_of_groups(fusion, [features], device, name, alone))
+    return next(scores_of_groups(fusion, [features], device, name))
 
 
 def scores_of_groups(
-    fusion: Fusion, groups: Iterable[Tensor], device: str, name: str, alone: bool = False
+    fusion: Fusion, groups: Iterable[Tensor], device: str, name: str
 ) -> Iterator[ViewScores]:
     """Yield :func:`view_scores` of the views of one image, some of them at a time, each when it is asked for."""
-    spread = alone and device == "cpu" and len(fusion.reads) > 1 and count_lanes() > 1
-    norms = (_norms(fusion, features.to(device), name, spread) for features in groups)
+    norms = (_norms(fusion, features, device, name) for features in groups)
     return fused.view_scores(norms)
 
 
 @torch.inference_mode()
-def _norms(fusion: Fusion, features: Tensor, name: str, spread: bool) -> fused.Norms:
+def _norms(fusion: Fusion, features: Tensor, device: str, name: str) -> fused.Norms:
     with one_torch_thread():
-        values: fused.Norms = fusion(features, _beside if spread else map).numpy()
+        values: fused.Norms = fusion(features.to(device)).numpy()
     if not np.isfinite(values).all():
         raise NumericalError(f"{name}: the score of a view is not finite: the flow gave no finite latent")
     return values
-
-
-def _beside(work: Callable[[Part], Tensor], parts: Sequence[Part]) -> list[Tensor]:
-    """Do the last of the parts in a lane, and meanwhile the others here."""
-    with lanes() as pool:
-        last = pool.submit(work, parts[-1])
-        return [*map(work, parts[:-1]), last.result()]
 
 
 def stack_scores(rows: list[ViewScores]) -> ViewScores:
@@ -126,12 +115,11 @@ class Mapped(NamedTuple):
 
 @dataclass(frozen=True)
 class Scorer:
-    """Scores images with flows, in given views; ``alone`` as in :func:`view_scores`."""
+    """Scores images with flows, in given views."""
 
     fusion: Fusion
     describer: Describer
     device: str
-    alone: bool = False
 
     def rows(self, images: Iterable[Shown], shown: ViewSet) -> Iterator[ViewScores]:
         """Yield the scores (V,) of each image of a stream in the views ``shown``, in order, reading ahead."""
@@ -155,7 +143,7 @@ class Scorer:
 
     def of_features(self, features: Tensor, name: str = "an image") -> ViewScores:
         """Score features (V, W) of the image of that ``name`` view by view."""
-        return view_scores(self.fusion, features, self.device, name, self.alone)
+        return view_scores(self.fusion, features, self.device, name)
 
     def predictions(
         self,
@@ -180,10 +168,9 @@ class Scorer:
         return self.describer.each(stream(images), self._square_and_note, work)
 
     def prediction(self, model: Model, image: ImageLike, shown: ViewSet, early: bool) -> Prediction:
-        """Return what :meth:`predictions` yields of one image without a heat map, sooner: nothing is read ahead."""
+        """Return what :meth:`predictions` yields of a single image without a heat map, sooner: no thread is begun."""
         self.describer.keep_grids(shown)
-        alone = replace(self, alone=True)
-        return alone._noted(model, image, self._square_and_note(image), shown, early)
+        return self._noted(model, image, self._square_and_note(image), shown, early)
 
     def _noted(
         self, model: Model, image: ImageLike, decoded: tuple[Tensor, str | None], shown: ViewSet, early: bool
@@ -216,8 +203,7 @@ class Scorer:
         """Return the verdict on one square, in the views ``shown``, or ``early`` in as few as it takes."""
         if early:
             groups = self.describer.features_by_group(square, shown, name)
-            scores = scores_of_groups(self.fusion, groups, self.device, name, self.alone)
-            return verdict.as_soon_as_certain(model, scores)
+            return verdict.as_soon_as_certain(model, scores_of_groups(self.fusion, groups, self.device, name))
         return verdict.after_all(model, self.of_features(self.describer.features(square, shown, name), name))
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
-from typing import TypeAlias
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -14,8 +12,6 @@ from differnet.features.pooling import RowReading
 from differnet.flow import score
 from differnet.flow.flow import Flow
 
-Part: TypeAlias = tuple[Flow, RowReading]
-Each: TypeAlias = Callable[[Callable[[Part], Tensor], Sequence[Part]], Iterable[Tensor]]
 _WHOLE = 0.3  # of what parts at the smallest size count in a map (docs/decisions.md)
 
 
@@ -31,7 +27,7 @@ class Fusion(nn.Module):
         self.reads = tuple(reads)
 
     @property
-    def parts(self) -> list[Part]:
+    def parts(self) -> list[tuple[Flow, RowReading]]:
         """Each flow with what it reads."""
         flows = [flow for flow in self.flows if isinstance(flow, Flow)]
         return list(zip(flows, self.reads, strict=True))
@@ -67,16 +63,10 @@ class Fusion(nn.Module):
             rows.append(read.in_row(flow.whitening.mean))
         return torch.stack(rows).sum(dim=0)
 
-    def forward(self, features: Tensor, each: Each = map) -> Tensor:
-        """Return the norm of each tile of each view by each flow, in 64 bits: (B, W) to (T, B, R).
-
-        ``each`` goes through the flows: ``map``, or that of a pool of threads.
-        """
-        norms = each(partial(_norms, features), self.parts)
-        return torch.stack(list(norms), dim=2).transpose(0, 1)
-
-
-def _norms(features: Tensor, part: Part) -> Tensor:
-    """Return the norm of each view's tiles (B, T) by one flow."""
-    flow, read = part
-    return read.of_tiles(score.latent_norm(flow(read.rows(features))[0].cpu().double()))
+    def forward(self, features: Tensor) -> Tensor:
+        """Return the norm of each tile of each view by each flow, in 64 bits: (B, W) to (T, B, R)."""
+        norms = [
+            read.of_tiles(score.latent_norm(flow(read.rows(features))[0].cpu().double()))
+            for flow, read in self.parts
+        ]
+        return torch.stack(norms, dim=2).transpose(0, 1)
