@@ -65,8 +65,8 @@ def fit(
         betas=settings.betas,
         eps=settings.eps,
         weight_decay=settings.weight_decay,
-        fused=flow.whitening
-        is not None,  # rounds otherwise, and the paper's flow stays what it was to the bit
+        # one kernel rounds otherwise, and the paper's flow, which starts at random, stays what it was to the bit
+        fused=flow.whitening is not None,
     )
     file = _FILE.format(number or "")
     epochs = epochs_to_run(settings, source.steps)
