@@ -6,7 +6,7 @@ import contextlib
 import ctypes
 import gc
 
-_MMAP_THRESHOLD = -3  # glibc's name of it: M_MMAP_THRESHOLD
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # glibc's names of them begin with M_
 
 
 def give_back() -> None:
@@ -24,7 +24,11 @@ def keep_large_tables_apart() -> None:
     """Map every block from 4 MiB on by itself, so that it goes back as soon as it is freed (glibc's ``mallopt``).
 
     By itself glibc learns from the first large image that is freed to keep such blocks, and a fit on images of 12
-    megapixels then holds some hundred megabytes that nothing uses. For programs; it changes the whole process.
+    megapixels then holds some hundred megabytes that nothing uses. Smaller blocks stay: once one limit is set glibc
+    learns neither, and would return the end of the heap from 128 KiB on, to be asked for anew with every table. For
+    programs; it changes the whole process.
     """
     with contextlib.suppress(OSError, AttributeError, TypeError):  # TypeError: on Windows
-        ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, 4 * 2**20)
+        library = ctypes.CDLL(None)
+        library.mallopt(_MMAP_THRESHOLD, 4 * 2**20)
+        library.mallopt(_TRIM_THRESHOLD, 16 * 2**20)
