@@ -13,7 +13,7 @@ from differnet.detector import export, scoring
 from differnet.detector.fitting import VIEWS_OF_PARTS
 from differnet.errors import ConfigError, ModelFileError, NumericalError
 from differnet.features.views import even_views, render
-from differnet.flow import localize, score
+from differnet.flow import localize
 from differnet.flow.learning import Learner
 from differnet.flow.sources import Bank, Parts
 from differnet.runtime import threads
@@ -43,19 +43,25 @@ def turned():
 def literal(detector, image):
     """The score by the definition, reading by reading, from features of every view."""
     features, fusion = detector.describe(image), detector.model.fusion
-    norms = []
+    readings = []
     with torch.inference_mode():
-        for flow, read in fusion.parts:
+        for number, (flow, read) in enumerate(fusion.parts):
             rows = torch.stack([row[columns] for row in features for columns in read.columns])
-            each = score.latent_norm(flow(rows)[0].double()).view(len(features), -1)
-            norms.append(each.amax(dim=1) if read.pooling == "largest" else each.mean(dim=1))
-    return float(torch.stack(norms).log().mean(dim=0).exp().mean())
+            z = flow(rows)[0].double().view(len(features), len(read.columns), -1)
+            norms = z.square().sum(dim=2) / 2
+            readings.append(norms.amax(dim=1))
+            if number > 0:
+                oddest = z[range(len(z)), norms.argmax(dim=1)]
+                near = torch.cdist(oddest, fusion.neighbours[number].kept.double()).amin(dim=1)
+                readings.append((near.square() + z.shape[2]) / 2)
+    return float(torch.stack(readings).log().mean(dim=0).exp().mean())
 
 
 @pytest.mark.parametrize("name", ["upright", "turned"])
 def test_the_score_is_the_geometric_mean_of_the_readings(name, request):
     detector = request.getfixturevalue(name)
     assert len(detector.model.fusion.parts) == 3  # the whole image, and the parts at each of two sizes
+    assert [len(kept.kept) for kept in detector.model.fusion.neighbours.values()] == [50, 50]
     for image in OTHERS:
         assert detector.score(image)[0] == pytest.approx(literal(detector, image), rel=1e-6)
 

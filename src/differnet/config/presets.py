@@ -113,7 +113,7 @@ DEFAULT = Config(
         resampling="floats",
     ),
     backbone=Backbone(sizes=(448, 224), stages=(3, 4, 5), grid=7, tiles="auto"),
-    reading=Reading(pooling="combined"),
+    reading=Reading(pooling="combined", neighbours=2000),
     flow=Flow(blocks="auto", hidden="auto", start="gaussian"),
     training=Training(1, 800, batch=128, learning_rate=2e-3, schedule="one-cycle", eps=1e-6, noise="auto"),
 )

@@ -117,11 +117,14 @@ class Reading:
     ``"largest"`` part or their ``"average"``. ``"combined"`` does the first two and puts them together: the whole image
     at all ``sizes`` is judged by its Gaussian, the parts at each size by a flow of their own that learns one row a
     part, and the score is the geometric mean of what they say (:mod:`differnet.flow.fusion`). ``"auto"`` finds out
-    which single one from the good images (:mod:`differnet.detector.tuning.choice`).
+    which single one from the good images (:mod:`differnet.detector.tuning.choice`). ``neighbours``: what is
+    ``"combined"`` has as many more readings as there are flows of parts: how far a part is from the nearest of so many
+    good ones that are kept (:mod:`differnet.flow.neighbours`); 0 for none.
     """
 
     read_stages: Literal["auto", "all"] | tuple[int, ...] = "all"
     pooling: Literal["auto", "whole", "largest", "average", "combined"] = "whole"
+    neighbours: Annotated[int, Field(ge=0, le=100_000)] = 0
 
 
 @dataclass(frozen=True, config=strict)

@@ -137,6 +137,11 @@ class Settled:
         return (whole, *(self.flow for _ in self.backbone.sizes))
 
     @property
+    def neighbours(self) -> int:
+        """How many good parts are kept of each flow of parts."""
+        return self.reading.neighbours if self.reading.pooling == "combined" else 0
+
+    @property
     def shape(self) -> Shape:
         """Height and width in pixels at which views are rendered."""
         return shapes.view_shape(self.backbone.sizes[0], self.views.aspect)

@@ -54,12 +54,15 @@ class Rendering(nn.Module):
 
 
 class Head(nn.Module):
-    """Features of one tile (B, W) to the norm of each view by each flow (B, R)."""
+    """Features of one tile (B, W) to the readings of each view (B, R), as :class:`differnet.flow.fusion.Fusion`."""
 
     def __init__(self, fusion: Fusion) -> None:
         super().__init__()
         self.fusion = fusion.of_tile
-        self.norms = nn.ModuleList(LatentNorm(flow) for flow, _ in self.fusion.parts)
+        kept = self.fusion.neighbours
+        self.norms = nn.ModuleList(
+            LatentNorm(flow, whole=number in kept) for number, (flow, _) in enumerate(self.fusion.parts)
+        )
 
     @property
     def width(self) -> int:
@@ -74,8 +77,13 @@ class Head(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Score the views."""
-        found = [read.of_view(norm(self.rows(features, read))) for norm, read in self.parts]
-        return torch.stack(found, dim=1)
+        norms, distances = [], []
+        for number, (norm, read) in enumerate(self.parts):
+            found, z = norm.with_latent(self.rows(features, read))
+            norms.append(read.of_view(found))
+            if number in self.fusion.neighbours:
+                distances.append(self.fusion.neighbours[number](z, found.view(-1, len(read.columns))))
+        return torch.stack(norms + distances, dim=1)
 
     def slopes(self, features: Tensor, sizes: Sequence[int]) -> Tensor:
         """Return how each view's norms rise with what is read (B, sum of P * D), reading after reading.

@@ -1,9 +1,9 @@
 """The model file: one safetensors file with a JSON header, everything that prediction needs.
 
-Tensors: the flow's weights and permutations (``flow.*``), the scores of the held-out images in every view, the cells
-of heat maps (``cells.*``) where they have any, and the backbone as an 8-bit network (``graph.*``) if that is what the
-flow was fitted to. Header: format, all settings, seed, the backbone's name and the hash of its weights, versions. In
-floats the backbone's weights stay where they came from and are checked by their hash when the file is loaded.
+Tensors: the flow's weights and permutations (``flow.*``), the good parts kept of it (``neighbours*``), the scores of
+the held-out images in every view, the cells of heat maps (``cells.*``), and the backbone as an 8-bit network
+(``graph.*``) if that is what the flow was fitted to. Header: format, all settings, seed, the backbone's name and the
+hash of its weights, versions. In floats the backbone's weights stay where they came from and are checked by it.
 """
 
 from __future__ import annotations
@@ -32,14 +32,15 @@ from differnet.errors import ModelFileError, NotFittedError, warn
 from differnet.features.backbone.openvino_runtime import Graph
 from differnet.features.backbone.torch_runtime import Precision
 from differnet.features.pooling import settled_readings
-from differnet.flow import tensor_file
+from differnet.flow import neighbours, tensor_file
 from differnet.flow.cells import Cells
 from differnet.flow.flow import Flow, Permutation, parameter_count
 from differnet.flow.fusion import Fusion
+from differnet.flow.neighbours import Neighbours
 from differnet.flow.train import Epoch
 
 FORMAT = 3
-_KIND, _CELLS = "detector", "cells."
+_KIND, _CELLS, _NEIGHBOURS = "detector", "cells.", "neighbours"
 _MOST_CHANNELS = 65_536
 
 
@@ -59,6 +60,7 @@ def _contents(model: Model) -> tuple[dict[str, Tensor], dict[str, Any]]:
         for number, (flow, _) in enumerate(model.fusion.parts)
         for name, value in flow.state_dict().items()
     }
+    tensors |= {f"{_NEIGHBOURS}{n}": found.kept.half() for n, found in model.fusion.neighbours.items()}
     tensors["view_scores"] = torch.from_numpy(model.view_scores)
     if model.graph is not None and model.probe is not None:
         tensors |= model.graph.to_tensors() | {"graph.probe": model.probe}
@@ -141,7 +143,7 @@ def _build(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Model:
         backbone_origin=str(header["backbone_origin"]),
         channels=channels,
         runtime=str(header["runtime"]),
-        fusion=Fusion(flows, settled_readings(settings, channels)),
+        fusion=Fusion(flows, settled_readings(settings, channels), _neighbours_of(tensors, settings, flows)),
         view_scores=view_scores,
         map_scale=float(header["map_scale"]),
         train_count=int(header["train_count"]),
@@ -189,6 +191,15 @@ def _flow_of(state: Mapping[str, Tensor], shape: SettledFlow, features: int) -> 
     if flow.whitening is not None and not bool((flow.whitening.matrix.diagonal() > 0).all()):
         raise ValueError("the whitening of the flow cannot be undone")
     return flow.eval().requires_grad_(False)
+
+
+def _neighbours_of(
+    tensors: Mapping[str, Tensor], settings: Settled, flows: Sequence[Flow]
+) -> dict[int, Neighbours]:
+    """Return the good parts that are kept, by the number of their flow."""
+    most, each = settings.neighbours, settings.flow.flows
+    kept = {n: tensors[f"{_NEIGHBOURS}{n}"] for n in range(1, len(flows)) if most}
+    return {n: neighbours.from_tensor(one, each * flows[n].features, most) for n, one in kept.items()}
 
 
 def _cells_of(tensors: Mapping[str, Tensor], settings: Settled, channels: Sequence[int]) -> Cells | None:

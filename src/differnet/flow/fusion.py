@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -11,20 +11,28 @@ from differnet.errors import ConfigError
 from differnet.features.pooling import RowReading
 from differnet.flow import score
 from differnet.flow.flow import Flow
+from differnet.flow.neighbours import Neighbours
 
 _WHOLE = 0.3  # of what parts at the smallest size count in a map (docs/decisions.md)
 
 
 class Fusion(nn.Module):
-    """Flows, and of each how it reads a row of features: (B, W) to the norm of every view by every flow.
+    """Flows, and of each how it reads a row of features: (B, W) to what every flow says of every view.
 
-    ``reads``: as many as ``flows``; all are of rows of the same width.
+    ``reads``: as many as ``flows``; all are of rows of the same width. ``neighbours``: by the number of a flow of
+    parts, the good ones that are kept of it.
     """
 
-    def __init__(self, flows: Sequence[Flow], reads: Sequence[RowReading]) -> None:
+    def __init__(
+        self,
+        flows: Sequence[Flow],
+        reads: Sequence[RowReading],
+        neighbours: Mapping[int, Neighbours] | None = None,
+    ) -> None:
         super().__init__()
         self.flows = nn.ModuleList(flows)
         self.reads = tuple(reads)
+        self.kept = nn.ModuleDict({str(number): kept for number, kept in (neighbours or {}).items()})
 
     @property
     def parts(self) -> list[tuple[Flow, RowReading]]:
@@ -33,10 +41,15 @@ class Fusion(nn.Module):
         return list(zip(flows, self.reads, strict=True))
 
     @property
+    def neighbours(self) -> dict[int, Neighbours]:
+        """The good parts that are kept, by the number of their flow."""
+        return {int(number): kept for number, kept in self.kept.items() if isinstance(kept, Neighbours)}
+
+    @property
     def of_tile(self) -> Fusion:
         """The same flows on the part of a row that stands for one tile."""
         flows = [flow for flow, _ in self.parts]
-        return Fusion(flows, [read.of_tile for read in self.reads])
+        return Fusion(flows, [read.of_tile for read in self.reads], self.neighbours)
 
     def shares(self, sizes: Sequence[int]) -> list[float]:
         """Return how much each norm counts in a heat map; 1 for a single one.
@@ -64,9 +77,17 @@ class Fusion(nn.Module):
         return torch.stack(rows).sum(dim=0)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Return the norm of each tile of each view by each flow, in 64 bits: (B, W) to (T, B, R)."""
-        norms = [
-            read.of_tiles(score.latent_norm(flow(read.rows(features))[0].cpu().double()))
-            for flow, read in self.parts
-        ]
-        return torch.stack(norms, dim=2).transpose(0, 1)
+        """Return the readings of each tile of each view, in 64 bits: (B, W) to (T, B, R).
+
+        First the norm by each flow, then the distances to neighbours.
+        """
+        norms, distances = [], []
+        for number, (flow, read) in enumerate(self.parts):
+            z = flow(read.rows(features))[0]
+            found = score.latent_norm(z.cpu().double())
+            norms.append(read.of_tiles(found))
+            if number in self.neighbours:
+                tiles = found.view(len(features) * read.tiles, -1).to(z)
+                apart = self.neighbours[number](z, tiles)
+                distances.append(apart.cpu().double().view(-1, read.tiles))
+        return torch.stack(norms + distances, dim=2).transpose(0, 1)

@@ -13,7 +13,7 @@ from differnet.features.backbone.torch_runtime import count_lanes, lanes, one_to
 from differnet.features.checkpoint import Checkpoint
 from differnet.features.mapped import let_go
 from differnet.features.pooling import RowReading
-from differnet.flow import gaussian, train
+from differnet.flow import gaussian, neighbours, train
 from differnet.flow.flow import Flow
 from differnet.flow.fusion import Fusion
 from differnet.flow.sources import Parts, Source
@@ -65,7 +65,17 @@ class Learner:
         ]
         history = [epoch for found in self._learned(lessons) for epoch in found]
         fusion.eval().requires_grad_(False)
-        return fusion, tuple(history)
+        return self._with_neighbours(fusion, sources), tuple(history)
+
+    def _with_neighbours(self, fusion: Fusion, sources: Sequence[Source]) -> Fusion:
+        """Keep good parts of each flow of parts, where any are asked for."""
+        most, found = self.settings.neighbours, {}
+        for number, ((flow, _), source) in enumerate(zip(fusion.parts, sources, strict=True)):
+            if most and number > 0:  # the first reading is the whole image
+                rows = source.sample(gaussian.MOST_ROWS).to(self.device)
+                found[number] = neighbours.fit(flow, rows, most, self.seed)
+                self.release()
+        return Fusion([flow for flow, _ in fusion.parts], fusion.reads, found)
 
     def _learned(self, lessons: Sequence[Lesson]) -> list[list[Epoch]]:
         """Go through the lessons, two and more at a time where each takes one core and nobody watches all flows."""

@@ -39,17 +39,26 @@ def is_linear(flow: Flow) -> bool:
 
 
 class LatentNorm(nn.Module):
-    """L of features, and its slope; couplings that are the identity are left out, since permutations change no norm."""
+    """L of features, and its slope; couplings that are the identity are left out, since permutations change no norm.
 
-    def __init__(self, flow: Flow) -> None:
+    ``whole``: nothing is left out, so that latents are in the order that the flow gives them in.
+    """
+
+    def __init__(self, flow: Flow, whole: bool = False) -> None:
         super().__init__()
         self.whitening = flow.whitening
-        self.chains = nn.ModuleList([nn.ModuleList()] if is_linear(flow) else flow.chains)
+        short = is_linear(flow) and not whole
+        self.chains = nn.ModuleList([nn.ModuleList()] if short else flow.chains)
 
     def forward(self, y: Tensor) -> Tensor:
         """Map features (B, D) to L (B,), the mean over flows."""
-        u = self._whiten(y)
-        return _mean([score.latent_norm(_latent(list(chain.children()), u)) for chain in self.chains])
+        return _mean([score.latent_norm(z) for z in self._latents(y)])
+
+    def with_latent(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Map features (B, D) to L (B,) and to the latents z of all flows as :class:`Flow` puts them together."""
+        found = self._latents(y)
+        z = found[0] if len(found) == 1 else torch.cat(found, dim=1) / math.sqrt(len(found))
+        return score.latent_norm(z), z
 
     def rise(self, y: Tensor) -> Slope:
         """Return L (B,) of features (B, D) with its slope (B, D), both the means over flows."""
@@ -59,6 +68,10 @@ class LatentNorm(nn.Module):
         if self.whitening is not None:
             slope = slope @ self.whitening.matrix.T
         return Slope(_mean([one.norms for one in found]), slope)
+
+    def _latents(self, y: Tensor) -> list[Tensor]:
+        u = self._whiten(y)
+        return [_latent(list(chain.children()), u) for chain in self.chains]
 
     def _whiten(self, y: Tensor) -> Tensor:
         return y if self.whitening is None else self.whitening(y)[0]

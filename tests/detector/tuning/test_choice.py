@@ -10,7 +10,7 @@ import torch
 
 import differnet
 from differnet import DifferNet
-from differnet.config import presets, sections
+from differnet.config import presets
 from differnet.config.settled import is_open
 from differnet.data.stream import silent
 from differnet.detector.model import summarise
@@ -101,7 +101,8 @@ def test_candidates_are_judged_and_the_best_is_taken(aligned):
     assert scores[0] > 0.5
     best = found.candidates[0]
     assert (best.read_stages, best.pooling) == (found.read_stages, found.pooling)
-    assert aligned.config.reading == sections.Reading(found.read_stages, found.pooling)
+    chosen = aligned.config.reading
+    assert (chosen.read_stages, chosen.pooling) == (found.read_stages, found.pooling)
 
 
 def test_it_travels_in_the_model_file_and_is_told(aligned, tmp_path):
