@@ -13,7 +13,7 @@ from differnet.detector import export, scoring
 from differnet.detector.fitting import VIEWS_OF_PARTS
 from differnet.errors import ConfigError, ModelFileError, NumericalError
 from differnet.features.views import even_views, render
-from differnet.flow import localize
+from differnet.flow import localize, tensor_file
 from differnet.flow.learning import Learner
 from differnet.flow.sources import Bank, Parts
 from differnet.runtime import threads
@@ -99,9 +99,6 @@ def test_a_model_file_gives_it_back_to_the_bit(name, request, tmp_path):
 
 
 def test_parts_of_a_file_that_do_not_fit_are_refused(upright, tmp_path):
-
-    from differnet.flow import tensor_file
-
     upright.save(tmp_path / "m.safetensors")
     header, tensors = tensor_file.read_tensors(tmp_path / "m.safetensors")
     lacking = {name: value for name, value in tensors.items() if not name.startswith("flow2.")}
@@ -295,3 +292,64 @@ def test_the_learner_watches_all_flows(upright):
     learner.learn(sources, None)
     total = len(seen)
     assert seen == [(index + 1, total, (1, 20, 3), True) for index in range(total)]
+
+
+def changed(file, target, change):
+    """Write ``file`` anew as ``target``, with what ``change`` makes of its header and tensors."""
+    header, tensors = tensor_file.read_tensors(file)
+    change(header, tensors)
+    tensor_file.write_tensors(target, tensors, header)
+    return target
+
+
+def test_a_file_from_before_neighbours_judges_by_norms_alone(upright, tmp_path):
+    upright.save(tmp_path / "m.safetensors")
+
+    def as_before(header, tensors):
+        del header["config"]["reading"]["neighbours"], tensors["neighbours1"], tensors["neighbours2"]
+
+    before = DifferNet.load(
+        changed(tmp_path / "m.safetensors", tmp_path / "b.safetensors", as_before), "random"
+    )
+    assert before.settings.neighbours == 0
+    fusion = upright.model.fusion
+    for image in OTHERS:
+        norms = fusion(upright.describe(image)).numpy()[..., :3]
+        assert before.score(image)[0] == pytest.approx(np.exp(np.log(norms).mean(axis=2)).mean(), rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "match"),
+    [
+        ("neighbours1", None, "'neighbours1' is missing"),
+        ("neighbours2", torch.zeros(3, 7).half(), "do not fit together"),
+        ("neighbours2", torch.zeros(3, 64), "do not fit together"),
+    ],
+)
+def test_neighbours_of_a_file_that_do_not_fit_are_refused(name, value, match, upright, tmp_path):
+    upright.save(tmp_path / "m.safetensors")
+
+    def change(header, tensors):
+        del tensors[name]
+        tensors |= {} if value is None else {name: value}
+
+    with pytest.raises(ModelFileError, match=match):
+        DifferNet.load(changed(tmp_path / "m.safetensors", tmp_path / "c.safetensors", change), "random")
+
+
+def test_without_neighbours_there_are_norms_alone(tmp_path):
+    plain = fitted(rotation="none", train_views=1, score_rotations="even", neighbours=0)
+    assert plain.model.fusion.neighbours == {}
+    assert plain.model.fusion(plain.describe(OTHERS[0])).shape == (1, 1, 3)
+    plain.save(tmp_path / "m.safetensors")
+    assert np.array_equal(
+        DifferNet.load(tmp_path / "m.safetensors", "random").score(OTHERS), plain.score(OTHERS)
+    )
+
+
+def test_a_part_unlike_any_good_one_is_far_and_good_parts_are_near(upright):
+    read = upright.model.fusion(
+        torch.cat([upright.describe(image) for image in (GOOD[0], OTHERS[1])])
+    ).numpy()[0]
+    good, defective = read[:, 3:]
+    assert (defective > good).all()

@@ -1,9 +1,9 @@
-"""How several readings of a view become one score: the geometric mean of their latent norms.
+"""How several readings of a view become one score: the geometric mean of latent norms and distances among latents.
 
-A latent norm (eq. 5) comes in units of half its number of features, so that those of different flows cannot be added
-up. Their geometric mean needs no scale of its own: with R readings
+Both come in units of half the number of features, so that those of different flows cannot be added up. Their
+geometric mean needs no scale of its own: with R readings
 
-    score = (L_1 L_2 ... L_R)^(1/R),   L_r = ||z_r||^2 / 2,
+    score = (L_1 L_2 ... L_R)^(1/R),   L_r = ||z_r||^2 / 2, or how far z_r is from good ones,
 
 which orders images as the sum of logarithms does. Of one reading it is that reading's norm, to the bit.
 docs/decisions.md compares it with sums that are standardised by good images, and with maxima. In NumPy alone.

@@ -1,0 +1,114 @@
+"""Distances to the nearest good part, beside what they are by hand."""
+
+import numpy as np
+import pytest
+import torch
+
+from differnet.features.pooling import RowReading
+from differnet.flow import neighbours
+from differnet.flow.flow import Flow
+from differnet.flow.fusion import Fusion
+from differnet.flow.neighbours import Neighbours
+
+KEPT = torch.tensor([[4.0, 0.0], [-4.0, 0.0], [0.0, 1.0]])
+
+
+def random_rows(count, width, seed=0):
+    return torch.randn(count, width, generator=torch.Generator().manual_seed(seed))
+
+
+def test_the_part_of_the_largest_norm_is_compared():
+    z = torch.tensor([[3.0, 0.0], [1.0, 0.0], [0.0, 2.0], [0.5, 5.0]])  # two parts of each of two views
+    norms = z.square().sum(dim=1).view(2, 2) / 2
+    found = Neighbours(KEPT)(z, norms)
+    assert found.tolist() == pytest.approx([(1 + 2) / 2, (0.25 + 16 + 2) / 2])
+
+
+def test_a_part_between_two_kinds_of_good_ones_is_far_though_its_norm_is_small():
+    between, of_a_kind = torch.tensor([[0.5, 0.0]]), torch.tensor([[4.0, 0.3]])
+    near = Neighbours(KEPT[:2])
+    far, close = (near(z, z.square().sum(dim=1, keepdim=True)) for z in (between, of_a_kind))
+    assert float(between.norm()) < float(of_a_kind.norm())
+    assert float(far) > float(close)
+
+
+@pytest.mark.parametrize("scale", [1.0, 30.0])
+def test_a_copy_of_a_kept_part_is_as_far_as_noise_is(scale):
+    kept = scale * random_rows(40, 384)
+    found = Neighbours(kept)(kept, torch.ones(40, 1))
+    assert found.tolist() == pytest.approx([384 / 2] * 40, abs=0.2)
+    assert float(found.min()) >= 384 / 2
+
+
+def test_few_points_are_all_kept():
+    assert neighbours.spread(random_rows(5, 3), 5, seed=0).tolist() == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_points_are_chosen_so_that_none_is_far_from_one(seed):
+    centres = 20 * torch.nn.functional.one_hot(torch.arange(6), 12).float()
+    sizes = [200, 100, 50, 5, 2, 1]  # a part of a rare kind is kept, too
+    kinds = torch.repeat_interleave(torch.arange(6), torch.tensor(sizes))
+    points = centres[kinds] + random_rows(sum(sizes), 12, seed)
+    chosen = neighbours.spread(points, 6, seed)
+    assert sorted(kinds[chosen].tolist()) == [0, 1, 2, 3, 4, 5]
+    assert chosen.tolist() == sorted(chosen.tolist()) == neighbours.spread(points, 6, seed).tolist()
+
+
+def test_copies_are_not_chosen_before_others():
+    points = torch.cat([torch.zeros(10, 4), random_rows(5, 4)])
+    assert set(range(10, 15)) < set(neighbours.spread(points, 6, seed=0).tolist())
+    assert len(set(neighbours.spread(points, 12, seed=0).tolist())) == 12
+
+
+def test_latents_of_the_flow_are_kept():
+    flow, rows = Flow(6, blocks=2, hidden=8, depth=1, seed=3).eval(), random_rows(30, 6)
+    found = neighbours.fit(flow, rows, 100, seed=0)
+    torch.testing.assert_close(found.kept, flow(rows)[0].detach(), rtol=1e-3, atol=1e-3)
+    assert torch.equal(found.kept, found.kept.half().float())
+    few = neighbours.fit(flow, rows, 7, seed=0).kept
+    assert len(few) == 7
+    assert all(bool((found.kept == one).all(dim=1).any()) for one in few)
+
+
+@pytest.mark.parametrize("flows", [1, 3])
+@pytest.mark.parametrize("tiles", [1, 4])
+def test_a_fusion_has_the_distances_of_every_tile_after_its_norms(flows, tiles):
+    places, width = 5, 6
+    columns = torch.arange(tiles * places * width).view(tiles * places, width)
+    read = RowReading(columns, "largest", tiles * places * width, tiles)
+    flow = Flow(width, blocks=2, hidden=8, depth=1, seed=3, flows=flows).eval().requires_grad_(False)
+    kept = neighbours.fit(flow, random_rows(50, width, 1), 20, seed=0)
+    features = random_rows(3, read.width, 2)
+    found = Fusion([flow], [read], {0: kept})(features).numpy()
+    assert found.shape == (tiles, 3, 2)
+    for view in range(3):
+        for tile in range(tiles):
+            rows = features[view].view(tiles, places, width)[tile]
+            z = flow(rows)[0].double().numpy()
+            norms = (z**2).sum(axis=1) / 2
+            near = ((z[norms.argmax()] - kept.kept.double().numpy()) ** 2).sum(axis=1).min()
+            wanted = [norms.max(), (near + z.shape[1]) / 2]
+            assert found[tile, view] == pytest.approx(wanted, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        torch.zeros(3, 4),
+        torch.zeros(3, 5).half(),
+        torch.zeros(3).half(),
+        torch.zeros(0, 4).half(),
+        torch.zeros(9, 4).half(),
+        torch.tensor([[0.0, 0, 0, np.nan]]).half(),
+        torch.tensor([[0.0, 0, 0, np.inf]]).half(),
+    ],
+)
+def test_what_a_file_cannot_have_is_refused(kept):
+    with pytest.raises(ValueError, match="neighbours"):
+        neighbours.from_tensor(kept, 4, 8)
+
+
+def test_what_a_file_has_is_read():
+    kept = random_rows(8, 4).half()
+    assert torch.equal(neighbours.from_tensor(kept, 4, 8).kept, kept.float())
