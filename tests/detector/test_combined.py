@@ -51,9 +51,13 @@ def literal(detector, image):
             norms = z.square().sum(dim=2) / 2
             readings.append(norms.amax(dim=1))
             if number > 0:
-                oddest = z[range(len(z)), norms.argmax(dim=1)]
-                near = torch.cdist(oddest, fusion.neighbours[number].kept.double()).amin(dim=1)
-                readings.append((near.square() + z.shape[2]) / 2)
+                near = torch.cdist(z, fusion.neighbours[number].kept.double().expand(len(z), -1, -1)).amin(
+                    dim=2
+                )
+                largest, few = norms.topk(4)
+                weights = torch.exp(largest - largest[:, :1])
+                far = (weights * near.gather(1, few).square()).sum(dim=1) / weights.sum(dim=1)
+                readings.append((far + z.shape[2]) / 2)
     return float(torch.stack(readings).log().mean(dim=0).exp().mean())
 
 

@@ -1,5 +1,7 @@
 """Distances to the nearest good part, beside what they are by hand."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -17,11 +19,22 @@ def random_rows(count, width, seed=0):
     return torch.randn(count, width, generator=torch.Generator().manual_seed(seed))
 
 
-def test_the_part_of_the_largest_norm_is_compared():
-    z = torch.tensor([[3.0, 0.0], [1.0, 0.0], [0.0, 2.0], [0.5, 5.0]])  # two parts of each of two views
+def test_the_most_anomalous_part_is_compared():
+    z = torch.tensor([[30.0, 0.0], [1.0, 0.0], [0.0, 2.0], [0.5, 50.0]])  # two parts of each of two views
     norms = z.square().sum(dim=1).view(2, 2) / 2
     found = Neighbours(KEPT)(z, norms)
-    assert found.tolist() == pytest.approx([(1 + 2) / 2, (0.25 + 16 + 2) / 2])
+    assert found.tolist() == pytest.approx([(26**2 + 2) / 2, (0.25 + 49**2 + 2) / 2])
+
+
+def test_parts_that_are_as_anomalous_count_alike():
+    z, near = torch.tensor([[3.0, 0.0], [0.0, 3.0], [0.0, 0.0]]), Neighbours(KEPT)
+    both = (1 / 2 + 4 / 2) / 2 + 1
+    for bit in (-1e-5, 0.0, 1e-5):  # of two engines, one may find the first the larger, one the second
+        found = near(z, torch.tensor([[4.5 + bit, 4.5, -50.0]]))
+        assert float(found) == pytest.approx(both, abs=1e-4)
+    assert float(near(z, torch.tensor([[4.5 + math.log(3), 4.5, -50.0]]))) == pytest.approx(
+        (3 * 1 / 2 + 4 / 2) / 4 + 1
+    )
 
 
 def test_a_part_between_two_kinds_of_good_ones_is_far_though_its_norm_is_small():
@@ -87,8 +100,10 @@ def test_a_fusion_has_the_distances_of_every_tile_after_its_norms(flows, tiles):
             rows = features[view].view(tiles, places, width)[tile]
             z = flow(rows)[0].double().numpy()
             norms = (z**2).sum(axis=1) / 2
-            near = ((z[norms.argmax()] - kept.kept.double().numpy()) ** 2).sum(axis=1).min()
-            wanted = [norms.max(), (near + z.shape[1]) / 2]
+            few = np.argsort(norms)[-4:]
+            apart = ((z[few, None] - kept.kept.double().numpy()) ** 2).sum(axis=2).min(axis=1)
+            weights = np.exp(norms[few] - norms.max())
+            wanted = [norms.max(), ((apart * weights).sum() / weights.sum() + width) / 2]
             assert found[tile, view] == pytest.approx(wanted, rel=1e-5)
 
 
@@ -106,9 +121,15 @@ def test_a_fusion_has_the_distances_of_every_tile_after_its_norms(flows, tiles):
 )
 def test_what_a_file_cannot_have_is_refused(kept):
     with pytest.raises(ValueError, match="neighbours"):
-        neighbours.from_tensor(kept, 4, 8)
+        neighbours.from_tensor(kept, 4, 1, 8)
 
 
 def test_what_a_file_has_is_read():
     kept = random_rows(8, 4).half()
-    assert torch.equal(neighbours.from_tensor(kept, 4, 8).kept, kept.float())
+    assert torch.equal(neighbours.from_tensor(kept, 4, 1, 8).kept, kept.float())
+
+
+def test_a_latent_beyond_16_bits_is_kept_as_the_largest_one():
+    far = Neighbours(torch.tensor([[1e6, 0.0]]))
+    assert torch.isfinite(far.halves).all()
+    assert neighbours.from_tensor(far.kept.half(), 2, 1, 1).kept.tolist() == [[65504, 0]]

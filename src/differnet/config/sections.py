@@ -117,14 +117,15 @@ class Reading:
     ``"largest"`` part or their ``"average"``. ``"combined"`` does the first two and puts them together: the whole image
     at all ``sizes`` is judged by its Gaussian, the parts at each size by a flow of their own that learns one row a
     part, and the score is the geometric mean of what they say (:mod:`differnet.flow.fusion`). ``"auto"`` finds out
-    which single one from the good images (:mod:`differnet.detector.tuning.choice`). ``neighbours``: what is
-    ``"combined"`` has as many more readings as there are flows of parts: how far a part is from the nearest of so many
-    good ones that are kept (:mod:`differnet.flow.neighbours`); 0 for none.
+    which single one from the good images (:mod:`differnet.detector.tuning.choice`). ``neighbours``: with
+    ``"combined"``, so many latents of good parts are kept of each flow of parts, and how far the most anomalous parts
+    are from the nearest one is a reading more (:mod:`differnet.flow.neighbours`); 0 for none, and without meaning for
+    other poolings.
     """
 
     read_stages: Literal["auto", "all"] | tuple[int, ...] = "all"
     pooling: Literal["auto", "whole", "largest", "average", "combined"] = "whole"
-    neighbours: Annotated[int, Field(ge=0, le=100_000)] = 0
+    neighbours: Annotated[int, Field(ge=0, le=10_000)] = 0
 
 
 @dataclass(frozen=True, config=strict)

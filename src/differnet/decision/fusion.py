@@ -22,7 +22,7 @@ Norms = npt.NDArray[np.float64]
 
 
 def view_scores(groups: Iterable[Norms]) -> Iterator[ViewScores]:
-    """Turn norms (T, V, R) of the views of an image, some at a time, into the score of each view (V,).
+    """Turn the readings (T, V, R) of the views of an image, some at a time, into the score of each view (V,).
 
     Of T tiles the most anomalous one counts.
     """

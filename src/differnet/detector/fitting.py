@@ -153,7 +153,9 @@ class Fitter:
 
         ``held``: features (M, V, W) of images whose likelihood is noted on the way.
         """
-        identity = repr((self.depends, self.settings.reading))
+        identity = repr(
+            (self.depends, replace(self.settings.reading, neighbours=0))
+        )  # flows do not depend on these
         here = self.settings, self.reads, self.seed, self.device
         learner = Learner(*here, identity, self.on_epoch, self.watch, self.checkpoint, give_back)
         return learner.learn([self._source(images, bank, read) for read in self.reads], held)

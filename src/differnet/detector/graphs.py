@@ -102,7 +102,7 @@ class Head(nn.Module):
 
 
 class Scoring(nn.Module):
-    """Views of one tile (B, 3, S, T) to their norms (B, R) and to their features (B, W)."""
+    """Views of one tile (B, 3, S, T) to their readings (B, R) and to their features (B, W)."""
 
     def __init__(self, module: MultiScale, fusion: Fusion) -> None:
         super().__init__()

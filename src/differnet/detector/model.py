@@ -51,7 +51,7 @@ _PACKAGES = (
 class Model:
     """A fitted detector without its frozen backbone.
 
-    ``fusion``: the flows, and what each of them reads.
+    ``fusion``: the flows, what each of them reads, and the good parts that are kept.
     ``view_scores``: scores (M, V) of held-out good images in every scoring view, empty when none were held out.
     ``channels``: of every stage in a row of features. ``choice``: what was found out from the good images, and by what
     evidence; nothing when the settings left nothing open. ``map_scale``: the heat-map value that is drawn as 1;

@@ -3,7 +3,7 @@
 Tensors: the flow's weights and permutations (``flow.*``), the good parts kept of it (``neighbours*``), the scores of
 the held-out images in every view, the cells of heat maps (``cells.*``), and the backbone as an 8-bit network
 (``graph.*``) if that is what the flow was fitted to. Header: format, all settings, seed, the backbone's name and the
-hash of its weights, versions. In floats the backbone's weights stay where they came from and are checked by it.
+hash of its weights, versions. In floats those weights stay where they came from and are checked by their hash.
 """
 
 from __future__ import annotations
@@ -199,7 +199,7 @@ def _neighbours_of(
     """Return the good parts that are kept, by the number of their flow."""
     most, each = settings.neighbours, settings.flow.flows
     kept = {n: tensors[f"{_NEIGHBOURS}{n}"] for n in range(1, len(flows)) if most}
-    return {n: neighbours.from_tensor(one, each * flows[n].features, most) for n, one in kept.items()}
+    return {n: neighbours.from_tensor(one, flows[n].features, each, most) for n, one in kept.items()}
 
 
 def _cells_of(tensors: Mapping[str, Tensor], settings: Settled, channels: Sequence[int]) -> Cells | None:

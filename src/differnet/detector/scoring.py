@@ -53,7 +53,7 @@ def scoring_views(settings: SettledViews, seed: int, count: int | None = None) -
 
 
 def view_scores(fusion: Fusion, features: Tensor, device: str, name: str = "an image") -> ViewScores:
-    """Return the score of every view (V,) from features (V, W): its latent norm, eq. 5 before the mean.
+    """Return the score of every view (V,) from features (V, W): eq. 5 before the mean, of several readings of it.
 
     Raises :class:`NumericalError`, which names the image, when one is not finite.
     """

@@ -77,17 +77,17 @@ class Fusion(nn.Module):
         return torch.stack(rows).sum(dim=0)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Return the readings of each tile of each view, in 64 bits: (B, W) to (T, B, R).
+        """Return the readings of each tile of each view: (B, W) to (T, B, R).
 
-        First the norm by each flow, then the distances to neighbours.
+        First the norm by each flow, in 64 bits, then the distances to neighbours.
         """
-        norms, distances = [], []
+        norms, distances, neighbours = [], [], self.neighbours
         for number, (flow, read) in enumerate(self.parts):
             z = flow(read.rows(features))[0]
             found = score.latent_norm(z.cpu().double())
             norms.append(read.of_tiles(found))
-            if number in self.neighbours:
-                tiles = found.view(len(features) * read.tiles, -1).to(z)
-                apart = self.neighbours[number](z, tiles)
+            if number in neighbours:
+                by_tile = found.view(len(features) * read.tiles, -1).to(z)
+                apart = neighbours[number](z, by_tile)
                 distances.append(apart.cpu().double().view(-1, read.tiles))
         return torch.stack(norms + distances, dim=2).transpose(0, 1)

@@ -1,4 +1,4 @@
-"""How far the most anomalous part is from the nearest good one, in the latent space of its flow.
+"""How far the most anomalous parts are from the nearest good one, in the latent space of their flow.
 
 The latent norm (eq. 5) measures from the centre of all parts. Good parts of several kinds, and single odd ones, lie
 apart from it, and a flow that learned from few images does not bring them all there. So latents of good parts are
@@ -6,9 +6,12 @@ kept, and with c the nearest of them a part z of D features is
 
     (||z - c||^2 + D) / 2
 
-from it. D is what unit noise adds, as flows of parts learn with: it keeps copies of kept parts from having no distance
-at all. Distances to patches that are kept, chosen so that none is far from a chosen one, are those of PatchCore (Roth
-et al., Towards total recall in industrial anomaly detection, CVPR 2022), there among the features themselves.
+from it. D is what noise of deviation 1 in both would add; it keeps copies of kept parts from having no distance at all.
+The distances of the few parts of the largest norms count as their norms say: with weights in proportion to 1 / p_Z(z),
+so that the most anomalous part nearly always counts alone, and of two that are as anomalous both do.
+
+Distances to patches that are kept, chosen so that none is far from a chosen one, are those of PatchCore (Roth et al.,
+Towards total recall in industrial anomaly detection, CVPR 2022), there among the features themselves.
 """
 
 from __future__ import annotations
@@ -20,39 +23,46 @@ from differnet.features.seeds import generator
 from differnet.flow.flow import Flow
 from differnet.flow.score import latent_norm
 
+_FEW = 4  # parts that are compared; the weight of a fifth is next to nothing
+_LARGEST = 65_504.0  # in 16 bits
 _DIRECTIONS = 64  # random ones, in which distances between good parts are measured
 _TOGETHER = 4096  # parts that go through a flow at a time
 
 
 class Neighbours(nn.Module):
-    """The latents of good parts (M, D) that are kept, rounded to 16 bits, which is what a model file has of them."""
+    """The latents of good parts (M, D) that are kept, rounded to 16 bits, which is what a model file has of them.
+
+    ``flows``: of how many flows the latents stand side by side (:class:`differnet.flow.flow.Flow`).
+    """
 
     kept: Tensor
     halves: Tensor
 
-    def __init__(self, kept: Tensor) -> None:
+    def __init__(self, kept: Tensor, flows: int = 1) -> None:
         super().__init__()
-        rounded = kept.half().float()
+        rounded = kept.clamp(-_LARGEST, _LARGEST).half().float()
+        self.noise = 0.5 * kept.shape[1] / flows
         self.register_buffer("kept", rounded)
         self.register_buffer("halves", latent_norm(rounded))
 
     def forward(self, z: Tensor, norms: Tensor) -> Tensor:
-        """Return how far the part of the largest norm is from the nearest good one (B,), of P parts each.
+        """Return how far the most anomalous of P parts are from the nearest good one (B,).
 
         ``z`` (B * P, D): the latents of the parts; ``norms`` (B, P): of these.
         """
         count, width = norms.shape[1], z.shape[1]
-        largest = norms.argmax(dim=1).view(-1, 1, 1).expand(-1, 1, width)
-        part = z.reshape(-1, count, width).gather(1, largest)[:, 0]
-        apart = latent_norm(part) + (self.halves - part @ self.kept.T).amin(dim=1)
-        return apart.clamp_min(0) + 0.5 * width
+        largest = norms.topk(min(_FEW, count), dim=1)
+        few = z.reshape(-1, count, width).gather(1, largest.indices.unsqueeze(2).expand(-1, -1, width))
+        apart = latent_norm(few) + (self.halves - few @ self.kept.T).amin(dim=2)
+        weights = torch.softmax(largest.values, dim=1)
+        return (weights * apart.clamp_min(0)).sum(dim=1) + self.noise
 
 
 @torch.no_grad()
 def fit(flow: Flow, rows: Tensor, most: int, seed: int) -> Neighbours:
     """Keep the latents of ``most`` good parts of ``rows`` (N, D), so that none is far from a kept one, or of all."""
     latents = torch.cat([flow(some)[0] for some in rows.split(_TOGETHER)])
-    return Neighbours(latents[spread(latents, most, seed)])
+    return Neighbours(latents[spread(latents, most, seed)], len(flow.chains))
 
 
 def spread(points: Tensor, most: int, seed: int) -> Tensor:
@@ -77,10 +87,15 @@ def spread(points: Tensor, most: int, seed: int) -> Tensor:
     return torch.tensor(sorted(chosen))
 
 
-def from_tensor(kept: Tensor, features: int, most: int) -> Neighbours:
-    """Make them of what a model file has: at most so many (M, D) in 16 bits; raises :class:`ValueError` for others."""
-    if kept.ndim != 2 or kept.shape[1] != features or not 0 < len(kept) <= most:
-        raise ValueError(f"neighbours {tuple(kept.shape)}, at most {most} of {features} features wanted")
+def from_tensor(kept: Tensor, features: int, flows: int, most: int) -> Neighbours:
+    """Make them of what a model file has: at most so many (M, n D) in 16 bits, of n ``flows`` of D ``features`` each.
+
+    Raises :class:`ValueError` for others.
+    """
+    if kept.ndim != 2 or kept.shape[1] != flows * features or not 0 < len(kept) <= most:
+        raise ValueError(
+            f"neighbours {tuple(kept.shape)}, at most {most} of {flows} x {features} numbers wanted"
+        )
     if kept.dtype != torch.float16 or not bool(torch.isfinite(kept).all()):
         raise ValueError("neighbours that are no finite numbers of 16 bits")
-    return Neighbours(kept)
+    return Neighbours(kept, flows)
