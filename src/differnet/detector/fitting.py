@@ -153,9 +153,8 @@ class Fitter:
 
         ``held``: features (M, V, W) of images whose likelihood is noted on the way.
         """
-        identity = repr(
-            (self.depends, replace(self.settings.reading, neighbours=0))
-        )  # flows do not depend on these
+        learned_from = replace(self.settings.reading, neighbours=0)  # on which flows do not depend
+        identity = repr((self.depends, learned_from))
         here = self.settings, self.reads, self.seed, self.device
         learner = Learner(*here, identity, self.on_epoch, self.watch, self.checkpoint, give_back)
         return learner.learn([self._source(images, bank, read) for read in self.reads], held)

@@ -18,7 +18,7 @@ from differnet.features.backbone.openvino_runtime import Graph, stacked, to_open
 from differnet.features.backbone.shared_weights import SharedWeights
 from differnet.features.pooling import RowReading
 from differnet.features.views import sample, sampling_grid, shade, turn_back
-from differnet.flow import localize
+from differnet.flow import localize, score
 from differnet.flow.cells import Cells
 from differnet.flow.fusion import Fusion
 from differnet.flow.slopes import LatentNorm
@@ -79,7 +79,8 @@ class Head(nn.Module):
         """Score the views."""
         norms, distances = [], []
         for number, (norm, read) in enumerate(self.parts):
-            found, z = norm.with_latent(self.rows(features, read))
+            z = norm.latents(self.rows(features, read))
+            found = score.latent_norm(z)
             norms.append(read.of_view(found))
             if number in self.fusion.neighbours:
                 distances.append(self.fusion.neighbours[number](z, found.view(-1, len(read.columns))))

@@ -52,13 +52,13 @@ class LatentNorm(nn.Module):
 
     def forward(self, y: Tensor) -> Tensor:
         """Map features (B, D) to L (B,), the mean over flows."""
-        return _mean([score.latent_norm(z) for z in self._latents(y)])
+        return score.latent_norm(self.latents(y))
 
-    def with_latent(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Map features (B, D) to L (B,) and to the latents z of all flows as :class:`Flow` puts them together."""
-        found = self._latents(y)
-        z = found[0] if len(found) == 1 else torch.cat(found, dim=1) / math.sqrt(len(found))
-        return score.latent_norm(z), z
+    def latents(self, y: Tensor) -> Tensor:
+        """Map features (B, D) to the latents z of all flows, put together as :class:`Flow` does."""
+        u = self._whiten(y)
+        found = [_latent(list(chain.children()), u) for chain in self.chains]
+        return found[0] if len(found) == 1 else torch.cat(found, dim=1) / math.sqrt(len(found))
 
     def rise(self, y: Tensor) -> Slope:
         """Return L (B,) of features (B, D) with its slope (B, D), both the means over flows."""
@@ -68,10 +68,6 @@ class LatentNorm(nn.Module):
         if self.whitening is not None:
             slope = slope @ self.whitening.matrix.T
         return Slope(_mean([one.norms for one in found]), slope)
-
-    def _latents(self, y: Tensor) -> list[Tensor]:
-        u = self._whiten(y)
-        return [_latent(list(chain.children()), u) for chain in self.chains]
 
     def _whiten(self, y: Tensor) -> Tensor:
         return y if self.whitening is None else self.whitening(y)[0]
