@@ -1,20 +1,23 @@
 """The whole image and its parts, each read by a flow of its own, in one score."""
 
+import itertools
 import threading
+import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from tests.support.model_files import rewrite
 from tests.support.tiny import COMBINED, defective_image, good_image
 
 from differnet import DifferNet
-from differnet.detector import export, scoring
+from differnet.detector import export, fitting, scoring
 from differnet.detector.fitting import VIEWS_OF_PARTS
 from differnet.errors import ConfigError, ModelFileError, NumericalError
 from differnet.features.views import even_views, render
 from differnet.flow import localize, tensor_file
-from differnet.flow.learning import Learner
+from differnet.flow.learning import Learner, unwatched
 from differnet.flow.sources import Bank, Parts
 from differnet.runtime import threads
 from differnet.runtime.inspector import Inspector
@@ -155,10 +158,14 @@ def test_parts_are_learned_from_a_few_views_and_the_whole_from_all_that_are_turn
 
     monkeypatch.setattr(Learner, "learn", learn)
     fitted(rotation="full", train_views=6, score_views=2, holdout=0.0)
-    assert len(known["whole"].rows) == 20 * 5
-    assert [len(known[name].rows) for name in ("large", "small")] == [20 * VIEWS_OF_PARTS] * 2
-    first = known["large"].rows.view(20, VIEWS_OF_PARTS, -1)
-    assert torch.equal(known["whole"].rows.view(20, 5, -1)[:, :3], first[:, 1:])
+    assert known["whole"].only.tolist() == [6 * image + view for image in range(20) for view in range(1, 6)]
+    of_parts = [6 * image + view for image in range(20) for view in range(VIEWS_OF_PARTS)]
+    assert [known[name].only.tolist() for name in ("large", "small")] == [of_parts] * 2
+    for source, views in ((known["whole"], range(1, 6)), (known["small"], range(VIEWS_OF_PARTS))):
+        taken = torch.cat(list(source.batches(0)))
+        wanted = torch.cat([source.rows[6 * image + view][None] for image in range(20) for view in views])
+        wanted = wanted[:, source.columns].flatten(0, 1) if source is known["small"] else source.read(wanted)
+        assert torch.equal(taken.sort(dim=0).values, wanted.sort(dim=0).values)
 
 
 @pytest.mark.parametrize("cores", [1, 2])
@@ -234,6 +241,20 @@ def test_when_one_flow_fails_the_other_is_given_up(monkeypatch):
     assert not [one for one in threading.enumerate() if one.name.startswith("differnet-lane")]
 
 
+def test_a_bank_of_turned_views_is_learned_from_without_a_copy(monkeypatch):
+    taken = []
+    whole = fitting.Fitter._source
+
+    def noted(fitter, images, bank, read):
+        source = whole(fitter, images, bank, read)
+        taken.append(source.rows.data_ptr() == bank.data_ptr())
+        return source
+
+    monkeypatch.setattr(fitting.Fitter, "_source", noted)
+    fitted(rotation="full", train_views=6, score_views=8, score_rotations="random")
+    assert taken == [True] * 3
+
+
 @pytest.mark.parametrize("name", ["upright", "turned"])
 def test_maps_show_the_defect(name, request):
     detector = request.getfixturevalue(name)
@@ -298,12 +319,50 @@ def test_the_learner_watches_all_flows(upright):
     assert seen == [(index + 1, total, (1, 20, 3), True) for index in range(total)]
 
 
-def changed(file, target, change):
-    """Write ``file`` anew as ``target``, with what ``change`` makes of its header and tensors."""
-    header, tensors = tensor_file.read_tensors(file)
-    change(header, tensors)
-    tensor_file.write_tensors(target, tensors, header)
-    return target
+class Endless(Parts):
+    """An epoch that ends when it is given up, or after 20 seconds, which is a failure."""
+
+    def batches(self, epoch):
+        until = time.monotonic() + 20
+        while time.monotonic() < until:
+            yield from super().batches(epoch)
+        raise AssertionError("a flow went on though the other had failed")
+
+
+class Failing(Parts):
+    def batches(self, epoch):
+        yield from itertools.islice(super().batches(epoch), 2)
+        raise NumericalError("as wanted")
+
+
+@pytest.mark.parametrize("kinds", [(Endless, Failing), (Failing, Endless)])
+def test_the_first_failure_is_heard_at_once_and_the_other_flow_ends_within_its_epoch(
+    kinds, upright, monkeypatch
+):
+    monkeypatch.setattr(threads, "cores", lambda: 2)
+    rows = torch.cat([upright.describe(image)[:1] for image in GOOD])
+    settings, reads = upright.settings, upright.model.fusion.reads
+    parts = [kind(rows, read.columns, 16, 0) for kind, read in zip(kinds, reads[1:], strict=True)]
+    learner = Learner(settings, reads, 0, "cpu", "", lambda epoch, total: None, unwatched)
+    with pytest.raises(NumericalError, match="as wanted"):
+        learner.learn([Bank(rows, 16, 0, reads[0].rows), *parts], None)
+    assert not [one for one in threading.enumerate() if one.name.startswith("differnet-lane")]
+
+
+def test_epochs_are_told_by_one_flow_at_a_time(monkeypatch):
+    busy, seen = threading.Lock(), []
+
+    def tell(epoch, total):
+        seen.append(busy.acquire(blocking=False))
+        time.sleep(0.01)
+        busy.release()
+
+    monkeypatch.setattr(threads, "cores", lambda: 2)
+    DifferNet("default", 0, "random", **(COMBINED | {"rotation": "none", "epochs": 10})).fit(
+        GOOD, on_epoch=tell
+    )
+    assert len(seen) > 10
+    assert all(seen)
 
 
 def test_a_file_from_before_neighbours_judges_by_norms_alone(upright, tmp_path):
@@ -312,10 +371,9 @@ def test_a_file_from_before_neighbours_judges_by_norms_alone(upright, tmp_path):
     def as_before(header, tensors):
         del header["config"]["reading"]["neighbours"], tensors["neighbours1"], tensors["neighbours2"]
 
-    before = DifferNet.load(
-        changed(tmp_path / "m.safetensors", tmp_path / "b.safetensors", as_before), "random"
-    )
-    assert before.settings.neighbours == 0
+    rewrite(tmp_path / "m.safetensors", as_before)
+    before = DifferNet.load(tmp_path / "m.safetensors", "random")
+    assert not any(before.settings.neighbours)
     fusion = upright.model.fusion
     for image in OTHERS:
         norms = fusion(upright.describe(image)).numpy()[..., :3]
@@ -337,8 +395,9 @@ def test_neighbours_of_a_file_that_do_not_fit_are_refused(name, value, match, up
         del tensors[name]
         tensors |= {} if value is None else {name: value}
 
+    rewrite(tmp_path / "m.safetensors", change)
     with pytest.raises(ModelFileError, match=match):
-        DifferNet.load(changed(tmp_path / "m.safetensors", tmp_path / "c.safetensors", change), "random")
+        DifferNet.load(tmp_path / "m.safetensors", "random")
 
 
 def test_without_neighbours_there_are_norms_alone(tmp_path):

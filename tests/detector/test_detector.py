@@ -179,6 +179,22 @@ def test_a_broken_off_fit_goes_on(good_images, tmp_path):
         fit(good_images[8:16], checkpoint=tmp_path)
 
 
+def test_features_of_other_stages_are_not_taken_from_a_checkpoint(good_images, tmp_path):
+    """Even where these have as many channels, as in a vision transformer."""
+    vit = {"backbone": "test_vit", "sizes": [160], "stages": [1, 3], "epochs": 1, "holdout": 0}
+    fit(good_images[:4], settings=vit, checkpoint=tmp_path)
+    for file in tmp_path.glob("flow*"):
+        file.unlink()
+    with pytest.raises(ModelFileError, match="checkpoint of other images or settings"):
+        fit(good_images[:4], settings=vit | {"stages": [2, 3]}, checkpoint=tmp_path)
+
+
+def test_a_seed_beyond_what_torch_knows_is_refused_before_any_work():
+    for seed in (-1, 2**64):
+        with pytest.raises(ConfigError, match=f"seed = {seed}: .* below 2\\*\\*64"):
+            DifferNet(seed=seed)
+
+
 def test_fresh_views_take_no_bank(good_images):
     settings = {"fresh_views": True, "train_views": 2, "batch": 8, "holdout": 0, "runtime": "torch"}
     alone = fit(good_images[:8], settings=settings)

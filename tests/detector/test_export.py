@@ -187,15 +187,15 @@ def test_a_head_is_put_on_a_network(upright):
 
 
 @pytest.mark.slow
-def test_integers_come_along(good_images, tmp_path):
+@pytest.mark.parametrize(
+    "reading",
+    [{}, {"pooling": "combined", "grid": 2, "neighbours": 50}],
+    ids=["the whole image", "parts, and the nearest good one"],
+)
+def test_integers_come_along(reading, good_images, tmp_path):
     """With the maps of the network in floats at the features in integers, as the detector's."""
-    settings = TURNED | {
-        "backbone": "efficientnet_lite0",
-        "stages": [1],
-        "sizes": [32],
-        "precision": "int8",
-        "runtime": "auto",
-    }
+    integers = {"backbone": "efficientnet_lite0", "precision": "int8", "runtime": "auto"}
+    settings = TURNED | integers | {"stages": [1], "sizes": [32]} | reading
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DifferNetWarning)
         detector = DifferNet("default", seed=1, **settings).fit(good_images, scale_maps=False)

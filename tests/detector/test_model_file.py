@@ -17,6 +17,7 @@ import differnet
 from differnet.detector import model, model_file
 from differnet.errors import ConfigError, ModelFileError, WeightsError
 from differnet.flow import tensor_file
+from support.model_files import rewrite, rewrite_header
 from support.tiny import TINY, good_image
 
 FRESH = """
@@ -34,13 +35,6 @@ def file(detector, tmp_path):
     path = tmp_path / "model.safetensors"
     detector.save(path)
     return path
-
-
-def rewrite(file, change):
-    """Change the JSON header of a model file by hand."""
-    header, tensors = tensor_file.read_tensors(file)
-    change(header)
-    tensor_file.write_tensors(file, tensors, header)
 
 
 def test_a_fresh_process_without_network_gives_the_same_bits(detector, file, tmp_path):
@@ -64,7 +58,7 @@ def test_several_flows_in_one_come_back(good_images, tmp_path):
     assert (again.score(good_images[:4]) == several.score(good_images[:4])).all()
     assert again.model.flow.count == 3
     assert "3 flows of" in repr(again)
-    rewrite(path, lambda header: header["config"]["flow"].update(flows=2))
+    rewrite_header(path, lambda header: header["config"]["flow"].update(flows=2))
     with pytest.raises(ModelFileError, match="parameters found"):
         differnet.load(path)
 
@@ -79,7 +73,7 @@ def as_format_2(header):
 
 
 def test_a_file_of_format_2_is_read(detector, file):
-    rewrite(file, as_format_2)
+    rewrite_header(file, as_format_2)
     old, image = differnet.load(file), good_image(7)
     assert old.config == detector.config
     assert old.predict(image) == detector.predict(image)
@@ -88,13 +82,15 @@ def test_a_file_of_format_2_is_read(detector, file):
 
 def test_a_file_of_format_1_is_read(detector, file):
     """It has no precision, and one score of each held-out image: verdicts hold, stopping early does not."""
-    header, tensors = tensor_file.read_tensors(file)
-    tensors["calibration"] = tensors.pop("view_scores").mean(dim=1)
-    as_format_2(header)
-    header["format"] = 1
-    del header["precision"], header["config"]["backbone"]["precision"]
-    del header["calibrated_on"], header["fitted_on"]  # noted since format 3
-    tensor_file.write_tensors(file, tensors, header)
+
+    def as_format_1(header, tensors):
+        tensors["calibration"] = tensors.pop("view_scores").mean(dim=1)
+        as_format_2(header)
+        header["format"] = 1
+        del header["precision"], header["config"]["backbone"]["precision"]
+        del header["calibrated_on"], header["fitted_on"]  # noted since format 3
+
+    rewrite(file, as_format_1)
     old, image = differnet.load(file), good_image(7)
     assert old.model.precision == "f32"
     assert old.threshold == detector.threshold
@@ -156,7 +152,7 @@ def test_truncated_files_are_refused(file, cut):
     ],
 )
 def test_hand_edited_headers_are_refused(file, change, message):
-    rewrite(file, change)
+    rewrite_header(file, change)
     with pytest.raises(ModelFileError, match=message):
         differnet.load(file)
 
@@ -171,18 +167,20 @@ def test_foreign_files_are_refused(tmp_path):
 
 
 def test_nan_weights_are_refused(file):
-    header, tensors = tensor_file.read_tensors(file)
-    tensors["flow.steps.1.subnet1.layers.0.weight"][0, 0] = float("nan")
-    tensor_file.write_tensors(file, tensors, header)
+
+    def spoil(header, tensors):
+        tensors["flow.steps.1.subnet1.layers.0.weight"][0, 0] = float("nan")
+
+    rewrite(file, spoil)
     with pytest.raises(ModelFileError, match="NaN"):
         differnet.load(file)
 
 
 def test_other_backbone_weights_are_refused(file):
-    rewrite(file, lambda h: h.update(backbone_digest="0" * 64))
+    rewrite_header(file, lambda h: h.update(backbone_digest="0" * 64))
     with pytest.raises(WeightsError, match="was fitted with weights of test_efficientnet with sha256 0000"):
         differnet.load(file)
-    rewrite(file, lambda h: h.update(backbone_origin="file"))
+    rewrite_header(file, lambda h: h.update(backbone_origin="file"))
     with pytest.raises(WeightsError, match="was fitted with a file of backbone weights"):
         differnet.load(file)
 

@@ -22,7 +22,7 @@ from differnet.decision.thresholds import choose_threshold
 from differnet.detector import model
 from differnet.detector.provenance import CalibrationRecord, Way, record_of
 from differnet.errors import ConfigError, DifferNetError, DifferNetWarning, ModelFileError
-from differnet.flow import tensor_file
+from support.model_files import rewrite_header
 from support.tiny import TINY, defective_image, fit, good_image
 
 WAY = Way(8, "torch", "f32")
@@ -117,19 +117,13 @@ def test_groups_that_do_not_go_with_the_images_are_refused(again):
             record_of(FRESH, groups, WAY, None)
 
 
-def rewrite(file, change):
-    header, tensors = tensor_file.read_tensors(file)
-    change(header)
-    tensor_file.write_tensors(file, tensors, header)
-
-
 def test_files_of_before_have_no_record(detector, file):
     def older(header):
         del header["calibrated_on"]
         for name in ("confidence", "review_rate"):
             del header["config"]["decision"][name]
 
-    rewrite(file, older)
+    rewrite_header(file, older)
     old = differnet.load(file)
     assert old.model.calibrated_on is None
     assert old.config == detector.config
@@ -154,7 +148,7 @@ def test_files_of_before_have_no_record(detector, file):
     ],
 )
 def test_records_and_promises_that_do_not_fit_are_refused(file, change):
-    rewrite(file, change)
+    rewrite_header(file, change)
     with pytest.raises(ModelFileError, match="do not fit together"):
         differnet.load(file)
 
@@ -388,7 +382,7 @@ def test_a_threshold_is_for_one_way_of_scoring(again, file):
     def other(header):
         header["calibrated_on"]["way"]["runtime"] = "onnxruntime"
 
-    rewrite(file, other)
+    rewrite_header(file, other)
     moved = differnet.load(file)
     assert moved.score([FRESH[0]]) == pytest.approx(again.score([FRESH[0]]))
     with pytest.raises(

@@ -24,6 +24,7 @@ from differnet.errors import ConfigError, DifferNetWarning, ModelFileError
 from differnet.features.backbone import openvino_runtime
 from differnet.features.backbone.openvino_runtime import Graph
 from differnet.flow import tensor_file
+from support.model_files import rewrite
 from support.tiny import TESTS, good_image
 
 MODELS = TESTS / "models"
@@ -119,10 +120,11 @@ def test_the_digest_is_the_sha256_of_the_file_without_it(sealed):
     assert hashlib.sha256(content.replace(digest.encode(), b"0" * 64)).hexdigest() == digest
 
 
-def forge(path, change):
-    header, tensors = tensor_file.read_tensors(path)
-    change(header, tensors)
-    tensor_file.write_tensors(path, tensors, header)
+def one_tensor(header, tensors):
+    """Put all numbers of the flow into a single tensor: their sum is right."""
+    names = [name for name in tensors if name.startswith("flow.")]
+    numbers = [tensors.pop(name).flatten() for name in names]
+    tensors["flow.x"] = torch.cat([values for values in numbers if values.dtype == torch.float32])
 
 
 def cells(**changes):
@@ -139,6 +141,10 @@ def cells(**changes):
         (lambda h, t: h.update(seed=-1), "seed = -1"),
         (lambda h, t: h.update(seed="x" * 9), "do not fit together"),
         (lambda h, t: h.update(map_scale=0), "map_scale = 0"),
+        (lambda h, t: h.update(map_scale=1e-50), "map_scale = 1e-50"),
+        (lambda h, t: h.update(stage_seconds={"fitting": "nan"}), "seconds of a stage"),
+        (lambda h, t: h.update(features=[16] * 1000), "1000 flows found, 1 wanted"),
+        (one_tensor, "parameters found in 1 tensors"),
         (lambda h, t: h.update(train_count=-5), "train_count = -5"),
         (lambda h, t: h.update(format=[3]), "format \\[3\\]"),
         (lambda h, t: h.update(features=1), "parameters found"),
@@ -153,8 +159,10 @@ def cells(**changes):
         (lambda h, t: h.update(history=7), "do not fit together"),
         (lambda h, t: h.update(versions="none"), "do not fit together"),
         (lambda h, t: h.update(precision="int8"), "'graph.probe' is missing"),
-        (lambda h, t: t.update(view_scores=torch.full((2, 4), float("inf"))), "NaN or infinite"),
-        (lambda h, t: t.update(view_scores=torch.zeros(3)), "NaN or infinite|do not fit"),
+        (lambda h, t: t.update(view_scores=torch.full((2, 4), float("inf"))), "no table of finite"),
+        (lambda h, t: t.update(view_scores=torch.full((2, 4), -1.0)), "no table of finite numbers from 0"),
+        (lambda h, t: t.update(view_scores=torch.zeros(3)), "no table"),
+        (lambda h, t: t.update(view_scores=torch.zeros(3, 0)), "of no views"),
         (lambda h, t: t.update({"flow.steps.0.order": torch.zeros(16, dtype=torch.int64)}), "permutation"),
         (lambda h, t: t.update({"flow.steps.0.order": t["flow.steps.0.order"][:4]}), "do not fit together"),
         (lambda h, t: t.update({"flow.extra": torch.zeros(0)}), "do not fit together"),
@@ -170,7 +178,7 @@ def cells(**changes):
     ],
 )
 def test_a_file_that_was_forged_with_its_digest_is_refused(sealed, change, message):
-    forge(sealed, change)
+    rewrite(sealed, change)
     with pytest.raises(ModelFileError, match=message):
         model_file.load(sealed)
 
@@ -190,6 +198,7 @@ def raw(header, data=b""):
         (raw([1]), "damaged"),
         (raw({"__metadata__": {"differnet": "[" * 100_000}}), "not JSON"),
         (raw({"__metadata__": {"differnet": '{"seed": NaN}'}}), "NaN is not a number"),
+        (raw({"__metadata__": {"differnet": '{"map_scale": 1e999}'}}), "1e999 is not a number"),
         (raw({"__metadata__": {"differnet": '{"seed": ' + "9" * 5000 + "}"}}), "not JSON"),
         (raw({"__metadata__": {"differnet": "[]"}}), "not a JSON object"),
         (raw({"__metadata__": {"differnet": 3}}), "not one that differnet wrote"),

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from differnet.config import presets
+from differnet.config.settled import provisional
 from differnet.data import square as squares
 from differnet.data.images import content_digest, load
 from differnet.data.pixels import pixel_digest
@@ -114,3 +115,11 @@ def test_several_threads_get_the_right_squares():
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(read, range(4)))
     assert wrong == []
+
+
+def test_a_square_that_was_framed_otherwise_is_not_taken():
+    (one,) = look_at([good_image(0)[:, :40]], presets.resolve("default", {"sizes": [32]}))
+    for changes in ({"frame": "pad"}, {"frame": "squash"}, {"resampling": "bytes"}):
+        views = provisional(presets.resolve("default", {"sizes": [32], **changes})).views
+        (fresh,) = look_at([good_image(0)[:, :40]], presets.resolve("default", {"sizes": [32], **changes}))
+        assert np.array_equal(one.square((32, 32), views), fresh.square((32, 32), views))

@@ -108,3 +108,9 @@ def test_one_map_cannot_be_read_as_three():
     settings = settle(presets.resolve("default", changes))
     with pytest.raises(ConfigError, match=r"alexnet has 1 feature map"):
         settled_reading(settings, (256,))
+
+
+def test_more_columns_than_fit_into_memory_are_refused():
+    assert reading((4096,), 1, 7, (0,), "largest", tiles=64).columns.shape == (64 * 49, 4096)
+    with pytest.raises(ConfigError, match="64 pieces with 64 parts of 65536 features each"):
+        reading((65536,), 1, 8, (0,), "largest", tiles=64)

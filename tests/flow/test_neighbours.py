@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from differnet.errors import NumericalError
 from differnet.features.pooling import RowReading
 from differnet.flow import neighbours
 from differnet.flow.flow import Flow
@@ -17,6 +18,11 @@ KEPT = torch.tensor([[4.0, 0.0], [-4.0, 0.0], [0.0, 1.0]])
 
 def random_rows(count, width, seed=0):
     return torch.randn(count, width, generator=torch.Generator().manual_seed(seed))
+
+
+def flow_of(width, **settings):
+    flow = Flow(width, blocks=2, hidden=8, depth=1, seed=3, **settings)
+    return flow.eval().requires_grad_(False)
 
 
 def test_the_most_anomalous_part_is_compared():
@@ -75,7 +81,7 @@ def test_copies_are_not_chosen_before_others():
 
 
 def test_latents_of_the_flow_are_kept():
-    flow, rows = Flow(6, blocks=2, hidden=8, depth=1, seed=3).eval(), random_rows(30, 6)
+    flow, rows = flow_of(6), random_rows(30, 6)
     found = neighbours.fit(flow, rows, 100, seed=0)
     torch.testing.assert_close(found.kept, flow(rows)[0].detach(), rtol=1e-3, atol=1e-3)
     assert torch.equal(found.kept, found.kept.half().float())
@@ -90,7 +96,7 @@ def test_a_fusion_has_the_distances_of_every_tile_after_its_norms(flows, tiles):
     places, width = 5, 6
     columns = torch.arange(tiles * places * width).view(tiles * places, width)
     read = RowReading(columns, "largest", tiles * places * width, tiles)
-    flow = Flow(width, blocks=2, hidden=8, depth=1, seed=3, flows=flows).eval().requires_grad_(False)
+    flow = flow_of(width, flows=flows)
     kept = neighbours.fit(flow, random_rows(50, width, 1), 20, seed=0)
     features = random_rows(3, read.width, 2)
     found = Fusion([flow], [read], {0: kept})(features).numpy()
@@ -121,15 +127,22 @@ def test_a_fusion_has_the_distances_of_every_tile_after_its_norms(flows, tiles):
 )
 def test_what_a_file_cannot_have_is_refused(kept):
     with pytest.raises(ValueError, match="neighbours"):
-        neighbours.from_tensor(kept, 4, 1, 8)
+        neighbours.from_tensor(kept, flow_of(4), 8)
 
 
 def test_what_a_file_has_is_read():
     kept = random_rows(8, 4).half()
-    assert torch.equal(neighbours.from_tensor(kept, 4, 1, 8).kept, kept.float())
+    assert torch.equal(neighbours.from_tensor(kept, flow_of(4), 8).kept, kept.float())
 
 
 def test_a_latent_beyond_16_bits_is_kept_as_the_largest_one():
     far = Neighbours(torch.tensor([[1e6, 0.0]]))
     assert torch.isfinite(far.halves).all()
-    assert neighbours.from_tensor(far.kept.half(), 2, 1, 1).kept.tolist() == [[65504, 0]]
+    assert neighbours.from_tensor(far.kept.half(), flow_of(2), 1).kept.tolist() == [[65504, 0]]
+
+
+def test_a_latent_that_is_not_finite_is_refused():
+    rows = random_rows(30, 4)
+    rows[7, 2] = np.nan
+    with pytest.raises(NumericalError, match="no finite latent of a good part"):
+        neighbours.fit(flow_of(4), rows, 8, seed=0)

@@ -25,18 +25,19 @@ def _check_factors(name: str, factors: tuple[float, float]) -> None:
 class Views:
     """Which transformed copies of an image are looked at (sections 3.2 and 4.2 of the paper).
 
-    ``rotation``: ``"full"`` turns by any angle, ``"none"`` leaves images upright, ``"auto"`` finds out from
-    the good images (:mod:`differnet.detector.tuning.choice`). ``fill`` is what stands
-    outside the turned image: ``"zeros"`` is black, as in the paper; ``"reflection"`` mirrors the image;
-    ``"border"`` repeats its rim. ``score_rotations``: images are scored in ``"random"`` views drawn once from the
-    model's seed, or in ``"even"``ly spaced rotations without jitter: one where nothing turns. ``"auto"``, there and
-    for ``train_views``, follows the rotation: one upright view to score and 4 to fit, or random ones and 32;
+    ``rotation``: ``"full"`` turns by any angle, ``"none"`` leaves images upright, ``"auto"`` finds out from the good
+    images (:mod:`differnet.detector.tuning.choice`). ``brightness`` and ``contrast``: least and largest factor, drawn
+    for each random view; a view without jitter has none, such as the single one where nothing turns and parts are read.
+    ``fill`` is what stands outside the turned image: ``"zeros"`` is black, as in the paper; ``"reflection"`` mirrors
+    the image; ``"border"`` repeats its rim. ``score_rotations``: images are scored in ``"random"`` views drawn once
+    from the model's seed, or in ``"even"``ly spaced rotations without jitter: one where nothing turns. ``"auto"``,
+    there and for ``train_views``, follows the rotation: one upright view to score and 4 to fit, or random ones and 32;
     ``"few"`` is 2 or 8. With ``pooling="combined"`` it is one view to fit, or 17. ``plain_first``: the first of random
     views is the image as it is. ``frame``: how a picture gets into its square: ``"squash"`` changes its aspect ratio,
     as in the paper; ``"pad"`` keeps it, between black bars. ``resampling``: whether a picture that was brought to its
     square is rounded to ``"bytes"``, or stays in ``"floats"``: rounding is noise, which a turn smooths away.
-    ``aspect``: height over width of what the network sees; 1 is the square of the paper, and anything else an oblong
-    of the same area, only where views do not turn. ``"auto"`` follows the good images where all are long
+    ``aspect``: height over width of what the network sees; 1 is the square of the paper, and anything else an oblong of
+    the same area, only where views do not turn. ``"auto"`` follows the good images where all are long
     (:mod:`differnet.config.shape`). ``white``: which level is white in pictures of more than eight bits: a number, or
     ``"auto"`` for the end of the smallest range that holds all training pictures, or that their files state
     (:mod:`differnet.data.formats.levels`); ``"type"`` is the end of the range of the numbers, which is what ``"auto"``
@@ -154,15 +155,15 @@ class Flow:
 class Training:
     """How the flow is fitted (section 4.2).
 
-    ``batch`` counts views. ``min_steps``: with few images, epochs are added until there were that many
-    optimisation steps. ``views_per_step``: with fresh views, how many views of one image stand in a
-    batch together. ``schedule``: ``"constant"``, or ``"one-cycle"``, which warms up over the first 30 % of
-    the steps and anneals to nearly zero by a cosine. ``noise``: standard deviation of what is added to the whitened
-    features of every batch, 1 being that of the features; only with ``start="gaussian"``. ``"auto"`` adds some
-    where views do not turn: turned views differ enough. ``length``: the share of the schedule that is run, 0 leaving
-    the flow as it starts; ``"auto"`` finds it out from the good images (:mod:`differnet.detector.tuning.length`);
-    ``"quick"`` is all of it where views turn, and nothing where they do not. With
-    ``pooling="combined"``, ``batch`` counts parts of views, and all of the schedule is run where ``length`` is open.
+    ``batch`` counts views. ``min_steps``: with few images, epochs are added until there were that many optimisation
+    steps. ``views_per_step``: with fresh views, how many views of one image stand in a batch together. ``schedule``:
+    ``"constant"``, or ``"one-cycle"``, which warms up over the first 30 % of the steps and anneals to nearly zero by a
+    cosine. ``noise``: standard deviation of what is added to the whitened features of every batch, 1 being that of the
+    features; only with ``start="gaussian"``. ``"auto"`` adds some where views do not turn, since turned views differ
+    enough, and with ``pooling="combined"``. ``length``: the share of the schedule that is run, 0 leaving the flow as it
+    starts; ``"auto"`` finds it out from the good images (:mod:`differnet.detector.tuning.length`); ``"quick"`` is all
+    of it where views turn, and nothing where they do not. With ``pooling="combined"``, ``batch`` counts parts of views,
+    and all of the schedule is run where ``length`` is open.
     """
 
     epochs: Annotated[int, Field(ge=0)] = 192

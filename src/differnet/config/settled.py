@@ -137,9 +137,10 @@ class Settled:
         return (whole, *(self.flow for _ in self.backbone.sizes))
 
     @property
-    def neighbours(self) -> int:
-        """How many good parts are kept of each flow of parts."""
-        return self.reading.neighbours if self.reading.pooling == "combined" else 0
+    def neighbours(self) -> tuple[int, ...]:
+        """How many good parts are kept of each of the ``flows``; none of whole images."""
+        most = self.reading.neighbours if self.reading.pooling == "combined" else 0
+        return (0, *(most for _ in self.flows[1:]))
 
     @property
     def shape(self) -> Shape:

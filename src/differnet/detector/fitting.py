@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from differnet.config import presets
@@ -92,7 +93,7 @@ class Fitter:
     @property
     def depends(self) -> tuple[object, ...]:
         """What training features depend on besides the images."""
-        network = repr(self.module), self.settings.backbone.tiles
+        network = repr(self.module), self.settings.backbone.stages, self.settings.backbone.tiles
         return self.describer.views, self.describer.identity, network, self.seed
 
     def fit(self, fitted: Given, held: Given, bank: Tensor | None) -> Model:
@@ -210,13 +211,16 @@ class Fitter:
         training = self.settings.training
         if bank is None or self.settings.views.fresh_views:
             return FreshViews(self.describer, images, training, self.seed, self.progress, read.rows)
+        rows, only = bank.flatten(0, 1), None
+        of_view = torch.arange(len(rows)).view(bank.shape[:2])
         if self.settings.reading.pooling == "combined":
             if read.pooling != "whole":
-                return Parts(bank[:, :VIEWS_OF_PARTS].flatten(0, 1), read.columns, training.batch, self.seed)
+                only = of_view[:, :VIEWS_OF_PARTS].flatten()
+                return Parts(rows, read.columns, training.batch, self.seed, only)
             if self.settings.views.turns and bank.shape[1] > 1:
                 # The picture as it is is sharper than any that was turned, and would be learned apart.
-                bank = bank[:, 1:]
-        return Bank(bank.flatten(0, 1), training.batch, self.seed, read.rows)
+                only = of_view[:, 1:].flatten()
+        return Bank(rows, training.batch, self.seed, read.rows, only)
 
 
 def map_scale(

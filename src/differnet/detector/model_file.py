@@ -8,7 +8,6 @@ hash of its weights, versions. In floats those weights stay where they came from
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -32,9 +31,9 @@ from differnet.errors import ModelFileError, NotFittedError, warn
 from differnet.features.backbone.openvino_runtime import Graph
 from differnet.features.backbone.torch_runtime import Precision
 from differnet.features.pooling import settled_readings
-from differnet.flow import neighbours, tensor_file
+from differnet.flow import cells, neighbours, tensor_file
 from differnet.flow.cells import Cells
-from differnet.flow.flow import Flow, Permutation, parameter_count
+from differnet.flow.flow import Flow, from_state, parameter_count, tensor_count
 from differnet.flow.fusion import Fusion
 from differnet.flow.neighbours import Neighbours
 from differnet.flow.train import Epoch
@@ -42,6 +41,10 @@ from differnet.flow.train import Epoch
 FORMAT = 3
 _KIND, _CELLS, _NEIGHBOURS = "detector", "cells.", "neighbours"
 _MOST_CHANNELS = 65_536
+_LEAST, _MOST = (
+    float(np.finfo(np.float32).tiny),
+    float(np.finfo(np.float32).max),
+)  # of a scale, by which maps are divided
 
 
 def save(path: str | Path, model: Model) -> None:
@@ -126,14 +129,14 @@ def _build(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Model:
     maps = {"gradient": "pixels", **header["config"]["maps"]}  # as it was before there was a choice
     views = {"white": "picture", **header["config"]["views"]}
     settings = _settled(presets.Config.from_dict({**header["config"], "maps": maps, "views": views}))
-    widths = _widths_of(header)
+    widths = _widths_of(header, settings)
     states = [_state_of_flow(tensors, number) for number in range(len(widths))]
     for state, shape, width in zip(states, settings.flows, widths, strict=True):
-        _check_parameters(state, shape, width)
+        _check_counts(state, shape, width)
     _check_numbers(header)
     channels = tuple(int(count) for count in header["channels"])
     _check_channels(settings, channels, widths)
-    flows = [_flow_of(*one) for one in zip(states, settings.flows, widths, strict=True)]
+    flows = [from_state(*one) for one in zip(states, settings.flows, widths, strict=True)]
     view_scores = _view_scores_of(header, tensors, settings)
     precision, probe = _precision_of(header, tensors)
     return Model(
@@ -174,57 +177,40 @@ def _state_of_flow(tensors: Mapping[str, Tensor], number: int) -> dict[str, Tens
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
-def _check_parameters(state: Mapping[str, Tensor], shape: SettledFlow, features: int) -> None:
-    """Refuse another number of parameters than the flow takes, before one is built."""
-    wanted = parameter_count(features, shape)
+def _check_counts(state: Mapping[str, Tensor], shape: SettledFlow, features: int) -> None:
+    """Refuse another number of parameters, or of tensors, than the flow takes, before one is built."""
     found = sum(value.numel() for value in state.values() if value.dtype == torch.float32)
-    if found != wanted or features < 2:
-        raise ValueError(f"{found} parameters found, {wanted} wanted")
-
-
-def _flow_of(state: Mapping[str, Tensor], shape: SettledFlow, features: int) -> Flow:
-    if not all(bool(torch.isfinite(value).all()) for value in state.values()):
-        raise ValueError("NaN or infinite numbers")
-    flow = Flow(features, **shape.arguments)
-    flow.load_state_dict(state)
-    _check_permutations(flow)
-    if flow.whitening is not None and not bool((flow.whitening.matrix.diagonal() > 0).all()):
-        raise ValueError("the whitening of the flow cannot be undone")
-    return flow.eval().requires_grad_(False)
+    wanted, tensors = parameter_count(features, shape), tensor_count(shape)
+    if found != wanted or features < 2 or len(state) != tensors:
+        raise ValueError(f"{found} parameters found in {len(state)} tensors, {wanted} in {tensors} wanted")
 
 
 def _neighbours_of(
     tensors: Mapping[str, Tensor], settings: Settled, flows: Sequence[Flow]
 ) -> dict[int, Neighbours]:
     """Return the good parts that are kept, by the number of their flow."""
-    most, each = settings.neighbours, settings.flow.flows
-    kept = {n: tensors[f"{_NEIGHBOURS}{n}"] for n in range(1, len(flows)) if most}
-    return {n: neighbours.from_tensor(one, flows[n].features, each, most) for n, one in kept.items()}
+    return {
+        number: neighbours.from_tensor(tensors[f"{_NEIGHBOURS}{number}"], flow, most)
+        for number, (flow, most) in enumerate(zip(flows, settings.neighbours, strict=True))
+        if most
+    }
 
 
 def _cells_of(tensors: Mapping[str, Tensor], settings: Settled, channels: Sequence[int]) -> Cells | None:
     """Return the cells of heat maps, if the file has them."""
     named = {name.removeprefix(_CELLS): value for name, value in tensors.items() if name.startswith(_CELLS)}
-    if not named:
-        return None
-    found = Cells(**named)
-    tiles, width, *cells = found.mean.shape
-    if len(cells) != 2 or tiles != settings.backbone.tiles**2 or not 0 < width <= sum(channels):
-        raise ValueError(f"cells of shape {tuple(found.mean.shape)}")
-    if found.matrix.shape != (width, width) or found.level.shape != ():
-        raise ValueError(f"cells of {width} channels do not go with a matrix {tuple(found.matrix.shape)}")
-    if not all(value.is_floating_point() and bool(torch.isfinite(value).all()) for value in found):
-        raise ValueError("NaN or infinite numbers")
-    return found
+    return cells.from_tensors(named, settings.backbone.tiles**2, sum(channels)) if named else None
 
 
 def _view_scores_of(
     header: Mapping[str, Any], tensors: Mapping[str, Tensor], settings: Settled
 ) -> npt.NDArray[np.float64]:
     view_scores: npt.NDArray[np.float64] = tensors["view_scores"].to(torch.float64).numpy()
-    if view_scores.ndim != 2 or not np.isfinite(view_scores).all():
-        raise ValueError("NaN or infinite numbers")
+    if view_scores.ndim != 2 or not (np.isfinite(view_scores) & (view_scores >= 0)).all():
+        raise ValueError("view scores that are no table of finite numbers from 0")
     if len(view_scores):
+        if not view_scores.shape[1]:
+            raise ValueError("view scores of no views")
         folds = header["calibrated_on"]["folds"] if header.get("calibrated_on") else 0
         check_count(len(view_scores), settings.decision.rate, settings.decision.confidence, int(folds))
     return view_scores
@@ -247,8 +233,10 @@ def _check_numbers(header: Mapping[str, Any]) -> None:
     """Refuse single numbers that no fit gives."""
     if not 0 <= int(header["seed"]) < 2**64:
         raise ValueError(f"seed = {header['seed']}: a whole number from 0 was wanted")
-    if not (0 < float(header["map_scale"]) < math.inf and int(header["train_count"]) >= 0):
+    if not (_LEAST <= float(header["map_scale"]) <= _MOST and int(header["train_count"]) >= 0):
         raise ValueError(f"map_scale = {header['map_scale']}, train_count = {header['train_count']}")
+    if not all(math.isfinite(float(seconds)) for seconds in header.get("stage_seconds", {}).values()):
+        raise ValueError("the seconds of a stage are no number")
     for epoch in header["history"]:
         losses = (epoch["loss"], epoch["held_out_loss"], epoch["seconds"])
         if not all(value is None or math.isfinite(value) for value in losses):
@@ -272,10 +260,12 @@ def _settled(config: presets.Config) -> Settled:
         raise ValueError("the settings leave open what to look at") from error
 
 
-def _widths_of(header: Mapping[str, Any]) -> list[int]:
-    """Return how many features each flow maps."""
-    found = header["features"]
-    return [int(width) for width in found] if isinstance(found, list) else [int(found)]
+def _widths_of(header: Mapping[str, Any], settings: Settled) -> list[int]:
+    """Return how many features each flow maps; refuse another number of flows than the settings have."""
+    found = header["features"] if isinstance(header["features"], list) else [header["features"]]
+    if len(found) != len(settings.flows):
+        raise ValueError(f"{len(found)} flows found, {len(settings.flows)} wanted")
+    return [int(width) for width in found]
 
 
 def _check_channels(settings: Settled, channels: tuple[int, ...], widths: Sequence[int]) -> None:
@@ -285,17 +275,6 @@ def _check_channels(settings: Settled, channels: tuple[int, ...], widths: Sequen
     wanted = [len(settings.backbone.sizes) * each, *(each for _ in settings.flows[1:])]
     if min(channels) < 1 or max(channels) > _MOST_CHANNELS or list(widths) != wanted:
         raise ValueError(f"channels {channels} do not give {widths} features")
-
-
-def _check_permutations(flow: Flow) -> None:
-    for step in itertools.chain(*flow.chains):
-        if isinstance(step, Permutation):
-            positions = torch.arange(len(step.order))
-            if not (
-                torch.equal(step.order.sort().values, positions)
-                and torch.equal(step.order[step.inverse_order], positions)
-            ):
-                raise ValueError("a permutation of the flow is none")
 
 
 def from_1(

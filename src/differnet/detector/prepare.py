@@ -254,7 +254,8 @@ def quantized(
     from differnet.features.backbone.quantize import IMAGES, quantize
 
     views, tiles = settings.views, settings.backbone.tiles
-    key = checkpoint.key((repr(module), module.digest, views, tiles, seed)) if checkpoint else ""
+    network = repr(module), module.digest, settings.backbone.stages
+    key = checkpoint.key((*network, views, tiles, seed)) if checkpoint else ""
     if checkpoint and checkpoint.has(_GRAPH):
         with checkpoint.reading(_GRAPH) as file:
             header, tensors = tensor_file.read_tensors(file)

@@ -43,8 +43,8 @@ class DetectorState:
         **settings: Any,
     ) -> None:
         self._asked = presets.resolve(preset, square.with_mask_as_text(settings))
-        if seed < 0:
-            raise ConfigError(f"seed = {seed}: a whole number from 0 was wanted")
+        if not 0 <= seed < 2**64:
+            raise ConfigError(f"seed = {seed}: a whole number from 0 and below 2**64 was wanted")
         self.seed = seed
         self.device = torch_runtime.check_device(device)
         self._weights = None if weights is None else os.fspath(weights)

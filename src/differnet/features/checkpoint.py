@@ -56,6 +56,7 @@ class Checkpoint:
             AttributeError,
             FileNotFoundError,
             IsADirectoryError,
+            RuntimeError,
         ) as error:
             raise ModelFileError(f"{file}: damaged ({error}); remove {self.folder} to start anew") from error
 

@@ -207,11 +207,14 @@ class Look:
             self._white = meter.white
 
     def go_by(self, framing: Framing) -> None:
-        """Go by these settings from now on; what was decoded by another white is given up."""
+        """Go by these settings from now on; what was decoded by another white, or framed otherwise, is given up."""
         with self._turn:
+            before = self._framing
             if framing.white != self._white:
                 self._drop()
                 self._seen = None
+            elif (framing.frame, framing.resampling) != (before.frame, before.resampling):
+                self._drop()
             self._framing, self._white = framing, framing.white
 
     def glance(self, keep: bool) -> Seen:

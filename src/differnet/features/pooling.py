@@ -19,6 +19,8 @@ from differnet.config.settled import Pooling, Settled
 from differnet.config.shape import Shape, count_places, view_shape
 from differnet.errors import ConfigError, ShapeError
 
+_MOST_COLUMNS = 2**25  # 256 MB of positions
+
 
 @dataclass(frozen=True, eq=False)
 class RowReading:
@@ -89,7 +91,7 @@ def reading(
 
     ``channels``: of every stage in the row; ``sizes``: how many there are; ``stages``: positions in ``channels``;
     ``tiles``: how many there are in all; ``read_sizes``: the positions of the sizes that are read, or all; ``shape``:
-    of a view, by which its ``grid`` goes.
+    of a view, by which its ``grid`` goes. Raises :class:`ConfigError` for more than fit into memory.
 
     >>> reading((2, 3), sizes=1, grid=1, stages=(1,), pooling="whole").columns.tolist()
     [[2, 3, 4]]
@@ -107,6 +109,11 @@ def reading(
     )
     count = count_places(grid, shape)
     chosen = torch.arange(1) if pooling in ("whole", "combined") else torch.arange(1, count)
+    if tiles * len(chosen) * len(columns) > _MOST_COLUMNS:
+        raise ConfigError(
+            f"{tiles} pieces with {len(chosen)} parts of {len(columns)} features each are more than the "
+            f"{_MOST_COLUMNS:,} that are read of a view; take fewer tiles, stages or a smaller grid"
+        )
     starts = (torch.arange(tiles)[:, None] * count + chosen).flatten()
     return RowReading(starts[:, None] * place + columns, pooling, tiles * count * place, tiles)
 

@@ -7,7 +7,7 @@ al., A patch distribution modeling framework, ICPR 2020), which has a covariance
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import torch
@@ -86,3 +86,19 @@ def fit(seen: Iterable[Seen], images: int, tiles: int, seed: int) -> Cells:
     usual = mean.permute(0, 2, 3, 1).flatten(0, 2)[torch.cat(homes)]
     found = gaussian.fit(torch.cat(rows).double() - usual, seed)
     return Cells(mean.float(), found.matrix.float(), torch.stack(levels).mean().float())
+
+
+def from_tensors(named: Mapping[str, Tensor], tiles: int, most: int) -> Cells:
+    """Make them of what a model file has, by their names: of so many ``tiles``, and at most so many channels.
+
+    Raises :class:`TypeError` for others by name, and :class:`ValueError` by shape and value.
+    """
+    found = Cells(**named)
+    count, width, *places = found.mean.shape
+    if len(places) != 2 or count != tiles or not 0 < width <= most:
+        raise ValueError(f"cells of shape {tuple(found.mean.shape)}")
+    if found.matrix.shape != (width, width) or found.level.shape != ():
+        raise ValueError(f"cells of {width} channels do not go with a matrix {tuple(found.matrix.shape)}")
+    if not all(value.is_floating_point() and bool(torch.isfinite(value).all()) for value in found):
+        raise ValueError("NaN or infinite numbers")
+    return found

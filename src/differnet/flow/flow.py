@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Mapping
 from typing import cast
 
 import torch
@@ -43,6 +44,14 @@ class Permutation(nn.Module):
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Undo :meth:`forward`."""
         return z.index_select(1, self.inverse_order), z.new_zeros(len(z))
+
+    @property
+    def is_one(self) -> bool:
+        """Whether every feature has one place, and the inverse undoes it: a file may have other numbers."""
+        positions = torch.arange(len(self.order))
+        return torch.equal(self.order.sort().values, positions) and torch.equal(
+            self.order[self.inverse_order], positions
+        )
 
 
 class Whitening(nn.Module):
@@ -283,3 +292,33 @@ def parameter_count(features: int, shape: SettledFlow) -> int:
 
     whitening = features * (features + 1) if shape.start == "gaussian" else 0
     return whitening + shape.flows * blocks * (subnet(first, second) + subnet(second, first))
+
+
+def tensor_count(shape: SettledFlow) -> int:
+    """Return how many tensors the state of a flow has, whatever its width, without building it.
+
+    >>> shape = SettledFlow(blocks=2, hidden=5, depth=2, flows=3)
+    >>> len(Flow(7, 2, 5, 2, flows=3).state_dict()) == tensor_count(shape)
+    True
+    """
+    orders, layers = 2, shape.depth + 1
+    whitening = 2 if shape.start == "gaussian" else 0
+    return whitening + shape.flows * shape.blocks * (orders + 2 * 2 * layers)
+
+
+def from_state(state: Mapping[str, Tensor], shape: SettledFlow, features: int) -> Flow:
+    """Make a flow of what :meth:`Flow.state_dict` gave, for use alone.
+
+    Raises :class:`ValueError` for numbers that no flow has, and :class:`RuntimeError` for tensors of other names or
+    shapes.
+    """
+    if not all(bool(torch.isfinite(value).all()) for value in state.values()):
+        raise ValueError("NaN or infinite numbers")
+    flow = Flow(features, **shape.arguments)
+    flow.load_state_dict(state)
+    for step in itertools.chain(*flow.chains):
+        if isinstance(step, Permutation) and not step.is_one:
+            raise ValueError("a permutation of the flow is none")
+    if flow.whitening is not None and not bool((flow.whitening.matrix.diagonal() > 0).all()):
+        raise ValueError("the whitening of the flow cannot be undone")
+    return flow.eval().requires_grad_(False)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, wait
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
@@ -30,8 +32,9 @@ def unwatched(fusion: Fusion, epoch: int, total: int) -> None:
 class Learner:
     """How flows are learned, whatever from.
 
-    ``watch`` looks at all of them after every epoch of so many; ``identity`` names the data. ``checkpoint``: where each
-    flow that was broken off goes on. ``release`` is called when large tables are no longer needed.
+    ``watch`` looks at all of them after every epoch of so many, before any good parts are kept; ``identity`` names the
+    data. ``checkpoint``: where each flow that was broken off goes on. ``release`` is called when large tables are no
+    longer needed. ``watch`` and ``on_epoch`` are called by one flow at a time, each from the thread in which it learns.
     """
 
     settings: Settled
@@ -43,9 +46,10 @@ class Learner:
     watch: Watch
     checkpoint: Checkpoint | None = None
     release: Callable[[], None] = lambda: None
+    telling: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     def learn(self, sources: Sequence[Source], held: Tensor | None) -> tuple[Fusion, tuple[Epoch, ...]]:
-        """Fit a flow to each of ``sources``; one without blocks is the Gaussian of its rows.
+        """Fit a flow to each of ``sources``; one without blocks is the Gaussian of its rows. Good parts are kept then.
 
         ``held``: features (M, V, W) of images whose likelihood is noted on the way.
         """
@@ -69,9 +73,9 @@ class Learner:
 
     def _with_neighbours(self, fusion: Fusion, sources: Sequence[Source]) -> Fusion:
         """Keep good parts of each flow of parts, where any are asked for."""
-        most, found = self.settings.neighbours, {}
-        for number, ((flow, _), source) in enumerate(zip(fusion.parts, sources, strict=True)):
-            if most and number > 0:  # the first reading is the whole image
+        found, each = {}, zip(self.settings.neighbours, fusion.parts, sources, strict=True)
+        for number, (most, (flow, _), source) in enumerate(each):
+            if most:
                 rows = source.sample(gaussian.MOST_ROWS).to(self.device)
                 found[number] = neighbours.fit(flow, rows, most, self.seed)
                 self.release()
@@ -88,7 +92,8 @@ class Learner:
             with lanes() as pool:
                 running = [pool.submit(lesson.learned) for lesson in lessons]
                 try:
-                    return [one.result() for one in running]
+                    wait(running, return_when=FIRST_EXCEPTION)
+                    return [one.result() for one in running if one.done()]  # all, or the one that failed
                 except BaseException:
                     for lesson in lessons:
                         lesson.is_given_up = True
@@ -109,7 +114,7 @@ class Learner:
 class Lesson:
     """What one flow learns: from its ``source``, ``unseen`` features aside, after so many epochs ``before`` it of all.
 
-    ``is_given_up`` ends it after the epoch that runs.
+    ``is_given_up`` ends it before the next step.
     """
 
     learner: Learner
@@ -127,7 +132,7 @@ class Lesson:
         flow, _ = self.fusion.parts[self.number]
         found = train.fit(
             flow,
-            self.source,
+            self,
             learner.settings.training,
             held_out=self.unseen,
             checkpoint=learner.checkpoint,
@@ -138,12 +143,27 @@ class Lesson:
         )
         return [self._among_all(epoch) for epoch in found]
 
+    @property
+    def steps(self) -> int:
+        """Batches in an epoch of the source."""
+        return self.source.steps
+
+    def batches(self, epoch: int) -> Iterator[Tensor]:
+        """Yield those of the source until the lesson is given up."""
+        for batch in self.source.batches(epoch):
+            if self.is_given_up:
+                raise GivenUp
+            yield batch
+
+    def sample(self, most: int) -> Tensor:
+        """Return a sample of the source."""
+        return self.source.sample(most)
+
     def _tell(self, epoch: Epoch, _: int) -> None:
         among_all = self._among_all(epoch)
-        self.learner.watch(self.fusion, among_all.epoch + 1, self.total)
-        self.learner.on_epoch(among_all, self.total)
-        if self.is_given_up:
-            raise GivenUp
+        with self.learner.telling:
+            self.learner.watch(self.fusion, among_all.epoch + 1, self.total)
+            self.learner.on_epoch(among_all, self.total)
 
     def _among_all(self, epoch: Epoch) -> Epoch:
         return replace(epoch, epoch=self.before + epoch.epoch)

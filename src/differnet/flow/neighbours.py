@@ -19,6 +19,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from differnet.errors import NumericalError
 from differnet.features.seeds import generator
 from differnet.flow.flow import Flow
 from differnet.flow.score import latent_norm
@@ -60,8 +61,13 @@ class Neighbours(nn.Module):
 
 @torch.no_grad()
 def fit(flow: Flow, rows: Tensor, most: int, seed: int) -> Neighbours:
-    """Keep the latents of ``most`` good parts of ``rows`` (N, D), so that none is far from a kept one, or of all."""
+    """Keep the latents of ``most`` good parts of ``rows`` (N, D), so that none is far from a kept one, or of all.
+
+    Raises :class:`NumericalError` where one is not finite.
+    """
     latents = torch.cat([flow(some)[0] for some in rows.split(_TOGETHER)])
+    if not bool(torch.isfinite(latents).all()):
+        raise NumericalError("the flow gave no finite latent of a good part; lower learning_rate or clamp")
     return Neighbours(latents[spread(latents, most, seed)], len(flow.chains))
 
 
@@ -87,11 +93,12 @@ def spread(points: Tensor, most: int, seed: int) -> Tensor:
     return torch.tensor(sorted(chosen))
 
 
-def from_tensor(kept: Tensor, features: int, flows: int, most: int) -> Neighbours:
-    """Make them of what a model file has: at most so many (M, n D) in 16 bits, of n ``flows`` of D ``features`` each.
+def from_tensor(kept: Tensor, flow: Flow, most: int) -> Neighbours:
+    """Make them of what a model file has: the latents by ``flow`` of ``most`` good parts, or less, in 16 bits.
 
     Raises :class:`ValueError` for others.
     """
+    flows, features = len(flow.chains), flow.features
     if kept.ndim != 2 or kept.shape[1] != flows * features or not 0 < len(kept) <= most:
         raise ValueError(
             f"neighbours {tuple(kept.shape)}, at most {most} of {flows} x {features} numbers wanted"

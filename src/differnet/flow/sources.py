@@ -95,11 +95,14 @@ class Source(Protocol):
 class Shuffled(ABC):
     """What is the same whenever rows are at hand: they are shuffled anew each epoch by the seed.
 
-    ``count``: how many things are drawn from, ``batch`` of them at a time.
+    ``rows`` (M, W) are learned from, or some ``only``, by their positions (K,), which takes no copy of them.
+    ``places``: how many things each of them is; ``batch``: how many of these are drawn at a time.
     """
 
-    def __init__(self, count: int, batch: int, seed: int) -> None:
-        self.count = count
+    def __init__(self, rows: Tensor, batch: int, seed: int, only: Tensor | None, places: int = 1) -> None:
+        self.rows = rows
+        self.only = torch.arange(len(rows)) if only is None else only
+        self.count = len(self.only) * places
         self.batch = batch
         self.seed = seed
 
@@ -121,16 +124,20 @@ class Shuffled(ABC):
 
 
 class Bank(Shuffled):
-    """A fixed set of feature rows (M, W).
+    """A fixed set of feature rows (M, W), or ``only`` some of them.
 
     ``read`` takes what the flow maps from each batch of them.
     """
 
     def __init__(
-        self, rows: Tensor, batch: int, seed: int, read: Callable[[Tensor], Tensor] = lambda rows: rows
+        self,
+        rows: Tensor,
+        batch: int,
+        seed: int,
+        read: Callable[[Tensor], Tensor] = lambda rows: rows,
+        only: Tensor | None = None,
     ) -> None:
-        super().__init__(len(rows), batch, seed)
-        self.rows = rows
+        super().__init__(rows, batch, seed, only)
         self.read = read
 
     def sample(self, most: int) -> Tensor:
@@ -146,18 +153,19 @@ class Bank(Shuffled):
         return found
 
     def _take(self, chosen: Tensor) -> Tensor:
-        return self.read(self.rows[chosen])
+        return self.read(self.rows[self.only[chosen]])
 
 
 class Parts(Shuffled):
-    """A fixed set of feature rows (M, W) of which each part is a row to learn: M times P of them.
+    """A fixed set of feature rows (M, W), or ``only`` some, of which each part is a row to learn: P of each.
 
     ``columns`` (P, D): where each part stands in a row. ``batch`` counts parts.
     """
 
-    def __init__(self, rows: Tensor, columns: Tensor, batch: int, seed: int) -> None:
-        super().__init__(len(rows) * len(columns), batch, seed)
-        self.rows = rows
+    def __init__(
+        self, rows: Tensor, columns: Tensor, batch: int, seed: int, only: Tensor | None = None
+    ) -> None:
+        super().__init__(rows, batch, seed, only, len(columns))
         self.columns = columns
 
     def sample(self, most: int) -> Tensor:
@@ -167,4 +175,4 @@ class Parts(Shuffled):
 
     def _take(self, chosen: Tensor) -> Tensor:
         places = len(self.columns)
-        return self.rows[(chosen // places)[:, None], self.columns[chosen % places]]
+        return self.rows[self.only[chosen // places][:, None], self.columns[chosen % places]]

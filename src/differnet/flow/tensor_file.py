@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import re
 from collections.abc import Mapping
@@ -91,7 +92,7 @@ def _read(path: str | Path, content: bytes | None = None) -> tuple[dict[str, Any
     if not isinstance(text, str):
         raise ModelFileError(f"{file}: a safetensors file, but not one that differnet wrote")
     try:
-        header = json.loads(text, parse_constant=_refuse)
+        header = json.loads(text, parse_constant=_refuse, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise ModelFileError(f"{file}: the header is not JSON ({error})") from error
     if not isinstance(header, dict):
@@ -152,3 +153,10 @@ def _place_of_digest(content: bytes) -> int:
 
 def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is not a number")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):  # 1e999 is read as infinite
+        _refuse(text)
+    return value

@@ -208,15 +208,15 @@ def _resume(
         header, tensors = tensor_file.read_tensors(file)
         checkpoint.check(header.get("key"), key)
         history = [Epoch(**epoch) for epoch in header["history"]]
-    flow.load_state_dict(
-        {name.removeprefix("flow."): value for name, value in tensors.items() if name.startswith("flow.")}
-    )
-    whole = optimizer.state_dict()
-    for name, value in tensors.items():
-        kind, index, *rest = name.split(".")
-        if kind == "adam":
-            whole["state"].setdefault(int(index), {})[".".join(rest)] = value
-    optimizer.load_state_dict(whole)
+        flow.load_state_dict(
+            {name.removeprefix("flow."): value for name, value in tensors.items() if name.startswith("flow.")}
+        )
+        whole = optimizer.state_dict()
+        for name, value in tensors.items():
+            kind, index, *rest = name.split(".")
+            if kind == "adam":
+                whole["state"].setdefault(int(index), {})[".".join(rest)] = value
+        optimizer.load_state_dict(whole)
     return history
 
 
