@@ -146,3 +146,15 @@ def test_a_latent_that_is_not_finite_is_refused():
     rows[7, 2] = np.nan
     with pytest.raises(NumericalError, match="no finite latent of a good part"):
         neighbours.fit(flow_of(4), rows, 8, seed=0)
+
+
+def test_the_soft_distance_is_the_nearest_one_far_from_all_and_smooth_between_two():
+    near = Neighbours(KEPT)
+    z = torch.tensor([[40.0, 0.0], [0.0, -30.0]], requires_grad=True)
+    soft = near.soft_distances(z)
+    assert soft.detach().tolist() == pytest.approx([36**2 / 2, (4**2 + 30**2) / 2 - math.log(2)], rel=1e-5)
+    (slopes,) = torch.autograd.grad(soft.sum(), z)
+    assert torch.allclose(near.slopes(z.detach()), slopes, atol=1e-5)
+    assert torch.allclose(
+        slopes, torch.tensor([[36.0, 0.0], [0.0, -30.0]]), atol=1e-5
+    )  # between two: their mean

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from differnet.flow import neighbours
 from differnet.flow.flow import Flow
 from differnet.flow.score import latent_norm
 from differnet.flow.slopes import LatentNorm, is_linear
@@ -41,6 +42,18 @@ def test_the_slope_is_that_of_autograd(start, shape):
     torch.testing.assert_close(found.norms, wanted.detach(), rtol=1e-12, atol=0)
     torch.testing.assert_close(found.slopes, gradient, rtol=1e-9, atol=1e-9)
     torch.testing.assert_close(LatentNorm(flow)(y.detach()), wanted.detach(), rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("flows", [1, 3])
+def test_with_good_parts_that_are_kept_it_is_that_of_autograd_too(flows):
+    flow, y = trained(flows=flows), rows().requires_grad_(True)
+    near = neighbours.fit(flow, rows(40, seed=2), 12, seed=0).double()
+    z = flow(y)[0]
+    wanted = latent_norm(z) + near.soft_distances(z)
+    (gradient,) = torch.autograd.grad(wanted.sum(), y)
+    found = LatentNorm(flow, whole=True).rise(y.detach(), near)
+    torch.testing.assert_close(found.slopes, gradient, rtol=1e-9, atol=1e-9)
+    assert not torch.allclose(found.slopes, LatentNorm(flow).rise(y.detach()).slopes, rtol=0.1)
 
 
 def test_of_a_gaussian_it_is_the_distance_from_the_mean():

@@ -87,13 +87,15 @@ class Head(nn.Module):
         return torch.stack(norms + distances, dim=1)
 
     def slopes(self, features: Tensor, sizes: Sequence[int]) -> Tensor:
-        """Return how each view's norms rise with what is read (B, sum of P * D), reading after reading.
+        """Return how each view's norms and distances rise with what is read (B, sum of P * D), flow after flow.
 
         Each in its share of a heat map: see :meth:`differnet.flow.fusion.Fusion.shares`.
         """
+        near, shares = self.fusion.neighbours, self.fusion.shares(sizes)
         found = [
-            share * norm.rise(self.rows(features, read)).slopes.reshape(features.shape[0], -1)
-            for (norm, read), share in zip(self.parts, self.fusion.shares(sizes), strict=True)
+            share
+            * norm.rise(self.rows(features, read), near.get(number)).slopes.reshape(features.shape[0], -1)
+            for number, ((norm, read), share) in enumerate(zip(self.parts, shares, strict=True))
         ]
         return torch.cat(found, dim=1)
 

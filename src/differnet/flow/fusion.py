@@ -52,7 +52,7 @@ class Fusion(nn.Module):
         return Fusion(flows, [read.of_tile for read in self.reads], self.neighbours)
 
     def shares(self, sizes: Sequence[int]) -> list[float]:
-        """Return how much each norm counts in a heat map; 1 for a single one.
+        """Return how much each flow counts in a heat map; 1 for a single one.
 
         Of several, the unit is one feature, so that none is louder for having more. Parts at a larger one of the
         ``sizes`` know better where, and the whole image knows least.

@@ -2,8 +2,9 @@
 
 The first is eq. 7 of the paper (section 3.3). The second shares the score out among the cells of the feature maps.
 With y the pooled features, mu their mean over good images, and a_i the weight of cell i in pooling, dL/dy . (y - mu)
-= sum over i of a_i dL/dy . (F_i - mu), where L = |z|^2 / 2 is what a view adds to the score (eq. 5). A cell's heat is
-its part of the sum where that raises the score. This is "gradient times input" (Shrikumar et al., Learning important
+= sum over i of a_i dL/dy . (F_i - mu), where L = |z|^2 / 2 is what a view adds to the score (eq. 5), and the distance
+to the nearest good parts, where some are kept (:mod:`differnet.flow.neighbours`). A cell's heat is its part of the sum
+where that raises the score. This is "gradient times input" (Shrikumar et al., Learning important
 features through propagating activation differences, ICML 2017), with the good mean as the reference, taken at the
 maps that are pooled, as class activation maps are (Zhou et al., CVPR 2016). No gradient passes through the network.
 Such a map is multiplied by how far the cells themselves are from good ones (:mod:`differnet.flow.cells`).
@@ -34,6 +35,7 @@ from differnet.flow import score
 from differnet.flow.cells import Cells, Seen
 from differnet.flow.flow import Flow
 from differnet.flow.fusion import Fusion
+from differnet.flow.neighbours import Neighbours
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,7 @@ def gradient_maps(
             y = y + (features - y).detach()
         losses = [
             share * score.negative_log_likelihood(*flow(read.rows(y))).sum()
-            for (flow, read), share in _weighed(fusion, module)
+            for flow, read, _, share in _weighed(fusion, module)
         ]
         loss = torch.stack(losses).sum()
         (gradient,) = torch.autograd.grad(loss, pixels)
@@ -182,17 +184,29 @@ def shares_of(
     at = (y if features is None else features.to(y)).clone().requires_grad_(True)
     with torch.enable_grad():
         risen = [
-            share * score.latent_norm(flow(read.rows(at))[0]).sum()
-            for (flow, read), share in _weighed(fusion, module)
+            share * _risen(flow(read.rows(at))[0], near).sum()
+            for flow, read, near, share in _weighed(fusion, module)
         ]
         (gradient,) = torch.autograd.grad(torch.stack(risen).sum(), at)
     shape = views.shape[-2], views.shape[-1]
     return maps, shared_out(maps, gradient, means + y - at.detach(), parts, shape)
 
 
-def _weighed(fusion: Fusion, module: MultiScale) -> Iterator[tuple[tuple[Flow, RowReading], float]]:
-    """Yield each flow, and what it reads, with its share in a map."""
-    return zip(fusion.parts, fusion.shares(module.sizes), strict=True)
+def _weighed(
+    fusion: Fusion, module: MultiScale
+) -> Iterator[tuple[Flow, RowReading, Neighbours | None, float]]:
+    """Yield each flow, what it reads, the good parts that are kept of it, and its share in a map."""
+    neighbours = fusion.neighbours
+    for number, ((flow, read), share) in enumerate(
+        zip(fusion.parts, fusion.shares(module.sizes), strict=True)
+    ):
+        yield flow, read, neighbours.get(number), share
+
+
+def _risen(z: Tensor, near: Neighbours | None) -> Tensor:
+    """Return what of each latent (B, D) is shared out: the norm, and the distance to good parts, if any are kept."""
+    norms = score.latent_norm(z)
+    return norms if near is None else norms + near.soft_distances(z)
 
 
 def shared_out(maps: list[Tensor], slopes: Tensor, reference: Tensor, parts: Shape, shape: Shape) -> Tensor:

@@ -58,6 +58,17 @@ class Neighbours(nn.Module):
         weights = torch.softmax(largest.values, dim=1)
         return (weights * apart.clamp_min(0)).sum(dim=1) + self.noise
 
+    def soft_distances(self, z: Tensor) -> Tensor:
+        """Return the soft minimum of ||z - c||^2 / 2 over the kept parts c, of every latent (B, D): (B,).
+
+        It is what heat maps share out: where two kept parts are as near, the smallest would have a kink.
+        """
+        return latent_norm(z) - torch.logsumexp(z @ self.kept.T - self.halves, dim=1)
+
+    def slopes(self, z: Tensor) -> Tensor:
+        """Return how :meth:`soft_distances` rise with z: (B, D), from the mean of the nearest kept parts to it."""
+        return z - torch.softmax(z @ self.kept.T - self.halves, dim=1) @ self.kept
+
 
 @torch.no_grad()
 def fit(flow: Flow, rows: Tensor, most: int, seed: int) -> Neighbours:

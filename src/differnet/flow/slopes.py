@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from differnet.flow import score
 from differnet.flow.flow import CouplingBlock, Flow, Permutation, Subnet
+from differnet.flow.neighbours import Neighbours
 
 
 class Slope(NamedTuple):
@@ -57,45 +58,51 @@ class LatentNorm(nn.Module):
     def latents(self, y: Tensor) -> Tensor:
         """Map features (B, D) to the latents z of all flows, put together as :class:`Flow` does."""
         u = self._whiten(y)
-        found = [_latent(list(chain.children()), u) for chain in self.chains]
-        return found[0] if len(found) == 1 else torch.cat(found, dim=1) / math.sqrt(len(found))
+        return self._joined([_path(list(chain.children()), u)[-1] for chain in self.chains])
 
-    def rise(self, y: Tensor) -> Slope:
-        """Return L (B,) of features (B, D) with its slope (B, D), both the means over flows."""
+    def rise(self, y: Tensor, near: Neighbours | None = None) -> Slope:
+        """Return L (B,) of features (B, D) with its slope (B, D).
+
+        ``near``: the good parts that are kept, whose :meth:`~differnet.flow.neighbours.Neighbours.soft_distances` are
+        added to L before the slope is taken.
+        """
         u = self._whiten(y)
-        found = [_rise(list(chain.children()), u) for chain in self.chains]
-        slope = _mean([one.slopes for one in found])
+        paths = [_path(list(chain.children()), u) for chain in self.chains]
+        z = self._joined([path[-1] for path in paths])
+        at_z = z if near is None else z + near.slopes(z)
+        parts = [
+            _back(list(chain.children()), path, at_end)
+            for chain, path, at_end in zip(self.chains, paths, at_z.chunk(len(paths), dim=1), strict=True)
+        ]
+        slope = parts[0] if len(parts) == 1 else torch.stack(parts).sum(dim=0) / math.sqrt(len(parts))
         if self.whitening is not None:
             slope = slope @ self.whitening.matrix.T
-        return Slope(_mean([one.norms for one in found]), slope)
+        return Slope(score.latent_norm(z), slope)
 
     def _whiten(self, y: Tensor) -> Tensor:
         return y if self.whitening is None else self.whitening(y)[0]
 
+    @staticmethod
+    def _joined(latents: list[Tensor]) -> Tensor:
+        return latents[0] if len(latents) == 1 else torch.cat(latents, dim=1) / math.sqrt(len(latents))
 
-def _mean(parts: list[Tensor]) -> Tensor:
-    return parts[0] if len(parts) == 1 else torch.stack(parts).mean(dim=0)
 
-
-def _latent(steps: list[nn.Module], u: Tensor) -> Tensor:
+def _path(steps: list[nn.Module], u: Tensor) -> list[Tensor]:
+    """Return whitened features (B, D) and what they become after every step of a flow, the latents last."""
+    path = [u]
     for step in steps:
-        u, _ = step(u)
-    return u
+        path.append(step(path[-1])[0])
+    return path
 
 
-def _rise(steps: list[nn.Module], u: Tensor) -> Slope:
-    """Return L of whitened features (B, D) in one flow, with its slope."""
-    z, before = u, []
-    for step in steps:
-        before.append(z)
-        z, _ = step(z)
-    slope = z
-    for step, came in zip(reversed(steps), reversed(before), strict=True):
+def _back(steps: list[nn.Module], path: list[Tensor], slope: Tensor) -> Tensor:
+    """Carry slopes (B, D) at the latents back to whitened features, along the path that these took."""
+    for step, came in zip(reversed(steps), reversed(path[:-1]), strict=True):
         if isinstance(step, Permutation):
             slope = slope[:, step.inverse_order]
         elif isinstance(step, CouplingBlock):
             slope = _through_coupling(step, came, slope)
-    return Slope(score.latent_norm(z), slope)
+    return slope
 
 
 def _through_coupling(block: CouplingBlock, x: Tensor, slope: Tensor) -> Tensor:
