@@ -35,11 +35,11 @@ HEAD = """# A judge without defects
 `python benchmarks/judge.py MTD_FOLDER SPLIT_FILE`
 
 Which stages to read and how to pool is chosen by defects that are drawn into held-out good images
-(`differnet/detector/tuning/synthetic.py`, nine kinds). Here its order is compared with that of the real defects, all candidates as
-Gaussians on the same features of upright views. *Judge*: mean AUROC over the kinds of drawn defects, on training images
-alone (at most 700, of which 60 or a fifth are held out). *Real*: AUROC on the test images of a Gaussian on all training
-images. Seed 0. *Rank*: Spearman's correlation of the two orders. The demo's own defects are drawn too,
-by other code.
+(`differnet/detector/tuning/synthetic.py`, nine kinds). Here its order is compared with that of the real defects, all
+candidates as Gaussians on the same features of upright views. *Judge*: mean AUROC over the kinds of drawn defects, on
+training images alone (at most 700, of which 60 or a fifth are held out). *Real*: AUROC on the test images of a
+Gaussian on all training images. Seed 0. *Rank*: Spearman's correlation of the two orders. The demo's own defects are
+drawn too, by other code.
 """
 
 

@@ -187,7 +187,7 @@ def _most(values: Iterable[float | None]) -> float | None:
 
 INTRODUCTION = f"""\
 The default preset as it stands, without an option for any set, last epoch, beside anomalib's PaDiM and PatchCore by
-the code of `differnet compare`: the same images and backbone weights, but at our size, {SIZE} x {SIZE} pixels. PatchCore
+the code of `differnet compare`: the same images and backbone weights, but at our size, {SIZE} x {SIZE}. PatchCore
 remembers 1 % of the patches, and looks at more than {MOST_REMEMBERED} images at {peers.SIZE} x {peers.SIZE}, anomalib's
 default, since choosing patches takes a time that grows with the square of their number.
 **The defaults were chosen by these very sets**: the figures say how well one setting can suit them all, and promise

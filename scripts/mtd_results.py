@@ -19,7 +19,10 @@ import numpy as np
 from differnet.evaluation.metrics import auroc, recall_without_false_alarms
 
 ROOT = Path(__file__).parent.parent
-COMMAND = "differnet evaluate mtd --preset single --layout mtd --split mtd_train_filenames.txt --seeds 3 --json --out results"
+COMMAND = (
+    "differnet evaluate mtd --preset single --layout mtd --split mtd_train_filenames.txt --seeds 3 "
+    "--json --out results"
+)
 
 
 def development_half(is_defective: np.ndarray) -> np.ndarray:
