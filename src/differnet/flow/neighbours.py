@@ -67,7 +67,9 @@ class Neighbours(nn.Module):
 
     def slopes(self, z: Tensor) -> Tensor:
         """Return how :meth:`soft_distances` rise with z: (B, D), from the mean of the nearest kept parts to it."""
-        return z - torch.softmax(z @ self.kept.T - self.halves, dim=1) @ self.kept
+        columns = self.kept.T  # in both products, so that a graph has one table of them
+        weights = torch.softmax(z @ columns - self.halves, dim=1)
+        return z - (columns @ weights.T).T
 
 
 @torch.no_grad()
