@@ -189,7 +189,7 @@ def test_a_head_is_put_on_a_network(upright):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "reading",
-    [{}, {"pooling": "combined", "grid": 2, "neighbours": 50}],
+    [{}, {"pooling": "combined", "plain_first": True, "grid": 2, "neighbours": 50}],
     ids=["the whole image", "parts, and the nearest good one"],
 )
 def test_integers_come_along(reading, good_images, tmp_path):
