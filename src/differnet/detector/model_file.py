@@ -41,10 +41,8 @@ from differnet.flow.train import Epoch
 FORMAT = 3
 _KIND, _CELLS, _NEIGHBOURS = "detector", "cells.", "neighbours"
 _MOST_CHANNELS = 65_536
-_LEAST, _MOST = (
-    float(np.finfo(np.float32).tiny),
-    float(np.finfo(np.float32).max),
-)  # of a scale, by which maps are divided
+# Of the scale of heat maps, by which they are divided in 32 bits.
+_LEAST, _MOST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
 
 
 def save(path: str | Path, model: Model) -> None:

@@ -46,7 +46,7 @@ class Permutation(nn.Module):
         return z.index_select(1, self.inverse_order), z.new_zeros(len(z))
 
     @property
-    def is_one(self) -> bool:
+    def is_valid(self) -> bool:
         """Whether every feature has one place, and the inverse undoes it: a file may have other numbers."""
         positions = torch.arange(len(self.order))
         return torch.equal(self.order.sort().values, positions) and torch.equal(
@@ -317,7 +317,7 @@ def from_state(state: Mapping[str, Tensor], shape: SettledFlow, features: int) -
     flow = Flow(features, **shape.arguments)
     flow.load_state_dict(state)
     for step in itertools.chain(*flow.chains):
-        if isinstance(step, Permutation) and not step.is_one:
+        if isinstance(step, Permutation) and not step.is_valid:
             raise ValueError("a permutation of the flow is none")
     if flow.whitening is not None and not bool((flow.whitening.matrix.diagonal() > 0).all()):
         raise ValueError("the whitening of the flow cannot be undone")
