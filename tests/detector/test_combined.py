@@ -8,8 +8,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tests.support.model_files import rewrite
-from tests.support.tiny import COMBINED, defective_image, good_image
 
 from differnet import DifferNet
 from differnet.detector import export, fitting, scoring
@@ -21,6 +19,8 @@ from differnet.flow.learning import Learner, unwatched
 from differnet.flow.sources import Bank, Parts
 from differnet.runtime import threads
 from differnet.runtime.inspector import Inspector
+from support.model_files import rewrite
+from support.tiny import COMBINED, defective_image, good_image
 
 GOOD = [good_image(index) for index in range(20)]
 TORCH_THREADS = torch.get_num_threads()

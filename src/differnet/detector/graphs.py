@@ -59,9 +59,9 @@ class Head(nn.Module):
     def __init__(self, fusion: Fusion) -> None:
         super().__init__()
         self.fusion = fusion.of_tile
-        kept = self.fusion.neighbours
         self.norms = nn.ModuleList(
-            LatentNorm(flow, whole=number in kept) for number, (flow, _) in enumerate(self.fusion.parts)
+            LatentNorm(flow, whole=near is not None)
+            for (flow, _), near in zip(self.fusion.parts, self.fusion.near, strict=True)
         )
 
     @property
@@ -78,12 +78,12 @@ class Head(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Score the views."""
         norms, distances = [], []
-        for number, (norm, read) in enumerate(self.parts):
+        for (norm, read), near in zip(self.parts, self.fusion.near, strict=True):
             z = norm.latents(self.rows(features, read))
             found = score.latent_norm(z)
             norms.append(read.of_view(found))
-            if number in self.fusion.neighbours:
-                distances.append(self.fusion.neighbours[number](z, found.view(-1, len(read.columns))))
+            if near is not None:
+                distances.append(near(z, found.view(-1, len(read.columns))))
         return torch.stack(norms + distances, dim=1)
 
     def slopes(self, features: Tensor, sizes: Sequence[int]) -> Tensor:
@@ -91,11 +91,10 @@ class Head(nn.Module):
 
         Each in its share of a heat map: see :meth:`differnet.flow.fusion.Fusion.shares`.
         """
-        near, shares = self.fusion.neighbours, self.fusion.shares(sizes)
+        each = zip(self.parts, self.fusion.near, self.fusion.shares(sizes), strict=True)
         found = [
-            share
-            * norm.rise(self.rows(features, read), near.get(number)).slopes.reshape(features.shape[0], -1)
-            for number, ((norm, read), share) in enumerate(zip(self.parts, shares, strict=True))
+            share * norm.rise(self.rows(features, read), near).slopes.reshape(features.shape[0], -1)
+            for (norm, read), near, share in each
         ]
         return torch.cat(found, dim=1)
 

@@ -31,6 +31,7 @@ from differnet.errors import ModelFileError, NotFittedError, warn
 from differnet.features.backbone.openvino_runtime import Graph
 from differnet.features.backbone.torch_runtime import Precision
 from differnet.features.pooling import settled_readings
+from differnet.features.seeds import check_seed
 from differnet.flow import cells, neighbours, tensor_file
 from differnet.flow.cells import Cells
 from differnet.flow.flow import Flow, from_state, parameter_count, tensor_count
@@ -229,8 +230,7 @@ def _precision_of(
 
 def _check_numbers(header: Mapping[str, Any]) -> None:
     """Refuse single numbers that no fit gives."""
-    if not 0 <= int(header["seed"]) < 2**64:
-        raise ValueError(f"seed = {header['seed']}: a whole number from 0 was wanted")
+    check_seed(int(header["seed"]))
     if not (_LEAST <= float(header["map_scale"]) <= _MOST and int(header["train_count"]) >= 0):
         raise ValueError(f"map_scale = {header['map_scale']}, train_count = {header['train_count']}")
     if not all(math.isfinite(float(seconds)) for seconds in header.get("stage_seconds", {}).values()):

@@ -22,6 +22,7 @@ from differnet.detector.scoring import Count, scoring_views
 from differnet.errors import ConfigError, NotFittedError
 from differnet.features.backbone import network, torch_runtime
 from differnet.features.describer import Describer
+from differnet.features.seeds import check_seed
 from differnet.features.views import ViewSet
 from differnet.runtime import threads
 
@@ -43,8 +44,7 @@ class DetectorState:
         **settings: Any,
     ) -> None:
         self._asked = presets.resolve(preset, square.with_mask_as_text(settings))
-        if not 0 <= seed < 2**64:
-            raise ConfigError(f"seed = {seed}: a whole number from 0 and below 2**64 was wanted")
+        check_seed(seed)
         self.seed = seed
         self.device = torch_runtime.check_device(device)
         self._weights = None if weights is None else os.fspath(weights)

@@ -9,6 +9,14 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
+from differnet.errors import ConfigError
+
+
+def check_seed(seed: int) -> None:
+    """Raise :class:`ConfigError` for a number that torch's generators do not take."""
+    if not 0 <= seed < 2**64:
+        raise ConfigError(f"seed = {seed}: a whole number from 0 and below 2**64 was wanted")
+
 
 def generator(seed: int, purpose: str, *indices: int) -> torch.Generator:
     """Return a torch generator for one purpose, independent of all others.

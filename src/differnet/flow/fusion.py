@@ -46,6 +46,12 @@ class Fusion(nn.Module):
         return {int(number): kept for number, kept in self.kept.items() if isinstance(kept, Neighbours)}
 
     @property
+    def near(self) -> list[Neighbours | None]:
+        """The good parts that are kept of each flow, nothing where none are."""
+        neighbours = self.neighbours
+        return [neighbours.get(number) for number in range(len(self.reads))]
+
+    @property
     def of_tile(self) -> Fusion:
         """The same flows on the part of a row that stands for one tile."""
         flows = [flow for flow, _ in self.parts]
@@ -81,13 +87,13 @@ class Fusion(nn.Module):
 
         First the norm by each flow, in 64 bits, then the distances to neighbours.
         """
-        norms, distances, neighbours = [], [], self.neighbours
-        for number, (flow, read) in enumerate(self.parts):
+        norms, distances = [], []
+        for (flow, read), near in zip(self.parts, self.near, strict=True):
             z = flow(read.rows(features))[0]
             found = score.latent_norm(z.cpu().double())
             norms.append(read.of_tiles(found))
-            if number in neighbours:
+            if near is not None:
                 by_tile = found.view(len(features) * read.tiles, -1).to(z)
-                apart = neighbours[number](z, by_tile)
+                apart = near(z, by_tile)
                 distances.append(apart.cpu().double().view(-1, read.tiles))
         return torch.stack(norms + distances, dim=2).transpose(0, 1)

@@ -155,10 +155,6 @@ class Lesson:
                 raise GivenUp
             yield batch
 
-    def sample(self, most: int) -> Tensor:
-        """Return a sample of the source."""
-        return self.source.sample(most)
-
     def _tell(self, epoch: Epoch, _: int) -> None:
         among_all = self._among_all(epoch)
         with self.learner.telling:

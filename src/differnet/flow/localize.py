@@ -196,11 +196,8 @@ def _weighed(
     fusion: Fusion, module: MultiScale
 ) -> Iterator[tuple[Flow, RowReading, Neighbours | None, float]]:
     """Yield each flow, what it reads, the good parts that are kept of it, and its share in a map."""
-    neighbours = fusion.neighbours
-    for number, ((flow, read), share) in enumerate(
-        zip(fusion.parts, fusion.shares(module.sizes), strict=True)
-    ):
-        yield flow, read, neighbours.get(number), share
+    for part, near, share in zip(fusion.parts, fusion.near, fusion.shares(module.sizes), strict=True):
+        yield *part, near, share
 
 
 def _risen(z: Tensor, near: Neighbours | None) -> Tensor:

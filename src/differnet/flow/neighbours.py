@@ -54,7 +54,7 @@ class Neighbours(nn.Module):
         count, width = norms.shape[1], z.shape[1]
         largest = norms.topk(min(_FEW, count), dim=1)
         few = z.reshape(-1, count, width).gather(1, largest.indices.unsqueeze(2).expand(-1, -1, width))
-        apart = latent_norm(few) + (self.halves - few @ self.kept.T).amin(dim=2)
+        apart = latent_norm(few) - self._closeness(few).amax(dim=2)
         weights = torch.softmax(largest.values, dim=1)
         return (weights * apart.clamp_min(0)).sum(dim=1) + self.noise
 
@@ -63,13 +63,16 @@ class Neighbours(nn.Module):
 
         It is what heat maps share out: where two kept parts are as near, the smallest would have a kink.
         """
-        return latent_norm(z) - torch.logsumexp(z @ self.kept.T - self.halves, dim=1)
+        return latent_norm(z) - torch.logsumexp(self._closeness(z), dim=1)
 
     def slopes(self, z: Tensor) -> Tensor:
         """Return how :meth:`soft_distances` rise with z: (B, D), from the mean of the nearest kept parts to it."""
-        columns = self.kept.T  # in both products, so that a graph has one table of them
-        weights = torch.softmax(z @ columns - self.halves, dim=1)
-        return z - (columns @ weights.T).T
+        weights = torch.softmax(self._closeness(z), dim=1)
+        return z - (self.kept.T @ weights.T).T  # by the table that a graph has already
+
+    def _closeness(self, z: Tensor) -> Tensor:
+        """Return ||z||^2 / 2 - ||z - c||^2 / 2 of latents (..., D) and all M kept parts c: (..., M)."""
+        return z @ self.kept.T - self.halves
 
 
 @torch.no_grad()

@@ -78,8 +78,8 @@ class FreshViews:
         return self.describer.features(self.describer.square(image), views, name_of(image))
 
 
-class Source(Protocol):
-    """Where batches come from: a cached bank, fresh views, or toys."""
+class Batches(Protocol):
+    """What a flow is trained on."""
 
     @property
     def steps(self) -> int:
@@ -87,6 +87,10 @@ class Source(Protocol):
 
     def batches(self, epoch: int) -> Iterator[Tensor]:
         """Yield the batches (B, D) of one epoch, the same ones whenever the epoch is asked for."""
+
+
+class Source(Batches, Protocol):
+    """Where batches come from: a cached bank, fresh views, or toys."""
 
     def sample(self, most: int) -> Tensor:
         """Return about ``most`` of the rows (B, D), or all: what a Gaussian is fitted to."""

@@ -17,7 +17,7 @@ from differnet.features.checkpoint import Checkpoint
 from differnet.features.seeds import generator
 from differnet.flow import score, tensor_file
 from differnet.flow.flow import Flow
-from differnet.flow.sources import Source
+from differnet.flow.sources import Batches
 
 _FILE = "flow{}.safetensors"  # the first has no number
 _WARM_UP = 0.3
@@ -41,7 +41,7 @@ OnEpoch = Callable[[Epoch, int], None]
 
 def fit(
     flow: Flow,
-    source: Source,
+    source: Batches,
     settings: SettledTraining,
     held_out: Tensor | None = None,
     checkpoint: Checkpoint | None = None,
@@ -94,7 +94,7 @@ def epochs_to_run(settings: SettledTraining, steps: int) -> int:
 def _pass(
     flow: Flow,
     optimizer: torch.optim.Optimizer,
-    source: Source,
+    source: Batches,
     settings: SettledTraining,
     epoch: int,
     *,
