@@ -67,8 +67,9 @@ class Neighbours(nn.Module):
 
     def slopes(self, z: Tensor) -> Tensor:
         """Return how :meth:`soft_distances` rise with z: (B, D), from the mean of the nearest kept parts to it."""
-        weights = torch.softmax(self._closeness(z), dim=1)
-        return z - (self.kept.T @ weights.T).T  # by the table that a graph has already
+        columns = self.kept.T  # one node for both products, or a graph in ONNX has the table both ways
+        weights = torch.softmax(z @ columns - self.halves, dim=1)
+        return z - (columns @ weights.T).T
 
     def _closeness(self, z: Tensor) -> Tensor:
         """Return ||z||^2 / 2 - ||z - c||^2 / 2 of latents (..., D) and all M kept parts c: (..., M)."""
