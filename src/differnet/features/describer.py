@@ -40,6 +40,8 @@ _SAME_MACHINE = 0.02  # of the largest feature
 _AHEAD_BYTES = 64 * 2**20  # of squares that are waiting, where there are more of them than cores
 _GRID_BYTES = 64 * 2**20  # for one set of views
 _GRID_SETS = 4
+_LANES = 2  # a core: while one hands over to a runtime's thread or back, the other computes
+_UNDER_WAY = 3  # images a core
 _TURN, _TURN_SECONDS = 64, 1.0  # images a lane, and time, until results are handed out
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -164,9 +166,9 @@ class Describer:
         """
         count = count_lanes()
         square = 12 * self.canvas[0] * self.canvas[1]
-        most = max(count, min(2 * count, _AHEAD_BYTES // square))
+        most = max(count, min(_UNDER_WAY * count, _AHEAD_BYTES // square))
         readers = count if count * square <= _AHEAD_BYTES else max(1, count // 2)
-        with closing(LookAhead(decode, images, most, readers)) as ahead, lanes() as pool:
+        with closing(LookAhead(decode, images, most, readers)) as ahead, lanes(_LANES * count) as pool:
             while found := ahead.take(most):
                 alone = self._on_one_core() if len(found) > 1 and count > 1 else None
                 if alone is None:

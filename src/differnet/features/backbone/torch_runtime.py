@@ -71,14 +71,22 @@ def count_lanes() -> int:
     return threads.cores()
 
 
-def lanes() -> threads.Lanes:
-    """Return threads that each compute on one core, while the thread that waits for them has its turn."""
-    return threads.Lanes(count_lanes(), _become_lane)
+def lanes(count: int | None = None) -> threads.Lanes:
+    """Return threads that each compute on one core, while the thread that waits for them has its turn.
+
+    ``count``: how many, one a core where nothing.
+    """
+    return threads.Lanes(count or count_lanes(), _become_lane)
 
 
 def _become_lane() -> None:
     torch.set_num_threads(1)
     _LANE.is_here = True
+
+
+def is_in_lane() -> bool:
+    """Whether this thread is a lane, which computes on one core."""
+    return bool(getattr(_LANE, "is_here", False))
 
 
 @contextmanager
@@ -89,7 +97,7 @@ def in_turn() -> Iterator[None]:
     do not depend on what other threads do. Decoding goes on meanwhile, and so do the lanes of the thread whose turn it
     is.
     """
-    if getattr(_LANE, "is_here", False):
+    if is_in_lane():
         yield
         return
     with _TURN:
