@@ -76,6 +76,25 @@ def test_lite0_is_timms_network_run_by_hand(lite0):
     assert lite0.width == 2 * 192
 
 
+@pytest.mark.parametrize("factor", [2, 3, 4])
+@pytest.mark.parametrize("shape", [(8, 8), (7, 9), (10, 3), (1, 6)])
+def test_the_first_layer_averages_down_as_pooling_does(lite0, factor, shape):
+    network = copy.deepcopy(lite0.network).double()
+    network.average([factor])
+    x = torch.rand(2, 3, *(factor * side for side in shape), dtype=torch.float64) - 0.5
+    found, wanted = network.averaging[str(factor)](x), network.conv_stem(F.avg_pool2d(x, factor))
+    torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-12)
+
+
+def test_sizes_that_do_not_divide_the_largest_are_resampled(lite0):
+    module, x = build(sections.Backbone(sizes=(96, 64))), images(96, 1)
+    assert not module.network.factors
+    assert lite0.network.factors == {2}
+    by_hand = F.interpolate((x - 127) / 128, size=(64, 64), mode="bilinear", align_corners=False)
+    wanted = module.network(by_hand)[0].mean(dim=(2, 3))
+    torch.testing.assert_close(module(x)[:, 192:], wanted)
+
+
 def test_it_is_frozen(lite0):
     assert not lite0.training
     assert not any(parameter.requires_grad for parameter in lite0.parameters())

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -88,7 +89,15 @@ class MultiScale(nn.Module):
         """Return what is pooled, maps (B, C, h, w): size after size, of each its stages."""
         normalised = (views - self.mean) / self.std
         shapes = [smaller(_shape(views), size, self.sizes[0]) for size in self.sizes]
-        return [one for shape in shapes for one in self.network(_shrink(normalised, shape))]
+        return [one for shape in shapes for one in self._maps_at(normalised, shape)]
+
+    def _maps_at(self, images: Tensor, shape: Shape) -> list[Tensor]:
+        factor = _factor(images, shape)
+        if isinstance(self.network, _Lite0) and factor in self.network.factors:
+            found: list[Tensor] = self.network(images, factor)
+        else:
+            found = self.network(_shrink(images, shape))
+        return found
 
     def pool(self, maps: list[Tensor], parts: Shape) -> Tensor:
         """Pool :meth:`feature_maps` to features (B, W), over so many :meth:`parts_of` the views."""
@@ -116,7 +125,10 @@ def build(settings: sections.Backbone, source: str | None = None) -> MultiScale:
 
 
 class _Lite0(nn.Module):
-    """EfficientNet-Lite0 up to and including the last of some stages of its blocks, all of which it returns."""
+    """EfficientNet-Lite0 up to and including the last of some stages of its blocks, all of which it returns.
+
+    ``averaging``: by some factors, what averages images down and is the first layer, in one.
+    """
 
     def __init__(self, network: Any, stages: tuple[int, ...]) -> None:
         super().__init__()
@@ -124,15 +136,58 @@ class _Lite0(nn.Module):
         self.bn1 = network.bn1
         self.blocks = network.blocks[: stages[-1] + 1]
         self.stages = stages
+        self.averaging = nn.ModuleDict()
 
-    def forward(self, images: Tensor) -> list[Tensor]:
-        features: Tensor = self.bn1(self.conv_stem(images))
+    @property
+    def factors(self) -> set[int]:
+        """By how much images can be averaged down in the first layer."""
+        return {int(factor) for factor in self.averaging}
+
+    def average(self, factors: Iterable[int]) -> None:
+        """Have images averaged down by such ``factors`` from now on, by the first layer as it is now."""
+        self.averaging = nn.ModuleDict({str(n): _AveragingConvolution(self.conv_stem, n) for n in factors})
+
+    def forward(self, images: Tensor, factor: int = 1) -> list[Tensor]:
+        """Return the feature maps of images that are averaged down by a ``factor``."""
+        stem = self.conv_stem if factor == 1 else self.averaging[str(factor)]
+        features: Tensor = self.bn1(stem(images))
         maps = []
         for stage, block in enumerate(self.blocks):
             features = block(features)
             if stage in self.stages:
                 maps.append(features)
         return maps
+
+
+class _AveragingConvolution(nn.Module):
+    """A convolution of images that are averaged down by a factor, as one of the large images.
+
+    Average pooling in OpenVINO takes three channels for sixteen and lays the pixels out anew, there and back, which
+    takes a seventh of the whole network's time where the cores are far from each other. The sides are filled up as
+    TensorFlow does ("same"), as far as is needed and one more at the end than at the beginning.
+    """
+
+    weight: Tensor
+
+    def __init__(self, convolution: nn.Conv2d, factor: int) -> None:
+        super().__init__()
+        spread = convolution.weight.repeat_interleave(factor, dim=2).repeat_interleave(factor, dim=3)
+        self.register_buffer("weight", spread.detach() / factor**2)
+        self.bias = convolution.bias
+        self.factor = factor
+        self.kernel, self.stride = int(convolution.kernel_size[0]), int(convolution.stride[0])
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map large images (B, 3, S, T)."""
+        down, across = (self._fill(side // self.factor) for side in _shape(images))
+        filled = F.pad(images, [self.factor * count for count in (*across, *down)])
+        return F.conv2d(filled, self.weight, self.bias, self.factor * self.stride)
+
+    def _fill(self, side: int) -> Shape:
+        """Return how many pixels of the small image are put before and after a side."""
+        missing = (-(-side // self.stride) - 1) * self.stride + self.kernel - side
+        missing = max(missing, 0)
+        return missing // 2, missing - missing // 2
 
 
 def _lite0(settings: sections.Backbone, source: str | None) -> MultiScale:
@@ -148,6 +203,7 @@ def _lite0(settings: sections.Backbone, source: str | None) -> MultiScale:
     kept = _Lite0(network, settings.stages)
     digest = weights.digest(kept)
     fold_normalisation(kept.eval())
+    kept.average({settings.sizes[0] // size for size in settings.sizes[1:] if settings.sizes[0] % size == 0})
     # Google trained it on (x - 127) / 128.
     return MultiScale(kept, settings, (127.0,) * 3, (128.0,) * 3, _origin(source, "package"), digest)
 
@@ -228,6 +284,13 @@ def _averages(shape: Shape, parts: Shape) -> npt.NDArray[np.float32]:
 
 def _shape(images: Tensor) -> Shape:
     return int(images.shape[-2]), int(images.shape[-1])
+
+
+def _factor(images: Tensor, shape: Shape) -> int:
+    """Return by how much both sides are larger than ``shape``, 0 where that is no one whole number."""
+    (height, width), (down, across) = _shape(images), shape
+    is_whole = height % down == 0 and width % across == 0 and height // down == width // across
+    return height // down if is_whole else 0
 
 
 def _shrink(images: Tensor, shape: Shape) -> Tensor:
