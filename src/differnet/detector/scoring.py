@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -28,7 +28,8 @@ from differnet.features.look import Shown
 from differnet.features.seeds import generator
 from differnet.features.tiles import enlarged, to_square
 from differnet.features.views import ViewSet, even_views, random_views
-from differnet.flow.fusion import Fusion
+from differnet.flow.fusion import Fusion, Reads
+from differnet.flow.graph import fastest
 from differnet.flow.localize import Localizer
 
 Images: TypeAlias = ImageLike | Iterable[ImageLike]
@@ -52,26 +53,24 @@ def scoring_views(settings: SettledViews, seed: int, count: int | None = None) -
     return drawn
 
 
-def view_scores(fusion: Fusion, features: Tensor, device: str, name: str = "an image") -> ViewScores:
+def view_scores(reads: Reads, features: Tensor, device: str, name: str = "an image") -> ViewScores:
     """Return the score of every view (V,) from features (V, W): eq. 5 before the mean, of several readings of it.
 
     Raises :class:`NumericalError`, which names the image, when one is not finite.
     """
-    return next(scores_of_groups(fusion, [features], device, name))
+    return next(scores_of_groups(reads, [features], device, name))
 
 
-def scores_of_groups(
-    fusion: Fusion, groups: Iterable[Tensor], device: str, name: str
-) -> Iterator[ViewScores]:
+def scores_of_groups(reads: Reads, groups: Iterable[Tensor], device: str, name: str) -> Iterator[ViewScores]:
     """Yield :func:`view_scores` of the views of one image, some of them at a time, each when it is asked for."""
-    norms = (_norms(fusion, features, device, name) for features in groups)
+    norms = (_norms(reads, features, device, name) for features in groups)
     return fused.view_scores(norms)
 
 
 @torch.inference_mode()
-def _norms(fusion: Fusion, features: Tensor, device: str, name: str) -> fused.Norms:
+def _norms(reads: Reads, features: Tensor, device: str, name: str) -> fused.Norms:
     with one_torch_thread():
-        values: fused.Norms = fusion(features.to(device)).numpy()
+        values: fused.Norms = reads(features.to(device)).numpy()
     if not np.isfinite(values).all():
         raise NumericalError(f"{name}: the score of a view is not finite: the flow gave no finite latent")
     return values
@@ -121,6 +120,11 @@ class Scorer:
     describer: Describer
     device: str
 
+    @cached_property
+    def reads(self) -> Reads:
+        """What gives the readings of the flows."""
+        return fastest(self.fusion, self.describer.runtime, self.device)
+
     def rows(self, images: Iterable[Shown], shown: ViewSet) -> Iterator[ViewScores]:
         """Yield the scores (V,) of each image of a stream in the views ``shown``, in order, reading ahead."""
         self.describer.keep_grids(shown)
@@ -143,7 +147,7 @@ class Scorer:
 
     def of_features(self, features: Tensor, name: str = "an image") -> ViewScores:
         """Score features (V, W) of the image of that ``name`` view by view."""
-        return view_scores(self.fusion, features, self.device, name)
+        return view_scores(self.reads, features, self.device, name)
 
     def predictions(
         self,
@@ -203,7 +207,7 @@ class Scorer:
         """Return the verdict on one square, in the views ``shown``, or ``early`` in as few as it takes."""
         if early:
             groups = self.describer.features_by_group(square, shown, name)
-            return verdict.as_soon_as_certain(model, scores_of_groups(self.fusion, groups, self.device, name))
+            return verdict.as_soon_as_certain(model, scores_of_groups(self.reads, groups, self.device, name))
         return verdict.after_all(model, self.of_features(self.describer.features(square, shown, name), name))
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from differnet.flow import score
 from differnet.flow.flow import Flow
 from differnet.flow.neighbours import Neighbours
 
+Reads: TypeAlias = Callable[[Tensor], Tensor]  # features (V, W) to readings (T, V, R), as Fusion.forward
 _WHOLE = 0.3  # of what parts at the smallest size count in a map (docs/decisions.md)
 
 

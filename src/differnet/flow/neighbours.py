@@ -24,7 +24,7 @@ from differnet.features.seeds import generator
 from differnet.flow.flow import Flow
 from differnet.flow.score import latent_norm
 
-_FEW = 4  # parts that are compared; the weight of a fifth is next to nothing
+FEW = 4  # parts that are compared; the weight of a fifth is next to nothing
 _LARGEST = 65_504.0  # in 16 bits
 _DIRECTIONS = 64  # random ones, in which distances between good parts are measured
 _TOGETHER = 4096  # parts that go through a flow at a time
@@ -52,7 +52,7 @@ class Neighbours(nn.Module):
         ``z`` (B * P, D): the latents of the parts; ``norms`` (B, P): of these.
         """
         count, width = norms.shape[1], z.shape[1]
-        largest = norms.topk(min(_FEW, count), dim=1)
+        largest = norms.topk(min(FEW, count), dim=1)
         few = z.reshape(-1, count, width).gather(1, largest.indices.unsqueeze(2).expand(-1, -1, width))
         apart = latent_norm(few) - self._closeness(few).amax(dim=2)
         weights = torch.softmax(largest.values, dim=1)

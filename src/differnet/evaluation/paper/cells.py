@@ -41,6 +41,7 @@ from differnet.features.describer import Describer
 from differnet.features.look import Given, look_at
 from differnet.features.views import ViewSet
 from differnet.flow.fusion import Fusion
+from differnet.flow.graph import fastest
 from differnet.flow.train import by_epoch
 
 _LOOKS = 24  # at most so many epochs are looked at on the test images, evenly spaced, the last one among them
@@ -208,8 +209,9 @@ class _Fitted:
     rows: list[ViewScores] = field(default_factory=list)
 
     def predict_iter(self, images: Sequence[Path]) -> Iterator[Prediction]:
+        reads = fastest(self.model.fusion, self.describer.runtime, self.device)
         for _, part in zip(images, self.features, strict=True):
-            self.rows.append(view_scores(self.model.fusion, part, self.device))
+            self.rows.append(view_scores(reads, part, self.device))
             yield Prediction(float(self.rows[-1].mean()))
 
     def localize(self, image: Path) -> Heat:

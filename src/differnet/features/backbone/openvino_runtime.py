@@ -88,7 +88,7 @@ class OpenVinoRuntime:
     @cached_property
     def on_one_core(self) -> Runtime | None:
         """The same network, one view at a time on one core for each thread; its features are the same to the bit."""
-        return _OneCore(self, _compiled(self._model, self.precision, 1, threads.cores()))
+        return _OneCore(self, compiled(self._model, self.precision, 1, threads.cores()))
 
     @property
     def feature_maps(self) -> MapsOf | None:
@@ -102,7 +102,7 @@ class OpenVinoRuntime:
 
     @cached_property
     def _mapping(self) -> Any:
-        return _compiled(self._with_maps, self.precision, 1, 1).create_infer_request()
+        return compiled(self._with_maps, self.precision, 1, 1).create_infer_request()
 
     def features(self, groups: Iterable[Tensor]) -> Tensor:
         """Map groups of views (B, 3, S, T) to features (V, D)."""
@@ -126,13 +126,13 @@ class OpenVinoRuntime:
         """Return the queue for so many requests of so many views at a time, compiled when it is first needed."""
         key = together, streams
         if key not in self._queues:
-            compiled = _compiled(self._model, self.precision, together, streams)
-            self._queues[key] = import_openvino().AsyncInferQueue(compiled, streams)
+            network = compiled(self._model, self.precision, together, streams)
+            self._queues[key] = import_openvino().AsyncInferQueue(network, streams)
             self._queues[key].set_callback(_store)
         return self._queues[key]
 
 
-def _compiled(model: Any, precision: Precision, together: int, streams: int) -> Any:
+def compiled(model: Any, precision: Precision, together: int, streams: int) -> Any:
     """Compile a model for so many views in a request, and so many requests at a time."""
     model.reshape([together, *list(model.input(0).shape)[1:]])
     floats = "bf16" if precision == "bf16" else "f32"

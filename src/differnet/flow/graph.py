@@ -1,0 +1,211 @@
+"""The readings of frozen flows as one OpenVINO graph, which takes a third of PyTorch's time on a CPU.
+
+Flows of parts are small matrix products of some fifty rows, between which PyTorch spends more time than in them. The
+graph is put together from the tensors of the flows, operation by operation, since to trace and convert them takes ten
+times as long. Readings differ from those of :class:`differnet.flow.fusion.Fusion` by rounding in 32 bits.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Sequence
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from differnet.errors import NumericalError
+from differnet.features.backbone.row_runtime import Numbers, Outputs, RowRuntime, model_of, operations
+from differnet.features.backbone.torch_runtime import Runtime
+from differnet.features.pooling import RowReading
+from differnet.flow import neighbours
+from differnet.flow.flow import CouplingBlock, Flow, Permutation, Subnet, Whitening
+from differnet.flow.fusion import Fusion, Reads
+from differnet.flow.neighbours import Neighbours
+
+# Numbers in flows and kept parts: larger ones wait for memory, and many views at once suit them.
+_LARGEST = 2**23
+_AGREEMENT = 1e-3  # of a reading; deep flows enlarge rounding
+_made: WeakKeyDictionary[Fusion, FusionGraph] = WeakKeyDictionary()
+_MAKING = threading.Lock()
+
+
+def fastest(fusion: Fusion, runtime: Runtime, device: str) -> Reads:
+    """Return what gives the readings of frozen flows soonest: their graph where the backbone runs in OpenVINO.
+
+    Large flows stay in PyTorch. The same graph comes back for the same flows.
+    """
+    if runtime.name != "openvino" or device != "cpu":
+        return fusion
+    with _MAKING:
+        known = _made.get(fusion)
+        if known is None or not known.is_of_this_process():
+            if sum(one.numel() for one in (*fusion.parameters(), *fusion.buffers())) > _LARGEST:
+                return fusion
+            known = _made[fusion] = FusionGraph(fusion)
+        return known
+
+
+class FusionGraph:
+    """Frozen flows on the CPU: features (V, W) to the readings (T, V, R) of each tile of each view.
+
+    Those of a view are the same to the bit whatever comes with it (:class:`RowRuntime`).
+    """
+
+    def __init__(self, fusion: Fusion) -> None:
+        self._runtime = RowRuntime(_model_of(fusion))
+        self._unchecked: Fusion | None = fusion
+
+    def is_of_this_process(self) -> bool:
+        """See :meth:`RowRuntime.is_of_this_process`."""
+        return self._runtime.is_of_this_process()
+
+    def __call__(self, features: Tensor) -> Tensor:
+        """Return the readings in 64 bits; not finite where a latent is not.
+
+        Raises :class:`NumericalError` where the first features do not give what PyTorch makes of them.
+        """
+        each = [_readings(outputs) for outputs in self._runtime.run(features.numpy())]
+        found = torch.from_numpy(np.stack(each, axis=1).astype(np.float64))
+        fusion, self._unchecked = self._unchecked, None
+        if fusion is not None:
+            _compare(found, fusion(features))
+        return found
+
+
+def _readings(outputs: Outputs) -> Numbers:
+    """Return the readings (T, R), all not a number where a latent is: a maximum may pass over it."""
+    readings, total = outputs
+    return readings if np.isfinite(total).all() else np.full_like(readings, np.nan)
+
+
+def _compare(found: Tensor, wanted: Tensor) -> None:
+    apart = float(((found - wanted).abs() / wanted.abs().clamp_min(1e-6)).nan_to_num(0).max())
+    if apart > _AGREEMENT:
+        raise NumericalError(
+            f"the flows in OpenVINO give readings that differ by {apart:.1e} from those of PyTorch; fit with "
+            "runtime = 'torch'"
+        )
+
+
+def _model_of(fusion: Fusion) -> Any:
+    """Return an ``openvino.Model`` of one view: features (1, W) to readings (T, R) and the sum of all norms."""
+    write = _Writer()
+    features = write.op.parameter([1, fusion.reads[0].width], np.float32)
+    norms, distances, sums = [], [], []
+    for (flow, read), near in zip(fusion.parts, fusion.near, strict=True):
+        z = write.latents(write.rows(features, read), flow)
+        found = write.by_tile(write.latent_norm(z), read)
+        sums.append(write.total(found))
+        norms.append(write.pooled(found, read))
+        if near is not None:
+            distances.append(write.distances(z, found, near, read))
+    readings = write.op.concat([*norms, *distances], 1)
+    total = write.total(write.op.concat(sums, 0))
+    return model_of([readings, total], features)
+
+
+class _Writer:
+    """Writes what PyTorch computes in the operations of OpenVINO; each method is named for what it writes.
+
+    Latents are of one view, (T * P, D).
+    """
+
+    def __init__(self) -> None:
+        self.op = operations()
+
+    def rows(self, features: Any, read: RowReading) -> Any:
+        """Write :meth:`RowReading.rows`."""
+        columns = read.columns.flatten().numpy()
+        taken = self.op.gather(features, self._numbers(columns), self._numbers([1]))
+        return self.op.reshape(taken, self._numbers([-1, read.features]), special_zero=False)
+
+    def latents(self, y: Any, flow: Flow) -> Any:
+        """Write the latents of a flow, as :meth:`Flow.forward` puts them together."""
+        u = y if flow.whitening is None else self._whitened(y, flow.whitening)
+        found = [self._through(u, list(chain.children()), flow.features) for chain in flow.chains]
+        if len(found) == 1:
+            return found[0]
+        return self.op.multiply(self.op.concat(found, 1), np.float32(1 / math.sqrt(len(found))))
+
+    def latent_norm(self, z: Any) -> Any:
+        """Write :func:`differnet.flow.score.latent_norm`."""
+        squares = self.op.reduce_sum(self.op.multiply(z, z), self._numbers([-1]), keep_dims=False)
+        return self.op.multiply(squares, np.float32(0.5))
+
+    def by_tile(self, norms: Any, read: RowReading) -> Any:
+        """Write norms (T * P,) as (T, P)."""
+        return self.op.reshape(norms, self._numbers([read.tiles, -1]), special_zero=False)
+
+    def pooled(self, norms: Any, read: RowReading) -> Any:
+        """Write :meth:`RowReading.of_tiles` as (T, 1)."""
+        reduce = self.op.reduce_max if read.pooling == "largest" else self.op.reduce_mean
+        return reduce(norms, self._numbers([1]), keep_dims=True)
+
+    def total(self, values: Any) -> Any:
+        """Write the sum of all values (1,), which is not finite where one is not."""
+        flat = self.op.reshape(values, self._numbers([-1]), special_zero=False)
+        return self.op.reduce_sum(flat, self._numbers([0]), keep_dims=True)
+
+    def distances(self, z: Any, norms: Any, near: Neighbours, read: RowReading) -> Any:
+        """Write :meth:`Neighbours.forward` as (T, 1)."""
+        places, width = len(read.columns) // read.tiles, near.kept.shape[1]
+        count = min(neighbours.FEW, places)
+        largest = self.op.topk(norms, self._numbers(count), 1, "max", "value", index_element_type="i64")
+        # by rows, tile after tile: OpenVINO 2026.4 gathers within tiles from addresses that are none
+        starts = self._numbers(places * np.arange(read.tiles)[:, None])
+        rows = self.op.reshape(
+            self.op.add(largest.output(1), starts), self._numbers([-1]), special_zero=False
+        )
+        taken = self.op.gather(z, rows, self._numbers([0]))
+        few = self.op.reshape(taken, self._numbers([read.tiles, count, width]), special_zero=False)
+        products = self.op.matmul(few, self._constant(near.kept), transpose_a=False, transpose_b=True)
+        closeness = self.op.subtract(products, self._constant(near.halves))
+        nearest = self.op.reduce_max(closeness, self._numbers([2]), keep_dims=False)
+        apart = self.op.relu(self.op.subtract(self.latent_norm(few), nearest))
+        weighted = self.op.multiply(self.op.softmax(largest.output(0), 1), apart)
+        distance = self.op.reduce_sum(weighted, self._numbers([1]), keep_dims=True)
+        return self.op.add(distance, np.float32(near.noise))
+
+    def _whitened(self, y: Any, whitening: Whitening) -> Any:
+        centred = self.op.subtract(y, self._constant(whitening.mean))
+        matrix = self._constant(whitening.matrix)
+        return self.op.matmul(centred, matrix, transpose_a=False, transpose_b=False)
+
+    def _through(self, u: Any, steps: Sequence[nn.Module], features: int) -> Any:
+        for step in steps:
+            if isinstance(step, Permutation):
+                u = self.op.gather(u, self._numbers(step.order.numpy()), self._numbers([1]))
+            elif isinstance(step, CouplingBlock):
+                u = self._coupled(u, step, features)
+        return u
+
+    def _coupled(self, x: Any, block: CouplingBlock, features: int) -> Any:
+        lengths = [block.first, features - block.first]
+        in1, in2 = self.op.variadic_split(x, 1, self._numbers(lengths)).outputs()
+        out2 = self._affine(in1, in2, block.subnet1)
+        out1 = self._affine(out2, in1, block.subnet2)
+        return self.op.concat([out1, out2], 1)
+
+    def _affine(self, given: Any, changed: Any, net: Subnet) -> Any:
+        x = given
+        for layer in net.layers:
+            if isinstance(layer, nn.Linear):
+                weight, bias = self._constant(layer.weight), self._constant(layer.bias)
+                product = self.op.matmul(x, weight, transpose_a=False, transpose_b=True)
+                x = self.op.add(product, bias)
+            else:
+                x = self.op.relu(x)
+        h, shift = self.op.split(x, 1, 2).outputs()
+        soft = self.op.atan(self.op.multiply(h, np.float32(1 / net.clamp)))
+        scale = self.op.exp(self.op.multiply(soft, np.float32(2 * net.clamp / math.pi)))
+        return self.op.add(self.op.multiply(changed, scale), shift)
+
+    def _constant(self, values: Tensor) -> Any:
+        return self.op.constant(values.detach().numpy())
+
+    def _numbers(self, values: Any) -> Any:
+        return self.op.constant(np.asarray(values, dtype=np.int64))

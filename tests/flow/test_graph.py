@@ -1,0 +1,175 @@
+"""Flows as a graph of OpenVINO, beside the same flows in PyTorch."""
+
+import itertools
+import threading
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from differnet.detector.scoring import view_scores
+from differnet.errors import NumericalError
+from differnet.features.backbone.torch_runtime import lanes
+from differnet.features.pooling import reading
+from differnet.flow import graph
+from differnet.flow.flow import CouplingBlock, Flow
+from differnet.flow.fusion import Fusion
+from differnet.flow.graph import FusionGraph, fastest
+from differnet.flow.neighbours import Neighbours
+
+pytest.importorskip("openvino")
+OPENVINO, TORCH = SimpleNamespace(name="openvino"), SimpleNamespace(name="torch")
+
+
+def numbers(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def flow_of(width, start="gaussian", flows=1, blocks=2, seed=3):
+    """A flow that does something: every weight is drawn, the last layers too."""
+    flow = Flow(width, blocks=blocks, hidden=16, depth=2, seed=seed, start=start, flows=flows)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for block in (step for chain in flow.chains for step in chain if isinstance(step, CouplingBlock)):
+            for weight in block.parameters():
+                weight.copy_(0.3 * torch.randn(weight.shape, generator=generator))
+        if flow.whitening is not None:
+            upper = 0.2 * torch.randn(width, width, generator=generator).triu(1)
+            flow.whitening.set(torch.randn(width, generator=generator), upper + torch.eye(width))
+    return flow.eval().requires_grad_(False)
+
+
+def fusion_of(tiles=1, grid=3, channels=(3, 4), flows=1, starts=("gaussian", "random"), kept=10):
+    """A whole image and its parts, two flows."""
+    whole = reading(channels, 2, grid, (0, 1), "whole", tiles)
+    parts = reading(channels, 2, grid, (0, 1), "largest", tiles, read_sizes=(1,))
+    made = [
+        flow_of(read.features, start, flows, seed=seed)
+        for seed, (read, start) in enumerate(zip((whole, parts), starts, strict=True))
+    ]
+    near = {1: Neighbours(numbers(kept, flows * parts.features, seed=5), flows)} if kept else None
+    return Fusion(made, (whole, parts), near)
+
+
+def rows_of(fusion, views, seed=1):
+    return numbers(views, fusion.reads[0].width, seed=seed)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"tiles": 2},
+        {"flows": 3},
+        {"flows": 2, "tiles": 3, "starts": ("random", "gaussian")},
+        {"kept": 0},
+        {"kept": 1},
+        {"channels": (1, 2), "grid": 1, "kept": 0},
+        {"grid": 2, "channels": (5,)},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("views", [1, 2, 7])
+def test_readings_are_those_of_torch(settings, views):
+    if settings.get("channels") == (5,):
+        read = reading((5,), 1, 2, (0,), "mean")
+        fusion = Fusion([flow_of(5)], (read,))
+    elif settings.get("grid") == 1:
+        read = reading((1, 2), 1, 1, (0, 1), "whole")
+        fusion = Fusion([flow_of(3, "random")], (read,))
+    else:
+        fusion = fusion_of(**settings)
+    rows = rows_of(fusion, views)
+    found, wanted = FusionGraph(fusion)(rows), fusion(rows)
+    assert found.dtype == torch.float64
+    assert found.shape == wanted.shape
+    torch.testing.assert_close(found, wanted, rtol=2e-5, atol=1e-6)
+
+
+def test_a_gaussian_without_blocks():
+    read = reading((6,), 1, 1, (0,), "whole")
+    fusion = Fusion([flow_of(6, blocks=0)], (read,))
+    rows = rows_of(fusion, 4)
+    torch.testing.assert_close(FusionGraph(fusion)(rows), fusion(rows), rtol=2e-5, atol=1e-6)
+
+
+def test_a_view_has_the_same_bits_alone_among_others_and_in_a_lane():
+    fusion = fusion_of(tiles=2)
+    ready, rows = FusionGraph(fusion), rows_of(fusion, 9)
+    together = ready(rows)
+    alone = torch.cat([ready(row) for row in rows.split(1)], dim=1)
+    with lanes() as pool:
+        in_lanes = torch.cat(
+            [one.result() for one in [pool.submit(ready, row) for row in rows.split(3)]], dim=1
+        )
+    assert torch.equal(together, alone)
+    assert torch.equal(together, in_lanes)
+
+
+def test_threads_share_a_graph():
+    fusion = fusion_of()
+    ready, rows = FusionGraph(fusion), rows_of(fusion, 40)
+    wanted, found = ready(rows), {}
+
+    def work(number):
+        some = rows[5 * number : 5 * number + 5]
+        found[number] = [ready(some) for _ in range(30)]
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for number, one in itertools.product(range(8), range(30)):
+        assert torch.equal(found[number][one], wanted[:, 5 * number : 5 * number + 5])
+
+
+@pytest.mark.parametrize("value", [1e30, float("inf"), float("nan")])
+@pytest.mark.parametrize("place", [0, 7, -1])
+def test_a_latent_that_is_not_finite_is_named_and_no_other_view_hurt(value, place):
+    fusion = fusion_of()
+    ready, rows = FusionGraph(fusion), rows_of(fusion, 3)
+    wanted = ready(rows)
+    rows[1, place] = value
+    found = ready(rows)
+    assert not torch.isfinite(found[:, 1]).any()
+    assert torch.equal(found[:, [0, 2]], wanted[:, [0, 2]])
+    with pytest.raises(NumericalError, match=r"odd\.png: the score of a view is not finite"):
+        view_scores(ready, rows, "cpu", "odd.png")
+
+
+def test_a_graph_that_disagrees_with_torch_is_refused():
+    fusion = fusion_of()
+    ready, rows = FusionGraph(fusion), rows_of(fusion, 2)
+    with torch.no_grad():
+        fusion.parts[1][0].steps[1].subnet2.layers[-1].bias.add_(0.5)
+    with pytest.raises(NumericalError, match="differ by .* from those of PyTorch"):
+        ready(rows)
+
+
+def test_small_flows_have_one_graph_where_openvino_runs():
+    fusion, other = fusion_of(), fusion_of()
+    ready = fastest(fusion, OPENVINO, "cpu")
+    assert isinstance(ready, FusionGraph)
+    assert fastest(fusion, OPENVINO, "cpu") is ready
+    assert fastest(other, OPENVINO, "cpu") is not ready
+    assert fastest(fusion, TORCH, "cpu") is fusion
+    assert fastest(fusion, OPENVINO, "cuda") is fusion
+
+
+def test_large_flows_stay_in_torch(monkeypatch):
+    fusion = fusion_of()
+    count = sum(one.numel() for one in fusion.state_dict().values())
+    monkeypatch.setattr(graph, "_LARGEST", count - 1)
+    assert fastest(fusion, OPENVINO, "cpu") is fusion
+    monkeypatch.setattr(graph, "_LARGEST", count)
+    assert isinstance(fastest(fusion_of(), OPENVINO, "cpu"), FusionGraph)
+
+
+def test_scores_of_a_detector_come_from_the_graph(detector, good_images):
+    features = detector.describe(good_images[0])
+    wanted = view_scores(detector.model.fusion, features, "cpu")
+    found = view_scores(fastest(detector.model.fusion, detector.describer.runtime, "cpu"), features, "cpu")
+    assert np.array_equal(detector.view_scores(features), found)
+    np.testing.assert_allclose(found, wanted, rtol=1e-5)
