@@ -1,7 +1,9 @@
 """Flows as a graph of OpenVINO, beside the same flows in PyTorch."""
 
+import gc
 import itertools
 import threading
+import weakref
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,7 +11,7 @@ import pytest
 import torch
 
 from differnet.detector.scoring import view_scores
-from differnet.errors import NumericalError
+from differnet.errors import NumericalError, ShapeError
 from differnet.features.backbone.torch_runtime import lanes
 from differnet.features.pooling import reading
 from differnet.flow import graph
@@ -144,8 +146,40 @@ def test_a_graph_that_disagrees_with_torch_is_refused():
     ready, rows = FusionGraph(fusion), rows_of(fusion, 2)
     with torch.no_grad():
         fusion.parts[1][0].steps[1].subnet2.layers[-1].bias.add_(0.5)
-    with pytest.raises(NumericalError, match="differ by .* from those of PyTorch"):
+    for _ in range(3):
+        with pytest.raises(NumericalError, match="differ by .* from those of PyTorch"):
+            ready(rows)
+
+
+def test_readings_that_are_not_finite_do_not_pass_as_compared():
+    fusion = fusion_of()
+    ready, rows = FusionGraph(fusion), rows_of(fusion, 2)
+    assert not torch.isfinite(ready(torch.full_like(rows, 1e30))).any()
+    with torch.no_grad():
+        fusion.parts[1][0].steps[1].subnet2.layers[-1].bias.add_(0.5)
+    with pytest.raises(NumericalError, match="differ by"):
         ready(rows)
+
+
+@pytest.mark.parametrize("views", [1, 3])
+def test_features_of_other_flows_are_refused_and_nothing_waits(views):
+    fusion = fusion_of()
+    ready, rows = FusionGraph(fusion), rows_of(fusion, views)
+    wanted = ready(rows)
+    others = [rows[:, :5], rows[0], rows[:0], rows.double(), rows.half(), torch.cat((rows, rows), dim=1)]
+    for other in others:
+        with pytest.raises(ShapeError, match=rf"expected features \(B, {rows.shape[1]}\) in float32"):
+            ready(other)
+    assert torch.equal(ready(rows), wanted)
+
+
+def test_a_graph_goes_with_its_flows():
+    fusion = fusion_of()
+    ready = weakref.ref(fastest(fusion, OPENVINO, "cpu"))
+    assert ready() is not None
+    del fusion
+    gc.collect()
+    assert ready() is None
 
 
 def test_small_flows_have_one_graph_where_openvino_runs():

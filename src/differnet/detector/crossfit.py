@@ -59,10 +59,9 @@ def _cross_fit(fitter: Fitter, good: Given, bank: Tensor | None) -> Model:
         others = [index for index in range(count) if index not in set(fold)]
         rows = None if bank is None else bank[others]
         fusion, _ = alone.train([good.images[i] for i in others], None, rows)
-        reads = fitter.fastest(fusion)
         for index in fold:
             name = name_of(good.images[index])
-            scores[index] = view_scores(reads, features[index], fitter.device, name)
+            scores[index] = view_scores(fusion, features[index], fitter.device, name)
         fitter.progress("cross-fitting", number, len(folds))
     model = fitter.fit(good, Given([]), bank)
     record = record_of(good.images, good.groups, fitter.way, None, fitter.progress, len(folds))

@@ -29,7 +29,7 @@ from differnet.features.pooling import RowReading, settled_readings
 from differnet.features.tiles import shown
 from differnet.features.views import ViewSet
 from differnet.flow import cells, train
-from differnet.flow.fusion import Fusion, Reads
+from differnet.flow.fusion import Fusion
 from differnet.flow.graph import fastest
 from differnet.flow.learning import Learner, Watch, unwatched
 from differnet.flow.sources import Bank, FreshViews, Parts, Source
@@ -112,7 +112,7 @@ class Fitter:
         )
         fusion, history = self.train(fitted.images, features, bank)
         self.note("fitting the flow")
-        reads = self.fastest(fusion)
+        reads = fastest(fusion, self.describer.runtime, self.device) if held.images else fusion
         scores = [
             view_scores(reads, part, self.device, name_of(image))
             for image, part in letting_go(zip(held.images, features, strict=True))
@@ -140,10 +140,6 @@ class Fitter:
             versions=model.versions(),
         )
         return self._with_maps(found, fitted.images, good) if self.scale_maps else found
-
-    def fastest(self, fusion: Fusion) -> Reads:
-        """Return what gives the readings of fitted flows soonest."""
-        return fastest(fusion, self.describer.runtime, self.device)
 
     def mark_kept(self, fitted: Sequence[Look], held: Sequence[Look]) -> None:
         """Note which squares are asked for more than once from now on: by fresh views, and for maps."""

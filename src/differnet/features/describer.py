@@ -42,7 +42,7 @@ _GRID_BYTES = 64 * 2**20  # for one set of views
 _GRID_SETS = 4
 _LANES = 2  # a core: while one hands over to a runtime's thread or back, the other computes
 _UNDER_WAY = 3  # images a core
-_TURN, _TURN_SECONDS = 64, 1.0  # images a lane, and time, until results are handed out
+_TURN, _TURN_SECONDS = 64, 1.0  # images a core, and time, until results are handed out
 In = TypeVar("In")
 Out = TypeVar("Out")
 Result = TypeVar("Result")
@@ -168,7 +168,10 @@ class Describer:
         square = 12 * self.canvas[0] * self.canvas[1]
         most = max(count, min(_UNDER_WAY * count, _AHEAD_BYTES // square))
         readers = count if count * square <= _AHEAD_BYTES else max(1, count // 2)
-        with closing(LookAhead(decode, images, most, readers)) as ahead, lanes(_LANES * count) as pool:
+        with (
+            closing(LookAhead(decode, images, most, readers)) as ahead,
+            lanes(min(_LANES * count, most)) as pool,
+        ):
             while found := ahead.take(most):
                 alone = self._on_one_core() if len(found) > 1 and count > 1 else None
                 if alone is None:

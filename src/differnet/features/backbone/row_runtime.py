@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from differnet.errors import ShapeError
 from differnet.features.backbone.openvino_runtime import compiled
 from differnet.features.backbone.torch_runtime import in_turn, is_in_lane
 from differnet.runtime import threads
@@ -28,30 +29,38 @@ class RowRuntime:
 
     def __init__(self, model: Any) -> None:
         mind_lost_threads(self)
+        self._width = int(model.input(0).shape[1])
         self._network = compiled(model, "f32", 1, threads.cores())
         self._queue = import_openvino().AsyncInferQueue(self._network, threads.cores())
         self._queue.set_callback(_store)
         self._own = threading.local()
         self._generation = threads.generation()
 
+    @property
     def is_of_this_process(self) -> bool:
-        """Whether it can be used; one from before a fork has no threads, and is never given up."""
-        if self._generation == threads.generation():
-            return True
-        threads.keep_lost(self)
-        return False
+        """Whether it can be used; one from before a fork has no threads."""
+        return self._generation == threads.generation()
 
-    def run(self, rows: Numbers) -> list[Outputs]:
-        """Map rows (B, W) to the outputs of each."""
+    def keep_lost(self) -> None:
+        """Never give up what is of another process: to end its threads would take for ever."""
+        threads.keep_lost(self)
+
+    def run(self, rows: npt.NDArray[Any]) -> list[Outputs]:
+        """Map rows (B, W) of 32-bit floats to the outputs of each; raises :class:`ShapeError` for others."""
+        if rows.ndim != 2 or rows.shape[1] != self._width or not len(rows) or rows.dtype != np.float32:
+            found = f"{rows.dtype} of shape {rows.shape}"
+            raise ShapeError(f"expected features (B, {self._width}) in float32, B at least 1, found {found}")
         each = np.split(np.ascontiguousarray(rows), len(rows))
         if is_in_lane() or len(each) == 1:
             return [self._alone(row) for row in each]
-        found: list[list[Outputs]] = [[] for _ in each]
+        found_of: list[list[Outputs]] = [[] for _ in each]
         with in_turn():
-            for row, place in zip(each, found, strict=True):
-                self._queue.start_async({0: row}, (place, row), share_inputs=True)
-            self._queue.wait_all()
-        return [outputs for place in found for outputs in place]
+            try:
+                for row, place in zip(each, found_of, strict=True):
+                    self._queue.start_async({0: row}, (place, row), share_inputs=True)
+            finally:
+                self._queue.wait_all()
+        return [outputs for place in found_of for outputs in place]
 
     def _alone(self, row: Numbers) -> Outputs:
         if not hasattr(self._own, "request"):

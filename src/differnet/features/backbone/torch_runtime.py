@@ -67,7 +67,7 @@ _LANE = threading.local()
 
 
 def count_lanes() -> int:
-    """Return how many lanes there can be: one a core."""
+    """Return how many lanes can compute at a time: one a core."""
     return threads.cores()
 
 
@@ -76,7 +76,7 @@ def lanes(count: int | None = None) -> threads.Lanes:
 
     ``count``: how many, one a core where nothing.
     """
-    return threads.Lanes(count or count_lanes(), _become_lane)
+    return threads.Lanes(count_lanes() if count is None else count, _become_lane)
 
 
 def _become_lane() -> None:
