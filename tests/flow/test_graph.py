@@ -4,6 +4,7 @@ import gc
 import itertools
 import threading
 import weakref
+from importlib.util import find_spec
 from types import SimpleNamespace
 
 import numpy as np
@@ -20,7 +21,7 @@ from differnet.flow.fusion import Fusion
 from differnet.flow.graph import FusionGraph, fastest
 from differnet.flow.neighbours import Neighbours
 
-pytest.importorskip("openvino")
+pytestmark = pytest.mark.skipif(find_spec("openvino") is None, reason="needs OpenVINO")
 OPENVINO, TORCH = SimpleNamespace(name="openvino"), SimpleNamespace(name="torch")
 
 
