@@ -102,9 +102,13 @@ def test_a_nan_says_which_image_it_came_from(detector, monkeypatch, tmp_path):
 
 
 def test_torch_keeps_its_threads(detector):
+    before = torch.get_num_threads()
     torch.set_num_threads(2)
-    detector.score(IMAGES)
-    assert torch.get_num_threads() == 2
+    try:
+        detector.score(IMAGES)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_others_are_let_in_between_and_nothing_hangs(detector):

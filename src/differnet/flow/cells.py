@@ -70,22 +70,31 @@ def fit(seen: Iterable[Seen], images: int, tiles: int, seed: int) -> Cells:
     each = -(-gaussian.MOST_ROWS // (images * tiles))
     sums: dict[int, Tensor] = {}
     count, levels = 0, []
-    rows, homes = [], []
+    rows = homes = torch.empty(0)
+    filled = 0
     for tile, maps, shares in seen:
         cells = finest(maps).cpu()
         views, channels, height, width = cells.shape
-        sums[tile] = sums.get(tile, 0) + cells.double().sum(dim=0)
+        if not filled:  # kept one by one, rows would split the heap between the maps that come and go
+            most = images * tiles * each
+            rows, homes = cells.new_empty(most, channels), torch.empty(most, dtype=torch.long)
+        if tile in sums:
+            sums[tile] += cells.double().sum(dim=0)
+        else:
+            sums[tile] = cells.double().sum(dim=0)
         count += views
-        levels.append(shares.double().mean().cpu())
+        levels.append(float(shares.double().mean()))
         chosen = torch.randperm(views * height * width, generator=draws)[:each]
-        rows.append(cells.permute(0, 2, 3, 1).reshape(-1, channels)[chosen])
-        homes.append(tile * height * width + chosen % (height * width))
+        at = slice(filled, filled + len(chosen))
+        rows[at] = cells.permute(0, 2, 3, 1).reshape(-1, channels)[chosen]
+        homes[at] = tile * height * width + chosen % (height * width)
+        filled += len(chosen)
     places = torch.stack([sums[tile] for tile in sorted(sums)]) * (tiles / count)
     weight = 1 / images
     mean = (1 - weight) * places + weight * places.mean(dim=(0, 2, 3), keepdim=True)
-    usual = mean.permute(0, 2, 3, 1).flatten(0, 2)[torch.cat(homes)]
-    found = gaussian.fit(torch.cat(rows).double() - usual, seed)
-    return Cells(mean.float(), found.matrix.float(), torch.stack(levels).mean().float())
+    usual = mean.permute(0, 2, 3, 1).flatten(0, 2)[homes[:filled]]
+    found = gaussian.fit(rows[:filled].double() - usual, seed)
+    return Cells(mean.float(), found.matrix.float(), torch.tensor(levels, dtype=torch.float64).mean().float())
 
 
 def from_tensors(named: Mapping[str, Tensor], tiles: int, most: int) -> Cells:
