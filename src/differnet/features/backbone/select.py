@@ -107,7 +107,7 @@ def lacks_integers(settings: sections.Backbone, device: str) -> bool:
 
 def checked(runtime: Runtime, module: MultiScale, shape: Shape | None = None) -> Runtime:
     """Return ``runtime`` if its features agree with PyTorch's; raises :class:`NumericalError` if not."""
-    views = probe(shape or module.square).split(1)  # a group at once would be compiled for, and take its memory
+    views = probe(shape or module.square).split(1)  # a group would be compiled for
     limit = AGREEMENT_BF16 if runtime.precision == "bf16" else AGREEMENT
     apart = difference(runtime.features(views), TorchRuntime(module).features(views))
     _check(runtime, "features", apart, limit)
