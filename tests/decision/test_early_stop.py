@@ -163,7 +163,7 @@ def test_an_upright_view_is_enough_where_nothing_turns(good_images):
 def test_streams_are_judged_one_by_one(detector):
     taken = []
     # a turn, what was under way at its end, and two that lie ready
-    most = 2 + (describer._TURN + describer._UNDER_WAY) * threads.cores()
+    most = 2 + (describer._TURN + 2) * threads.cores()
 
     def camera():
         for i in range(3 * most):

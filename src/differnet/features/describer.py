@@ -40,8 +40,7 @@ _SAME_MACHINE = 0.02  # of the largest feature
 _AHEAD_BYTES = 64 * 2**20  # of squares that are waiting, where there are more of them than cores
 _GRID_BYTES = 64 * 2**20  # for one set of views
 _GRID_SETS = 4
-_LANES = 2  # a core: while one hands over to a runtime's thread or back, the other computes
-_UNDER_WAY = 3  # images a core
+_UNDER_WAY = 2  # images a core: while one goes to a runtime's thread or comes back, the other is computed
 _TURN, _TURN_SECONDS = 64, 1.0  # images a core, and time, until results are handed out
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -170,7 +169,7 @@ class Describer:
         readers = count if count * square <= _AHEAD_BYTES else max(1, count // 2)
         with (
             closing(LookAhead(decode, images, most, readers)) as ahead,
-            lanes(min(_LANES * count, most)) as pool,
+            lanes(most) as pool,
         ):
             while found := ahead.take(most):
                 alone = self._on_one_core() if len(found) > 1 and count > 1 else None
