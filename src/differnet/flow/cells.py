@@ -78,10 +78,8 @@ def fit(seen: Iterable[Seen], images: int, tiles: int, seed: int) -> Cells:
         if not filled:  # kept one by one, rows would split the heap between the maps that come and go
             most = images * tiles * each
             rows, homes = cells.new_empty(most, channels), torch.empty(most, dtype=torch.long)
-        if tile in sums:
-            sums[tile] += cells.double().sum(dim=0)
-        else:
-            sums[tile] = cells.double().sum(dim=0)
+        total = cells.double().sum(dim=0)
+        sums[tile] = sums[tile].add_(total) if tile in sums else total
         count += views
         levels.append(float(shares.double().mean()))
         chosen = torch.randperm(views * height * width, generator=draws)[:each]

@@ -42,17 +42,16 @@ def fastest(fusion: Fusion, runtime: Runtime, device: str) -> Reads:
     """
     if runtime.name != "openvino" or device != "cpu":
         return fusion
-    known = _made.get(fusion)
-    if known is None or not known.is_of_this_process:
+    with _MAKING:
+        known = _made.get(fusion)
+        if known is not None and known.runtime.is_of_this_process:
+            return known
         if sum(one.numel() for one in (*fusion.parameters(), *fusion.buffers())) > _LARGEST:
             return fusion
-        with _MAKING:
-            known = _made.get(fusion)
-            if known is None or not known.is_of_this_process:
-                if known is not None:
-                    known.keep_lost()
-                known = _made[fusion] = FusionGraph(fusion)
-    return known
+        if known is not None:
+            known.runtime.keep_lost()
+        _made[fusion] = FusionGraph(fusion)
+        return _made[fusion]
 
 
 class FusionGraph:
@@ -63,19 +62,10 @@ class FusionGraph:
     """
 
     def __init__(self, fusion: Fusion) -> None:
-        self._runtime = RowRuntime(_model_of(fusion))
+        self.runtime = RowRuntime(_model_of(fusion))
         self._fusion = weakref.ref(fusion)  # graphs are kept by their flows, and would keep these
         self._agrees = False
         self._comparing = threading.Lock()
-
-    @property
-    def is_of_this_process(self) -> bool:
-        """See :attr:`RowRuntime.is_of_this_process`."""
-        return self._runtime.is_of_this_process
-
-    def keep_lost(self) -> None:
-        """See :meth:`RowRuntime.keep_lost`."""
-        self._runtime.keep_lost()
 
     def __call__(self, features: Tensor) -> Tensor:
         """Return the readings in 64 bits; not finite where a latent is not, or the square of one in 32 bits.
@@ -83,7 +73,7 @@ class FusionGraph:
         Raises :class:`ShapeError` for features of other flows, and :class:`NumericalError` where PyTorch makes
         something else of the first ones.
         """
-        each = [_readings(outputs) for outputs in self._runtime.run(features.numpy())]
+        each = [_readings(outputs) for outputs in self.runtime.run(features.numpy())]
         found = torch.from_numpy(np.stack(each, axis=1).astype(np.float64))
         if not self._agrees:
             with self._comparing:
@@ -146,7 +136,7 @@ class _Writer:
         """Write :meth:`RowReading.rows`."""
         columns = read.columns.flatten().numpy()
         taken = self.op.gather(features, self._numbers(columns), self._numbers([1]))
-        return self.op.reshape(taken, self._numbers([-1, read.features]), special_zero=False)
+        return self._shaped(taken, -1, read.features)
 
     def latents(self, y: Any, flow: Flow) -> Any:
         """Write the latents of a flow, as :meth:`Flow.forward` puts them together."""
@@ -163,7 +153,7 @@ class _Writer:
 
     def by_tile(self, norms: Any, read: RowReading) -> Any:
         """Write norms (T * P,) as (T, P)."""
-        return self.op.reshape(norms, self._numbers([read.tiles, -1]), special_zero=False)
+        return self._shaped(norms, read.tiles, -1)
 
     def pooled(self, norms: Any, read: RowReading) -> Any:
         """Write :meth:`RowReading.of_tiles` as (T, 1)."""
@@ -172,8 +162,7 @@ class _Writer:
 
     def total(self, values: Any) -> Any:
         """Write the sum of all values (1,), which is not finite where one is not."""
-        flat = self.op.reshape(values, self._numbers([-1]), special_zero=False)
-        return self.op.reduce_sum(flat, self._numbers([0]), keep_dims=True)
+        return self.op.reduce_sum(self._shaped(values, -1), self._numbers([0]), keep_dims=True)
 
     def distances(self, z: Any, norms: Any, near: Neighbours, read: RowReading) -> Any:
         """Write :meth:`Neighbours.forward` as (T, 1)."""
@@ -182,12 +171,9 @@ class _Writer:
         largest = self.op.topk(norms, self._numbers(count), 1, "max", "value", index_element_type="i64")
         # by rows, tile after tile: OpenVINO 2026.4 gathers within tiles from addresses that are none
         starts = self._numbers(places * np.arange(read.tiles)[:, None])
-        rows = self.op.reshape(
-            self.op.add(largest.output(1), starts), self._numbers([-1]), special_zero=False
-        )
-        taken = self.op.gather(z, rows, self._numbers([0]))
-        few = self.op.reshape(taken, self._numbers([read.tiles, count, width]), special_zero=False)
-        products = self.op.matmul(few, self._constant(near.kept), transpose_a=False, transpose_b=True)
+        rows = self._shaped(self.op.add(largest.output(1), starts), -1)
+        few = self._shaped(self.op.gather(z, rows, self._numbers([0])), read.tiles, count, width)
+        products = self._product(few, near.kept, is_transposed=True)
         closeness = self.op.subtract(products, self._constant(near.halves))
         nearest = self.op.reduce_max(closeness, self._numbers([2]), keep_dims=False)
         apart = self.op.relu(self.op.subtract(self.latent_norm(few), nearest))
@@ -197,8 +183,7 @@ class _Writer:
 
     def _whitened(self, y: Any, whitening: Whitening) -> Any:
         centred = self.op.subtract(y, self._constant(whitening.mean))
-        matrix = self._constant(whitening.matrix)
-        return self.op.matmul(centred, matrix, transpose_a=False, transpose_b=False)
+        return self._product(centred, whitening.matrix, is_transposed=False)
 
     def _through(self, u: Any, steps: Sequence[nn.Module], features: int) -> Any:
         for step in steps:
@@ -219,15 +204,20 @@ class _Writer:
         x = given
         for layer in net.layers:
             if isinstance(layer, nn.Linear):
-                weight, bias = self._constant(layer.weight), self._constant(layer.bias)
-                product = self.op.matmul(x, weight, transpose_a=False, transpose_b=True)
-                x = self.op.add(product, bias)
+                product = self._product(x, layer.weight, is_transposed=True)
+                x = self.op.add(product, self._constant(layer.bias))
             else:
                 x = self.op.relu(x)
         h, shift = self.op.split(x, 1, 2).outputs()
         soft = self.op.atan(self.op.multiply(h, np.float32(1 / net.clamp)))
         scale = self.op.exp(self.op.multiply(soft, np.float32(2 * net.clamp / math.pi)))
         return self.op.add(self.op.multiply(changed, scale), shift)
+
+    def _shaped(self, values: Any, *shape: int) -> Any:
+        return self.op.reshape(values, self._numbers(shape), special_zero=False)
+
+    def _product(self, x: Any, matrix: Tensor, is_transposed: bool) -> Any:
+        return self.op.matmul(x, self._constant(matrix), transpose_a=False, transpose_b=is_transposed)
 
     def _constant(self, values: Tensor) -> Any:
         return self.op.constant(values.detach().numpy())

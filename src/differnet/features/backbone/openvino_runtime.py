@@ -153,6 +153,13 @@ def _features_alone(model: Any) -> Any:
     return alone
 
 
+class OwnRequest(threading.local):
+    """A request to a compiled network that each thread has for itself."""
+
+    def __init__(self, network: Any) -> None:
+        self.request = network.create_infer_request()
+
+
 class _OneCore:
     """A runtime on one core for each thread that uses it; see :attr:`OpenVinoRuntime.on_one_core`."""
 
@@ -162,15 +169,12 @@ class _OneCore:
 
     def __init__(self, whole: OpenVinoRuntime, compiled: Any) -> None:
         self.precision = whole.precision
-        self._compiled = compiled
-        self._requests = threading.local()
+        self._own = OwnRequest(compiled)
 
     def features(self, groups: Iterable[Tensor]) -> Tensor:
         """Map groups of views (B, 3, S, T) to features (V, D)."""
-        if not hasattr(self._requests, "own"):
-            self._requests.own = self._compiled.create_infer_request()
         rows = [
-            self._requests.own.infer({0: np.ascontiguousarray(view.numpy())}, share_inputs=True)[0].copy()
+            self._own.request.infer({0: np.ascontiguousarray(view.numpy())}, share_inputs=True)[0].copy()
             for views in groups
             for view in views.split(1)
         ]

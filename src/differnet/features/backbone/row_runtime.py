@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from differnet.errors import ShapeError
-from differnet.features.backbone.openvino_runtime import compiled
+from differnet.features.backbone.openvino_runtime import OwnRequest, compiled
 from differnet.features.backbone.torch_runtime import in_turn, is_in_lane
 from differnet.runtime import threads
 from differnet.runtime.engines import import_openvino, mind_lost_threads
@@ -30,10 +29,10 @@ class RowRuntime:
     def __init__(self, model: Any) -> None:
         mind_lost_threads(self)
         self._width = int(model.input(0).shape[1])
-        self._network = compiled(model, "f32", 1, threads.cores())
-        self._queue = import_openvino().AsyncInferQueue(self._network, threads.cores())
+        network = compiled(model, "f32", 1, threads.cores())
+        self._queue = import_openvino().AsyncInferQueue(network, threads.cores())
         self._queue.set_callback(_store)
-        self._own = threading.local()
+        self._own = OwnRequest(network)
         self._generation = threads.generation()
 
     @property
@@ -63,8 +62,6 @@ class RowRuntime:
         return [outputs for place in found_of for outputs in place]
 
     def _alone(self, row: Numbers) -> Outputs:
-        if not hasattr(self._own, "request"):
-            self._own.request = self._network.create_infer_request()
         self._own.request.infer({0: row}, share_inputs=True)
         return _outputs(self._own.request)
 
