@@ -25,6 +25,25 @@ def drawn(seed, tiles=1, images=6, views=2):
     ]
 
 
+@pytest.mark.parametrize("tiles", [1, 3])
+def test_views_that_come_one_by_one_are_all_drawn_from(tiles, monkeypatch):
+    """An image that is turned is seen several times; the rows of all of them are learned, in the order of the draws."""
+    monkeypatch.setattr(gaussian, "MOST_ROWS", 24)
+    seen = [
+        (tile, [one[view : view + 1] for one in maps], shares[view : view + 1])
+        for tile, maps, shares in drawn(3, tiles, views=5)
+        for view in range(5)
+    ]
+    found = cells.fit(seen, images=6, tiles=tiles, seed=1)
+    draws, rows = torch.Generator().manual_seed(1), []
+    for tile, maps, _ in seen:
+        each = torch.cat(maps[:2], 1)[0].flatten(1).T - found.mean[tile].flatten(1).T
+        rows.append(each[torch.randperm(20, generator=draws)[: 24 // (6 * tiles) + (24 % (6 * tiles) > 0)]])
+    assert len(torch.cat(rows)) == 5 * (24 if tiles == 1 else 36)
+    wanted = gaussian.fit(torch.cat(rows).double(), 1).matrix.float()
+    torch.testing.assert_close(found.matrix, wanted, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("tiles", [1, 4])
 def test_cells_are_told_by_their_place_by_a_literal_sum(tiles):
     seen = drawn(0, tiles)

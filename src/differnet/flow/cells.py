@@ -70,14 +70,14 @@ def fit(seen: Iterable[Seen], images: int, tiles: int, seed: int) -> Cells:
     each = -(-gaussian.MOST_ROWS // (images * tiles))
     sums: dict[int, Tensor] = {}
     count, levels = 0, []
-    rows = homes = torch.empty(0)
-    filled = 0
+    filled, rows, homes = 0, torch.empty(0), torch.empty(0, dtype=torch.long)
     for tile, maps, shares in seen:
         cells = finest(maps).cpu()
         views, channels, height, width = cells.shape
-        if not filled:  # kept one by one, rows would split the heap between the maps that come and go
-            most = images * tiles * each
-            rows, homes = cells.new_empty(most, channels), torch.empty(most, dtype=torch.long)
+        if filled + each > len(rows):  # one by one they would split the heap among the maps
+            more = images * tiles * each
+            rows = torch.cat((rows, cells.new_empty(more, channels)))
+            homes = torch.cat((homes, homes.new_empty(more)))
         total = cells.double().sum(dim=0)
         sums[tile] = sums[tile].add_(total) if tile in sums else total
         count += views
