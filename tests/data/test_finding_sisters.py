@@ -167,3 +167,26 @@ def test_what_is_made_of_some_pictures_at_a_time_is_what_is_made_of_all(monkeypa
     monkeypatch.setattr(thumbnails, "_AT_A_TIME", 3)
     for make, wanted in zip((layouts, textures), whole, strict=True):
         np.testing.assert_array_equal(make(some), wanted)
+
+
+@pytest.mark.parametrize("whiten", [True, False])
+def test_the_table_has_the_correlations_of_whitened_pictures_at_the_best_shift(whiten):
+    rng = np.random.default_rng(6)
+    grey = rng.normal(0, 1, (9, 24, 24)).astype(np.float32) + 3 * rng.normal(0, 1, (24, 24))
+    grey[3] = np.roll(grey[1], (1, -1), (0, 1))
+    grey[5] = 2.0  # nothing to be seen
+    texture = thumbnails._Texture(grey.astype(np.float32), blur=2.0, shift=1, whiten=whiten)
+    half = [(0, 0), (0, 1), (1, -1), (1, 0), (1, 1)]  # the other half is that of the other picture
+    cuts = {shift: texture._cut(*shift).astype(np.float64) - texture._mean for shift in half}
+    rows = cuts[0, 0] / np.linalg.norm(cuts[0, 0], axis=1, keepdims=True)
+    level = (rows**2).sum() / rows.size  # of the mean of variances over all directions
+    covariance = rows.T @ rows / len(rows)
+    values, axes = np.linalg.eigh(covariance + level * np.eye(rows.shape[1]))
+    matrix = (axes * np.sqrt(level / values)) @ axes.T if whiten else np.eye(rows.shape[1])
+    seen = {shift: cut @ matrix for shift, cut in cuts.items()}
+    unit = {shift: cut / np.linalg.norm(cut, axis=1, keepdims=True) for shift, cut in seen.items()}
+    best = np.max([moved @ unit[0, 0].T for moved in unit.values()], axis=0)
+    found = texture.table()
+    np.testing.assert_allclose(found, np.maximum(best, best.T), atol=2e-3)
+    np.fill_diagonal(found, -1)
+    assert int(found[1].argmax()) == 3

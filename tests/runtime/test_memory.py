@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from differnet.runtime.memory import give_back, keep_large_tables_apart
+from differnet.runtime.memory import give_back, keep_large_tables_apart, trim
 
 HOLES = """
 import numpy as np
@@ -40,7 +40,7 @@ def test_holes_between_small_tables_are_handed_back():
 
 
 @pytest.mark.parametrize("error", [OSError, AttributeError, TypeError])
-@pytest.mark.parametrize("call", [give_back, keep_large_tables_apart])
+@pytest.mark.parametrize("call", [give_back, keep_large_tables_apart, trim])
 def test_other_systems_are_left_alone(monkeypatch, call, error):
     """Windows says TypeError for a library of no name, macOS has the library without the function."""
 

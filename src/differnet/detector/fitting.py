@@ -34,7 +34,7 @@ from differnet.flow.graph import fastest
 from differnet.flow.learning import Learner, Watch, unwatched
 from differnet.flow.sources import Bank, FreshViews, Parts, Source
 from differnet.flow.train import Epoch
-from differnet.runtime.memory import give_back
+from differnet.runtime.memory import give_back, trim
 
 _MAP_SCALE_IMAGES = 16
 _CELL_IMAGES = 32  # more change nothing (docs/decisions.md)
@@ -159,7 +159,7 @@ class Fitter:
         learned_from = replace(self.settings.reading, neighbours=0)  # on which flows do not depend
         identity = repr((self.depends, learned_from))
         here = self.settings, self.reads, self.seed, self.device
-        learner = Learner(*here, identity, self.on_epoch, self.watch, self.checkpoint, give_back)
+        learner = Learner(*here, identity, self.on_epoch, self.watch, self.checkpoint, trim)
         return learner.learn([self._source(images, bank, read) for read in self.reads], held)
 
     def describe_held_out(self, held: Sequence[Look]) -> Tensor:

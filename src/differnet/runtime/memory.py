@@ -16,6 +16,11 @@ def give_back() -> None:
     than a bank of features.
     """
     gc.collect()
+    trim()
+
+
+def trim() -> None:
+    """Return freed pages alone, which takes a tenth of the time: what no cycle of references holds is freed at once."""
     with contextlib.suppress(OSError, AttributeError, TypeError):  # TypeError: on Windows
         ctypes.CDLL(None).malloc_trim(0)
 

@@ -22,7 +22,7 @@ _DARK = 8.0  # grey levels added before the logarithm, so that noise in the dark
 _SHIFT = 3  # pixels of a thumbnail, a twentieth of the picture
 _NEIGHBOURS = 10  # of each image, whose correlation is looked at more closely
 _MOST_WHITENED = 1000  # images from which the common variation is learned
-_PAIRS_AT_A_TIME = 256  # pairs, so that what is multiplied stays in the caches
+_LEAST_VARIED = 1e-4  # of what each direction would have, were all the same: less counts as much as before
 _MOST_COMPARED = 1500  # images, each with each
 _COARSE = 8
 _AT_A_TIME = 500  # images that are in floats
@@ -92,7 +92,7 @@ def _nearest(grey: Table, whiten: bool) -> _Nearest:
     """Compare each picture with the ten that are most like it at half the size."""
     halves = grey.reshape(len(grey), SIDE // 2, 2, SIDE // 2, 2).mean(axis=(2, 4))
     pairs = _candidates(_Texture(halves, blur=2.0, shift=_SHIFT - 1, whiten=whiten))
-    scores = _Texture(grey, blur=3.0, shift=_SHIFT, whiten=whiten).correlations(pairs)
+    scores = _Texture(grey, blur=3.0, shift=_SHIFT, whiten=whiten).table()[pairs[:, 0], pairs[:, 1]]
     tenth = scores.reshape(len(grey), -1).min(axis=1)
     return _Nearest(pairs, scores, tenth[pairs].max(axis=1))
 
@@ -131,33 +131,30 @@ class _Texture:
         self.rows = self._whitened(inner)
 
     def _found_whitening(self, inner: Table) -> tuple[Table, Table]:
-        """Return the axes (K, D) along which pictures vary, and by how much more (K,) each is to count."""
-        some = inner[:: -(-len(inner) // _MOST_WHITENED)]
-        _, sizes, axes = np.linalg.svd(_unit(some - self._mean), full_matrices=False)
-        variances = sizes**2 / len(some)
+        """Return the axes (K, D) along which pictures vary, and by how much more (K,) each is to count.
+
+        They come from the products of pictures with each other, which are fewer than those of pixels.
+        """
+        some = _unit(inner[:: -(-len(inner) // _MOST_WHITENED)] - self._mean)
+        exact = some.astype(np.float64)
+        sizes, turns = np.linalg.eigh(exact @ exact.T)
+        variances = sizes / len(some)
         level = max(float(variances.sum()) / inner.shape[1], 1e-12)
-        return axes, np.sqrt(level / (variances + level)) - 1
+        varies = variances > _LEAST_VARIED * level
+        axes = (turns[:, varies] / np.sqrt(sizes[varies])).T.astype(np.float32) @ some
+        return axes, (np.sqrt(level / (variances[varies] + level)) - 1).astype(np.float32)
 
     def table(self) -> Table:
         """Return the largest correlation of each pair over the shifts: (N, N)."""
         best = np.full((len(self.rows), len(self.rows)), -1.0, np.float32)
+        against = self._stretched(self.rows).T  # whitening is symmetric: one side is whitened for both
         for down, right in self._shifts():
-            np.maximum(best, self._whitened(self._cut(down, right)) @ self.rows.T, out=best)
+            moved = _unit(self._cut(down, right) - self._mean)
+            alike = moved @ against
+            alike /= self._lengths(moved)
+            np.maximum(best, alike, out=best)
         found: Table = np.maximum(best, best.T)
         return found
-
-    def correlations(self, pairs: npt.NDArray[np.intp]) -> Table:
-        """Return the largest correlation of each of the pairs (P, 2) over the shifts."""
-        first, second = pairs.T
-        best = np.full(len(pairs), -1.0, np.float32)
-        for down, right in self._shifts():
-            moved = self._whitened(self._cut(down, right))
-            for one, other in ((first, second), (second, first)):
-                for start in range(0, len(pairs), _PAIRS_AT_A_TIME):
-                    part = slice(start, start + _PAIRS_AT_A_TIME)
-                    found = np.einsum("pd,pd->p", moved[one[part]], self.rows[other[part]])
-                    best[part] = np.maximum(best[part], found)
-        return best
 
     def _shifts(self) -> list[tuple[int, int]]:
         """Half of all shifts: the other half is that of the other picture."""
@@ -171,10 +168,24 @@ class _Texture:
 
     def _whitened(self, rows: Table) -> Table:
         unit = _unit(rows - self._mean)
+        return unit if self._whitening is None else _unit(self._stretched(unit))
+
+    def _stretched(self, unit: Table) -> Table:
+        """Whiten unit vectors (N, D), whose lengths change."""
         if self._whitening is None:
             return unit
         axes, gains = self._whitening
-        return _unit(unit + ((unit @ axes.T) * gains) @ axes)
+        stretched: Table = unit + ((unit @ axes.T) * gains) @ axes
+        return stretched
+
+    def _lengths(self, unit: Table) -> Table:
+        """Return the lengths (N, 1) of unit vectors (N, D) that are whitened."""
+        if self._whitening is None:
+            return np.ones((len(unit), 1), np.float32)
+        axes, gains = self._whitening
+        squares = 1 + (unit @ axes.T) ** 2 @ ((1 + gains) ** 2 - 1)
+        lengths: Table = np.sqrt(np.maximum(squares, 1e-12))[:, None]
+        return lengths
 
 
 def _unit(rows: Any) -> Table:
