@@ -11,7 +11,7 @@ import pytest
 from differnet import DifferNet
 from differnet.data import images as decoder
 from differnet.errors import DifferNetWarning
-from differnet.features import look, sisters
+from differnet.features import room, sisters
 from support.decoding import counted
 from support.tiny import TINY, good_image, save
 
@@ -156,8 +156,8 @@ def test_where_squares_are_kept_changes_no_number(parts, decoded, monkeypatch, b
     settings = OPEN | {"rotation": "full", "folds": 3, "rate": 0.1}
     wanted = fit(parts["turned"], settings)
     decoded.clear()
-    room = look.Room
-    monkeypatch.setattr(look, "Room", lambda side, **kind: room(side, **bound, **kind))
+    whole = room.Room
+    monkeypatch.setattr(room, "Room", lambda side, **kind: whole(side, **bound, **kind))
     found = fit(parts["turned"], settings)
     np.testing.assert_array_equal(found.model.view_scores, wanted.model.view_scores)
     assert found.model.map_scale == wanted.model.map_scale
@@ -167,18 +167,21 @@ def test_where_squares_are_kept_changes_no_number(parts, decoded, monkeypatch, b
 
 def test_the_square_is_let_go_when_it_was_needed_for_the_last_time(parts, monkeypatch):
     """A fit that describes each image once has few squares at a time, however many images there are."""
-    rooms, room = [], look.Room
+    rooms, whole = [], room.Room
 
     def made(side, **kind):
-        rooms.append(room(side, **kind))
+        rooms.append(whole(side, **kind))
         return rooms[-1]
 
-    monkeypatch.setattr(look, "Room", made)
+    monkeypatch.setattr(room, "Room", made)
     fit(parts["turned"], TINY | {"epochs": 1, "sisters": "ignore"}, scale_maps=False)
-    assert not rooms  # none was kept
+    assert [one._count for one in rooms] == [48]  # thumbnails; no square was kept
+    rooms.clear()
     fit(parts["turned"], TINY | {"epochs": 1}, scale_maps=False)  # kept since it was compared with the others
     fit(parts["turned"], TINY | {"epochs": 1, "folds": 3, "rate": 0.1}, scale_maps=False)
-    assert [len(one._free) for one in rooms] == [one._count for one in rooms] == [48, 48]
+    thumbnails, squares = rooms[::2], rooms[1::2]
+    assert [len(one._free) for one in squares] == [one._count for one in squares] == [48, 48]
+    assert [(len(one._free), one._count) for one in thumbnails] == [(0, 48), (0, 48)]
 
 
 def test_squares_beyond_the_room_for_comparing_are_decoded_again(parts, decoded, monkeypatch):

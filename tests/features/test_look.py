@@ -18,7 +18,8 @@ from differnet.data.sisters.thumbnails import thumbnail
 from differnet.data.square import encode
 from differnet.decision import light
 from differnet.errors import DifferNetWarning
-from differnet.features.look import Room, look_at
+from differnet.features.look import look_at
+from differnet.features.room import Room
 from support.tiny import good_image, save
 
 SIDE = 8
@@ -66,8 +67,8 @@ def test_a_look_has_what_the_picture_has(tmp_path, frame):
     save(path, good_image(3)[:40])
     (one,) = look_at([path], settings)
     pixels = load(path)
-    assert one.seen[:3] == (pixel_digest(pixels), light.measure(pixels), pixels.shape)
-    np.testing.assert_array_equal(one.seen.thumbnail, thumbnail(pixels))
+    assert one.seen == (pixel_digest(pixels), light.measure(pixels), pixels.shape)
+    np.testing.assert_array_equal(one.thumbnail, thumbnail(pixels))
     assert one.content == content_digest(path)
     assert str(one) == str(path)
     for _ in range(2):
@@ -123,3 +124,19 @@ def test_a_square_that_was_framed_otherwise_is_not_taken():
         views = provisional(presets.resolve("default", {"sizes": [32], **changes})).views
         (fresh,) = look_at([good_image(0)[:, :40]], presets.resolve("default", {"sizes": [32], **changes}))
         assert np.array_equal(one.square((32, 32), views), fresh.square((32, 32), views))
+
+
+def test_thumbnails_lie_in_a_room_and_come_back_as_they_were(monkeypatch):
+    """Also where there is no room on disk, and where the file was cut off."""
+    pictures = [good_image(i) for i in range(3)]
+    looks = look_at(pictures, presets.resolve("default", {"sizes": [32]}))
+    for one in looks:
+        one.glance(keep=False)
+    for one, picture in zip(looks, pictures, strict=True):
+        assert isinstance(one._small, int)
+        np.testing.assert_array_equal(one.thumbnail, thumbnail(picture))
+    monkeypatch.setattr(looks[1]._rooms.small, "put", lambda square: None)
+    looks[1]._unsee()
+    np.testing.assert_array_equal(looks[1].thumbnail, thumbnail(pictures[1]))
+    monkeypatch.setattr(looks[2]._rooms.small, "get", lambda place: None)
+    np.testing.assert_array_equal(looks[2].thumbnail, thumbnail(pictures[2]))

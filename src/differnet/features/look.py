@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import threading
-import weakref
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -26,104 +24,20 @@ from differnet.data.square import Bare, Framing
 from differnet.data.stream import name_of
 from differnet.decision import light
 from differnet.decision.light import Light
-from differnet.errors import warn
-
-IN_MEMORY = 32 * 2**20  # bytes of squares; more of them lie in a temporary file
-MOST = 16 * 2**30  # and more than these are not kept: their images are decoded whenever they are needed
+from differnet.features.room import Room, Rooms
 
 
 class Seen(NamedTuple):
-    """What is noted of a decoded picture: the digest of its pixels, its light, its shape (H, W, 3), and it in small."""
+    """What is noted of a decoded picture: the digest of its pixels, its light and its shape (H, W, 3)."""
 
     digest: str
     light: Light
     shape: tuple[int, ...]
-    thumbnail: Thumbnail
 
     @classmethod
     def of(cls, pixels: Pixels) -> Seen:
         """Measure a decoded picture."""
-        return cls(pixel_digest(pixels), light.measure(pixels), pixels.shape, thumbnail(pixels))
-
-
-class Room:
-    """Where squares (*shape, 3) of a kind are kept: in memory, then in a file (in ``TMPDIR``) without a name."""
-
-    def __init__(
-        self, shape: Shape, in_memory: int = IN_MEMORY, most: int = MOST, kind: npt.DTypeLike = np.uint8
-    ) -> None:
-        self.shape = shape
-        self._kind = np.dtype(kind)
-        self._size = 3 * shape[0] * shape[1] * self._kind.itemsize
-        self._most = most
-        self._file = tempfile.SpooledTemporaryFile(in_memory, prefix="differnet-squares-")  # noqa: SIM115
-        weakref.finalize(self, self._file.close)
-        self._count = 0
-        self._free: list[int] = []
-        self._turn = threading.Lock()
-
-    def put(self, square: Bare) -> int | None:
-        """Keep a square and return its place; nothing where there is no room, which is warned of for a full disk."""
-        with self._turn:
-            if (self._count + 1 - bool(self._free)) * self._size > self._most:
-                return None
-            place = self._free.pop() if self._free else self._count
-            try:
-                self._file.seek(place * self._size)
-                # plane by plane, as squares in floats lie in memory: nothing is copied
-                self._file.write(np.ascontiguousarray(square.transpose(2, 0, 1)).data)
-                self._file.flush()
-            except OSError as error:
-                self._most = 0
-                warn(
-                    f"{_temporary_folder()}: no room for {self._size * (place + 1) / 1e6:.0f} MB of decoded images "
-                    f"({error.strerror}); they are decoded again where they are needed again, which takes longer"
-                )
-                return None
-            self._count = max(self._count, place + 1)
-            return place
-
-    def get(self, place: int) -> Bare | None:
-        """Return the square that was put there; nothing when it was lost on a full disk."""
-        with self._turn:
-            try:
-                self._file.seek(place * self._size)
-                found = self._file.read(self._size)
-            except OSError:
-                return None
-        if len(found) != self._size:
-            return None
-        planes = np.frombuffer(found, self._kind).copy()  # can be written to, as torch wants it
-        square: Bare = planes.reshape(3, *self.shape).transpose(1, 2, 0)
-        return square
-
-    def drop(self, place: int) -> None:
-        """Let another square have that place."""
-        with self._turn:
-            self._free.append(place)
-
-
-class Rooms:
-    """A room for each shape that the squares of some images are asked for in, which as a rule is one."""
-
-    def __init__(self) -> None:
-        self._rooms: dict[tuple[Shape, np.dtype[Any]], Room] = {}
-        self._turn = threading.Lock()
-
-    def of(self, shape: Shape, kind: np.dtype[Any]) -> Room:
-        """Return the room for squares of a shape and kind of numbers."""
-        with self._turn:
-            if (shape, kind) not in self._rooms:
-                self._rooms[shape, kind] = Room(shape, kind=kind)
-            return self._rooms[shape, kind]
-
-
-def _temporary_folder() -> str:
-    """Return where temporary files lie, also where there is no such place."""
-    try:
-        return tempfile.gettempdir()
-    except OSError:
-        return "no usable temporary folder (TMPDIR)"
+        return cls(pixel_digest(pixels), light.measure(pixels), pixels.shape)
 
 
 class Look:
@@ -142,6 +56,7 @@ class Look:
         self._white = framing.white  # by which it was, or will be, decoded
         self._seen: Seen | None = None
         self._place: int | None = None
+        self._small: int | Thumbnail | None = None  # its place, or itself where there is no room
         self._content = b""
         self._turn = threading.RLock()
 
@@ -152,6 +67,15 @@ class Look:
     def seen(self) -> Seen:
         """What is noted of the picture."""
         return self._seen or self._decode()[1]
+
+    @property
+    def thumbnail(self) -> Thumbnail:
+        """The picture in small: (64, 64, 3). Those of all images lie beside their squares, not in memory."""
+        with self._turn:
+            if self._seen is None:
+                self._decode()
+            found = self._rooms.small.get(self._small) if isinstance(self._small, int) else self._small
+            return thumbnail(load(self.image, self._framing)) if found is None else found.astype(np.uint8)
 
     @cached_property
     def announced(self) -> Shape | None:
@@ -201,8 +125,7 @@ class Look:
     def measure(self, meter: Meter) -> None:
         """Decode it by the white of a meter, and keep what came of it for the case that this stays the white."""
         with self._turn:
-            self._drop()
-            self._seen = None
+            self._unsee()
             self._decode(meter)
             self._white = meter.white
 
@@ -211,8 +134,7 @@ class Look:
         with self._turn:
             before = self._framing
             if framing.white != self._white:
-                self._drop()
-                self._seen = None
+                self._unsee()
             elif (framing.frame, framing.resampling) != (before.frame, before.resampling):
                 self._drop()
             self._framing, self._white = framing, framing.white
@@ -232,6 +154,14 @@ class Look:
             self.keep = False
             self._drop()
 
+    def _unsee(self) -> None:
+        """Forget what came of another white."""
+        self._drop()
+        self._seen = None
+        if isinstance(self._small, int):
+            self._rooms.small.drop(self._small)
+        self._small = None
+
     def _drop(self) -> None:
         if self._place is not None:
             self._room.drop(self._place)
@@ -245,10 +175,14 @@ class Look:
         with self._turn:
             pixels = load(self.image, scale or self._framing)
             bare = squares.resized(pixels, self._canvas, self._framing)
-            self._seen = found = self._seen or Seen.of(pixels)
+            if self._seen is None:
+                self._seen = Seen.of(pixels)
+                small = thumbnail(pixels)
+                place = self._rooms.small.put(small)
+                self._small = small if place is None else place
             if self.keep:
                 self._place = self._room.put(bare)
-            return bare, found
+            return bare, self._seen
 
 
 Shown: TypeAlias = ImageLike | Look

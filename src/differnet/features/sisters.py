@@ -12,6 +12,7 @@ import numpy as np
 
 from differnet.config import sections
 from differnet.data.sisters import find
+from differnet.data.sisters.thumbnails import SIDE
 from differnet.data.stream import LookAhead, Progress
 from differnet.features.backbone.torch_runtime import count_lanes
 from differnet.features.look import Given, Look
@@ -35,16 +36,18 @@ def together(
 
 def grouping_of(images: Sequence[Look], seed: int, progress: Progress) -> find.Grouping:
     """Return which images belong together, by what they show and by their names."""
-    thumbnails, digests, count = [], [], count_lanes()
+    thumbnails = np.empty((len(images), SIDE, SIDE, 3), np.uint8)
+    digests: list[str] = []
+    count = count_lanes()
     kept = (size <= KEPT for size in accumulate(image.size for image in images))
     given = zip(images, kept, strict=True)
     with closing(LookAhead(lambda one: one[0].glance(keep=one[1]), given, 2 * count, count)) as ahead:
         while found := ahead.take():
-            _, seen = found[0]
-            thumbnails.append(seen.thumbnail)
+            (image, _), seen = found[0]
+            thumbnails[len(digests)] = image.thumbnail
             digests.append(seen.digest)
             progress("looking for images that belong together", len(digests), len(images))
-    return find.find(np.array(thumbnails), digests, [_path(image) for image in images], seed)
+    return find.find(thumbnails, digests, [_path(image) for image in images], seed)
 
 
 def _path(image: Look) -> Path | None:
