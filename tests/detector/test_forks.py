@@ -6,6 +6,7 @@ import copy
 import io
 import os
 import pickle
+import signal
 import subprocess
 import sys
 
@@ -209,6 +210,15 @@ def test_an_inspector_is_pickled_and_copied(kind, way, request):
         other = WAYS[way](one)
         assert other.predict(image) == one.predict(image)
         assert other.threshold == one.threshold
+
+
+@pytest.fixture(autouse=True)
+def usual_sigterm():
+    """Pools end their workers by SIGTERM; Ray's handler, which other tests leave behind, may let one wait for ever."""
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    yield
+    if before is not None:  # it was set from Python
+        signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture(scope="module")
