@@ -54,9 +54,10 @@ class Neighbours(nn.Module):
         count, width = norms.shape[1], z.shape[1]
         largest = norms.topk(min(FEW, count), dim=1)
         few = z.reshape(-1, count, width).gather(1, largest.indices.unsqueeze(2).expand(-1, -1, width))
-        apart = latent_norm(few) - self._closeness(few).amax(dim=2)
+        nearest = self.kept[self._closeness(few).argmax(dim=2)]
+        apart = latent_norm(few - nearest)  # norms taken from each other would leave their rounding
         weights = torch.softmax(largest.values, dim=1)
-        return (weights * apart.clamp_min(0)).sum(dim=1) + self.noise
+        return (weights * apart).sum(dim=1) + self.noise
 
     def soft_distances(self, z: Tensor) -> Tensor:
         """Return the soft minimum of ||z - c||^2 / 2 over the kept parts c, of every latent (B, D): (B,).
