@@ -97,6 +97,18 @@ def test_a_gaussian_without_blocks():
     torch.testing.assert_close(FusionGraph(fusion)(rows), fusion(rows), rtol=2e-5, atol=1e-6)
 
 
+def test_a_copy_of_a_kept_part_is_as_far_as_noise_is_though_norms_are_large():
+    """Norms of 70,000, of which 32 bits know hundredths: taken from each other they would leave those."""
+    read = reading((384,), 1, 3, (0,), "largest")
+    flow = flow_of(read.features, blocks=0)
+    flow.whitening.set(torch.zeros(read.features), torch.eye(read.features))
+    rows = numbers(20, read.width).mul(20).half().float()
+    fusion = Fusion([flow], (read,), {0: Neighbours(read.rows(rows))})
+    found = FusionGraph(fusion)(rows)
+    assert found[0, :, -1].tolist() == [read.features / 2] * 20
+    torch.testing.assert_close(found, fusion(rows), rtol=1e-5, atol=0)
+
+
 def test_a_view_has_the_same_bits_alone_among_others_and_in_a_lane():
     fusion = fusion_of(tiles=2)
     ready, rows = FusionGraph(fusion), rows_of(fusion, 9)
