@@ -8,9 +8,6 @@ second or two to import, which only functions that build a network do.
 from __future__ import annotations
 
 import functools
-import itertools
-from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +19,7 @@ from differnet.config import sections
 from differnet.config.shape import Shape, count_places, grid_shape, smaller
 from differnet.errors import ConfigError
 from differnet.features.backbone import timm_network, weights
+from differnet.features.backbone.lite0 import Lite0, fold_normalisation
 from differnet.features.backbone.timm_network import IMAGENET_MEAN, IMAGENET_STD, Maps
 
 
@@ -93,7 +91,7 @@ class MultiScale(nn.Module):
 
     def _maps_at(self, images: Tensor, shape: Shape) -> list[Tensor]:
         factor = _factor(images, shape)
-        if isinstance(self.network, _Lite0) and factor in self.network.factors:
+        if isinstance(self.network, Lite0) and factor in self.network.factors:
             found: list[Tensor] = self.network(images, factor)
         else:
             found = self.network(_shrink(images, shape))
@@ -124,72 +122,6 @@ def build(settings: sections.Backbone, source: str | None = None) -> MultiScale:
         return builders.get(settings.backbone, _from_timm)(settings, source)
 
 
-class _Lite0(nn.Module):
-    """EfficientNet-Lite0 up to and including the last of some stages of its blocks, all of which it returns.
-
-    ``averaging``: by some factors, what averages images down and is the first layer, in one.
-    """
-
-    def __init__(self, network: Any, stages: tuple[int, ...]) -> None:
-        super().__init__()
-        self.conv_stem = network.conv_stem
-        self.bn1 = network.bn1
-        self.blocks = network.blocks[: stages[-1] + 1]
-        self.stages = stages
-        self.averaging = nn.ModuleDict()
-
-    @property
-    def factors(self) -> set[int]:
-        """By how much images can be averaged down in the first layer."""
-        return {int(factor) for factor in self.averaging}
-
-    def average(self, factors: Iterable[int]) -> None:
-        """Have images averaged down by such ``factors`` from now on, by the first layer as it is now."""
-        self.averaging = nn.ModuleDict({str(n): _AveragingConvolution(self.conv_stem, n) for n in factors})
-
-    def forward(self, images: Tensor, factor: int = 1) -> list[Tensor]:
-        """Return the feature maps of images that are averaged down by a ``factor``."""
-        stem = self.conv_stem if factor == 1 else self.averaging[str(factor)]
-        features: Tensor = self.bn1(stem(images))
-        maps = []
-        for stage, block in enumerate(self.blocks):
-            features = block(features)
-            if stage in self.stages:
-                maps.append(features)
-        return maps
-
-
-class _AveragingConvolution(nn.Module):
-    """A convolution of images that are averaged down by a factor, as one of the large images.
-
-    Average pooling in OpenVINO takes three channels for sixteen and lays the pixels out anew, there and back, which
-    takes a seventh of the whole network's time where the cores are far from each other. The sides are filled up as
-    TensorFlow does ("same"), as far as is needed and one more at the end than at the beginning.
-    """
-
-    weight: Tensor
-
-    def __init__(self, convolution: nn.Conv2d, factor: int) -> None:
-        super().__init__()
-        spread = convolution.weight.repeat_interleave(factor, dim=2).repeat_interleave(factor, dim=3)
-        self.register_buffer("weight", spread.detach() / factor**2)
-        self.bias = convolution.bias
-        self.factor = factor
-        self.kernel, self.stride = int(convolution.kernel_size[0]), int(convolution.stride[0])
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Map large images (B, 3, S, T)."""
-        down, across = (self._fill(side // self.factor) for side in _shape(images))
-        filled = F.pad(images, [self.factor * count for count in (*across, *down)])
-        return F.conv2d(filled, self.weight, self.bias, self.factor * self.stride)
-
-    def _fill(self, side: int) -> Shape:
-        """Return how many pixels of the small image are put before and after a side."""
-        missing = (-(-side // self.stride) - 1) * self.stride + self.kernel - side
-        missing = max(missing, 0)
-        return missing // 2, missing - missing // 2
-
-
 def _lite0(settings: sections.Backbone, source: str | None) -> MultiScale:
     import timm
 
@@ -200,36 +132,12 @@ def _lite0(settings: sections.Backbone, source: str | None) -> MultiScale:
     if source != weights.RANDOM:
         path = source or str(weights.packaged_lite0())
         weights.fill_by_order(network, weights.read_state(path), path)
-    kept = _Lite0(network, settings.stages)
+    kept = Lite0(network, settings.stages)
     digest = weights.digest(kept)
     fold_normalisation(kept.eval())
     kept.average({settings.sizes[0] // size for size in settings.sizes[1:] if settings.sizes[0] % size == 0})
     # Google trained it on (x - 127) / 128.
     return MultiScale(kept, settings, (127.0,) * 3, (128.0,) * 3, _origin(source, "package"), digest)
-
-
-@torch.no_grad()
-def fold_normalisation(network: nn.Module) -> None:
-    """Fold each batch normalisation into the convolution right before it, in place.
-
-    Only for networks whose children stand in the order in which they run, as timm's EfficientNets do. A
-    frozen network gives the same features up to rounding; gradients to the pixels take a quarter less time.
-    """
-    children = list(network.named_children())
-    for (_, conv), (name, norm) in itertools.pairwise(children):
-        if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-            fused = torch.nn.utils.fuse_conv_bn_eval(conv, _plain_norm(norm))
-            conv.weight, conv.bias = fused.weight, fused.bias
-            setattr(network, name, getattr(norm, "act", nn.Identity()))
-    for _, child in children:
-        fold_normalisation(child)
-
-
-def _plain_norm(norm: nn.BatchNorm2d) -> nn.BatchNorm2d:
-    """Return timm's normalisation without the activation it carries."""
-    plain = nn.BatchNorm2d(norm.num_features, eps=norm.eps)
-    plain.load_state_dict(norm.state_dict())
-    return plain.eval()
 
 
 def _alexnet(settings: sections.Backbone, source: str | None) -> MultiScale:
