@@ -109,6 +109,18 @@ def test_help_imports_no_torch():
     assert loaded_by(code, "torch", "numpy", "pydantic") == []
 
 
+def test_to_fit_and_score_with_the_default_network_imports_no_other(tmp_path):
+    """timm, torchvision and scikit-learn take 3 seconds and 0.3 GB, of which the default uses nothing."""
+    code = (
+        "import numpy as np, differnet\n"
+        "good = [np.random.default_rng(n).integers(0, 256, (64, 64, 3), dtype=np.uint8) for n in range(8)]\n"
+        "fitted = differnet.DifferNet('default', epochs=1, min_steps=0, blocks=1).fit(good)\n"
+        f"fitted.save({str(tmp_path / 'm.safetensors')!r})\n"
+        f"differnet.DifferNet.load({str(tmp_path / 'm.safetensors')!r}).predict(good[0], heat_map=True)"
+    )
+    assert loaded_by(code, "timm", "torchvision", "torch._dynamo", "sklearn", "pandas", "scipy.stats") == []
+
+
 def test_the_server_of_the_studio_imports_no_torch():
     pytest.importorskip("fastapi")
     assert loaded_by("import differnet.studio.http.server", "torch", "scipy", "matplotlib") == []

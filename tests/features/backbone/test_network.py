@@ -13,6 +13,7 @@ import torchvision
 
 from differnet.config import presets, sections
 from differnet.errors import ConfigError, WeightsError
+from differnet.features.backbone import lite0 as own
 from differnet.features.backbone import weights
 from differnet.features.backbone.network import build
 
@@ -74,6 +75,35 @@ def test_lite0_is_timms_network_run_by_hand(lite0):
         wanted, found = torch.cat(by_hand, 1), copy.deepcopy(lite0).double()(x)
         assert (found - wanted).abs().max() < 1e-6 * wanted.abs().max()  # normalisation was folded in 32 bits
     assert lite0.width == 2 * 192
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (33, 47), (7, 100), (1, 1)])
+def test_all_stages_of_lite0_are_timms_to_the_bit(shape):
+    wanted = timm.create_model("tf_efficientnet_lite0", pretrained=False).eval()
+    found = own.Whole().eval()
+    assert list(found.state_dict()) == list(wanted.state_dict())
+    state = weights.read_state(weights.packaged_lite0())
+    for network in (found, wanted):
+        weights.fill_by_order(network, state, "package")
+    y = x = torch.randn(2, 3, *shape, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        maps = own.Lite0(found, tuple(range(7)))(x)
+        y = wanted.bn1(wanted.conv_stem(y))
+        for one, block in zip(maps, wanted.blocks, strict=True):
+            y = block(y)
+            assert torch.equal(one, y)
+
+
+def test_random_weights_of_lite0_are_drawn_as_wide_as_timms_and_are_the_same_each_time():
+    networks = []
+    for make in (own.Whole, own.Whole, lambda: timm.create_model("tf_efficientnet_lite0")):
+        with weights.seeded_initialisation():
+            networks.append(make().state_dict())
+    found, again, timms = networks
+    for name, values in found.items():
+        assert torch.equal(values, again[name])
+        if values.ndim == 4:  # a convolution
+            assert float(values.std()) == pytest.approx(float(timms[name].std()), rel=0.1)
 
 
 @pytest.mark.parametrize("factor", [2, 3, 4])

@@ -18,8 +18,7 @@ from torch import Tensor, nn
 from differnet.config import sections
 from differnet.config.shape import Shape, count_places, grid_shape, smaller
 from differnet.errors import ConfigError
-from differnet.features.backbone import timm_network, weights
-from differnet.features.backbone.lite0 import Lite0, fold_normalisation
+from differnet.features.backbone import lite0, timm_network, weights
 from differnet.features.backbone.timm_network import IMAGENET_MEAN, IMAGENET_STD, Maps
 
 
@@ -91,7 +90,7 @@ class MultiScale(nn.Module):
 
     def _maps_at(self, images: Tensor, shape: Shape) -> list[Tensor]:
         factor = _factor(images, shape)
-        if isinstance(self.network, Lite0) and factor in self.network.factors:
+        if isinstance(self.network, lite0.Lite0) and factor in self.network.factors:
             found: list[Tensor] = self.network(images, factor)
         else:
             found = self.network(_shrink(images, shape))
@@ -123,18 +122,16 @@ def build(settings: sections.Backbone, source: str | None = None) -> MultiScale:
 
 
 def _lite0(settings: sections.Backbone, source: str | None) -> MultiScale:
-    import timm
-
-    network = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+    network = lite0.Whole()
     known = len(network.blocks)
     if settings.stages[-1] >= known:
         raise ConfigError(f"stages = {settings.stages}: efficientnet_lite0 has stages 0 to {known - 1}")
     if source != weights.RANDOM:
         path = source or str(weights.packaged_lite0())
         weights.fill_by_order(network, weights.read_state(path), path)
-    kept = Lite0(network, settings.stages)
+    kept = lite0.Lite0(network, settings.stages)
     digest = weights.digest(kept)
-    fold_normalisation(kept.eval())
+    lite0.fold_normalisation(kept.eval())
     kept.average({settings.sizes[0] // size for size in settings.sizes[1:] if settings.sizes[0] % size == 0})
     # Google trained it on (x - 127) / 128.
     return MultiScale(kept, settings, (127.0,) * 3, (128.0,) * 3, _origin(source, "package"), digest)
