@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor
+from torch.optim.adam import adam
 
 from differnet.config.settled import SettledTraining
 from differnet.data.stream import Progress
@@ -59,15 +60,8 @@ def fit(
     :class:`NumericalError` when the loss is no longer finite, and :class:`ModelFileError` for a checkpoint
     of another run: other data, settings or flow.
     """
-    optimizer = torch.optim.Adam(
-        flow.parameters(),
-        lr=settings.learning_rate,
-        betas=settings.betas,
-        eps=settings.eps,
-        weight_decay=settings.weight_decay,
-        # one kernel rounds otherwise, and the paper's flow, which starts at random, stays what it was to the bit
-        fused=flow.whitening is not None,
-    )
+    # one kernel rounds otherwise, and the paper's flow, which starts at random, stays what it was to the bit
+    optimizer = Adam(flow.parameters(), settings, fused=flow.whitening is not None)
     file = _FILE.format(number or "")
     epochs = epochs_to_run(settings, source.steps)
     key = checkpoint.key((settings, repr(flow), identity)) if checkpoint else ""
@@ -93,7 +87,7 @@ def epochs_to_run(settings: SettledTraining, steps: int) -> int:
 
 def _pass(
     flow: Flow,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Adam,
     source: Batches,
     settings: SettledTraining,
     epoch: int,
@@ -143,22 +137,20 @@ def _cosine(start: float, end: float, share: float) -> float:
 
 def _step(
     flow: Flow,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Adam,
     batch: Tensor,
     rate: float,
     settings: SettledTraining,
     draws: torch.Generator | None,
 ) -> Tensor:
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-    optimizer.zero_grad(set_to_none=True)
+    optimizer.forget_gradients()
     u, whitening = flow.whiten(batch)
     if draws is not None:
         u = u + settings.noise * torch.randn(u.shape, generator=draws).to(u)
     z, log_det = flow.transform(u)
     loss = score.training_loss(z, whitening + log_det, flow.features)
     (loss * flow.count).backward()  # each of several flows learns as it would alone
-    optimizer.step()
+    optimizer.step(rate)
     return loss.detach()
 
 
@@ -175,6 +167,59 @@ def _check_finite(flow: Flow, held_out_loss: float | None, epoch: int) -> None:
             )
 
 
+class Adam:
+    """Adam (Kingma and Ba, ICLR 2015) by PyTorch's function for a step, with the numbers of ``torch.optim.Adam``.
+
+    The first use of that one imports PyTorch's compiler, which takes a second and 160 MB. ``fused``: in one kernel,
+    which rounds otherwise.
+    """
+
+    def __init__(self, parameters: Iterable[Tensor], settings: SettledTraining, fused: bool) -> None:
+        self._parameters = list(parameters)
+        self._settings = settings
+        self._fused = fused
+        self._means = [torch.zeros_like(one) for one in self._parameters]
+        self._squares = [torch.zeros_like(one) for one in self._parameters]
+        self._steps = [torch.zeros((), device=one.device if fused else "cpu") for one in self._parameters]
+
+    def forget_gradients(self) -> None:
+        """Have the next backward pass begin from none."""
+        for parameter in self._parameters:
+            parameter.grad = None
+
+    @torch.no_grad()
+    def step(self, rate: float) -> None:
+        """Change all parameters that have a gradient, at this learning rate."""
+        with_gradient = [at for at, one in enumerate(self._parameters) if one.grad is not None]
+        first, second = self._settings.betas
+        adam(
+            [self._parameters[at] for at in with_gradient],
+            [one.grad for one in self._parameters if one.grad is not None],
+            [self._means[at] for at in with_gradient],
+            [self._squares[at] for at in with_gradient],
+            [],
+            [self._steps[at] for at in with_gradient],
+            fused=self._fused,
+            amsgrad=False,
+            beta1=first,
+            beta2=second,
+            lr=rate,
+            weight_decay=self._settings.weight_decay,
+            eps=self._settings.eps,
+            maximize=False,
+        )
+
+    def state(self) -> dict[str, Tensor]:
+        """Return all that steps depend on beside the parameters, by names such as ``3.exp_avg``."""
+        kinds = {"step": self._steps, "exp_avg": self._means, "exp_avg_sq": self._squares}
+        return {f"{at}.{kind}": value for kind, values in kinds.items() for at, value in enumerate(values)}
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from a :meth:`state`; raises :class:`KeyError` where one is missing."""
+        for name, value in self.state().items():
+            value.copy_(state[name])
+
+
 @torch.inference_mode()
 def _held_out_loss(flow: Flow, held_out: Tensor | None) -> float | None:
     if held_out is None or len(held_out) == 0:
@@ -189,35 +234,29 @@ def _save(
     file: str,
     key: str,
     flow: Flow,
-    optimizer: torch.optim.Adam,
+    optimizer: Adam,
     history: list[Epoch],
 ) -> None:
     tensors = {f"flow.{name}": value for name, value in flow.state_dict().items()}
-    for index, state in optimizer.state_dict()["state"].items():
-        tensors |= {f"adam.{index}.{name}": value for name, value in state.items()}
+    tensors |= {f"adam.{name}": value for name, value in optimizer.state().items()}
     header = {"kind": "checkpoint", "key": key, "history": [asdict(epoch) for epoch in history]}
     tensor_file.write_tensors(checkpoint.folder / file, tensors, header)
 
 
-def _resume(
-    checkpoint: Checkpoint, name: str, key: str, flow: Flow, optimizer: torch.optim.Optimizer
-) -> list[Epoch]:
+def _resume(checkpoint: Checkpoint, name: str, key: str, flow: Flow, optimizer: Adam) -> list[Epoch]:
     if not checkpoint.has(name):
         return []
     with checkpoint.reading(name) as file:
         header, tensors = tensor_file.read_tensors(file)
         checkpoint.check(header.get("key"), key)
         history = [Epoch(**epoch) for epoch in header["history"]]
-        flow.load_state_dict(
-            {name.removeprefix("flow."): value for name, value in tensors.items() if name.startswith("flow.")}
-        )
-        whole = optimizer.state_dict()
-        for name, value in tensors.items():
-            kind, index, *rest = name.split(".")
-            if kind == "adam":
-                whole["state"].setdefault(int(index), {})[".".join(rest)] = value
-        optimizer.load_state_dict(whole)
+        flow.load_state_dict(_of_kind("flow.", tensors))
+        optimizer.load(_of_kind("adam.", tensors))
     return history
+
+
+def _of_kind(kind: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(kind): value for name, value in tensors.items() if name.startswith(kind)}
 
 
 def by_epoch(progress: Progress) -> OnEpoch:
