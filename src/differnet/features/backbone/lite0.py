@@ -86,7 +86,7 @@ class Lite0(nn.Module):
     def forward(self, images: Tensor, factor: int = 1) -> list[Tensor]:
         """Return the feature maps of images that are averaged down by a ``factor``."""
         stem = self.conv_stem if factor == 1 else self.averaging[str(factor)]
-        features = F.relu6(self.bn1(stem(images)))
+        features = _cut(self.bn1(stem(images)))
         maps = []
         for stage, block in enumerate(self.blocks):
             features = block(features)
@@ -117,7 +117,7 @@ class _Separable(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map features (B, C, h, w)."""
-        inner = F.relu6(self.bn1(self.conv_dw(features)))
+        inner = _cut(self.bn1(self.conv_dw(features)))
         found: Tensor = self.bn2(self.conv_pw(inner))
         return found
 
@@ -138,10 +138,15 @@ class _Inverted(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map features (B, C, h, w)."""
-        inner = F.relu6(self.bn1(self.conv_pw(features)))
-        inner = F.relu6(self.bn2(self.conv_dw(inner)))
+        inner = _cut(self.bn1(self.conv_pw(features)))
+        inner = _cut(self.bn2(self.conv_dw(inner)))
         found: Tensor = self.bn3(self.conv_pwl(inner))
         return found + features if self.is_residual else found
+
+
+def _cut(features: Tensor) -> Tensor:
+    """Cut features to 0..6 where they lie in memory (ReLU6)."""
+    return F.relu6(features, inplace=True)
 
 
 def _norm(channels: int) -> nn.BatchNorm2d:

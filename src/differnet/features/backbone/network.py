@@ -2,7 +2,7 @@
 
 Sections 3 and 4.2 of the paper: global average pooling of the last feature map at 448, 224 and 112 pixels. Maps of
 more stages, and averages over parts of the image beside those over the whole, are ours. timm and torchvision take a
-second or two to import, which only functions that build a network do.
+second or two to import, which only functions do that build a network other than the default's.
 """
 
 from __future__ import annotations
