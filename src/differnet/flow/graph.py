@@ -174,7 +174,7 @@ class _Writer:
         rows = self._shaped(self.op.add(largest.output(1), starts), -1)
         few = self._shaped(self.op.gather(z, rows, self._numbers([0])), read.tiles, count, width)
         kept = self._constant(near.kept)
-        products = self.op.matmul(few, kept, transpose_a=False, transpose_b=True)
+        products = self._product(few, kept, is_transposed=True)
         closeness = self.op.subtract(products, self._constant(near.halves))
         nearest = self.op.topk(closeness, self._numbers(1), 2, "max", "value", index_element_type="i64")
         chosen = self._shaped(nearest.output(1), -1)
@@ -186,7 +186,7 @@ class _Writer:
 
     def _whitened(self, y: Any, whitening: Whitening) -> Any:
         centred = self.op.subtract(y, self._constant(whitening.mean))
-        return self._product(centred, whitening.matrix, is_transposed=False)
+        return self._product(centred, self._constant(whitening.matrix), is_transposed=False)
 
     def _through(self, u: Any, steps: Sequence[nn.Module], features: int) -> Any:
         for step in steps:
@@ -207,7 +207,7 @@ class _Writer:
         x = given
         for layer in net.layers:
             if isinstance(layer, nn.Linear):
-                product = self._product(x, layer.weight, is_transposed=True)
+                product = self._product(x, self._constant(layer.weight), is_transposed=True)
                 x = self.op.add(product, self._constant(layer.bias))
             else:
                 x = self.op.relu(x)
@@ -219,8 +219,8 @@ class _Writer:
     def _shaped(self, values: Any, *shape: int) -> Any:
         return self.op.reshape(values, self._numbers(shape), special_zero=False)
 
-    def _product(self, x: Any, matrix: Tensor, is_transposed: bool) -> Any:
-        return self.op.matmul(x, self._constant(matrix), transpose_a=False, transpose_b=is_transposed)
+    def _product(self, x: Any, matrix: Any, is_transposed: bool) -> Any:
+        return self.op.matmul(x, matrix, transpose_a=False, transpose_b=is_transposed)
 
     def _constant(self, values: Tensor) -> Any:
         return self.op.constant(values.detach().numpy())

@@ -166,24 +166,27 @@ class _Same(nn.Conv2d):
     def forward(self, images: Tensor) -> Tensor:
         """Map images (B, C, h, w) to 1 / stride of their sides, rounded up."""
         if self.stride[0] > 1:
-            kernel, stride = self.kernel_size[0], self.stride[0]
-            down, across = (filling(int(side), kernel, stride) for side in images.shape[-2:])
-            images = F.pad(images, [*across, *down])
+            images = _filled(images, self.kernel_size[0], self.stride[0])
         return super().forward(images)
 
 
-def filling(side: int, kernel: int, stride: int) -> tuple[int, int]:
-    """Return how many pixels are put before and after a side: as few as can be, one more at the end if need be."""
-    missing = max((-(-side // stride) - 1) * stride + kernel - side, 0)
-    return missing // 2, missing - missing // 2
+def _filled(images: Tensor, kernel: int, stride: int, factor: int = 1) -> Tensor:
+    """Fill up the sides of images (B, C, h, w) as those are that a ``factor`` averages down: by as few as can be.
+
+    Where the number for a side is odd, one more is put after it than before it.
+    """
+    counts = []
+    for side in (int(images.shape[-1]) // factor, int(images.shape[-2]) // factor):
+        missing = max((-(-side // stride) - 1) * stride + kernel - side, 0)
+        counts += [factor * (missing // 2), factor * (missing - missing // 2)]
+    return F.pad(images, counts)
 
 
 class _AveragingConvolution(nn.Module):
     """A convolution of images that are averaged down by a factor, as one of the large images.
 
     Average pooling in OpenVINO takes three channels for sixteen and lays the pixels out anew, there and back, which
-    takes a seventh of the whole network's time where the cores are far from each other. The sides are filled up as
-    TensorFlow does ("same"), as far as is needed and one more at the end than at the beginning.
+    takes a seventh of the whole network's time where the cores are far from each other.
     """
 
     weight: Tensor
@@ -198,10 +201,7 @@ class _AveragingConvolution(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Map large images (B, 3, S, T)."""
-        down, across = (
-            filling(int(side) // self.factor, self.kernel, self.stride) for side in images.shape[-2:]
-        )
-        filled = F.pad(images, [self.factor * count for count in (*across, *down)])
+        filled = _filled(images, self.kernel, self.stride, self.factor)
         return F.conv2d(filled, self.weight, self.bias, self.factor * self.stride)
 
 
