@@ -61,7 +61,7 @@ def main() -> None:
             order = one_of_each(len(paths), groups, seed=0)[:DESCRIBED]
             start = time.perf_counter()
             looks = look_at([paths[index] for index in order], settings)
-            stages = describe_turned(module, looks, settings.views, silent)
+            stages = describe_turned(module, settings, looks, silent)
             seconds = (time.perf_counter() - start) * IMAGES / len(order)
             found = []
             for draw in range(DRAWS):

@@ -126,7 +126,7 @@ class DetectorState:
         if self._generation == threads.generation():
             return
         self._generation = threads.generation()
-        threads.keep_lost(self._state)
+        threads.keep_lost((self._state, vars(self).get("module")))
         if isinstance(self._state, Fitted):
             self._state = Fitted(self._state.model)
         elif isinstance(self._state, Prepared):

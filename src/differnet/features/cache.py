@@ -19,9 +19,9 @@ from differnet.errors import ModelFileError
 from differnet.features.checkpoint import Checkpoint
 from differnet.features.describer import Describer
 from differnet.features.look import Shown
-from differnet.features.mapped import keep_on_disk, letting_go
+from differnet.features.mapped import BLOCK, keep_on_disk, letting_go
 
-LARGE = 64 * 2**20  # bytes; a larger bank lives in a file that the system pages in and out
+LARGE = 128 * 2**20  # bytes; a larger bank lives in a file that the system pages in and out
 _ROWS, _STATE = "bank.npy", "bank.json"
 _OFTEN = 50  # images between two notes of how far a kept bank is
 
@@ -45,7 +45,7 @@ def describe_all(
 def filled(shape: tuple[int, ...], entries: Iterable[Tensor], large: int = LARGE) -> Tensor:
     """Put so many entries into a table of that ``shape``, which is a mapped temporary file from ``large`` bytes on."""
     table = torch.empty(shape) if 4 * math.prod(shape) < large else _temporary(shape)
-    for index, entry in enumerate(letting_go(entries)):
+    for index, entry in enumerate(letting_go(entries, _entry_size(shape))):
         table[index] = entry
     return table
 
@@ -78,12 +78,17 @@ def kept_bank(
             _reserve(opened.fileno(), shape, folder)
     keep_on_disk(table)
     missing = describer.training_views(images, seed, done, progress, at_hand)
-    for index, rows in enumerate(letting_go(missing), done):
+    for index, rows in enumerate(letting_go(missing, _entry_size(shape)), done):
         table[index] = rows.numpy()
         if (index + 1) % _OFTEN == 0 or index + 1 == len(images):
             table.flush()
             _note(checkpoint, key, index + 1)
     return torch.from_numpy(table)
+
+
+def _entry_size(shape: tuple[int, ...]) -> int:
+    """Return how many bytes are mapped to write one entry of a table of that ``shape``, about."""
+    return 4 * math.prod(shape[1:]) + BLOCK
 
 
 def _temporary(shape: tuple[int, ...]) -> Tensor:

@@ -11,6 +11,9 @@ from typing import Any, TypeVar
 import numpy.typing as npt
 
 _mapped: weakref.WeakSet[mmap.mmap] = weakref.WeakSet()
+_KEPT = 32 * 2**20  # bytes that may stay mapped: to take them out costs as much as to map some hundred parts
+BLOCK = 64 * 2**10  # bytes that Linux maps around a page that is touched
+# bytes of pages that may stay mapped: to take them out costs as much as to read some thousand
 Item = TypeVar("Item")
 
 
@@ -36,9 +39,16 @@ def let_go() -> None:
             one.madvise(mmap.MADV_DONTNEED)
 
 
-def letting_go(items: Iterable[Item]) -> Iterator[Item]:
-    """Yield items whose making reads mapped files, or whose use fills them: their pages are let go before and after."""
+def letting_go(items: Iterable[Item], size: int = _KEPT) -> Iterator[Item]:
+    """Yield items whose making reads mapped files, or whose use fills them, letting pages go in between.
+
+    ``size``: bytes that an item maps, about. Pages go whenever 32 MB are mapped, and at the end.
+    """
+    mapped = 0
     for item in items:
-        let_go()
+        mapped += size
+        if mapped >= _KEPT:
+            let_go()
+            mapped = 0
         yield item
     let_go()

@@ -14,7 +14,7 @@ from differnet.config.settled import SettledTraining
 from differnet.data.stream import Progress, name_of, silent
 from differnet.features.describer import Describer
 from differnet.features.look import Shown
-from differnet.features.mapped import letting_go
+from differnet.features.mapped import BLOCK, letting_go
 from differnet.features.seeds import generator
 from differnet.features.views import random_views
 
@@ -100,15 +100,19 @@ class Shuffled(ABC):
     """What is the same whenever rows are at hand: they are shuffled anew each epoch by the seed.
 
     ``rows`` (M, W) are learned from, or some ``only``, by their positions (K,), which takes no copy of them.
-    ``places``: how many things each of them is; ``batch``: how many of these are drawn at a time.
+    ``places``: how many things each of them is; ``batch``: how many of these are drawn at a time. ``size``: bytes
+    that are mapped to read one of these, where the rows are in a file.
     """
 
-    def __init__(self, rows: Tensor, batch: int, seed: int, only: Tensor | None, places: int = 1) -> None:
+    def __init__(
+        self, rows: Tensor, batch: int, seed: int, only: Tensor | None, size: int, places: int = 1
+    ) -> None:
         self.rows = rows
         self.only = torch.arange(len(rows)) if only is None else only
         self.count = len(self.only) * places
         self.batch = batch
         self.seed = seed
+        self.size = size
 
     @property
     def steps(self) -> int:
@@ -117,7 +121,10 @@ class Shuffled(ABC):
 
     def batches(self, epoch: int) -> Iterator[Tensor]:
         """Yield every row once, in an order that depends on seed and epoch alone."""
-        yield from letting_go(map(self._take, self._order("epoch", epoch).split(self.batch)))
+        yield from self._taken(self._order("epoch", epoch))
+
+    def _taken(self, order: Tensor) -> Iterator[Tensor]:
+        return letting_go(map(self._take, order.split(self.batch)), self.batch * self.size)
 
     def _order(self, purpose: str, *numbers: int) -> Tensor:
         return torch.randperm(self.count, generator=generator(self.seed, purpose, *numbers))
@@ -141,7 +148,7 @@ class Bank(Shuffled):
         read: Callable[[Tensor], Tensor] = lambda rows: rows,
         only: Tensor | None = None,
     ) -> None:
-        super().__init__(rows, batch, seed, only)
+        super().__init__(rows, batch, seed, only, rows[:1].nbytes + BLOCK)
         self.read = read
 
     def sample(self, most: int) -> Tensor:
@@ -169,14 +176,19 @@ class Parts(Shuffled):
     def __init__(
         self, rows: Tensor, columns: Tensor, batch: int, seed: int, only: Tensor | None = None
     ) -> None:
-        super().__init__(rows, batch, seed, only, len(columns))
+        super().__init__(rows, batch, seed, only, BLOCK * _count_blocks(columns), len(columns))
         self.columns = columns
 
     def sample(self, most: int) -> Tensor:
         """Return ``most`` random parts, or all."""
         chosen = self._order("sample")[:most].sort().values
-        return torch.cat(list(letting_go(map(self._take, chosen.split(self.batch)))))
+        return torch.cat(list(self._taken(chosen)))
 
     def _take(self, chosen: Tensor) -> Tensor:
         places = len(self.columns)
         return self.rows[self.only[chosen // places][:, None], self.columns[chosen % places]]
+
+
+def _count_blocks(columns: Tensor) -> int:
+    """Return on how many blocks of a row of 32-bit floats the columns (P, D) of a part lie, at most."""
+    return max(len(one.unique()) for one in 4 * columns // BLOCK)

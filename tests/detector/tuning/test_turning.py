@@ -11,13 +11,13 @@ import pytest
 import torch
 
 from differnet.config import presets
-from differnet.config.settled import provisional
 from differnet.data.square import encode
 from differnet.data.stream import silent
 from differnet.detector.tuning import turning
-from differnet.detector.tuning.turning import Turning, compare, look_for_turns, one_of_each
+from differnet.detector.tuning.turning import Turning, compare, describe_turned, look_for_turns, one_of_each
 from differnet.errors import NumericalError
 from differnet.features.backbone import network
+from differnet.features.backbone.torch_runtime import difference
 from differnet.features.look import look_at
 from support.parts import any_angle, lying_any_way, part, ring, speckled
 from support.tiny import TINY, touch
@@ -32,9 +32,7 @@ def module():
 
 
 def asked(module, images, groups=None, seed=0, settings=SETTINGS):
-    return look_for_turns(
-        module, look_at(images, settings), groups, provisional(settings).canvas, settings.views, seed, silent
-    )
+    return look_for_turns(module, settings, look_at(images, settings), groups, seed, silent)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -46,6 +44,16 @@ def test_parts_of_one_hand_that_lie_any_way_are_turned(module, seed):
     assert found.agreement > 0.8
     assert (found.images, found.pairs, found.independent) == (20, 380, 80)
     assert "parts lie any way" in str(found)
+
+
+def test_turned_copies_are_described_as_in_pytorch_wherever_that_is(module):
+    settings = presets.resolve(SETTINGS, {"runtime": "openvino"})
+    images = [part(i, any_angle(i)) for i in range(4)]
+    wanted, found = (
+        describe_turned(module, one, look_at(images, one), silent) for one in (SETTINGS, settings)
+    )
+    for stage, other in zip(found, wanted, strict=True):
+        assert difference(stage, other) < 1e-4
 
 
 def test_mirrored_parts_do_not_decide(module):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 
 import pytest
@@ -11,7 +13,14 @@ from differnet.config import sections
 from differnet.decision import early_stop
 from differnet.errors import ConfigError, MissingExtraError, ModelFileError, NumericalError, QuantizationError
 from differnet.features.backbone import network, quantize, select, torch_runtime
-from differnet.features.backbone.openvino_runtime import Graph, OpenVinoRuntime, convert, has_bf16, run_graph
+from differnet.features.backbone.openvino_runtime import (
+    Graph,
+    OpenVinoRuntime,
+    StageMaps,
+    convert,
+    has_bf16,
+    run_graph,
+)
 
 SETTINGS = sections.Backbone(sizes=(96, 48))
 ONE_SIZE = sections.Backbone(sizes=(48,))
@@ -75,6 +84,66 @@ def test_a_runtime_that_disagrees_is_refused(lite0, monkeypatch):
     monkeypatch.setattr(OpenVinoRuntime, "features", lambda self, views: right(self, views) * 1.001)
     with pytest.raises(NumericalError, match="differ from PyTorch"):
         select.choose(lite0, SETTINGS)
+
+
+@pytest.mark.parametrize("shape", [(96, 96), (48, 80)])
+def test_maps_of_stages_agree_with_the_network_however_many_images(lite0, shape):
+    settings = sections.Backbone(sizes=(96, 48), runtime="openvino")
+    maps_of = select.stage_maps_of(lite0, settings, shape)
+    images = torch.randn(5, 3, *shape, generator=torch.Generator().manual_seed(3))
+    before = images.clone()
+    wanted, found = lite0.network(images.clone()), maps_of(images)
+    assert torch.equal(images, before)
+    assert [one.shape for one in found] == [one.shape for one in wanted]
+    for one, other in zip(found, wanted, strict=True):
+        assert torch_runtime.difference(one, other) <= select.AGREEMENT
+    turned = maps_of(images.contiguous(memory_format=torch.channels_last))
+    assert all(torch.equal(one, other) for one, other in zip(found, turned, strict=True))
+    assert all(torch.equal(one[2:3], other) for one, other in zip(found, maps_of(images[2:3]), strict=True))
+    assert select.stage_maps_of(lite0, settings, shape) is maps_of
+
+
+def test_maps_of_stages_are_the_networks_own_where_pytorch_was_asked_for(lite0):
+    images = torch.randn(2, 3, 96, 96, generator=torch.Generator().manual_seed(3))
+    settings = sections.Backbone(sizes=(96, 48), runtime="torch")
+    wanted = lite0.network(images.contiguous(memory_format=torch.channels_last))
+    found = select.stage_maps_of(lite0, settings, (96, 96))(images)
+    assert all(torch.equal(*each) for each in zip(found, wanted, strict=True))
+
+
+def test_maps_of_stages_that_disagree_are_refused_each_time(small, monkeypatch):
+    right = StageMaps.__call__
+    monkeypatch.setattr(
+        StageMaps, "__call__", lambda self, images: [1.001 * one for one in right(self, images)]
+    )
+    settings = sections.Backbone(sizes=(48,), runtime="openvino")
+    for _ in range(2):
+        with pytest.raises(NumericalError, match="openvino's feature maps differ from PyTorch's"):
+            select.stage_maps_of(small, settings, (48, 48))
+
+
+FORKED = """
+import os, sys
+import torch
+from differnet.config import sections
+from differnet.features.backbone import network, select
+from differnet.runtime import threads
+
+threads.mind_forks()
+settings = sections.Backbone(sizes=(48,), runtime="openvino")
+module, images = network.build(settings, "random"), torch.ones(2, 3, 48, 48)
+wanted = select.stage_maps_of(module, settings, (48, 48))(images)
+child = os.fork()
+if not child:
+    found = select.stage_maps_of(module, settings, (48, 48))(images)
+    os._exit(0 if all(torch.allclose(*each, rtol=1e-4, atol=1e-4) for each in zip(found, wanted)) else 3)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_forked_child_makes_maps_of_stages_anew():
+    subprocess.run([sys.executable, "-W", "ignore", "-c", FORKED], check=True, timeout=120)
 
 
 def test_half_precision_stays_close(lite0):

@@ -242,10 +242,10 @@ class _Alike:
         sizes = np.bincount(members)
         pairs = float((sizes * (sizes - 1)).sum())
         own = float((self._rows**2).sum())
+        by_group, starts = np.argsort(members, kind="stable"), np.cumsum(sizes) - sizes
 
         def mean(order: npt.NDArray[np.intp]) -> float:
-            sums = np.zeros((len(sizes), self._rows.shape[1]))
-            np.add.at(sums, members, self._rows[order])
+            sums = np.add.reduceat(self._rows[order[by_group]], starts)
             return (float((sums**2).sum()) - own) / pairs
 
         return pairs > 0 and self._stands_out(mean, np.arange(len(labels)), least)

@@ -168,9 +168,8 @@ def choose(
     rotation = settings.views.rotation
     turning = None
     if rotation == "auto":
-        canvas = provisional(settings).canvas
         given = None if are_found else groups
-        turning = look_for_turns(module, images, given, canvas, settings.views, seed, progress)
+        turning = look_for_turns(module, settings, images, given, seed, progress)
         rotation = "full" if turning.turns else "none"
     readings = _readings(settings, module.channels, _poolings(settings, rotation))
     is_settled = len(readings) == 1 and settings.training.length != "auto"

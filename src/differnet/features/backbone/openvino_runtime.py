@@ -181,6 +181,34 @@ class _OneCore:
         return torch.from_numpy(np.concatenate(rows))
 
 
+class StageMaps:
+    """The feature maps of a network's stages: one image at a time, on one core for each thread that uses it.
+
+    ``network`` maps images (B, 3, *shape), normalised, to the maps (B, C, h, w) of each stage.
+    """
+
+    def __init__(self, network: nn.Module, shape: Shape) -> None:
+        mind_lost_threads(self)
+        model = _traced(network, torch.zeros(_TOGETHER, 3, *shape))
+        model.reshape([1, 3, *shape])
+        self._own = OwnRequest(compiled(model, "f32", 1, threads.cores()))
+        self._generation = threads.generation()
+
+    @property
+    def is_of_this_process(self) -> bool:
+        """Whether it can be used; one from before a fork has no threads."""
+        return self._generation == threads.generation()
+
+    def __call__(self, images: Tensor) -> list[Tensor]:
+        """Map images (B, 3, *shape)."""
+        request = self._own.request
+        each = [
+            request.infer({0: image.contiguous().numpy()}, share_inputs=True).to_tuple()
+            for image in images.split(1)
+        ]
+        return [torch.from_numpy(np.concatenate(maps)) for maps in zip(*each, strict=True)]
+
+
 def has_bf16() -> bool:
     """Whether this CPU computes in bfloat16 itself (AMX or AVX-512)."""
     return "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
@@ -204,18 +232,23 @@ def convert(module: MultiScale, shape: Shape | None = None, with_maps: bool = Fa
     Its output is the features, and ``with_maps`` the feature maps after them. It is converted for any count first:
     else that of the example would stay in the graph of a vision transformer. It can be reshaped to other counts.
     """
-    openvino = import_openvino()
     views = (GROUP, 3, *(shape or module.square))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        some = torch.zeros(_TOGETHER, *views[1:])  # a whole group would take twice the memory
-        network = _WithMaps(module).eval() if with_maps else module
-        # no second run to check it: features are compared with PyTorch's where they are used
-        with torch.no_grad():
-            traced = torch.jit.trace(network, some, strict=False, check_trace=False)
-        model = openvino.convert_model(traced, example_input=some, input=[-1, *views[1:]])
+    network = _WithMaps(module).eval() if with_maps else module
+    model = _traced(network, torch.zeros(_TOGETHER, *views[1:]))  # a whole group would take twice the memory
     model.reshape(list(views))
     return model
+
+
+def _traced(network: nn.Module, some: Tensor) -> Any:
+    """Return ``network`` as an ``openvino.Model`` for any count of what ``some`` (B, ...) are.
+
+    No second run checks it: what comes of it is compared with PyTorch's where it is used.
+    """
+    openvino = import_openvino()
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        traced = torch.jit.trace(network, some, strict=False, check_trace=False)
+        return openvino.convert_model(traced, example_input=some, input=[-1, *some.shape[1:]])
 
 
 def to_openvino(

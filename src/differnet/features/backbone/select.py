@@ -6,16 +6,18 @@ PyTorch is the reference: a graph in floats is used only after its features agre
 from __future__ import annotations
 
 import importlib.util
-from weakref import WeakSet
+import threading
+from weakref import WeakKeyDictionary, WeakSet
 
 import torch
+from torch import Tensor
 
 from differnet.config import sections
 from differnet.config.shape import Shape
 from differnet.errors import ConfigError, MissingExtraError, NumericalError
 from differnet.features.backbone.network import MultiScale
 from differnet.features.backbone.onnx_runtime import OnnxRuntime
-from differnet.features.backbone.openvino_runtime import OpenVinoRuntime, convert, has_bf16
+from differnet.features.backbone.openvino_runtime import OpenVinoRuntime, StageMaps, convert, has_bf16
 from differnet.features.backbone.timm_network import is_transformer
 from differnet.features.backbone.torch_runtime import (
     MapsOf,
@@ -25,10 +27,13 @@ from differnet.features.backbone.torch_runtime import (
     difference,
     probe,
 )
+from differnet.runtime import threads
 
 AGREEMENT = 1e-4
 AGREEMENT_BF16 = 0.05  # eight bits of mantissa, through sixty layers
 _agreed: WeakSet[Runtime] = WeakSet()  # those whose feature maps were compared
+_stage_maps: WeakKeyDictionary[MultiScale, dict[Shape, StageMaps]] = WeakKeyDictionary()
+_MAKING = threading.Lock()
 
 
 def choose(
@@ -107,10 +112,10 @@ def lacks_integers(settings: sections.Backbone, device: str) -> bool:
 
 def checked(runtime: Runtime, module: MultiScale, shape: Shape | None = None) -> Runtime:
     """Return ``runtime`` if its features agree with PyTorch's; raises :class:`NumericalError` if not."""
-    views = probe(shape or module.square).split(1)  # a group would be compiled for
+    views = [probe(shape or module.square)[:1]]  # a group would be compiled for, and takes longer
     limit = AGREEMENT_BF16 if runtime.precision == "bf16" else AGREEMENT
     apart = difference(runtime.features(views), TorchRuntime(module).features(views))
-    _check(runtime, "features", apart, limit)
+    _check(runtime.name, "features", apart, limit)
     return runtime
 
 
@@ -121,19 +126,41 @@ def feature_maps_of(runtime: Runtime, module: MultiScale, shape: Shape) -> MapsO
     """
     faster = runtime.feature_maps
     if faster is not None and runtime not in _agreed:
-        view = probe(shape)[:1]
-        with torch.inference_mode():
-            wanted = module.feature_maps(view)
-        apart = max(difference(one, other) for one, other in zip(faster(view), wanted, strict=True))
-        _check(runtime, "feature maps", apart, AGREEMENT)
+        _check_maps(runtime.name, faster, module.feature_maps, probe(shape)[:1])
         _agreed.add(runtime)
     return faster
 
 
-def _check(runtime: Runtime, what: str, apart: float, limit: float) -> None:
+def stage_maps_of(module: MultiScale, settings: sections.Backbone, shape: Shape) -> MapsOf:
+    """Return what maps normalised images (B, 3, *shape) to the feature maps of each stage, one size alone.
+
+    That is OpenVINO where :func:`choose` takes it, in 32-bit floats and compared with PyTorch once, and else the
+    network itself. In OpenVINO each thread has one core. What is made is kept as long as the module.
+    """
+    network, device = module.network, module.mean.device
+    if choose_name(settings, str(device)) != "openvino":
+        return lambda images: network(images.contiguous(memory_format=torch.channels_last))
+    with _MAKING:
+        known = _stage_maps.setdefault(module, {})
+        if shape in known and not known[shape].is_of_this_process:
+            threads.keep_lost(known.pop(shape))
+        if shape not in known:
+            made = StageMaps(network, shape)
+            _check_maps("openvino", made, network, probe(shape)[:1] / 255)
+            known[shape] = made
+        return known[shape]
+
+
+def _check_maps(runtime: str, found: MapsOf, wanted: MapsOf, view: Tensor) -> None:
+    with torch.inference_mode():
+        each = zip(found(view), wanted(view), strict=True)
+    _check(runtime, "feature maps", max(difference(one, other) for one, other in each), AGREEMENT)
+
+
+def _check(runtime: str, what: str, apart: float, limit: float) -> None:
     if not apart <= limit:
         raise NumericalError(
-            f"{runtime.name}'s {what} differ from PyTorch's by {apart:.1e} of the largest, more than "
+            f"{runtime}'s {what} differ from PyTorch's by {apart:.1e} of the largest, more than "
             f"{limit:.0e}; choose runtime = 'torch' and report this machine"
         )
 
