@@ -59,6 +59,36 @@ def rows_of(fusion, views, seed=1):
     return numbers(views, fusion.reads[0].width, seed=seed)
 
 
+def several(blocks, near):
+    """Flows of the whole image and of parts at two sizes, of so many blocks each; some have good parts at hand."""
+    reads = [
+        reading((3, 4), 2, 3, (0, 1), "whole"),
+        reading((3, 4), 2, 3, (0, 1), "largest", read_sizes=(0,)),
+        reading((3, 4), 2, 3, (0, 1), "average", read_sizes=(1,)),
+    ]
+    made = [
+        flow_of(read.features, blocks=count, seed=seed)
+        for seed, (read, count) in enumerate(zip(reads, blocks, strict=True))
+    ]
+    kept = {place: Neighbours(numbers(9, reads[place].features, seed=place), 1) for place in near}
+    return Fusion(made, reads, kept)
+
+
+@pytest.mark.parametrize("blocks", [(0, 2, 2), (3, 1, 1), (1, 3, 1), (1, 1, 4)])
+@pytest.mark.parametrize("near", [(), (0,), (2,), (1, 2), (0, 1, 2)])
+def test_readings_are_in_order_however_flows_are_dealt_to_graphs(blocks, near):
+    fusion = several(blocks, near)
+    rows = rows_of(fusion, 5)
+    wanted, made = fusion(rows), FusionGraph(fusion)
+    torch.testing.assert_close(made(rows), wanted, rtol=1e-4, atol=1e-4)
+    assert wanted.shape == (1, 5, 3 + len(near))
+    alone = torch.cat([made(row[None]) for row in rows], dim=1)
+    with lanes(2) as pool:
+        beside = torch.cat(list(pool.map(lambda row: made(row[None]), rows)), dim=1)
+    assert torch.equal(made(rows), alone)
+    assert torch.equal(beside, alone)
+
+
 @pytest.mark.parametrize(
     "settings",
     [

@@ -1,7 +1,7 @@
-"""The readings of frozen flows as one OpenVINO graph, which takes a third of PyTorch's time on a CPU.
+"""The readings of frozen flows as two OpenVINO graphs, which take a third of PyTorch's time on a CPU.
 
 Flows of parts are small matrix products of some fifty rows, between which PyTorch spends more time than in them. The
-graph is put together from the tensors of the flows, operation by operation, since to trace and convert them takes ten
+graphs are put together from the tensors of the flows, operation by operation, since to trace and convert them takes ten
 times as long. Readings differ from those of :class:`differnet.flow.fusion.Fusion` by rounding in 32 bits.
 """
 
@@ -62,7 +62,9 @@ class FusionGraph:
     """
 
     def __init__(self, fusion: Fusion) -> None:
-        self.runtime = RowRuntime(_model_of(fusion))
+        groups = _halves(fusion)
+        self.runtime = RowRuntime([_model_of(fusion, numbers) for numbers in groups])
+        self._order = _order(fusion, groups)
         self._fusion = weakref.ref(fusion)  # graphs are kept by their flows, and would keep these
         self._agrees = False
         self._comparing = threading.Lock()
@@ -73,7 +75,7 @@ class FusionGraph:
         Raises :class:`ShapeError` for features of other flows, and :class:`NumericalError` where PyTorch makes
         something else of the first ones.
         """
-        each = [_readings(outputs) for outputs in self.runtime.run(features.numpy())]
+        each = [_readings(outputs, self._order) for outputs in self.runtime.run(features.numpy())]
         found = torch.from_numpy(np.stack(each, axis=1).astype(np.float64))
         if not self._agrees:
             with self._comparing:
@@ -100,18 +102,47 @@ class FusionGraph:
         return True
 
 
-def _readings(outputs: Outputs) -> Numbers:
+def _readings(outputs: Outputs, order: Sequence[int]) -> Numbers:
     """Return the readings (T, R), all not a number where a latent is: a maximum may pass over it."""
-    readings, total = outputs
-    return readings if np.isfinite(total).all() else np.full_like(readings, np.nan)
+    readings = np.concatenate(outputs[::2], axis=1)[:, order]
+    is_finite = all(np.isfinite(total).all() for total in outputs[1::2])
+    return readings if is_finite else np.full_like(readings, np.nan)
 
 
-def _model_of(fusion: Fusion) -> Any:
-    """Return an ``openvino.Model`` of one view: features (1, W) to readings (T, R) and the sum of all norms."""
+def _halves(fusion: Fusion) -> list[list[int]]:
+    """Deal the flows, by their numbers, to two graphs of about as many weights, or to one where it is a single flow."""
+    halves: list[list[int]] = [[], []]
+    weights = [0, 0]
+    each = [(flow, near) for (flow, _), near in zip(fusion.parts, fusion.near, strict=True)]
+    sizes = [sum(one.numel() for part in some if part for one in part.state_dict().values()) for some in each]
+    for number in sorted(range(len(sizes)), key=lambda one: -sizes[one]):
+        lighter = int(weights[1] < weights[0])
+        halves[lighter].append(number)
+        weights[lighter] += sizes[number]
+    return [half for half in halves if half]
+
+
+def _order(fusion: Fusion, groups: Sequence[Sequence[int]]) -> list[int]:
+    """Return where each reading of all flows stands among those of one graph after the other."""
+
+    def names(numbers: Sequence[int]) -> list[tuple[str, int]]:
+        near = [("distance", number) for number in numbers if fusion.near[number] is not None]
+        return [("norm", number) for number in numbers] + near
+
+    given = [name for numbers in groups for name in names(numbers)]
+    return [given.index(name) for name in names(range(len(fusion.reads)))]
+
+
+def _model_of(fusion: Fusion, numbers: Sequence[int]) -> Any:
+    """Return an ``openvino.Model`` of one view and of the flows of these ``numbers``.
+
+    It maps features (1, W) to readings (T, R), norms before distances, and to the sum of all norms.
+    """
     write = _Writer()
     features = write.op.parameter([1, fusion.reads[0].width], np.float32)
     norms, distances, sums = [], [], []
-    for (flow, read), near in zip(fusion.parts, fusion.near, strict=True):
+    for number in numbers:
+        (flow, read), near = fusion.parts[number], fusion.near[number]
         z = write.latents(write.rows(features, read), flow)
         found = write.by_tile(write.latent_norm(z), read)
         sums.append(write.total(found))

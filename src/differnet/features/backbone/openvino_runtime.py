@@ -132,14 +132,20 @@ class OpenVinoRuntime:
         return self._queues[key]
 
 
-def compiled(model: Any, precision: Precision, together: int, streams: int) -> Any:
-    """Compile a model for so many views in a request, and so many requests at a time."""
+def compiled(model: Any, precision: Precision, together: int, streams: int, *, is_pinned: bool = True) -> Any:
+    """Compile a model for so many views in a request, and so many requests at a time.
+
+    ``is_pinned``: whether each of these stays on a core of its own, where others of this process may be as well.
+    """
     model.reshape([together, *list(model.input(0).shape)[1:]])
     floats = "bf16" if precision == "bf16" else "f32"
     options = {"NUM_STREAMS": str(streams), "INFERENCE_PRECISION_HINT": floats}
-    if (most := threads.limit()) is not None:
+    most = threads.limit()
+    if most is not None:
+        options |= {"INFERENCE_NUM_THREADS": str(most)}
+    if most is not None or not is_pinned:
         # pinned to cores, the threads of several processes would all be on the first ones
-        options |= {"INFERENCE_NUM_THREADS": str(most), "ENABLE_CPU_PINNING": "NO"}
+        options |= {"ENABLE_CPU_PINNING": "NO"}
     return core().compile_model(model, "CPU", options)
 
 

@@ -1,8 +1,9 @@
-"""A small graph of OpenVINO that maps one row of numbers, one core for each row."""
+"""Small graphs of OpenVINO that map one row of numbers, one core for each graph of each row."""
 
 from __future__ import annotations
 
 import importlib
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,19 +21,21 @@ Outputs = tuple[Numbers, ...]
 
 
 class RowRuntime:
-    """A graph from a row (1, W) to its outputs, compiled for this CPU; one object can be used by many threads.
+    """Graphs from a row (1, W) to their outputs, compiled for this CPU; one object can be used by many threads.
 
-    Every row is a request of its own on one core, so that what comes of it is the same to the bit whatever rows come
-    with it. Several rows have all cores, but in a lane, which is one.
+    Every graph of every row is a request of its own on one core, so that what comes of it is the same to the bit
+    whatever comes with it. They have all cores, but in a lane, which is one.
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, models: Sequence[Any]) -> None:
         mind_lost_threads(self)
-        self._width = int(model.input(0).shape[1])
-        network = compiled(model, "f32", 1, threads.cores())
-        self._queue = import_openvino().AsyncInferQueue(network, threads.cores())
-        self._queue.set_callback(_store)
-        self._own = OwnRequest(network)
+        self._width = int(models[0].input(0).shape[1])
+        # the first requests of several graphs would all be pinned to the first core
+        networks = [compiled(model, "f32", 1, threads.cores(), is_pinned=False) for model in models]
+        self._queues = [import_openvino().AsyncInferQueue(network, threads.cores()) for network in networks]
+        for queue in self._queues:
+            queue.set_callback(_store)
+        self._own = [OwnRequest(network) for network in networks]
         self._generation = threads.generation()
 
     @property
@@ -45,25 +48,38 @@ class RowRuntime:
         threads.keep_lost(self)
 
     def run(self, rows: npt.NDArray[Any]) -> list[Outputs]:
-        """Map rows (B, W) of 32-bit floats to the outputs of each; raises :class:`ShapeError` for others."""
+        """Map rows (B, W) of 32-bit floats to the outputs of each, graph after graph.
+
+        Raises :class:`ShapeError` for others.
+        """
         if rows.ndim != 2 or rows.shape[1] != self._width or not len(rows) or rows.dtype != np.float32:
             found = f"{rows.dtype} of shape {rows.shape}"
             raise ShapeError(f"expected features (B, {self._width}) in float32, B at least 1, found {found}")
         each = np.split(np.ascontiguousarray(rows), len(rows))
         if is_in_lane() or len(each) == 1:
-            return [self._alone(row) for row in each]
-        found_of: list[list[Outputs]] = [[] for _ in each]
+            return [self._by_own_requests(row) for row in each]
+        found_of: list[list[Outputs]] = [[() for _ in self._queues] for _ in each]
         with in_turn():
             try:
-                for row, place in zip(each, found_of, strict=True):
-                    self._queue.start_async({0: row}, (place, row), share_inputs=True)
+                for row, places in zip(each, found_of, strict=True):
+                    for number, queue in enumerate(self._queues):
+                        queue.start_async({0: row}, (places, number, row), share_inputs=True)
             finally:
-                self._queue.wait_all()
-        return [outputs for place in found_of for outputs in place]
+                for queue in self._queues:
+                    queue.wait_all()
+        return [tuple(itertools.chain(*places)) for places in found_of]
 
-    def _alone(self, row: Numbers) -> Outputs:
-        self._own.request.infer({0: row}, share_inputs=True)
-        return _outputs(self._own.request)
+    def _by_own_requests(self, row: Numbers) -> Outputs:
+        """Map a row by the requests of this thread: in a lane one after the other, else at a time."""
+        requests = [own.request for own in self._own]
+        for request in requests:
+            if is_in_lane():
+                request.infer({0: row}, share_inputs=True)
+            else:
+                request.start_async({0: row}, share_inputs=True)
+        for request in requests:
+            request.wait()
+        return tuple(itertools.chain(*map(_outputs, requests)))
 
 
 def operations() -> Any:
@@ -77,9 +93,9 @@ def model_of(outputs: Sequence[Any], row: Any) -> Any:
     return import_openvino().Model(list(outputs), [row], "rows")
 
 
-def _store(request: Any, given: tuple[list[Outputs], Numbers]) -> None:
-    place, _ = given  # the row is kept until it was read
-    place.append(_outputs(request))
+def _store(request: Any, given: tuple[list[Outputs], int, Numbers]) -> None:
+    places, number, _ = given  # the row is kept until it was read
+    places[number] = _outputs(request)
 
 
 def _outputs(request: Any) -> Outputs:
