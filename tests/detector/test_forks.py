@@ -17,7 +17,7 @@ from PIL import Image
 import differnet
 from differnet import DifferNet, Inspector
 from differnet.errors import ModelFileError, NotFittedError
-from support.tiny import SMALL, TINY, fit, good_image
+from support.tiny import SMALL, TESTS, TINY, fit, good_image
 
 LIMIT = 120  # seconds that a child may take that does not wait for ever
 
@@ -144,6 +144,35 @@ def test_a_forked_child_can_fit(pictures, tmp_path):
     found = forked(model, "fit", pictures)
     assert len(found) == 4
     assert np.isfinite(found).all()
+
+
+GIVEN_UP = """
+import gc, os, sys, warnings
+warnings.simplefilter("ignore")
+from differnet import DifferNet
+from support.parts import lying_any_way
+from support.tiny import TINY
+
+settings = TINY | {"epochs": 1, "runtime": "openvino", "rotation": "auto", "sizes": [64]}
+images = lying_any_way(110)
+detector = DifferNet("default", 1, "random", **settings).fit(images, scale_maps=False)
+assert detector.model.choice.turning.images == 20
+wanted = detector.score(images[:3])
+child = os.fork()
+if not child:
+    found = detector.score(images[:3])
+    del detector
+    gc.collect()
+    os._exit(0 if abs(found - wanted).max() <= 1e-4 * wanted.max() else 3)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_forked_child_can_give_up_the_detector_of_its_parent():
+    pytest.importorskip("openvino")
+    environment = os.environ | {"PYTHONPATH": str(TESTS)}
+    subprocess.run([sys.executable, "-c", GIVEN_UP], check=True, timeout=LIMIT, env=environment)
 
 
 WAYS = {

@@ -13,6 +13,7 @@ import torch
 
 from differnet.detector.scoring import view_scores
 from differnet.errors import NumericalError, ShapeError
+from differnet.features.backbone.row_runtime import RowRuntime
 from differnet.features.backbone.torch_runtime import lanes
 from differnet.features.pooling import reading
 from differnet.flow import graph
@@ -20,6 +21,7 @@ from differnet.flow.flow import CouplingBlock, Flow
 from differnet.flow.fusion import Fusion
 from differnet.flow.graph import FusionGraph, fastest
 from differnet.flow.neighbours import Neighbours
+from differnet.runtime import threads
 
 pytestmark = pytest.mark.skipif(find_spec("openvino") is None, reason="needs OpenVINO")
 OPENVINO, TORCH = SimpleNamespace(name="openvino"), SimpleNamespace(name="torch")
@@ -55,6 +57,17 @@ def fusion_of(tiles=1, grid=3, channels=(3, 4), flows=1, starts=("gaussian", "ra
     return Fusion(made, (whole, parts), near)
 
 
+@pytest.mark.parametrize("views", [1, 3])
+def test_with_one_thread_graphs_run_one_after_the_other(monkeypatch, views):
+    fusion = fusion_of()
+    wanted = FusionGraph(fusion)(rows_of(fusion, views))
+    monkeypatch.setenv(threads.VARIABLE, "1")
+    monkeypatch.delattr(RowRuntime, "_beside")
+    made = FusionGraph(fusion)
+    made.runtime._queues.clear()
+    assert torch.equal(made(rows_of(fusion, views)), wanted)
+
+
 def rows_of(fusion, views, seed=1):
     return numbers(views, fusion.reads[0].width, seed=seed)
 
@@ -78,6 +91,9 @@ def several(blocks, near):
 @pytest.mark.parametrize("near", [(), (0,), (2,), (1, 2), (0, 1, 2)])
 def test_readings_are_in_order_however_flows_are_dealt_to_graphs(blocks, near):
     fusion = several(blocks, near)
+    halves = graph._halves(fusion)
+    assert len(halves) == 2
+    assert sorted(number for half in halves for number in half) == [0, 1, 2]
     rows = rows_of(fusion, 5)
     wanted, made = fusion(rows), FusionGraph(fusion)
     torch.testing.assert_close(made(rows), wanted, rtol=1e-4, atol=1e-4)

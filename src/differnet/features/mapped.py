@@ -13,7 +13,6 @@ import numpy.typing as npt
 _mapped: weakref.WeakSet[mmap.mmap] = weakref.WeakSet()
 _KEPT = 32 * 2**20  # bytes that may stay mapped: to take them out costs as much as to map some hundred parts
 BLOCK = 64 * 2**10  # bytes that Linux maps around a page that is touched
-# bytes of pages that may stay mapped: to take them out costs as much as to read some thousand
 Item = TypeVar("Item")
 
 
@@ -42,7 +41,8 @@ def let_go() -> None:
 def letting_go(items: Iterable[Item], size: int = _KEPT) -> Iterator[Item]:
     """Yield items whose making reads mapped files, or whose use fills them, letting pages go in between.
 
-    ``size``: bytes that an item maps, about. Pages go whenever 32 MB are mapped, and at the end.
+    ``size``: bytes that an item maps, about. Pages of all files go after items of some 32 MB, after each where its
+    size is not given, and at the end.
     """
     mapped = 0
     for item in items:

@@ -36,9 +36,9 @@ _MAKING = threading.Lock()
 
 
 def fastest(fusion: Fusion, runtime: Runtime, device: str) -> Reads:
-    """Return what gives the readings of frozen flows soonest: their graph where the backbone runs in OpenVINO.
+    """Return what gives the readings of frozen flows soonest: their graphs where the backbone runs in OpenVINO.
 
-    Large flows stay in PyTorch. The same graph comes back for the same flows.
+    Large flows stay in PyTorch. The same graphs come back for the same flows.
     """
     if runtime.name != "openvino" or device != "cpu":
         return fusion
@@ -110,15 +110,17 @@ def _readings(outputs: Outputs, order: Sequence[int]) -> Numbers:
 
 
 def _halves(fusion: Fusion) -> list[list[int]]:
-    """Deal the flows, by their numbers, to two graphs of about as many weights, or to one where it is a single flow."""
+    """Deal the flows, by their numbers, to two graphs that take about as long, or to one where it is a single flow."""
     halves: list[list[int]] = [[], []]
-    weights = [0, 0]
-    each = [(flow, near) for (flow, _), near in zip(fusion.parts, fusion.near, strict=True)]
-    sizes = [sum(one.numel() for part in some if part for one in part.state_dict().values()) for some in each]
-    for number in sorted(range(len(sizes)), key=lambda one: -sizes[one]):
-        lighter = int(weights[1] < weights[0])
+    totals = [0, 0]
+    works = [
+        len(read.columns) * sum(one.numel() for one in flow.state_dict().values())
+        for flow, read in fusion.parts
+    ]
+    for number in sorted(range(len(works)), key=lambda one: -works[one]):
+        lighter = int(totals[1] < totals[0])
         halves[lighter].append(number)
-        weights[lighter] += sizes[number]
+        totals[lighter] += works[number]
     return [half for half in halves if half]
 
 

@@ -18,6 +18,7 @@ from differnet.features.pooling import RowReading
 from differnet.flow import gaussian, neighbours, train
 from differnet.flow.flow import Flow
 from differnet.flow.fusion import Fusion
+from differnet.flow.neighbours import Neighbours
 from differnet.flow.sources import Parts, Source
 from differnet.flow.train import Epoch
 
@@ -73,18 +74,28 @@ class Learner:
 
     def _with_neighbours(self, fusion: Fusion, sources: Sequence[Source]) -> Fusion:
         """Keep good parts of each flow of parts, where any are asked for."""
-        found, each = {}, zip(self.settings.neighbours, fusion.parts, sources, strict=True)
-        for number, (most, (flow, _), source) in enumerate(each):
-            if most:
-                rows = source.sample(gaussian.MOST_ROWS).to(self.device)
-                found[number] = neighbours.fit(flow, rows, most, self.seed)
-                self.release()
+        each = enumerate(zip(self.settings.neighbours, fusion.parts, sources, strict=True))
+        wanted = {number: (flow, source, most) for number, (most, (flow, _), source) in each if most}
+
+        def kept(number: int) -> Neighbours:
+            flow, source, most = wanted[number]
+            return neighbours.fit(flow, source.sample(gaussian.MOST_ROWS).to(self.device), most, self.seed)
+
+        if self._suits_lanes([source for _, source, _ in wanted.values()]):
+            with one_torch_thread(), lanes() as pool:
+                found = dict(zip(wanted, pool.map(kept, wanted), strict=True))
+        else:
+            found = {number: kept(number) for number in wanted}
+        self.release()
         return Fusion([flow for flow, _ in fusion.parts], fusion.reads, found)
+
+    def _suits_lanes(self, sources: Sequence[Source]) -> bool:
+        """Whether what is learned from each of these is small, and takes one core."""
+        return self.device == "cpu" and all(isinstance(source, Parts) for source in sources)
 
     def _learned(self, lessons: Sequence[Lesson]) -> list[list[Epoch]]:
         """Go through the lessons, two and more at a time where each takes one core and nobody watches all flows."""
-        is_small = self.device == "cpu" and all(isinstance(lesson.source, Parts) for lesson in lessons)
-        if not is_small:
+        if not self._suits_lanes([lesson.source for lesson in lessons]):
             return [lesson.learned() for lesson in lessons]
         with one_torch_thread():
             if (self.watch is not unwatched and len(lessons) > 1) or count_lanes() == 1:

@@ -120,8 +120,8 @@ class Shuffled(ABC):
         return math.ceil(self.count / self.batch)
 
     def batches(self, epoch: int) -> Iterator[Tensor]:
-        """Yield every row once, in an order that depends on seed and epoch alone."""
-        yield from self._taken(self._order("epoch", epoch))
+        """Return every row once, in an order that depends on seed and epoch alone."""
+        return self._taken(self._order("epoch", epoch))
 
     def _taken(self, order: Tensor) -> Iterator[Tensor]:
         return letting_go(map(self._take, order.split(self.batch)), self.batch * self.size)
@@ -190,5 +190,5 @@ class Parts(Shuffled):
 
 
 def _count_blocks(columns: Tensor) -> int:
-    """Return on how many blocks of a row of 32-bit floats the columns (P, D) of a part lie, at most."""
+    """Return on about how many blocks of a row of 32-bit floats the columns (P, D) of a part lie."""
     return max(len(one.unique()) for one in 4 * columns // BLOCK)

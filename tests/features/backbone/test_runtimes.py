@@ -89,7 +89,7 @@ def test_a_runtime_that_disagrees_is_refused(lite0, monkeypatch):
 @pytest.mark.parametrize("shape", [(96, 96), (48, 80)])
 def test_maps_of_stages_agree_with_the_network_however_many_images(lite0, shape):
     settings = sections.Backbone(sizes=(96, 48), runtime="openvino")
-    maps_of = select.stage_maps_of(lite0, settings, shape)
+    maps_of = select.stage_maps_of(lite0, settings, shape, 2)
     images = torch.randn(5, 3, *shape, generator=torch.Generator().manual_seed(3))
     before = images.clone()
     wanted, found = lite0.network(images.clone()), maps_of(images)
@@ -100,14 +100,14 @@ def test_maps_of_stages_agree_with_the_network_however_many_images(lite0, shape)
     turned = maps_of(images.contiguous(memory_format=torch.channels_last))
     assert all(torch.equal(one, other) for one, other in zip(found, turned, strict=True))
     assert all(torch.equal(one[2:3], other) for one, other in zip(found, maps_of(images[2:3]), strict=True))
-    assert select.stage_maps_of(lite0, settings, shape) is maps_of
+    assert select.stage_maps_of(lite0, settings, shape, 2) is maps_of
 
 
 def test_maps_of_stages_are_the_networks_own_where_pytorch_was_asked_for(lite0):
     images = torch.randn(2, 3, 96, 96, generator=torch.Generator().manual_seed(3))
     settings = sections.Backbone(sizes=(96, 48), runtime="torch")
     wanted = lite0.network(images.contiguous(memory_format=torch.channels_last))
-    found = select.stage_maps_of(lite0, settings, (96, 96))(images)
+    found = select.stage_maps_of(lite0, settings, (96, 96), 2)(images)
     assert all(torch.equal(*each) for each in zip(found, wanted, strict=True))
 
 
@@ -119,7 +119,23 @@ def test_maps_of_stages_that_disagree_are_refused_each_time(small, monkeypatch):
     settings = sections.Backbone(sizes=(48,), runtime="openvino")
     for _ in range(2):
         with pytest.raises(NumericalError, match="openvino's feature maps differ from PyTorch's"):
-            select.stage_maps_of(small, settings, (48, 48))
+            select.stage_maps_of(small, settings, (48, 48), 2)
+
+
+def test_maps_of_a_single_stage_are_a_list_of_one():
+    settings = sections.Backbone(sizes=(48,), stages=(2,), runtime="openvino")
+    module, image = network.build(settings, "random"), torch.ones(2, 3, 48, 48)
+    (found,) = select.stage_maps_of(module, settings, (48, 48), 1)(image)
+    assert torch_runtime.difference(found, module.network(image)[0]) <= select.AGREEMENT
+
+
+def test_maps_that_are_no_numbers_are_refused_whichever_they_are(small, monkeypatch):
+    right = StageMaps.__call__
+    last = lambda self, images: [*right(self, images)[:-1], right(self, images)[-1] * torch.nan]  # noqa: E731
+    monkeypatch.setattr(StageMaps, "__call__", last)
+    settings = sections.Backbone(sizes=(48,), runtime="openvino")
+    with pytest.raises(NumericalError, match="feature maps differ from PyTorch's by nan"):
+        select.stage_maps_of(small, settings, (48, 48), 2)
 
 
 FORKED = """
@@ -132,10 +148,10 @@ from differnet.runtime import threads
 threads.mind_forks()
 settings = sections.Backbone(sizes=(48,), runtime="openvino")
 module, images = network.build(settings, "random"), torch.ones(2, 3, 48, 48)
-wanted = select.stage_maps_of(module, settings, (48, 48))(images)
+wanted = select.stage_maps_of(module, settings, (48, 48), 2)(images)
 child = os.fork()
 if not child:
-    found = select.stage_maps_of(module, settings, (48, 48))(images)
+    found = select.stage_maps_of(module, settings, (48, 48), 2)(images)
     os._exit(0 if all(torch.allclose(*each, rtol=1e-4, atol=1e-4) for each in zip(found, wanted)) else 3)
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """

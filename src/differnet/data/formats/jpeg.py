@@ -21,11 +21,14 @@ _MORE = bytes(
     1 + (180 + number * 37) % 250 for number in range(64)
 )  # begins unlike the zeros that decoders go on with
 _CHEAP = 2**18  # pixels that are looked at twice in any case
-_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])", re.DOTALL)
+_MARKER = re.compile(
+    rb"\xff([^\x00\xff\xd0-\xd7])", re.DOTALL
+)  # begins with one byte, which is found soonest
 _RESTART, _INTERVAL = re.compile(rb"\xff[\xd0-\xd7]"), b"\xff\xdd\0\4"
 _FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 _PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 _SCAN, _END, _START = 0xDA, 0xD9, 0xD8
+_FILL = b"\xff"  # may stand before a marker, as often as one likes
 
 
 def check_pixels(file: BinaryIO, image: Image.Image, name: str) -> None:
@@ -87,9 +90,9 @@ def end_of(content: bytes) -> int | None:
     """Return where the end of the first picture is marked; nothing where it is not."""
     at = 2
     while (found := _MARKER.search(content, at)) is not None:
-        kind, at = found[1][0], found.end()
+        kind, before, at = found[1][0], at, found.end()
         if kind == _END:
-            return found.start()  # before bytes that fill
+            return before + len(content[before : found.start()].rstrip(_FILL))
         if kind not in (0x01, _START) and at + 2 <= len(content):
             at += int.from_bytes(content[at : at + 2], "big")
     return None

@@ -43,7 +43,7 @@ NEARER = 0.85  # of the squared distance; cloth and round parts stay above 0.9
 AGREE = 0.5  # of the triples; textures stay below 0.4
 _SIDE = 224  # pixels
 _TOGETHER = 4  # views that go through PyTorch at once: a third of the room of 12, and a fourth less time
-_LANES = 4  # each holds what the network computes of them, some 50 MB
+_LANES = 4  # each holds what the network computes of them, some 50 MB in PyTorch
 _CELLS = 7
 _LEAST_SPREAD = 1e-3  # of the mean over channels: what hardly varies is not blown up
 
@@ -146,7 +146,8 @@ def describe_turned(
     """
     device, side = module.mean.device, _side(module.sizes)
     canvas, framing = provisional(settings).canvas, settings.views
-    maps_of = stage_maps_of(module, settings.backbone, (side, side))
+    count = min(count_lanes(), _LANES) if device.type == "cpu" else 1
+    maps_of = stage_maps_of(module, settings.backbone, (side, side), count)
     angles = torch.arange(ANGLES) * (2 * math.pi / ANGLES)
     grid = sampling_grid(angles, (side, side)).to(device)
     middle = _middle(canvas)
@@ -170,9 +171,9 @@ def describe_turned(
             raise NumericalError(f"the backbone gave NaN or infinite features for {image}")
         return stages
 
-    rows, count = [], min(count_lanes(), _LANES) if device.type == "cpu" else 1
+    rows = []
     ahead = LookAhead(lambda one: one.square(canvas, framing)[middle], images, 2 * count)
-    with closing(ahead), lanes() as pool, one_torch_thread():
+    with closing(ahead), lanes(count) as pool, one_torch_thread():
         while found := ahead.take(count):
             for one in in_lanes(ahead, found, pool, describe, count):
                 rows.append(one.result())

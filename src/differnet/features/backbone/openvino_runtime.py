@@ -29,6 +29,7 @@ from differnet.runtime import threads
 from differnet.runtime.engines import core, import_openvino, mind_lost_threads
 
 _TOGETHER = GROUP // 2  # views in one request; two requests run at a time
+_TRACING = threading.Lock()  # PyTorch notes for the whole process what is being traced
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,8 +98,7 @@ class OpenVinoRuntime:
 
     def _maps(self, views: Tensor) -> list[Tensor]:
         with one_torch_thread(), self._mapping_turn:
-            each = [self._mapping.infer(view.contiguous().numpy()).to_tuple()[1:] for view in views.split(1)]
-        return [torch.from_numpy(np.concatenate(maps)) for maps in zip(*each, strict=True)]
+            return _one_by_one(self._mapping, views)[1:]
 
     @cached_property
     def _mapping(self) -> Any:
@@ -132,10 +132,10 @@ class OpenVinoRuntime:
         return self._queues[key]
 
 
-def compiled(model: Any, precision: Precision, together: int, streams: int, *, is_pinned: bool = True) -> Any:
+def compiled(model: Any, precision: Precision, together: int, streams: int, *, may_pin: bool = True) -> Any:
     """Compile a model for so many views in a request, and so many requests at a time.
 
-    ``is_pinned``: whether each of these stays on a core of its own, where others of this process may be as well.
+    ``may_pin``: whether OpenVINO may keep each to a core, from the first one on whatever else was compiled.
     """
     model.reshape([together, *list(model.input(0).shape)[1:]])
     floats = "bf16" if precision == "bf16" else "f32"
@@ -143,7 +143,7 @@ def compiled(model: Any, precision: Precision, together: int, streams: int, *, i
     most = threads.limit()
     if most is not None:
         options |= {"INFERENCE_NUM_THREADS": str(most)}
-    if most is not None or not is_pinned:
+    if most is not None or not may_pin:
         # pinned to cores, the threads of several processes would all be on the first ones
         options |= {"ENABLE_CPU_PINNING": "NO"}
     return core().compile_model(model, "CPU", options)
@@ -190,14 +190,15 @@ class _OneCore:
 class StageMaps:
     """The feature maps of a network's stages: one image at a time, on one core for each thread that uses it.
 
-    ``network`` maps images (B, 3, *shape), normalised, to the maps (B, C, h, w) of each stage.
+    ``network`` maps images (B, 3, *shape), normalised, to the maps (B, C, h, w) of each stage; ``streams``: how many
+    threads can use it at a time.
     """
 
-    def __init__(self, network: nn.Module, shape: Shape) -> None:
+    def __init__(self, network: nn.Module, shape: Shape, streams: int) -> None:
         mind_lost_threads(self)
         model = _traced(network, torch.zeros(_TOGETHER, 3, *shape))
         model.reshape([1, 3, *shape])
-        self._own = OwnRequest(compiled(model, "f32", 1, threads.cores()))
+        self._own = OwnRequest(compiled(model, "f32", 1, streams))
         self._generation = threads.generation()
 
     @property
@@ -207,12 +208,16 @@ class StageMaps:
 
     def __call__(self, images: Tensor) -> list[Tensor]:
         """Map images (B, 3, *shape)."""
-        request = self._own.request
-        each = [
-            request.infer({0: image.contiguous().numpy()}, share_inputs=True).to_tuple()
-            for image in images.split(1)
-        ]
-        return [torch.from_numpy(np.concatenate(maps)) for maps in zip(*each, strict=True)]
+        return _one_by_one(self._own.request, images)
+
+
+def _one_by_one(request: Any, images: Tensor) -> list[Tensor]:
+    """Return the outputs (B, ...) of a request for one image, of images (B, 3, S, T) one after the other."""
+    each = [
+        request.infer({0: image.contiguous().numpy()}, share_inputs=True).to_tuple()
+        for image in images.split(1)
+    ]
+    return [torch.from_numpy(np.concatenate(outputs)) for outputs in zip(*each, strict=True)]
 
 
 def has_bf16() -> bool:
@@ -251,7 +256,7 @@ def _traced(network: nn.Module, some: Tensor) -> Any:
     No second run checks it: what comes of it is compared with PyTorch's where it is used.
     """
     openvino = import_openvino()
-    with warnings.catch_warnings(), torch.no_grad():
+    with _TRACING, warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         traced = torch.jit.trace(network, some, strict=False, check_trace=False)
         return openvino.convert_model(traced, example_input=some, input=[-1, *some.shape[1:]])
@@ -266,7 +271,7 @@ def to_openvino(
     """
     openvino = import_openvino()
     shapes = [[-1 if name in any_count else len(x), *x.shape[1:]] for name, x in examples.items()]
-    with warnings.catch_warnings():
+    with _TRACING, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model = openvino.convert_model(
             module.eval(), example_input=tuple(examples.values()), input=[tuple(shape) for shape in shapes]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import itertools
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -31,8 +32,9 @@ class RowRuntime:
         mind_lost_threads(self)
         self._width = int(models[0].input(0).shape[1])
         # the first requests of several graphs would all be pinned to the first core
-        networks = [compiled(model, "f32", 1, threads.cores(), is_pinned=False) for model in models]
-        self._queues = [import_openvino().AsyncInferQueue(network, threads.cores()) for network in networks]
+        networks = [compiled(model, "f32", 1, threads.cores(), may_pin=False) for model in models]
+        at_a_time = max(1, threads.cores() // len(models))
+        self._queues = [import_openvino().AsyncInferQueue(network, at_a_time) for network in networks]
         for queue in self._queues:
             queue.set_callback(_store)
         self._own = [OwnRequest(network) for network in networks]
@@ -56,30 +58,35 @@ class RowRuntime:
             found = f"{rows.dtype} of shape {rows.shape}"
             raise ShapeError(f"expected features (B, {self._width}) in float32, B at least 1, found {found}")
         each = np.split(np.ascontiguousarray(rows), len(rows))
-        if is_in_lane() or len(each) == 1:
-            return [self._by_own_requests(row) for row in each]
+        if is_in_lane() or threads.cores() == 1:
+            return [self._in_sequence(row) for row in each]
+        if len(each) == 1:
+            return [self._beside(each[0])]
         found_of: list[list[Outputs]] = [[() for _ in self._queues] for _ in each]
-        with in_turn():
-            try:
-                for row, places in zip(each, found_of, strict=True):
-                    for number, queue in enumerate(self._queues):
-                        queue.start_async({0: row}, (places, number, row), share_inputs=True)
-            finally:
-                for queue in self._queues:
-                    queue.wait_all()
+        with in_turn(), ExitStack() as waiting:
+            for queue in self._queues:
+                waiting.callback(queue.wait_all)
+            for row, places in zip(each, found_of, strict=True):
+                for number, queue in enumerate(self._queues):
+                    queue.start_async({0: row}, (places, number, row), share_inputs=True)
         return [tuple(itertools.chain(*places)) for places in found_of]
 
-    def _by_own_requests(self, row: Numbers) -> Outputs:
-        """Map a row by the requests of this thread: in a lane one after the other, else at a time."""
-        requests = [own.request for own in self._own]
-        for request in requests:
-            if is_in_lane():
-                request.infer({0: row}, share_inputs=True)
-            else:
-                request.start_async({0: row}, share_inputs=True)
-        for request in requests:
-            request.wait()
-        return tuple(itertools.chain(*map(_outputs, requests)))
+    def _in_sequence(self, row: Numbers) -> Outputs:
+        """Map a row by the requests of this thread, one after the other."""
+        for own in self._own:
+            own.request.infer({0: row}, share_inputs=True)
+        return self._outputs()
+
+    def _beside(self, row: Numbers) -> Outputs:
+        """Map a row by the requests of this thread, all at a time."""
+        with ExitStack() as waiting:
+            for own in self._own:
+                own.request.start_async({0: row}, share_inputs=True)
+                waiting.callback(own.request.wait)
+        return self._outputs()
+
+    def _outputs(self) -> Outputs:
+        return tuple(itertools.chain(*(_outputs(own.request) for own in self._own)))
 
 
 def operations() -> Any:
