@@ -21,9 +21,8 @@ _MORE = bytes(
     1 + (180 + number * 37) % 250 for number in range(64)
 )  # begins unlike the zeros that decoders go on with
 _CHEAP = 2**18  # pixels that are looked at twice in any case
-_MARKER = re.compile(
-    rb"\xff([^\x00\xff\xd0-\xd7])", re.DOTALL
-)  # begins with one byte, which is found soonest
+# a pattern that begins with one byte is looked for soonest
+_MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])", re.DOTALL)
 _RESTART, _INTERVAL = re.compile(rb"\xff[\xd0-\xd7]"), b"\xff\xdd\0\4"
 _FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 _PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
