@@ -76,6 +76,8 @@ class Learner:
         """Keep good parts of each flow of parts, where any are asked for."""
         each = enumerate(zip(self.settings.neighbours, fusion.parts, sources, strict=True))
         wanted = {number: (flow, source, most) for number, (most, (flow, _), source) in each if most}
+        if not wanted:
+            return fusion
 
         def kept(number: int) -> Neighbours:
             flow, source, most = wanted[number]
