@@ -170,7 +170,7 @@ def test_what_is_made_of_some_pictures_at_a_time_is_what_is_made_of_all(monkeypa
 
 
 @pytest.mark.parametrize("whiten", [True, False])
-def test_the_table_has_the_correlations_of_whitened_pictures_at_the_best_shift(whiten):
+def test_the_table_has_the_correlations_of_whitened_pictures_at_the_best_shift(whiten, monkeypatch):
     rng = np.random.default_rng(6)
     grey = rng.normal(0, 1, (9, 24, 24)).astype(np.float32) + 3 * rng.normal(0, 1, (24, 24))
     grey[3] = np.roll(grey[1], (1, -1), (0, 1))
@@ -186,7 +186,10 @@ def test_the_table_has_the_correlations_of_whitened_pictures_at_the_best_shift(w
     seen = {shift: cut @ matrix for shift, cut in cuts.items()}
     unit = {shift: cut / np.linalg.norm(cut, axis=1, keepdims=True) for shift, cut in seen.items()}
     best = np.max([moved @ unit[0, 0].T for moved in unit.values()], axis=0)
-    found = texture.table()
-    np.testing.assert_allclose(found, np.maximum(best, best.T), atol=2e-3)
+    found, wanted = texture.table(), np.maximum(best, best.T)
+    np.testing.assert_allclose(found, wanted, atol=2e-3)
+    monkeypatch.setattr(thumbnails, "_MOVED", 4)  # the last part has one picture alone
+    pairs = np.array([(1, 3), (3, 1), (8, 0), (2, 7), (2, 6), (1, 3), (5, 4)])
+    np.testing.assert_allclose(texture.of_pairs(pairs), wanted[pairs[:, 0], pairs[:, 1]], atol=2e-3)
     np.fill_diagonal(found, -1)
     assert int(found[1].argmax()) == 3

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,6 +26,7 @@ _LEAST_VARIED = 1e-4  # of what each direction would have, were all the same: le
 _MOST_COMPARED = 1500  # images, each with each
 _COARSE = 8
 _AT_A_TIME = 500  # images that are in floats
+_MOVED = 16  # images whose shifted pictures are in memory
 
 
 def thumbnail(pixels: Pixels) -> Thumbnail:
@@ -92,7 +93,7 @@ def _nearest(grey: Table, whiten: bool) -> _Nearest:
     """Compare each picture with the ten that are most like it at half the size."""
     halves = grey.reshape(len(grey), SIDE // 2, 2, SIDE // 2, 2).mean(axis=(2, 4))
     pairs = _candidates(_Texture(halves, blur=2.0, shift=_SHIFT - 1, whiten=whiten))
-    scores = _Texture(grey, blur=3.0, shift=_SHIFT, whiten=whiten).table()[pairs[:, 0], pairs[:, 1]]
+    scores = _Texture(grey, blur=3.0, shift=_SHIFT, whiten=whiten).of_pairs(pairs)
     tenth = scores.reshape(len(grey), -1).min(axis=1)
     return _Nearest(pairs, scores, tenth[pairs].max(axis=1))
 
@@ -156,14 +157,36 @@ class _Texture:
         found: Table = np.maximum(best, best.T)
         return found
 
+    def of_pairs(self, pairs: npt.NDArray[np.intp]) -> Table:
+        """Return of some pairs (P, 2) what :meth:`table` has of all: (P,)."""
+        against = self._stretched(self.rows)
+        both = np.concatenate([pairs, pairs[:, ::-1]])
+        order = np.argsort(both[:, 0], kind="stable")
+        others = np.split(both[order, 1], np.searchsorted(both[order, 0], np.arange(1, len(against))))
+        best = np.empty(len(both), np.float32)
+        best[order] = np.concatenate(
+            [found for start in range(0, len(against), _MOVED) for found in self._moved(start, others, against)]
+        )
+        found: Table = best.reshape(2, -1).max(axis=0)
+        return found
+
+    def _moved(self, start: int, others: Sequence[npt.NDArray[np.intp]], against: Table) -> Iterator[Table]:
+        """Yield of some images the largest correlation over the shifts with each of the ``others`` of each."""
+        end = start + _MOVED
+        moved = np.stack([self._cut(*shift, start, end) for shift in self._shifts()], axis=1) - self._mean
+        rows = _unit(moved.reshape(-1, moved.shape[2]))
+        lengths = self._lengths(rows).reshape(*moved.shape[:2], 1)
+        for one, length, other in zip(rows.reshape(moved.shape), lengths, others[start:end], strict=True):
+            yield (one @ against[other].T / length).max(axis=0)
+
     def _shifts(self) -> list[tuple[int, int]]:
         """Half of all shifts: the other half is that of the other picture."""
         steps = range(-self._shift, self._shift + 1)
         return [(down, right) for down in steps for right in steps if (down, right) >= (0, 0)]
 
-    def _cut(self, down: int, right: int) -> Table:
+    def _cut(self, down: int, right: int, start: int = 0, end: int | None = None) -> Table:
         side, edge = self._fine.shape[1], self._shift
-        part = self._fine[:, edge + down : side - edge + down, edge + right : side - edge + right]
+        part = self._fine[start:end, edge + down : side - edge + down, edge + right : side - edge + right]
         return np.ascontiguousarray(part).reshape(len(part), -1)
 
     def _whitened(self, rows: Table) -> Table:
