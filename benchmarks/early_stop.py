@@ -63,7 +63,7 @@ def measured(views: int) -> tuple[float, float, list[tuple[int, float, float, fl
         [judge(made, row, True).is_defective != judge(made, row, False).is_defective for row in good]
     )
     rows = []
-    for first in range(4, views, 4):
+    for first in (2, *range(4, views, 4)):
         for level in LEVELS:
             scores = jumping(rng, JUDGED // 4, views, first, level, threshold.value)
             early = [judge(made, row, True) for row in scores]

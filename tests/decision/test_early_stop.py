@@ -9,14 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from differnet.decision.early_stop import early_stop
+from differnet.decision.early_stop import LOOK, early_stop
 from differnet.decision.thresholds import choose_threshold
 from differnet.errors import ConfigError, NotFittedError, NumericalError
 from differnet.features import describer
 from differnet.runtime import threads
 from support.tiny import defective_image, good_image
-
-GROUP = 4
 
 
 def parts(rng, count, views=16, spread=0.15, between=0.1, level=100.0):
@@ -27,25 +25,25 @@ def parts(rng, count, views=16, spread=0.15, between=0.1, level=100.0):
 
 def judge(rule, row, threshold):
     """Return the verdict and how many views it took."""
-    for seen in range(GROUP, len(row) + 1, GROUP):
+    for seen in range(LOOK, len(row) + 1, LOOK):
         verdict = rule.verdict(row[:seen], threshold)
         if verdict is not None:
             return verdict, seen
     raise AssertionError("no verdict after all views")
 
 
-def test_good_parts_far_below_the_threshold_take_one_group():
+def test_good_parts_far_below_the_threshold_take_one_look():
     rng = np.random.default_rng(0)
     held = parts(rng, 200)
-    rule = early_stop(held, GROUP)
+    rule = early_stop(held, LOOK)
     threshold = choose_threshold(held.mean(axis=1), 0.01).value
     used = [judge(rule, row, 2 * threshold) for row in parts(rng, 300)]
     assert {verdict for verdict, _ in used} == {False}
-    assert np.mean([seen for _, seen in used]) < 4.5
+    assert np.mean([seen for _, seen in used]) < 2.5
 
 
 def test_what_the_sum_makes_certain_needs_no_statistics():
-    rule = early_stop(parts(np.random.default_rng(1), 99), GROUP)
+    rule = early_stop(parts(np.random.default_rng(1), 99), LOOK)
     assert rule.verdict(np.array([1.0, 1.0, 1.0, 16 * 120.0]), threshold=120.0) is True
 
 
@@ -55,7 +53,7 @@ def test_the_error_of_stopping_early_is_what_is_promised(spread):
     rng = np.random.default_rng(2)
     passed = flagged = total = 0
     for _ in range(60):
-        rule = early_stop(parts(rng, 99, spread=spread), GROUP, error=0.05)
+        rule = early_stop(parts(rng, 99, spread=spread), LOOK, error=0.05)
         for row in parts(rng, 100, spread=spread):
             passed += judge(rule, row, row.mean())[0] is False
             flagged += judge(rule, row, np.nextafter(row.mean(), np.inf))[0] is True
@@ -68,13 +66,13 @@ def test_the_error_of_stopping_early_is_what_is_promised(spread):
 
 def test_few_images_promise_less():
     rng = np.random.default_rng(3)
-    assert early_stop(parts(rng, 19), GROUP).error == 1 / 20
-    assert early_stop(parts(rng, 150), GROUP).error == 0.01
+    assert early_stop(parts(rng, 19), LOOK).error == 1 / 20
+    assert early_stop(parts(rng, 150), LOOK).error == 0.01
 
 
 def test_parts_that_vary_more_are_looked_at_longer():
     rng = np.random.default_rng(4)
-    rule = early_stop(parts(rng, 150), GROUP)
+    rule = early_stop(parts(rng, 150), LOOK)
     calm, restless = parts(rng, 200, level=85), parts(rng, 200, level=85, spread=0.45)
     views = [np.mean([judge(rule, row, 120.0)[1] for row in rows]) for rows in (calm, restless)]
     assert views[1] > views[0] + 2
@@ -83,23 +81,23 @@ def test_parts_that_vary_more_are_looked_at_longer():
 @given(st.integers(1, 30), st.integers(1, 40), st.integers(0, 2**32 - 1))
 def test_any_table_gives_a_rule_that_ends(count, views, seed):
     rng = np.random.default_rng(seed)
-    rule = early_stop(parts(rng, count, views), GROUP)
+    rule = early_stop(parts(rng, count, views), LOOK)
     row = parts(rng, 1, views)[0]
-    seen = range(GROUP, views + GROUP, GROUP)
+    seen = range(LOOK, views + LOOK, LOOK)
     assert any(rule.verdict(row[:k], 100.0) is not None for k in seen)
     assert rule.verdict(row, 100.0) == (row.mean() >= 100.0)
 
 
 def test_identical_scores_and_zeros_are_sane():
-    rule = early_stop(np.full((30, 8), 5.0), GROUP)
+    rule = early_stop(np.full((30, 8), 5.0), LOOK)
     assert rule.verdict(np.full(4, 5.0), 6.0) is False
-    assert early_stop(np.zeros((30, 8)), GROUP).verdict(np.zeros(4), 1.0) is False
+    assert early_stop(np.zeros((30, 8)), LOOK).verdict(np.zeros(4), 1.0) is False
 
 
 @pytest.mark.parametrize("table", [np.empty((0, 8)), np.full((3, 8), np.nan), np.full((3, 8), -1.0)])
 def test_scores_that_cannot_be_are_refused(table):
     with pytest.raises(NumericalError, match="early stopping needs"):
-        early_stop(table, GROUP)
+        early_stop(table, LOOK)
 
 
 def test_the_detector_stops_where_the_rule_says(detector):

@@ -102,7 +102,7 @@ def test_a_file_of_format_1_is_read(detector, file):
     with pytest.warns(UserWarning, match="too few to promise"):
         old.calibrate([good_image(800 + i) for i in range(20)], confidence=None)
     with pytest.warns(UserWarning, match="20 held-out good images"):
-        assert old.predict(image, views="auto").views in (4, 8)
+        assert old.predict(image, views="auto").views in (2, 4, 6, 8)
 
 
 def test_everything_travels(detector, file):

@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from differnet.decision.early_stop import GROUP, EarlyStop, early_stop
+from differnet.decision.early_stop import LOOK, EarlyStop, early_stop
 from differnet.decision.thresholds import Threshold, choose_threshold
 from differnet.errors import ConfigError
 
@@ -78,7 +78,7 @@ class Standard:
                 "views = 'auto' needs the scores of held-out images in every scoring view, which this model "
                 "lacks: calibrate it on good images first"
             )
-        return early_stop(self.view_scores, GROUP)
+        return early_stop(self.view_scores, LOOK)
 
 
 class Calibrated(Protocol):

@@ -1,6 +1,6 @@
 """Anytime scoring: a part whose verdict is already certain is not looked at in all of its views.
 
-Views are scored in groups. After k of V views with scores x_1..x_k, mean m_k, the score of all V is known up to the
+Views are looked at two by two. After k of V views with scores x_1..x_k, mean m_k, the score of all V is known up to the
 views not seen yet, and there are three reasons to stop:
 
 - *Defective for certain*: scores are not negative, so x_1 + .. + x_k >= V theta means tau(x) >= theta whatever follows.
@@ -8,7 +8,8 @@ views not seen yet, and there are three reasons to stop:
 - *Defective*: log m_k - r e_k >= log theta.
 
 e_k = s_k sqrt((V - k) / (V k)) is the standard error of a mean of k out of V. The spread s_k of log x mixes the
-image's own with the common one of the held-out good images, which counts as much as 8 views. q is the split-conformal
+image's own with the common one of the held-out good images, which counts as much as 8 views: two scores alone say
+little of how they vary. q is the split-conformal
 quantile, over those images, of the largest (log tau - log m_k) / e_k that any k showed; r of the largest
 (log m_k - log tau) / e_k.
 
@@ -30,7 +31,8 @@ import numpy.typing as npt
 
 from differnet.errors import NumericalError
 
-GROUP = 4  # views that are looked at together
+GROUP = 4  # views that are described together where all are wanted
+LOOK = 2  # views after which it is asked whether that is certain
 ERROR = 0.01
 _WEIGHT = 8  # views that the common spread counts for
 _TINY = 1e-12

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from differnet.decision import early_stop, thresholds
 from differnet.decision.calibration import Calibrated
 from differnet.decision.calibration import ViewScores as ViewScores
-from differnet.decision.early_stop import GROUP
+from differnet.decision.early_stop import LOOK
 from differnet.errors import ConfigError, NotFittedError, counted, warn
 
 Heat = npt.NDArray[np.float32]
@@ -126,7 +126,7 @@ def judge(model: Calibrated, scores: ViewScores, early: bool) -> Prediction:
     """Judge the scores (V,) of all views; ``early`` as ``views="auto"`` would, from as few of them as it takes."""
     if not early:
         return after_all(model, scores)
-    return as_soon_as_certain(model, np.split(scores, range(GROUP, len(scores), GROUP)))
+    return as_soon_as_certain(model, np.split(scores, range(LOOK, len(scores), LOOK)))
 
 
 def check_early(model: Calibrated) -> None:

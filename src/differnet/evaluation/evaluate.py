@@ -55,7 +55,7 @@ class EarlyFigures:
     """What ``views="auto"`` does on the test images, by the flow that gives the verdicts.
 
     ``views``, ``views_good``: how many views it took, on average over all and over the good images. ``changed``:
-    how many verdicts differ from those of all views; ``missed`` of them are defects let pass; ``error`` is
+    how many verdicts differ from those of all views; ``missed`` of them let pass a defect that those flag; ``error`` is
     promised for good images. ``image_auroc``: of the scores it stopped with; ``image_auroc_all_views``: of the
     same flow in all views.
     """
@@ -272,13 +272,14 @@ def _early(second: DifferNet, rows: Sequence[ViewScores], judged: Measured) -> E
     early = [second.judge(row, early=True) for row in rows]
     labels = judged.is_defective
     views = np.array([prediction.views for prediction in early])
-    pairs = zip(early, judged.predictions, strict=True)
-    changed = np.array([a.is_defective != b.is_defective for a, b in pairs])
+    flagged, flagged_by_all = (
+        np.array([prediction.is_defective for prediction in some]) for some in (early, judged.predictions)
+    )
     return EarlyFigures(
         views=float(views.mean()),
         views_good=float(views[~labels].mean()) if (~labels).any() else math.nan,
-        changed=int(changed.sum()),
-        missed=int((changed & labels).sum()),
+        changed=int((flagged != flagged_by_all).sum()),
+        missed=int((flagged_by_all & ~flagged & labels).sum()),
         error=second.model.standard.early_stop.error,
         image_auroc=auroc(np.array([prediction.score for prediction in early]), labels),
         image_auroc_all_views=judged.image_auroc,

@@ -17,7 +17,7 @@ from differnet.config.settled import Settled, SettledViews
 from differnet.config.shape import Shape, times
 from differnet.data.images import load
 from differnet.data.stream import LookAhead, Progress, in_lanes, name_of, silent
-from differnet.decision.early_stop import GROUP
+from differnet.decision.early_stop import GROUP, LOOK
 from differnet.errors import ConfigError, NumericalError, warn
 from differnet.features.backbone.network import MultiScale
 from differnet.features.backbone.openvino_runtime import Graph, run_graph
@@ -65,9 +65,7 @@ class Describer:
         self.canvas = times(shape, tiles)
         self.width = width
         self.digest = digest
-        self._grids: dict[
-            bytes, dict[int, Tensor]
-        ] = {}  # by the angles of all views, then by the first of a group
+        self._grids: dict[bytes, Tensor] = {}  # of all views (V, *shape, 2), by their angles
 
     @property
     def identity(self) -> tuple[object, ...]:
@@ -90,7 +88,7 @@ class Describer:
 
         Raises :class:`NumericalError`, which names the image, for features that are not finite.
         """
-        return self._described(square, views, range(0, len(views), GROUP), name)
+        return self._described(square, views, range(0, len(views), GROUP), GROUP, name)
 
     def plain_features(self, squares: Tensor) -> Tensor:
         """Describe squares (B, 3, *canvas) as they are, in one view each: (B, W)."""
@@ -98,14 +96,16 @@ class Describer:
         return self.runtime.features(tiles.split(GROUP)).view(len(squares), -1)
 
     def features_by_group(self, square: Tensor, views: ViewSet, name: str = "an image") -> Iterator[Tensor]:
-        """Yield what :meth:`features` gives ``GROUP`` views at a time, each when it is asked for."""
-        for start in range(0, len(views), GROUP):
-            yield self._described(square, views, [start], name)
+        """Yield what :meth:`features` gives ``LOOK`` views at a time, each when it is asked for."""
+        for start in range(0, len(views), LOOK):
+            yield self._described(square, views, [start], LOOK, name)
 
-    def _described(self, square: Tensor, views: ViewSet, starts: Sequence[int], name: str) -> Tensor:
-        """Describe the groups of views that begin there; each is rendered when the runtime asks, in its turn."""
+    def _described(
+        self, square: Tensor, views: ViewSet, starts: Sequence[int], count: int, name: str
+    ) -> Tensor:
+        """Describe the ``count`` views from each start on; each is rendered when the runtime asks, in its turn."""
         tiles = [
-            self.runtime.features(self._render(tile, views, start) for start in starts)
+            self.runtime.features(self._render(tile, views, start, count) for start in starts)
             for tile in cut(square, self.tiles)
         ]
         return _row(tiles, name)
@@ -141,10 +141,8 @@ class Describer:
         key = _key(views)
         if key in self._grids or size > _GRID_BYTES:
             return
-        starts = range(0, len(views), GROUP)
-        grids = {s: sampling_grid(views.part(s, s + GROUP).angles, self.shape) for s in starts}
         others = self._grids if len(self._grids) < _GRID_SETS else {}
-        self._grids = {**others, key: grids}
+        self._grids = {**others, key: sampling_grid(views.angles, self.shape)}
 
     def stream(self, images: Iterable[Shown], views: ViewSet) -> Iterator[Tensor]:
         """Yield the features (V, W) of each image in the same views, in order, reading ahead."""
@@ -223,9 +221,10 @@ class Describer:
         views = random_views(count, self.views, generator(seed, "training views", index))
         return self.features(square, views, name)
 
-    def _render(self, square: Tensor, views: ViewSet, start: int) -> Tensor:
-        grid = self._grids.get(_key(views), {}).get(start)
-        return render(square, views.part(start, start + GROUP), self.views.fill, grid)
+    def _render(self, square: Tensor, views: ViewSet, start: int, count: int) -> Tensor:
+        grid = self._grids.get(_key(views))
+        part = None if grid is None else grid[start : start + count]
+        return render(square, views.part(start, start + count), self.views.fill, part)
 
 
 def describer_of_graph(graph: Graph, settings: Settled, device: str = "cpu") -> Describer:

@@ -24,7 +24,7 @@ from differnet.data.stream import LookAhead, in_lanes
 from differnet.decision import fusion, verdict
 from differnet.decision.calibration import Standard, ViewScores
 from differnet.decision.drift import DriftMonitor
-from differnet.decision.early_stop import GROUP
+from differnet.decision.early_stop import GROUP, LOOK
 from differnet.decision.thresholds import Threshold, check_count
 from differnet.decision.verdict import Heat, Prediction
 from differnet.errors import ConfigError, ModelFileError, NotFittedError, NumericalError, noting
@@ -237,11 +237,10 @@ class Inspector:
     def _judge(self, _: object, decoded: Decoded, heat_map: bool, count: int, early: bool) -> Prediction:
         pixels, note = decoded
         tiles = self._tiles(pixels)
-        groups = self._groups(tiles, count)
         if early:
-            found = verdict.as_soon_as_certain(self.station, groups)
+            found = verdict.as_soon_as_certain(self.station, self._groups(tiles, count, LOOK))
         else:
-            found = verdict.after_all(self.station, np.concatenate(list(groups)))
+            found = verdict.after_all(self.station, np.concatenate(list(self._groups(tiles, count))))
         return replace(found, heat_map=self._heat_map(pixels, tiles) if heat_map else None, note=note)
 
     def _count(self, views: int | None) -> int:
@@ -267,14 +266,14 @@ class Inspector:
             for left in range(0, n * width, width)
         ]
 
-    def _groups(self, tiles: list[Numbers], count: int) -> Iterator[ViewScores]:
-        """Yield the scores of the first ``count`` views, ``GROUP`` at a time; of tiles the most anomalous counts."""
-        norms = (self._norms(tiles, start, count) for start in range(0, count, GROUP))
-        return fusion.view_scores(norms)
+    def _groups(self, tiles: list[Numbers], count: int, size: int = GROUP) -> Iterator[ViewScores]:
+        """Yield the scores of the first ``count`` views, ``size`` at a time; of tiles the most anomalous counts."""
+        starts = range(0, count, size)
+        return fusion.view_scores(self._norms(tiles, start, min(start + size, count)) for start in starts)
 
-    def _norms(self, tiles: list[Numbers], start: int, count: int) -> fusion.Norms:
-        """Return the norms (T, V, R) of the group of views that begins at ``start``, by each reading."""
-        shown = self.station.views[start : min(start + GROUP, count)]
+    def _norms(self, tiles: list[Numbers], start: int, end: int) -> fusion.Norms:
+        """Return the norms (T, V, R) of the views from ``start`` to ``end``, by each reading."""
+        shown = self.station.views[start:end]
         found = [self._engines["score"].run({"views": self._render(tile, shown)})["norms"] for tile in tiles]
         norms: fusion.Norms = np.stack(found).reshape(len(tiles), len(shown), -1).astype(np.float64)
         if not np.isfinite(norms).all():
