@@ -3,9 +3,10 @@
 Usage: python benchmarks/speed.py MTD_FOLDER SPLIT_FILE [--repeats 5] [--fits 3] [--busy]
        [--parts help score turned maps fit cores memory] [--work benchmark-output/speed] [--out docs/results]
 
-Every repeat times all candidates one after the other. Measurements are added to WORK/speed.jsonl as they are made, with
-how much of the machine others used just before, and those that are there are not made again; the page is written from
-all of them. It refuses a busy machine, unless --busy is given, and fails when answers that must be equal are not.
+Every repeat times all candidates one after the other, and each fit in a process of its own. Measurements are added to
+WORK/speed.jsonl as they are made, with how much of the machine others used just before, and those that are there are
+not made again; the page is written from all of them. It refuses a busy machine, unless --busy is given, and fails when
+answers that must be equal are not.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from typing import Any
 
 import numpy as np
 import psutil
+import torch
 
 from differnet import DifferNet
 from differnet.config import presets
@@ -107,6 +109,7 @@ class Bench:
         good, bad = (rng.permutation(np.flatnonzero(self.labels == label)) for label in (False, True))
         chosen = [*good[: SAMPLE // 3], *bad[: SAMPLE - SAMPLE // 3]]
         self.sample = [self.test[index] for index in rng.permutation(chosen)]
+        self.place = data, split
         self.records = records
         self.work = work
         self.peers: dict[str, Any] = {}
@@ -117,6 +120,9 @@ class Bench:
         if not place.exists():
             DifferNet("default", 0, **settings).fit(self.train, scale_maps=False).save(place)
         return DifferNet.load(place)
+
+    def _kept(self, name: str) -> Path:
+        return self.work / f"{name}.pt"
 
     def score_rounds(self, repeats: int) -> None:
         """Time one image at a time, decoding included."""
@@ -175,12 +181,24 @@ class Bench:
 
     def fit_rounds(self, repeats: int, peer_repeats: int) -> None:
         """Time whole fits, from image files to a detector; the literal one by the step."""
+        most = {"literal": repeats, "PaDiM": repeats, "default": repeats, "PatchCore": peer_repeats}
         for repeat in range(repeats):
-            self.records.once("fit", "literal", repeat, self._literal_steps)
-            self.records.once("fit", "default", repeat, lambda r=repeat: self._our_fit(r))
-            for name, limit in (("PaDiM", repeats), ("PatchCore", peer_repeats)):
+            for name, limit in most.items():
                 if repeat < limit:
-                    self.records.once("fit", name, repeat, lambda n=name, r=repeat: self._peer_fit(n, r))
+                    self.records.once("fit", name, repeat, lambda n=name, r=repeat: self._alone(n, r))
+
+    def _alone(self, name: str, repeat: int) -> Record:
+        """Fit in a new process: what others left in memory, and on which cores, is no part of it."""
+        command = [sys.executable, __file__, *map(str, self.place), "--work", str(self.work)]
+        run = subprocess.run([*command, "--alone", name, str(repeat)], check=True, stdout=subprocess.PIPE)
+        record: Record = json.loads(run.stdout.decode().splitlines()[-1])
+        return record
+
+    def fit_here(self, name: str, repeat: int) -> Record:
+        """Time a fit in this process."""
+        if name == "literal":
+            return self._literal_steps()
+        return self._our_fit(repeat) if name == "default" else self._peer_fit(name, repeat)
 
     def cores(self, repeats: int) -> None:
         """Time a stream of all test tiles, decoding included, in processes that have all cores, or one alone."""
@@ -252,18 +270,18 @@ class Bench:
         started = time.perf_counter()
         peer.fit(self.train, seed)
         seconds = time.perf_counter() - started
-        self.peers[name] = peer
         if repeat:
             return {"seconds": seconds, "seed": seed}
+        torch.save(peer, self._kept(name))
         scores = np.array([peer.score(path) for path in self.test])
         return {"seconds": seconds, "seed": seed, "auroc": auroc(scores, self.labels)}
 
     def _fitted_peers(self) -> dict[str, Any]:
         """Return the peers, fitted where that is needed; the first fit of each counts as its first repeat."""
         for name in ("PaDiM", "PatchCore"):
-            self.records.once("fit", name, 0, lambda n=name: self._peer_fit(n, 0))
-            if name not in self.peers:  # the run goes on in a new process
-                self._peer_fit(name, 1)
+            self.records.once("fit", name, 0, lambda n=name: self._alone(n, 0))
+            if name not in self.peers:
+                self.peers[name] = torch.load(self._kept(name), weights_only=False)  # of this program's own
         return self.peers | {
             f"EfficientAD (small), {size} pixels": _efficient_ad(size) for size in (256, SIZE)
         }
@@ -321,6 +339,7 @@ def main() -> None:
     parser.add_argument("--fits", type=int, default=3, help="repeats of fits; accuracy is the mean of three")
     parser.add_argument("--patchcore-fits", type=int, default=1, help="its fit takes minutes")
     parser.add_argument("--parts", nargs="*", default=PARTS, choices=PARTS)
+    parser.add_argument("--alone", nargs=2, help=argparse.SUPPRESS)  # what to fit, and the repeat
     parser.add_argument("--busy", action="store_true", help="measure beside other work, and say so")
     parser.add_argument("--work", type=Path, default=Path("benchmark-output/speed"))
     parser.add_argument("--out", type=Path, default=Path("docs/results"))
@@ -330,6 +349,10 @@ def main() -> None:
     os.environ["TQDM_DISABLE"] = "1"
     records, repeats = Records(options.work / "speed.jsonl", options.busy), options.repeats
     bench = Bench(options.data, options.split, records, options.work)
+    if options.alone:
+        name, repeat = options.alone
+        print(json.dumps(bench.fit_here(name, int(repeat))))
+        return
     for part in options.parts:
         if part == "help":
             for repeat in range(repeats):

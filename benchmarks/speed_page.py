@@ -10,17 +10,18 @@ Record = dict[str, Any]
 LITERAL = "literal, 64 views"
 PAPER = "0.977 (paper)"
 NOTE = """
-Every figure is the median of the repeats, with the least and the largest; a ratio is taken within a repeat, in which all
-candidates ran one after the other. The literal baseline (`benchmarks/literal.py`) is the paper's procedure as anyone would
-write it in PyTorch, on **random** AlexNet weights, which serve for timing: it has no AUROC here, and the paper's own for
-it is 0.977. Its fit is timed by the step (median of 4 after a first one) and multiplied: 32 steps an epoch, 192 epochs.
-anomalib's PaDiM and PatchCore (`benchmarks/peers.py`: the same EfficientNet-Lite0 weights, 448 pixels as the default
-reads, as many patches in a coreset as `differnet compare` allows) run in PyTorch, as does its EfficientAD (small), whose
-weights are random here: it has a time and no AUROC. What they would gain from an export to OpenVINO is not measured. Data:
-the paper's split of Magnetic Tile Defects (761 / 191 good, 392 defective). AUROC is that of the last epoch; of `default`
-the mean of the seeds that were fitted (0, 1, 2), of the others of seed 0. Of all candidates glibc keeps large buffers
-(`MALLOC_MMAP_THRESHOLD_` and others): else those of PyTorch come from the system anew for each image, or not, by what the
-process freed before, and a pass of this backbone in PyTorch takes 45 ms or 22.
+Every figure is the median of the repeats, with the least and the largest; a ratio is taken within a repeat, in which
+all candidates ran one after the other, each fit in a process of its own. The literal baseline (`benchmarks/literal.py`)
+is the paper's procedure as anyone would write it in PyTorch, on **random** AlexNet weights, which serve for timing: it
+has no AUROC here, and the paper's own for it is 0.977. Its fit is timed by the step (median of 4 after a first one) and
+multiplied: 32 steps an epoch, 192 epochs. anomalib's PaDiM and PatchCore (`benchmarks/peers.py`: the same
+EfficientNet-Lite0 weights, 448 pixels as the default reads, as many patches in a coreset as `differnet compare` allows)
+run in PyTorch, as does its EfficientAD (small), whose weights are random here: it has a time and no AUROC. What they
+would gain from an export to OpenVINO is not measured. Data: the paper's split of Magnetic Tile Defects (761 / 191 good,
+392 defective). AUROC is that of the last epoch; of `default` the mean of the seeds that were fitted (0, 1, 2), of the
+others of seed 0. Of all candidates glibc keeps large buffers (`MALLOC_MMAP_THRESHOLD_` and others): else those of
+PyTorch come from the system anew for each image, or not, by what the process freed before, and a pass of this backbone
+in PyTorch takes 45 ms or 22.
 """
 
 

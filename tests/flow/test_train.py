@@ -120,3 +120,33 @@ def test_learning_rate_schedules():
 def test_few_images_get_more_epochs():
     assert train.count_epochs(SettledTraining(epochs=2, min_steps=10), steps=3) == 4
     assert train.count_epochs(SettledTraining(epochs=8, min_steps=10), steps=3) == 8
+
+
+@pytest.mark.parametrize(
+    ("epochs", "min_steps", "wanted"), [(1, 9, [4, 4, 1]), (3, 9, [4, 4, 4]), (1, 4, [4])]
+)
+def test_the_last_epoch_ends_with_the_schedule(monkeypatch, epochs, min_steps, wanted):
+    settings = SettledTraining(epochs, min_steps, batch=64, learning_rate=5e-3, schedule="one-cycle")
+    rates, taken, step = [], [], train._step
+
+    def counted(*given):
+        rates.append(given[3])
+        return step(*given)
+
+    monkeypatch.setattr(train, "_step", counted)
+    _, history = fit(settings, on_epoch=lambda epoch, total: taken.append((len(rates), total)))
+    assert taken == [(done, len(wanted)) for done in np.cumsum(wanted)]
+    assert len(history) == len(wanted)
+    assert rates == [train.learning_rate(settings, at, sum(wanted)) for at in range(sum(wanted))]
+
+
+def test_the_loss_of_a_part_of_an_epoch_is_the_mean_of_its_steps():
+    whole, cut = (
+        fit(SettledTraining(1, steps, batch=64, learning_rate=1e-9))[1] for steps in (8, 5)
+    )  # flows that hardly change, over batches of two epochs, or one and a quarter
+    first = next(iter(sources.Bank(toy(), 64, seed=0).batches(1)))
+    flow = Flow(4, blocks=3, hidden=16, depth=1, seed=2)
+    z, log_det = flow(first)
+    wanted = float(train.score.training_loss(z, log_det, 4).detach())
+    assert cut[0].loss == pytest.approx(whole[0].loss, rel=1e-4)
+    assert cut[1].loss == pytest.approx(wanted, rel=1e-4)

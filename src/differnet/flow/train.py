@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -64,7 +65,8 @@ def fit(
     optimizer = Adam(flow.parameters(), settings, fused=flow.whitening is not None)
     file = _FILE.format(number or "")
     epochs = epochs_to_run(settings, source.steps)
-    key = checkpoint.key((settings, repr(flow), identity)) if checkpoint else ""
+    schedule = count_steps(settings, source.steps)
+    key = checkpoint.key((settings, schedule, repr(flow), identity)) if checkpoint else ""
     history = _resume(checkpoint, file, key, flow, optimizer) if checkpoint else []
     for epoch in range(len(history), epochs):
         started = time.perf_counter()
@@ -94,15 +96,17 @@ def _pass(
     *,
     noise_seed: int,
 ) -> float:
-    """Step through the batches of one epoch; returns their mean loss."""
+    """Step through the batches of one epoch, or what the schedule has left of them; returns their mean loss."""
     device = next(flow.parameters()).device
-    total_steps = count_epochs(settings, source.steps) * source.steps
+    total_steps = count_steps(settings, source.steps)
+    first = epoch * source.steps
+    count = min(source.steps, total_steps - first)
     total = torch.zeros((), device=device)
-    for step, batch in enumerate(source.batches(epoch), epoch * source.steps):
+    for step, batch in enumerate(itertools.islice(source.batches(epoch), count), first):
         rate = learning_rate(settings, step, total_steps)
         draws = generator(noise_seed, "noise", step) if settings.noise else None
         total += _step(flow, optimizer, batch.to(device), rate, settings, draws)
-    loss = float(total) / source.steps
+    loss = float(total) / count
     if not math.isfinite(loss):
         raise NumericalError(
             f"the training loss became {loss} in epoch {epoch + 1}; lower learning_rate "
@@ -118,6 +122,15 @@ def count_epochs(settings: SettledTraining, steps: int) -> int:
     75
     """
     return max(settings.epochs, math.ceil(settings.min_steps / max(1, steps)))
+
+
+def count_steps(settings: SettledTraining, steps: int) -> int:
+    """Return the optimisation steps of the whole schedule: those of ``epochs``, or ``min_steps`` where these are more.
+
+    >>> count_steps(SettledTraining(epochs=1, min_steps=800), steps=292)
+    800
+    """
+    return max(settings.epochs * steps, settings.min_steps)
 
 
 def learning_rate(settings: SettledTraining, step: int, total: int) -> float:
