@@ -109,7 +109,7 @@ class Bench:
         good, bad = (rng.permutation(np.flatnonzero(self.labels == label)) for label in (False, True))
         chosen = [*good[: SAMPLE // 3], *bad[: SAMPLE - SAMPLE // 3]]
         self.sample = [self.test[index] for index in rng.permutation(chosen)]
-        self.place = data, split
+        self.inputs = data, split
         self.records = records
         self.work = work
         self.peers: dict[str, Any] = {}
@@ -181,15 +181,15 @@ class Bench:
 
     def fit_rounds(self, repeats: int, peer_repeats: int) -> None:
         """Time whole fits, from image files to a detector; the literal one by the step."""
-        most = {"literal": repeats, "PaDiM": repeats, "default": repeats, "PatchCore": peer_repeats}
+        counts = {"literal": repeats, "PaDiM": repeats, "default": repeats, "PatchCore": peer_repeats}
         for repeat in range(repeats):
-            for name, limit in most.items():
-                if repeat < limit:
+            for name, count in counts.items():
+                if repeat < count:
                     self.records.once("fit", name, repeat, lambda n=name, r=repeat: self._alone(n, r))
 
     def _alone(self, name: str, repeat: int) -> Record:
         """Fit in a new process: what others left in memory, and on which cores, is no part of it."""
-        command = [sys.executable, __file__, *map(str, self.place), "--work", str(self.work)]
+        command = [sys.executable, __file__, *map(str, self.inputs), "--work", str(self.work)]
         run = subprocess.run([*command, "--alone", name, str(repeat)], check=True, stdout=subprocess.PIPE)
         record: Record = json.loads(run.stdout.decode().splitlines()[-1])
         return record
@@ -277,10 +277,15 @@ class Bench:
         return {"seconds": seconds, "seed": seed, "auroc": auroc(scores, self.labels)}
 
     def _fitted_peers(self) -> dict[str, Any]:
-        """Return the peers, fitted where that is needed; the first fit of each counts as its first repeat."""
+        """Return the peers, fitted where that is needed; the first fit of each counts as its first repeat.
+
+        They are kept in the working folder, PaDiM in 0.5 GB.
+        """
         for name in ("PaDiM", "PatchCore"):
             self.records.once("fit", name, 0, lambda n=name: self._alone(n, 0))
             if name not in self.peers:
+                if not self._kept(name).exists():  # measured by a run that kept none
+                    self._alone(name, 0)
                 self.peers[name] = torch.load(self._kept(name), weights_only=False)  # of this program's own
         return self.peers | {
             f"EfficientAD (small), {size} pixels": _efficient_ad(size) for size in (256, SIZE)

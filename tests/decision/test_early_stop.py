@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from differnet.decision.early_stop import LOOK, early_stop
 from differnet.decision.thresholds import choose_threshold
-from differnet.errors import ConfigError, NotFittedError, NumericalError
+from differnet.errors import ConfigError, DifferNetWarning, NotFittedError, NumericalError
 from differnet.features import describer
 from differnet.runtime import threads
 from support.tiny import defective_image, good_image
@@ -174,4 +175,27 @@ def test_streams_are_judged_one_by_one(detector):
     assert first == detector.score([good_image(i) for i in range(3)]).tolist()
     with pytest.warns(UserWarning, match="5 held-out good images"):
         verdicts = detector.predict_iter(camera(), views="auto")
-    assert next(verdicts).views in (4, 8)
+    with pytest.warns(UserWarning, match="5 held-out good images"):
+        assert next(verdicts) == detector.predict(good_image(0), views="auto")
+
+
+@pytest.mark.parametrize("count", [5, 8])
+def test_views_that_nobody_needs_are_not_described(detector, count, monkeypatch):
+    one = copy.copy(detector)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DifferNetWarning)
+        one.calibrate([good_image(800 + i) for i in range(20)], rate=0.1, views=count, confidence=None)
+        shown, render, taken = [], describer.render, set()
+        monkeypatch.setattr(
+            describer,
+            "render",
+            lambda image, views, *more: shown.append(len(views)) or render(image, views, *more),
+        )
+        for image in [good_image(500 + i) for i in range(12)] + [defective_image(i)[0] for i in range(4)]:
+            shown.clear()
+            views = one.predict(image, views="auto").views
+            assert shown == ([2, 2, 2, 2] if count == 8 else [2, 2, 1])[: (views + 1) // 2]
+            assert sum(shown) == views
+            taken.add(views)
+    assert 2 in taken
+    assert len(taken) > 1

@@ -25,3 +25,13 @@ def test_pages_go_when_many_are_there_and_at_the_end(monkeypatch, size, wanted):
     for item in mapped.letting_go(range(5), **({} if size is None else {"size": size})):
         told.append(f"{item} ")
     assert "".join(told) == wanted
+
+
+def test_pages_go_also_where_not_all_is_taken(monkeypatch):
+    told = []
+    monkeypatch.setattr(mapped, "let_go", lambda: told.append("g"))
+    items = mapped.letting_go(range(5), MB)
+    assert [item for _, item in zip(range(3), items, strict=False)] == [0, 1, 2]
+    assert told == []
+    del items
+    assert told == ["g"]

@@ -156,8 +156,8 @@ class Training:
     """How the flow is fitted (section 4.2).
 
     ``batch`` counts views. ``min_steps``: with few images, epochs are added until there were that many optimisation
-    steps, at which the last one ends. ``views_per_step``: with fresh views, how many views of one image stand in a
-    batch together. ``schedule``: ``"constant"``, or ``"one-cycle"``, which warms up over the first 30 % of the steps
+    steps; the last epoch ends at that step. ``views_per_step``: with fresh views, how many views of one image stand in
+    a batch together. ``schedule``: ``"constant"``, or ``"one-cycle"``, which warms up over the first 30 % of the steps
     and anneals to nearly zero by a cosine. ``noise``: standard deviation of what is added to the whitened features of
     every batch, 1 being that of the features; only with ``start="gaussian"``. ``"auto"`` adds some where views do not
     turn, since turned views differ enough, and with ``pooling="combined"``. ``length``: the share of the schedule that

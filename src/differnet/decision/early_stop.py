@@ -32,7 +32,7 @@ import numpy.typing as npt
 from differnet.errors import NumericalError
 
 GROUP = 4  # views that are described together where all are wanted
-LOOK = 2  # views after which it is asked whether that is certain
+LOOK = 2  # views between two questions whether the verdict is certain
 ERROR = 0.01
 _WEIGHT = 8  # views that the common spread counts for
 _TINY = 1e-12
@@ -42,14 +42,13 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class EarlyStop:
-    """The rule above for V = ``views`` looked at ``group`` by ``group``.
+    """The rule above for V = ``views``.
 
     ``spread``: the common standard deviation of log x within an image. ``above``: q, how many standard errors the
     full score may lie above what was seen; ``below``: r, how many below. ``error``: what is promised for either side.
     """
 
     views: int
-    group: int
     spread: float
     above: float
     below: float
@@ -69,10 +68,10 @@ class EarlyStop:
         return True if mean - self.below * error >= limit else None
 
 
-def early_stop(calibration: Array, group: int, error: float = ERROR) -> EarlyStop:
-    """Return the rule from the view scores (M, V) of held-out good images.
+def early_stop(calibration: Array, look: int, error: float = ERROR) -> EarlyStop:
+    """Return the rule from the view scores (M, V) of held-out good images; it is asked after every ``look`` views.
 
-    ``error`` cannot be promised below 1 / (M + 1); the rule then promises that, and 0 where one group is all.
+    ``error`` cannot be promised below 1 / (M + 1); the rule then promises that, and 0 where one look sees all.
     Raises :class:`NumericalError` for no images, and for scores that are negative or not finite.
     """
     if len(calibration) == 0 or not np.isfinite(calibration).all() or (calibration < 0).any():
@@ -81,14 +80,14 @@ def early_stop(calibration: Array, group: int, error: float = ERROR) -> EarlySto
     logs = np.log(calibration + _TINY)
     spread = float(np.sqrt(logs.var(axis=1, ddof=1).mean())) if views > 1 else 0.0
     above = below = np.zeros(count)
-    for seen in range(group, views, group):
+    for seen in range(look, views, look):
         mean, deviation = _estimate(calibration[:, :seen], seen, views, spread)
         apart = (np.log(calibration.mean(axis=1) + _TINY) - mean) / np.maximum(deviation, _TINY)
         above, below = np.maximum(above, apart), np.maximum(below, -apart)
     rank = min(math.ceil((1 - error) * (count + 1) - 1e-9), count) - 1
     bounds = float(np.sort(above)[rank]), float(np.sort(below)[rank])
-    promised = max(error, 1 / (count + 1)) if views > group else 0.0  # one group is all views
-    return EarlyStop(views, group, spread, *bounds, promised)
+    promised = max(error, 1 / (count + 1)) if views > look else 0.0
+    return EarlyStop(views, spread, *bounds, promised)
 
 
 def _estimate(scores: Array, seen: int, views: int, spread: float) -> tuple[Array, Array]:

@@ -98,8 +98,8 @@ def after_all(model: Calibrated, scores: ViewScores) -> Prediction:
     return Prediction(mean, promise.value, mean >= promise.value, p, len(scores), limit)
 
 
-def as_soon_as_certain(model: Calibrated, groups: Iterable[ViewScores]) -> Prediction:
-    """Take the view scores of one image group by group, in the order of the scoring views, until it is certain.
+def as_soon_as_certain(model: Calibrated, looks: Iterable[ViewScores]) -> Prediction:
+    """Take the view scores of one image look by look, in the order of the scoring views, until it is certain.
 
     With a review threshold a good part is looked at until it is certain on which side of that it lies, too: the bounds
     of the rule hold for every view and any threshold at once. Raises :class:`NotFittedError` without held-out images,
@@ -107,8 +107,8 @@ def as_soon_as_certain(model: Calibrated, groups: Iterable[ViewScores]) -> Predi
     """
     theta, limit = _needed_threshold(model), review_threshold(model)
     scores: ViewScores = np.empty(0)
-    for group in groups:
-        scores = np.concatenate((scores, group))
+    for seen in looks:
+        scores = np.concatenate((scores, seen))
         verdict = model.standard.early_stop.verdict(scores, theta)
         if verdict is None or not (verdict or limit is None or _is_certain(model, scores, limit)):
             continue

@@ -159,7 +159,7 @@ class Scorer:
     ) -> Iterator[Prediction]:
         """Yield the verdict on each image of a stream, decoded once for views and heat map.
 
-        ``early`` looks at them group by group until the verdict is certain.
+        ``early`` looks at them two by two until the verdict is certain.
         """
         self.describer.keep_grids(shown)
         if heat_map is not None:
@@ -206,8 +206,8 @@ class Scorer:
     def judge(self, model: Model, square: Tensor, shown: ViewSet, early: bool, name: str) -> Prediction:
         """Return the verdict on one square, in the views ``shown``, or ``early`` in as few as it takes."""
         if early:
-            groups = self.describer.features_by_group(square, shown, name)
-            return verdict.as_soon_as_certain(model, scores_of_groups(self.reads, groups, self.device, name))
+            looks = self.describer.features_by_look(square, shown, name)
+            return verdict.as_soon_as_certain(model, scores_of_groups(self.reads, looks, self.device, name))
         return verdict.after_all(model, self.of_features(self.describer.features(square, shown, name), name))
 
 

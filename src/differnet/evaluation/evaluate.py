@@ -54,10 +54,10 @@ FOLDS_NOTE = (
 class EarlyFigures:
     """What ``views="auto"`` does on the test images, by the flow that gives the verdicts.
 
-    ``views``, ``views_good``: how many views it took, on average over all and over the good images. ``changed``:
-    how many verdicts differ from those of all views; ``missed`` of them let pass a defect that those flag; ``error`` is
-    promised for good images. ``image_auroc``: of the scores it stopped with; ``image_auroc_all_views``: of the
-    same flow in all views.
+    ``views``, ``views_good``: how many views it took, on average over all and over the good images. ``changed``: how
+    many verdicts differ from those of all views; ``missed``: by how many of these a defect passes that all views flag;
+    ``error`` is promised for good images. ``image_auroc``: of the scores it stopped with; ``image_auroc_all_views``: of
+    the same flow in all views.
     """
 
     views: float

@@ -95,8 +95,8 @@ class Describer:
         tiles = torch.stack([tile for square in squares for tile in cut(square, self.tiles)])
         return self.runtime.features(tiles.split(GROUP)).view(len(squares), -1)
 
-    def features_by_group(self, square: Tensor, views: ViewSet, name: str = "an image") -> Iterator[Tensor]:
-        """Yield what :meth:`features` gives ``LOOK`` views at a time, each when it is asked for."""
+    def features_by_look(self, square: Tensor, views: ViewSet, name: str = "an image") -> Iterator[Tensor]:
+        """Yield what :meth:`features` gives, ``LOOK`` views at a time, each time when it is asked for."""
         for start in range(0, len(views), LOOK):
             yield self._described(square, views, [start], LOOK, name)
 

@@ -42,13 +42,15 @@ def letting_go(items: Iterable[Item], size: int = _KEPT) -> Iterator[Item]:
     """Yield items whose making reads mapped files, or whose use fills them, letting pages go in between.
 
     ``size``: bytes that an item maps, about. Pages of all files go after items of some 32 MB, after each where its
-    size is not given, and at the end.
+    size is not given, and at the end, also where not all items are taken.
     """
     mapped = 0
-    for item in items:
-        mapped += size
-        if mapped >= _KEPT:
-            let_go()
-            mapped = 0
-        yield item
-    let_go()
+    try:
+        for item in items:
+            mapped += size
+            if mapped >= _KEPT:
+                let_go()
+                mapped = 0
+            yield item
+    finally:
+        let_go()

@@ -59,9 +59,10 @@ class FreshViews:
             order = torch.randperm(len(self.images), generator=draws)
             count = min(self.together, self.describer.views.train_views - turn * self.together)
             for chosen in order.split(self.images_a_batch):
-                yield self.read(torch.cat([self._describe(int(index), count, draws) for index in chosen]))
+                batch = self.read(torch.cat([self._describe(int(index), count, draws) for index in chosen]))
                 step += 1
                 self.progress(f"epoch {epoch + 1}", step, self.steps)
+                yield batch
 
     def sample(self, most: int) -> Tensor:
         """Return the rows of the first epoch's first batches, ``most`` or a few more."""

@@ -30,7 +30,9 @@ _CALMER = "lower learning_rate or clamp"
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one pass over the features gave: mean loss a feature, and the same on held-out features."""
+    """What one pass over the features, or the part of the last one that was run, gave: mean loss a feature, and the
+    same on held-out features.
+    """
 
     epoch: int
     loss: float
@@ -65,8 +67,9 @@ def fit(
     optimizer = Adam(flow.parameters(), settings, fused=flow.whitening is not None)
     file = _FILE.format(number or "")
     epochs = epochs_to_run(settings, source.steps)
-    schedule = count_steps(settings, source.steps)
-    key = checkpoint.key((settings, schedule, repr(flow), identity)) if checkpoint else ""
+    # the steps are in the key, since a run whose schedule ended with an epoch cannot be gone on with
+    steps = count_steps(settings, source.steps)
+    key = checkpoint.key((settings, steps, repr(flow), identity)) if checkpoint else ""
     history = _resume(checkpoint, file, key, flow, optimizer) if checkpoint else []
     for epoch in range(len(history), epochs):
         started = time.perf_counter()
@@ -81,8 +84,12 @@ def fit(
 
 
 def epochs_to_run(settings: SettledTraining, steps: int) -> int:
-    """Return the share of the schedule that is run, in epochs."""
-    whole = count_epochs(settings, steps)
+    """Return in how many epochs of so many ``steps`` the schedule is run, as far as it is; the last may be a part."""
+    return math.ceil(_steps_to_run(settings, steps) / max(1, steps))
+
+
+def _steps_to_run(settings: SettledTraining, steps: int) -> int:
+    whole = count_steps(settings, steps)
     least = 1 if settings.length > 0 and whole > 0 else 0
     return max(least, round(settings.length * whole))
 
@@ -96,11 +103,11 @@ def _pass(
     *,
     noise_seed: int,
 ) -> float:
-    """Step through the batches of one epoch, or what the schedule has left of them; returns their mean loss."""
+    """Step through the batches of one epoch, or as many as are left to run; returns their mean loss."""
     device = next(flow.parameters()).device
     total_steps = count_steps(settings, source.steps)
     first = epoch * source.steps
-    count = min(source.steps, total_steps - first)
+    count = min(source.steps, _steps_to_run(settings, source.steps) - first)
     total = torch.zeros((), device=device)
     for step, batch in enumerate(itertools.islice(source.batches(epoch), count), first):
         rate = learning_rate(settings, step, total_steps)

@@ -159,18 +159,22 @@ class _Texture:
 
     def of_pairs(self, pairs: npt.NDArray[np.intp]) -> Table:
         """Return of some pairs (P, 2) what :meth:`table` has of all: (P,)."""
-        against = self._stretched(self.rows)
+        against = self._stretched(self.rows)  # whitening is symmetric: one side is whitened for both
         both = np.concatenate([pairs, pairs[:, ::-1]])
         order = np.argsort(both[:, 0], kind="stable")
         others = np.split(both[order, 1], np.searchsorted(both[order, 0], np.arange(1, len(against))))
         best = np.empty(len(both), np.float32)
         best[order] = np.concatenate(
-            [found for start in range(0, len(against), _MOVED) for found in self._moved(start, others, against)]
+            [
+                found
+                for start in range(0, len(against), _MOVED)
+                for found in self._best(start, others, against)
+            ]
         )
         found: Table = best.reshape(2, -1).max(axis=0)
         return found
 
-    def _moved(self, start: int, others: Sequence[npt.NDArray[np.intp]], against: Table) -> Iterator[Table]:
+    def _best(self, start: int, others: Sequence[npt.NDArray[np.intp]], against: Table) -> Iterator[Table]:
         """Yield of some images the largest correlation over the shifts with each of the ``others`` of each."""
         end = start + _MOVED
         moved = np.stack([self._cut(*shift, start, end) for shift in self._shifts()], axis=1) - self._mean

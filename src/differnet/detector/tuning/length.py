@@ -47,11 +47,12 @@ def with_length(
         return wins(read.of_view(norms).view(evidence.tests.shape[:3]).mean(dim=2))
 
     seen = [(0.0, look())]
+    steps = train.count_steps(training, source.steps)
 
     def on_epoch(epoch: train.Epoch, total: int) -> None:
         done = epoch.epoch + 1
         if done * _LOOKS // total > (done - 1) * _LOOKS // total:
-            seen.append((done / total, look()))
+            seen.append((min(1.0, done * source.steps / steps), look()))
         progress("finding out how far to train", done, total)
 
     train.fit(flow, source, training, on_epoch=on_epoch, noise_seed=seed)
