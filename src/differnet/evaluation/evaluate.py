@@ -272,14 +272,12 @@ def _early(second: DifferNet, rows: Sequence[ViewScores], judged: Measured) -> E
     early = [second.judge(row, early=True) for row in rows]
     labels = judged.is_defective
     views = np.array([prediction.views for prediction in early])
-    flagged, flagged_by_all = (
-        np.array([prediction.is_defective for prediction in some]) for some in (early, judged.predictions)
-    )
+    flagged, by_all = (np.array([one.is_defective for one in some]) for some in (early, judged.predictions))
     return EarlyFigures(
         views=float(views.mean()),
         views_good=float(views[~labels].mean()) if (~labels).any() else math.nan,
-        changed=int((flagged != flagged_by_all).sum()),
-        missed=int((flagged_by_all & ~flagged & labels).sum()),
+        changed=int((flagged != by_all).sum()),
+        missed=int((by_all & ~flagged & labels).sum()),
         error=second.model.standard.early_stop.error,
         image_auroc=auroc(np.array([prediction.score for prediction in early]), labels),
         image_auroc_all_views=judged.image_auroc,
