@@ -121,8 +121,8 @@ def test_learning_rate_schedules():
 
 
 def test_few_images_get_more_epochs():
-    assert train.count_epochs(SettledTraining(epochs=2, min_steps=10), steps=3) == 4
-    assert train.count_epochs(SettledTraining(epochs=8, min_steps=10), steps=3) == 8
+    assert train.epochs_to_run(SettledTraining(epochs=2, min_steps=10), steps=3) == 4
+    assert train.epochs_to_run(SettledTraining(epochs=8, min_steps=10), steps=3) == 8
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,8 @@ views not seen yet, and there are three reasons to stop:
 
 e_k = s_k sqrt((V - k) / (V k)) is the standard error of a mean of k out of V. The spread s_k of log x mixes the
 image's own with the common one of the held-out good images, which counts as much as 8 views: two scores alone say
-little of how they vary. q is the split-conformal
-quantile, over those images, of the largest (log tau - log m_k) / e_k that any k showed; r of the largest
-(log m_k - log tau) / e_k.
+little of how they vary. q is the split-conformal quantile, over those images, of the largest (log tau - log m_k) / e_k
+that any k showed; r of the largest (log m_k - log tau) / e_k.
 
 So for a new good image, exchangeable with the held-out ones, the chance that it is passed early although full scoring
 would flag it is at most ``error``, and so is the chance that it is flagged early although full scoring would pass it

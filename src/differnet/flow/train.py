@@ -84,7 +84,11 @@ def fit(
 
 
 def epochs_to_run(settings: SettledTraining, steps: int) -> int:
-    """Return in how many epochs of so many ``steps`` the schedule is run, as far as it is; the last may be a part."""
+    """Return in how many epochs of so many ``steps`` the schedule is run, as far as it is; the last may be a part.
+
+    >>> epochs_to_run(SettledTraining(epochs=10, min_steps=300), steps=4)
+    75
+    """
     return math.ceil(_steps_to_run(settings, steps) / max(1, steps))
 
 
@@ -120,15 +124,6 @@ def _pass(
             f"(now {settings.learning_rate:g}) or clamp"
         )
     return loss
-
-
-def count_epochs(settings: SettledTraining, steps: int) -> int:
-    """Return ``epochs``, or as many more as ``min_steps`` needs with ``steps`` batches an epoch.
-
-    >>> count_epochs(SettledTraining(epochs=10, min_steps=300), steps=4)
-    75
-    """
-    return max(settings.epochs, math.ceil(settings.min_steps / max(1, steps)))
 
 
 def count_steps(settings: SettledTraining, steps: int) -> int:

@@ -237,10 +237,11 @@ class Inspector:
     def _judge(self, _: object, decoded: Decoded, heat_map: bool, count: int, early: bool) -> Prediction:
         pixels, note = decoded
         tiles = self._tiles(pixels)
+        groups = self._groups(tiles, count, LOOK if early else GROUP)
         if early:
-            found = verdict.as_soon_as_certain(self.station, self._groups(tiles, count, LOOK))
+            found = verdict.as_soon_as_certain(self.station, groups)
         else:
-            found = verdict.after_all(self.station, np.concatenate(list(self._groups(tiles, count))))
+            found = verdict.after_all(self.station, np.concatenate(list(groups)))
         return replace(found, heat_map=self._heat_map(pixels, tiles) if heat_map else None, note=note)
 
     def _count(self, views: int | None) -> int:
