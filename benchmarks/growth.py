@@ -1,6 +1,6 @@
 """How time and memory of a fit and of scoring grow with the number of pictures.
 
-Usage: python benchmarks/growth.py [--counts 100 1000 10000] [--work benchmark-output/growth] [--out docs/results]
+Usage: python benchmarks/growth.py [--counts 100 1000 3000 10000] [--work benchmark-output/growth] [--out docs/results]
 
 Draws so many different pictures of brushed metal, 256 x 256 pixels, and for each count fits the preset "default" to
 them in a process of its own, then scores as many by that model in another. Time is that of the work alone, without the
@@ -30,11 +30,14 @@ SIDE = 256
 PAGE = """# Cost as work grows
 
 `python benchmarks/growth.py` wrote this page: pictures of {side} x {side} pixels, all different, preset "default", each
-figure from a process of its own, {busy}. *A picture more*: what one costs between this count and the one before it.
+figure from a process of its own, {busy}.
+*A picture more*: what one costs between this count and the one before it.
 
 | pictures | fit, s | a picture more, ms | peak memory, MB | scoring, s | a picture more, ms | peak memory, MB |
 |---|---|---|---|---|---|---|
 {rows}
+
+{lines}
 
 ![Seconds and megabytes by the number of pictures](growth.png)
 
@@ -112,6 +115,27 @@ def measure(counts: list[int], work: Path) -> list[dict[str, Any]]:
     return done
 
 
+def nearest_line(ones: list[dict[str, Any]]) -> tuple[float, float]:
+    """Return the seconds of the start and of each picture, by the straight line with the smallest relative errors."""
+    seconds = np.array([one["seconds"] for one in ones])
+    slope, start = np.polyfit([one["count"] for one in ones], seconds, 1, w=1 / seconds)
+    return float(start), float(slope)
+
+
+def straightness(kind: str, ones: list[dict[str, Any]]) -> str:
+    """Say how far the seconds lie from the nearest line, and how far apart the memory lies."""
+    start, slope = nearest_line(ones)
+    counts = np.array([one["count"] for one in ones])
+    seconds = np.array([one["seconds"] for one in ones])
+    off = np.abs((start + slope * counts) / seconds - 1).max()
+    peaks = [one["peak_bytes"] / 1e6 for one in ones]
+    return (
+        f"- {kind}: {start:.1f} s and {1000 * slope:.1f} ms a picture, no count further from this line than {off:.1%}. "
+        f"Memory {min(peaks):.0f} to {max(peaks):.0f} MB, {peaks[-1] / peaks[0] - 1:+.0%} for "
+        f"{counts[-1] / counts[0]:.0f} times the pictures."
+    )
+
+
 def write(found: list[dict[str, Any]], counts: list[int], out: Path) -> None:
     """Write the page and the plot."""
     import matplotlib
@@ -132,17 +156,23 @@ def write(found: list[dict[str, Any]], counts: list[int], out: Path) -> None:
             )
             parts += [f"{one['seconds']:.1f}", more, f"{one['peak_bytes'] / 1e6:.0f}"]
         rows.append(f"| {' | '.join(parts)} |")
+    lines = [straightness(kind, [by[kind, count] for count in counts]) for kind in WORK]
     busy = max(one["load_before"] for one in found)
     page = PAGE.format(
         side=SIDE,
         rows="\n".join(rows),
+        lines="\n".join(lines),
         machine=machine(),
-        busy=f"on a machine whose load before each was {busy:.1f} at most",
+        busy=f"on a machine whose load before each (that of the figure before included) was {busy:.1f} at most",
     )
     (out / "growth.md").write_text(page)
     figure, panes = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
+    between = np.geomspace(counts[0], counts[-1], 100)
     for kind in WORK:
-        panes[0].plot(counts, [by[kind, n]["seconds"] for n in counts], "o-", label=kind)
+        start, slope = nearest_line([by[kind, n] for n in counts])
+        points = panes[0].plot(counts, [by[kind, n]["seconds"] for n in counts], "o", label=kind)
+        label = f"{start:.1f} s + {1000 * slope:.1f} ms a picture"
+        panes[0].plot(between, start + slope * between, "--", color=points[0].get_color(), label=label)
         panes[1].plot(counts, [by[kind, n]["peak_bytes"] / 1e6 for n in counts], "o-", label=kind)
     for pane, what in zip(panes, ("seconds", "peak memory, MB"), strict=True):
         pane.set(xscale="log", xlabel="pictures", ylabel=what)
@@ -157,7 +187,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--counts", type=int, nargs="+", default=[100, 1000, 10_000])
+    parser.add_argument("--counts", type=int, nargs="+", default=[100, 1000, 3000, 10_000])
     parser.add_argument("--work", type=Path, default=Path("benchmark-output/growth"))
     parser.add_argument("--out", type=Path, default=Path("docs/results"))
     parser.add_argument("--cell", nargs=2, help=argparse.SUPPRESS)
