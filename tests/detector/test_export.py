@@ -6,6 +6,7 @@ import json
 import math
 import re
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +15,8 @@ from PIL import Image
 
 from differnet import DifferNet, DifferNetWarning, Inspector
 from differnet.config.settled import SettledViews
+from differnet.decision import verdict
+from differnet.decision.calibration import Standard
 from differnet.detector import export, scoring
 from differnet.detector.graphs import Head, HeatMapping, Rendering, Scoring
 from differnet.errors import (
@@ -171,6 +174,26 @@ def test_images_that_set_the_threshold_are_ties(upright, good_images, tmp_path):
     found = export.export(upright, tmp_path / "held", "openvino", images=good_images)
     assert (found.images, found.verdicts) == (24, 0)
     assert found.ties <= 2  # one at the threshold, one at that of the review
+
+
+def test_scores_at_which_an_early_stop_turns_are_ties():
+    """A hair below, two low views pass the part; a hair above, the high ones that follow are looked at, and flag it."""
+    held_out = np.random.default_rng(0).lognormal(0, 0.1, (199, 8))
+    model = SimpleNamespace(standard=Standard(view_scores=held_out, usual_views=8, order="even", rate=0.01))
+    rows = np.full(8, 3.0)
+    low, high = 0.1, 3.0
+    for _ in range(60):
+        rows[:2] = (low + high) / 2
+        if verdict.judge(model, rows, True).verdict == "OK":
+            low = rows[0]
+        else:
+            high = rows[0]
+    assert 0.5 < low < 0.99 * model.standard.threshold().value
+    assert export._is_tie(model, rows, True)
+    assert not export._is_tie(model, rows, False)
+    for off in (1 - 1e-4, 1 + 1e-4):
+        rows[:2] = high * off
+        assert not export._is_tie(model, rows, True)
 
 
 def test_a_head_is_put_on_a_network(upright):

@@ -26,6 +26,7 @@ from differnet.data.files import write_whole
 from differnet.data.images import ImageLike, load
 from differnet.data.stream import Progress, silent
 from differnet.decision import verdict
+from differnet.decision.calibration import Calibrated, ViewScores
 from differnet.detector.detector import DifferNet
 from differnet.detector.graphs import Format, write_graphs
 from differnet.detector.model import summarise, versions
@@ -38,7 +39,7 @@ from differnet.runtime.inspector import Inspector
 
 ENGINES: Mapping[Format, EngineName] = {"onnx": "onnxruntime", "openvino": "openvino"}
 SCORE_BOUND = 1e-3  # of a score
-TIE = 1e-5  # of a threshold: what rounding moves
+TIE = 1e-5  # of a score: what rounding moves
 MAP_BOUND = 1e-2  # of the peak of a map
 _MAPS = 3  # images whose maps are compared
 _SYNTHETIC = 8
@@ -189,7 +190,7 @@ def compare(
         for stops in (False, True) if early else (False,):
             ours = verdict.judge(model, wanted, stops)
             if ours.verdict != verdict.judge(inspector.station, found, stops).verdict:
-                ties, others = (ties + 1, others) if _is_tie(ours) else (ties, others + 1)
+                ties, others = (ties + 1, others) if _is_tie(model, wanted, stops) else (ties, others + 1)
             if see is not None and images and not stops:
                 see(image, ours)
         if with_maps and index < _MAPS:
@@ -199,9 +200,9 @@ def compare(
     return Agreement(len(shown), not images, float(largest), heat if with_maps else None, others, ties)
 
 
-def _is_tie(found: verdict.Prediction) -> bool:
-    limits = [limit for limit in (found.threshold, found.review_threshold) if limit is not None]
-    return any(abs(found.score - limit) <= TIE * limit for limit in limits)
+def _is_tie(model: Calibrated, scores: ViewScores, early: bool) -> bool:
+    """Whether rounding decides: scores that are all a little larger, or smaller, have another verdict."""
+    return len({verdict.judge(model, scores * by, early).verdict for by in (1 - TIE, 1, 1 + TIE)}) > 1
 
 
 def synthetic_images(canvas: Shape) -> list[ImageLike]:
