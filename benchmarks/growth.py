@@ -24,22 +24,34 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from report import machine
+from report import commit, machine
 
 SIDE = 256
 PAGE = """# Cost as work grows
 
-`python benchmarks/growth.py` wrote this page: pictures of {side} x {side} pixels, all different, preset "default", each
-figure from a process of its own, {busy}.
-*A picture more*: what one costs between this count and the one before it.
+`python benchmarks/growth.py` wrote this page: pictures of {side} x {side} pixels, all different, preset "default".
+Each figure was measured once, in a process of its own, {busy}.
+Scoring is of as many pictures, by the model that was fitted to them. Memory is that of the command line, which hands
+large tables back at once; a program that only calls the package takes some more. *A picture more*: what one costs
+between this count and the one before it.
 
 | pictures | fit, s | a picture more, ms | peak memory, MB | scoring, s | a picture more, ms | peak memory, MB |
 |---|---|---|---|---|---|---|
 {rows}
 
+The straight line whose errors, as shares of the seconds, have the smallest sum of squares:
+
 {lines}
 
+Tables that are larger than 128 MB lie in files, so that a fit takes the most memory near 1,000 pictures.
+
 ![Seconds and megabytes by the number of pictures](growth.png)
+
+## Where the time of a fit goes, in seconds
+
+{stages}
+
+The flow takes a least number of steps, so that few pictures cost as much there as 1,000.
 
 {machine}
 """
@@ -108,7 +120,7 @@ def measure(counts: list[int], work: Path) -> list[dict[str, Any]]:
             load = os.getloadavg()[0]
             command = [sys.executable, __file__, "--cell", kind, str(count), "--work", str(work)]
             run = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-            done.append(json.loads(run.stdout.splitlines()[-1]) | {"load_before": load})
+            done.append(json.loads(run.stdout.splitlines()[-1]) | {"load_before": load, "commit": commit()})
             with place.open("a") as file:
                 file.write(json.dumps(done[-1]) + "\n")
             print(done[-1], flush=True)
@@ -131,9 +143,19 @@ def straightness(kind: str, ones: list[dict[str, Any]]) -> str:
     peaks = [one["peak_bytes"] / 1e6 for one in ones]
     return (
         f"- {kind}: {start:.1f} s and {1000 * slope:.1f} ms a picture, no count further from this line than {off:.1%}. "
-        f"Memory {min(peaks):.0f} to {max(peaks):.0f} MB, {peaks[-1] / peaks[0] - 1:+.0%} for "
-        f"{counts[-1] / counts[0]:.0f} times the pictures."
+        f"Memory from {min(peaks):.0f} to {max(peaks):.0f} MB; with {counts[-1]:,} pictures "
+        f"{peaks[-1] / peaks[0] - 1:+.0%} beside {counts[0]:,}, the largest {max(peaks) / peaks[0] - 1:+.0%}."
     )
+
+
+def stage_table(fits: list[dict[str, Any]]) -> str:
+    """Return the seconds by stage, of each count in a column."""
+    known = {"kind", "count", "peak_bytes", "seconds", "load_before", "commit"}
+    counts = [f"{one['count']:,}" for one in fits]
+    rows = [["pictures", *counts], ["---"] * (1 + len(fits))]
+    for stage in (name for name in fits[-1] if name not in known):
+        rows.append([stage, *(f"{one.get(stage, 0):.1f}" for one in fits)])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def write(found: list[dict[str, Any]], counts: list[int], out: Path) -> None:
@@ -158,12 +180,14 @@ def write(found: list[dict[str, Any]], counts: list[int], out: Path) -> None:
         rows.append(f"| {' | '.join(parts)} |")
     lines = [straightness(kind, [by[kind, count] for count in counts]) for kind in WORK]
     busy = max(one["load_before"] for one in found)
+    commits = dict.fromkeys(one["commit"] for one in found)
     page = PAGE.format(
         side=SIDE,
         rows="\n".join(rows),
         lines="\n".join(lines),
-        machine=machine(),
-        busy=f"on a machine whose load before each (that of the figure before included) was {busy:.1f} at most",
+        machine=machine(commits),
+        busy=f"on a machine whose load just before (that of the figure before included) was {busy:.1f} at most",
+        stages=stage_table([by["fit", count] for count in counts]),
     )
     (out / "growth.md").write_text(page)
     figure, panes = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
@@ -178,7 +202,7 @@ def write(found: list[dict[str, Any]], counts: list[int], out: Path) -> None:
         pane.set(xscale="log", xlabel="pictures", ylabel=what)
         pane.legend()
     panes[0].set_yscale("log")
-    panes[1].set_ylim(bottom=0)
+    panes[1].set_ylim(0, 1.15 * max(one["peak_bytes"] for one in by.values()) / 1e6)
     figure.savefig(out / "growth.png", dpi=100)
 
 

@@ -7,6 +7,7 @@ import os
 import platform
 import shutil
 import subprocess
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ from matplotlib import pyplot as plt
 PACKAGES = ("differnet", "torch", "openvino", "onnxruntime", "nncf", "numpy", "pillow", "anomalib")
 
 
-def machine() -> str:
-    """Name the processor, the cores and the versions in one line."""
+def machine(commits: Collection[str] = ()) -> str:
+    """Name the processor, the cores and the versions in one line; ``commits``: those measured, if not that of now."""
     model = platform.processor() or platform.machine()
     cpu = Path("/proc/cpuinfo")
     if cpu.exists():
@@ -30,10 +31,10 @@ def machine() -> str:
         except importlib.metadata.PackageNotFoundError:
             continue
     where = f"{model}, {os.cpu_count()} cores, Python {platform.python_version()}"
-    return f"{where}; commit {_commit()}; {', '.join(versions)}"
+    return f"{where}; commit {', '.join(commits) or commit()}; {', '.join(versions)}"
 
 
-def _commit() -> str:
+def commit() -> str:
     """Name the commit that was measured; nothing is known outside a repository."""
     git = shutil.which("git")
     if git is None:

@@ -4,14 +4,15 @@ Usage: python benchmarks/speed.py MTD_FOLDER SPLIT_FILE [--repeats 5] [--fits 3]
        [--parts help score turned maps fit cores memory] [--work benchmark-output/speed] [--out docs/results]
 
 Every repeat times all candidates one after the other, and each fit in a process of its own. Measurements are added to
-WORK/speed.jsonl as they are made, with how much of the machine others used just before, and those that are there are
-not made again; the page is written from all of them. It refuses a busy machine, unless --busy is given, and fails when
-answers that must be equal are not.
+WORK/speed.jsonl as they are made, with their commit and how much of the machine others used just before. Those that
+are there are not made again; the page is written from all of them, and names all commits. It refuses a busy machine,
+unless --busy is given, and fails when answers that must be equal are not.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import statistics
@@ -36,8 +37,8 @@ from differnet.detector.scoring import Scorer, localizer_of
 from differnet.evaluation.metrics import auroc
 from differnet.features.describer import describer_of_module
 from literal import LiteralDetector
-from report import machine
-from speed_page import LITERAL, write_speed
+from report import commit, machine
+from speed_page import COMPLETE, LITERAL, write_speed
 
 SAMPLE = 30  # test tiles of a scoring round: ten good, twenty defective, about as in the test set
 LITERAL_SAMPLE = 2
@@ -90,11 +91,16 @@ class Records:
                 f"others use {others:.0%} of the machine, where {QUIET:.0%} at most was wanted: wait until it is "
                 "quiet, or give --busy, which the page will say"
             )
-        record = key | {"others": others} | measure()
+        record = key | {"others": others, "commit": commit()} | measure()
         self.all.append(record)
         with self._path.open("a") as file:
             file.write(json.dumps(record) + "\n")
         print(record, flush=True)
+
+    @property
+    def commits(self) -> list[str]:
+        """The commits that were measured, in the order of their first measurements."""
+        return list(dict.fromkeys(record.get("commit", "unknown") for record in self.all))
 
 
 class Bench:
@@ -128,6 +134,10 @@ class Bench:
         """Time one image at a time, decoding included."""
         detector, literal = self.fitted("upright"), LiteralDetector()
         _assert_equal(detector, self.sample)
+        one_by_one = [detector.predict(path).score for path in self.sample]
+        assert [one.score for one in detector.predict_iter(self.sample)] == one_by_one, (
+            "a stream scores otherwise"
+        )
         candidates: dict[str, Callable[[Path], Any]] = {"default": lambda path: detector.predict(path)}
         for name, peer in self._fitted_peers().items():
             candidates[name] = peer.score
@@ -182,7 +192,9 @@ class Bench:
 
     def fit_rounds(self, repeats: int, peer_repeats: int) -> None:
         """Time whole fits, from image files to a detector; the literal one by the step."""
-        counts = {"literal": repeats, "PaDiM": repeats, "default": repeats, "PatchCore": peer_repeats}
+        counts = dict.fromkeys(("literal", "PaDiM", "default", COMPLETE), repeats) | {
+            "PatchCore": peer_repeats
+        }
         for repeat in range(repeats):
             for name, count in counts.items():
                 if repeat < count:
@@ -199,12 +211,13 @@ class Bench:
         """Time a fit in this process."""
         if name == "literal":
             return self._literal_steps()
-        return self._our_fit(repeat) if name == "default" else self._peer_fit(name, repeat)
+        if name in ("default", COMPLETE):
+            return self._our_fit(repeat, name == COMPLETE)
+        return self._peer_fit(name, repeat)
 
     def cores(self, repeats: int) -> None:
         """Time a stream of all test tiles, decoding included, in processes that have all cores, or one alone."""
         self.fitted("upright")
-        answers: dict[int, list[str]] = {}
 
         def stream(cores: int) -> Record:
             command = [
@@ -216,15 +229,15 @@ class Bench:
                 *map(str, self.test),
             ]
             run = subprocess.run(command, check=True, stdout=subprocess.PIPE)
-            seconds, *answers[cores] = run.stdout.decode().split()
-            return {"seconds": float(seconds) / len(self.test)}
+            seconds, *scores = run.stdout.decode().split()
+            digest = hashlib.sha256(" ".join(scores).encode()).hexdigest()
+            return {"seconds": float(seconds) / len(self.test), "scores": digest}
 
         for repeat in range(repeats):
             self.records.once("cores", "one core", repeat, lambda: stream(1))
             self.records.once("cores", "all cores", repeat, lambda: stream(os.cpu_count() or 1))
-            if len(answers) == 2:
-                first, second = answers.values()
-                assert first == second, "scores on one core are not those on all"
+        digests = {record["scores"] for record in self.records.all if "scores" in record}
+        assert len(digests) == 1, "scores on one core are not those on all"
 
     def _time(
         self, kind: str, what: str, repeat: int, images: Sequence[Path], judge: Callable[[Path], Any]
@@ -256,11 +269,12 @@ class Bench:
             seconds.append(time.perf_counter() - started)
         return {"seconds": statistics.median(seconds) * len(self.train) * 4 / 96 * 192}
 
-    def _our_fit(self, repeat: int) -> Record:
+    def _our_fit(self, repeat: int, is_complete: bool) -> Record:
+        """Fit to all tiles, which is what others do, or ``is_complete``: with a threshold and heat maps, too."""
         seed = repeat % SEEDS
-        detector = DifferNet("default", seed, holdout=0.0)
+        detector = DifferNet("default", seed, **{} if is_complete else {"holdout": 0.0})
         started = time.perf_counter()
-        detector.fit(self.train, scale_maps=False)
+        detector.fit(self.train, scale_maps=is_complete)
         record: Record = {"seconds": time.perf_counter() - started, "seed": seed}
         if repeat >= SEEDS:
             return record
@@ -343,7 +357,7 @@ def main() -> None:
     parser.add_argument("split", type=Path)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--fits", type=int, default=3, help="repeats of fits; accuracy is the mean of three")
-    parser.add_argument("--patchcore-fits", type=int, default=1, help="its fit takes minutes")
+    parser.add_argument("--patchcore-fits", type=int, default=2, help="its fit takes minutes")
     parser.add_argument("--parts", nargs="*", default=PARTS, choices=PARTS)
     parser.add_argument("--alone", nargs=2, help=argparse.SUPPRESS)  # what to fit, and the repeat
     parser.add_argument("--busy", action="store_true", help="measure beside other work, and say so")
@@ -375,7 +389,7 @@ def main() -> None:
             bench.cores(repeats)
         else:
             records.once("memory", "fit", 0, lambda: _memory(options.work))
-        write_speed(options.out / "speed.md", records.all, machine())
+        write_speed(options.out / "speed.md", records.all, machine(records.commits))
 
 
 if __name__ == "__main__":

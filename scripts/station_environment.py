@@ -5,7 +5,8 @@ Usage: python scripts/station_environment.py STATION IMAGES [--at FOLDER]
 STATION: a folder of `differnet export`; IMAGES: a folder of images. Makes a virtual environment with this source,
 NumPy, Pillow and what runs the graphs, and nothing else (in FOLDER, kept, or in one that is removed afterwards), and
 prints how large what was installed is, beside differnet and all that it needs in the environment that runs this script,
-and the seconds, of the clock and of the processor, from starting Python to the first verdict and of one image.
+the seconds, of the clock and of the processor, from starting Python to the first verdict and of one image, and the most
+memory that the process took.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 CODE = """
-import importlib.util, json, sys, time
+import importlib.util, json, resource, sys, time
 started = time.perf_counter()
 from differnet.runtime import Inspector
 from differnet.data.images import find
@@ -38,6 +39,7 @@ before = spent()
 for image in images:
     inspector.predict(image)
 found["each image"] = [(late - early) / len(images) for late, early in zip(spent(), before)]
+found["peak"] = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 found["said"] = f"{first.verdict}, score {first.score:.6g}, p {first.p_value}"
 found["torch"] = importlib.util.find_spec("torch") is not None
 print(json.dumps(found))
@@ -111,7 +113,7 @@ def main() -> None:
             found = json.loads(run.stdout)
             if found.pop("torch"):
                 raise SystemExit("torch is installed there")
-            print(f"{attempt}: {found.pop('said')}")
+            print(f"{attempt}: {found.pop('said')}; memory at most {found.pop('peak') / 1e6:.0f} MB")
             for name, (wall, own) in found.items():
                 print(f"  {name}: {wall:.3f} s, of the processor {own:.3f} s")
         listed = subprocess.run(  # noqa: S603

@@ -7,7 +7,9 @@ import pytest
 from PIL import Image
 
 from differnet.batch.rows import inputs, judge_all
+from differnet.data import images
 from differnet.data.stream import silent
+from differnet.decision.light import measure
 from differnet.detector.scoring import Mapped
 from differnet.features.tiles import enlarged
 from support.tiny import defective_image, good_image, save
@@ -39,6 +41,25 @@ def test_maps_are_the_detectors_at_their_own_size(detector, folder):
         assert Image.open(row["overlay"]).size == shown[::-1]
         assert row["score"] == detector.predict(image).score
     assert {path.stem for path in (folder / "maps").iterdir()} == {"good", "large"}
+
+
+@pytest.mark.parametrize("with_maps", [False, True])
+def test_light_comes_from_the_decoding_that_is_judged(detector, folder, with_maps, monkeypatch):
+    """A picture is decoded once for score, map, brightness and sharpness, and what cannot be read has its row."""
+    found, told, decoded = inputs([folder / "in"]), [], []
+    right = images.decode
+    monkeypatch.setattr(images, "decode", lambda path, *rest: decoded.append(path) or right(path, *rest))
+    maps = folder / "maps" if with_maps else None
+    see = lambda *numbers: told.append(numbers) or 0.5  # noqa: E731
+    rows = list(judge_all(detector, found, maps, silent, on_error="skip", see=see))
+    assert sorted(decoded) == [one.path for one in found]
+    monkeypatch.undo()
+    assert [row["error"] is None for row in rows] == [True, True, False]
+    for row, numbers in zip(rows[:2], told, strict=True):
+        light = measure(images.load(row["path"]))
+        assert numbers == (detector.predict(row["path"]).score, *light)
+        assert (row["score"], row["brightness"], row["sharpness"], row["drift"]) == (*numbers, 0.5)
+    assert "drift" not in rows[2]
 
 
 def test_judged_with_its_pixels_and_map(detector, folder):

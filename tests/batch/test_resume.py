@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from differnet.batch import journal, rows
 from differnet.cli.app import app
+from differnet.detector import scoring
 from differnet.errors import ConfigError
 from support.tiny import good_image
 
@@ -131,13 +132,9 @@ def test_a_drift_monitor_that_another_run_moved_is_not_overwritten(model, folder
     assert "another" in without.stderr
 
 
-def test_an_image_that_vanished_before_its_light_was_measured_has_its_row(
-    model, folder, tmp_path, monkeypatch
-):
-    real = rows.measure
-    monkeypatch.setattr(rows, "load", lambda image, scale: rows_load(image, folder / "4.png"))
+def test_an_image_that_vanished_before_it_was_judged_has_its_row(model, folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(scoring, "load", lambda image, scale: rows_load(image, folder / "4.png"))
     done = score(model, folder, tmp_path / "rows.jsonl", "--drift", tmp_path / "s.json")
-    assert rows.measure is real
     assert done.exit_code == 3, done.output
     lines = (tmp_path / "rows.jsonl").read_text().splitlines()
     assert [("no such file" in line) for line in lines] == [False] * 4 + [True, False]

@@ -189,11 +189,11 @@ def test_scores_at_which_an_early_stop_turns_are_ties():
         else:
             high = rows[0]
     assert 0.5 < low < 0.99 * model.standard.threshold().value
-    assert export._is_tie(model, rows, True)
-    assert not export._is_tie(model, rows, False)
-    for off in (1 - 1e-4, 1 + 1e-4):
+    assert export._verdicts_nearby(model, rows, True) == {"OK", "NG"}
+    assert export._verdicts_nearby(model, rows, False) == {"NG"}
+    for off, said in ((1 - 1e-4, "OK"), (1 + 1e-4, "NG")):
         rows[:2] = high * off
-        assert not export._is_tie(model, rows, True)
+        assert export._verdicts_nearby(model, rows, True) == {said}
 
 
 def test_a_head_is_put_on_a_network(upright):

@@ -20,14 +20,13 @@ import numpy as np
 from differnet.batch.journal import COLUMNS, Row, Rows, journal, spool
 from differnet.data import files
 from differnet.data.files import write_whole
-from differnet.data.formats.levels import Scale
-from differnet.data.images import Page, find, load, pages
+from differnet.data.images import Page, find, pages
 from differnet.data.spreadsheet import cells
 from differnet.data.stream import Progress
-from differnet.decision.light import Light, measure
+from differnet.decision.light import measure
 from differnet.decision.verdict import Prediction, PredictionRecord
 from differnet.detector.detector import DifferNet
-from differnet.detector.scoring import Count, Mapped
+from differnet.detector.scoring import Count, Lit, Mapped
 from differnet.errors import ConfigError, DifferNetWarning, ImageError, NumericalError
 
 OnError = Literal["fail", "skip"]
@@ -92,23 +91,20 @@ def judge_all(
     of a row (:mod:`differnet.batch.drift_file`).
     """
     names = _map_names([one.path for one in found]) if maps else []
-    rest, scale = range(done, len(found)), detector.settings.views
+    rest = range(done, len(found))
     readable = [found[index].path for index in rest if found[index].reason is None]
-    verdicts = _verdicts(detector, readable, maps is not None, views, on_error)
+    verdicts = _verdicts(detector, readable, maps is not None, see is not None, views, on_error)
     for index in rest:
         one = found[index]
-        verdict = next(verdicts) if one.reason is None else one.reason
-        mapped = verdict if isinstance(verdict, Mapped) else None
-        verdict = verdict.prediction if isinstance(verdict, Mapped) else verdict
-        light: Light | None = None
-        if see and isinstance(verdict, Prediction):
-            verdict, light = _with_light(one.path, verdict, on_error, scale)
+        said = next(verdicts) if one.reason is None else one.reason
+        verdict = said if isinstance(said, (Prediction, str)) else said.prediction
         row = row_of(one.path, verdict)
-        if maps and mapped and row["error"] is None:
-            _draw(maps / names[index], mapped)
+        if maps and isinstance(said, Mapped):
+            _draw(maps / names[index], said)
             row |= {"overlay": f"{maps / names[index]}.png", "map": f"{maps / names[index]}.npy"}
-        if see and light and isinstance(verdict, Prediction):
-            row |= light._asdict() | {"drift": see(verdict.score, *light)}
+        if see and isinstance(said, (Lit, Mapped)):
+            light = said.light if isinstance(said, Lit) else measure(said.pixels)
+            row |= light._asdict() | {"drift": see(said.prediction.score, *light)}
         progress("judging", index + 1, len(found))
         yield row
 
@@ -176,16 +172,22 @@ def _write(file: IO[str], suffix: str, rows: Iterable[Row], extra: tuple[str, ..
 
 
 def _verdicts(
-    detector: DifferNet, items: Sequence[Path | Page], with_maps: bool, views: Count, on_error: OnError
-) -> Iterator[Prediction | Mapped | str]:
-    """Yield what is said of each image, ``with_maps`` its map, too, or why nothing can be."""
+    detector: DifferNet,
+    items: Sequence[Path | Page],
+    with_maps: bool,
+    with_light: bool,
+    views: Count,
+    on_error: OnError,
+) -> Iterator[Prediction | Lit | Mapped | str]:
+    """Yield what is said of each image, or why nothing can be; a map is with the pixels, which tell the light."""
     done = 0
     while done < len(items):
         with warnings.catch_warnings():
             if done:  # it was said before
                 warnings.simplefilter("ignore", DifferNetWarning)
-            judge = detector.mapped_iter if with_maps else detector.predict_iter
-            found: Iterator[Prediction | Mapped] = judge(items[done:], views=views)
+            plain = detector.lit_iter if with_light else detector.predict_iter
+            judge = detector.mapped_iter if with_maps else plain
+            found: Iterator[Prediction | Lit | Mapped] = judge(items[done:], views=views)
         try:
             for one in found:
                 done += 1
@@ -195,18 +197,6 @@ def _verdicts(
                 raise
             done += 1
             yield str(error)
-
-
-def _with_light(
-    image: Path | Page, prediction: Prediction, on_error: OnError, scale: Scale
-) -> tuple[Prediction | str, Light | None]:
-    """Measure the light of an image that was judged; the reason when it cannot be read a second time."""
-    try:
-        return prediction, measure(load(image, scale))
-    except ImageError as error:
-        if on_error == "fail":
-            raise
-        return str(error), None
 
 
 def _draw(target: Path, mapped: Mapped) -> None:

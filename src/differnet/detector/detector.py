@@ -25,7 +25,7 @@ from differnet.detector import model as artifact
 from differnet.detector import prepare as preparing
 from differnet.detector.prepare import Fitted
 from differnet.detector.promise.split import check_blind, divide, split
-from differnet.detector.scoring import Count, Images, Mapped, Scorer
+from differnet.detector.scoring import Count, Images, Lit, Mapped, Scorer
 from differnet.detector.state import DetectorState
 from differnet.detector.tuning.shapes import likely_canvas
 from differnet.errors import WeightsError, counted
@@ -171,8 +171,7 @@ class DifferNet(DetectorState):
         """Judge one image, with its heat map on request.
 
         ``views``: a number scores exactly that many (``None``: ``score_views``), with a threshold from as many views
-        of the held-out images; ``"auto"`` stops as soon as the verdict is certain
-        (:mod:`differnet.decision.early_stop`).
+        of the held-out images; ``"auto"`` stops when the verdict is certain (:mod:`differnet.decision.early_stop`).
         """
         if heat_map:
             return next(self.predict_iter([image], heat_map, views))
@@ -186,6 +185,10 @@ class DifferNet(DetectorState):
         shown, early = self._judged_in(views)
         draw = self._heat_map if heat_map else None
         return self._scorer.predictions(self.model, images, shown, early, draw)
+
+    def lit_iter(self, images: Images, views: Count = None) -> Iterator[Lit]:
+        """Judge the images of a stream as :meth:`predict_iter`, and yield with each the light of its picture."""
+        return self._scorer.lit(self.model, images, *self._judged_in(views))
 
     def mapped_iter(self, images: Images, views: Count = None) -> Iterator[Mapped]:
         """Judge the images of a stream, and yield with each its pixels and its heat map (h, w), not enlarged to them.
@@ -323,5 +326,5 @@ class DifferNet(DetectorState):
     def _scorer(self) -> Scorer:
         return Scorer(self.model.fusion, self.describer, self.device)
 
-    def _heat_map(self, pixels: Pixels) -> Heat:
-        return scoring.heat_map(self.model, self.module, self.describer, pixels)
+    def _heat_map(self, pixels: Pixels, square: Tensor) -> Heat:
+        return scoring.heat_map(self.model, self.module, self.describer, pixels, square)

@@ -52,7 +52,8 @@ class Agreement:
     ``images`` were judged by both, ``synthetic`` ones where no others were given. ``score``: the largest relative
     difference of a score; ``heat_map``: the largest difference of heat, in units of its peak, nothing without maps.
     ``verdicts``: how many differed, after all views and, where there are several, stopping early; ``ties``: how many
-    more did whose score lies at a threshold up to rounding, as that of a held-out image does which set it.
+    more did because of rounding: scores lie at a threshold, as those of a held-out image do which set it, or at a bound
+    of early stopping.
     """
 
     images: int
@@ -73,7 +74,9 @@ class Agreement:
 
     def __str__(self) -> str:
         kind = "synthetic " if self.synthetic else ""
-        ties = f", beside {self.ties} of scores at a threshold" if self.ties else ""
+        ties = (
+            f", beside {self.ties} of scores at a threshold or a bound of early stopping" if self.ties else ""
+        )
         maps = (
             "" if self.heat_map is None else f", heat maps by {self.heat_map:.1e} (at most {MAP_BOUND:.0e})"
         )
@@ -189,8 +192,10 @@ def compare(
         largest = max(largest, abs(found.mean() / max(wanted.mean(), 1e-12) - 1))
         for stops in (False, True) if early else (False,):
             ours = verdict.judge(model, wanted, stops)
-            if ours.verdict != verdict.judge(inspector.station, found, stops).verdict:
-                ties, others = (ties + 1, others) if _is_tie(model, wanted, stops) else (ties, others + 1)
+            said = verdict.judge(inspector.station, found, stops).verdict
+            if said != ours.verdict:
+                is_tie = said in _verdicts_nearby(model, wanted, stops)
+                ties, others = ties + is_tie, others + (not is_tie)
             if see is not None and images and not stops:
                 see(image, ours)
         if with_maps and index < _MAPS:
@@ -200,9 +205,9 @@ def compare(
     return Agreement(len(shown), not images, float(largest), heat if with_maps else None, others, ties)
 
 
-def _is_tie(model: Calibrated, scores: ViewScores, early: bool) -> bool:
-    """Whether rounding decides: scores that are all a little larger, or smaller, have another verdict."""
-    return len({verdict.judge(model, scores * by, early).verdict for by in (1 - TIE, 1, 1 + TIE)}) > 1
+def _verdicts_nearby(model: Calibrated, scores: ViewScores, early: bool) -> set[verdict.Verdict | None]:
+    """Return what is said of these scores (V,), and of them when all are larger, or smaller, by what rounding moves."""
+    return {verdict.judge(model, scores * by, early).verdict for by in (1 - TIE, 1, 1 + TIE)}
 
 
 def synthetic_images(canvas: Shape) -> list[ImageLike]:

@@ -17,6 +17,7 @@ from differnet.data.stream import Progress, look_ahead, name_of, naming
 from differnet.decision import fusion as fused
 from differnet.decision import verdict
 from differnet.decision.calibration import ViewScores
+from differnet.decision.light import Light, measure
 from differnet.decision.verdict import Heat, Prediction
 from differnet.detector.model import Model
 from differnet.errors import ConfigError, NumericalError, noting
@@ -89,12 +90,14 @@ def localizer_of(model: Model, module: MultiScale, describer: Describer) -> Loca
     return Localizer(module, model.fusion, settings, describer.other_numbers, model.cells, faster)
 
 
-def heat_map(model: Model, module: MultiScale, describer: Describer, pixels: Pixels) -> Heat:
+def heat_map(
+    model: Model, module: MultiScale, describer: Describer, pixels: Pixels, square: Tensor | None = None
+) -> Heat:
     """Return the heat map (h, w) of a picture (H, W, 3), as fine as what the network sees.
 
-    1 is the peak of a typical good image.
+    1 is the peak of a typical good image. ``square``: what was made of the pixels to score them, where there is one.
     """
-    raw = localizer_of(model, module, describer).of_picture(pixels)
+    raw = localizer_of(model, module, describer).of_picture(pixels, square)
     return np.asarray(raw / np.float32(model.map_scale))
 
 
@@ -110,6 +113,13 @@ class Mapped(NamedTuple):
     prediction: Prediction
     pixels: Pixels
     heat: Heat
+
+
+class Lit(NamedTuple):
+    """A judged image: the ``prediction``, and the ``light`` of the same decoding."""
+
+    prediction: Prediction
+    light: Light
 
 
 @dataclass(frozen=True)
@@ -155,7 +165,7 @@ class Scorer:
         images: Images,
         shown: ViewSet,
         early: bool,
-        heat_map: Callable[[Pixels], Heat] | None,
+        heat_map: Callable[[Pixels, Tensor], Heat] | None,
     ) -> Iterator[Prediction]:
         """Yield the verdict on each image of a stream, decoded once for views and heat map.
 
@@ -170,6 +180,21 @@ class Scorer:
             return replace(self, describer=describer)._noted(model, image, decoded, shown, early)
 
         return self.describer.each(stream(images), self._square_and_note, work)
+
+    def lit(self, model: Model, images: Images, shown: ViewSet, early: bool) -> Iterator[Lit]:
+        """Yield what :meth:`predictions` yields without heat maps, each with the light of its picture."""
+        self.describer.keep_grids(shown)
+
+        def decode(image: ImageLike) -> tuple[Tensor, str | None, Light]:
+            pixels, square, note = _decode(image, self.describer)
+            return square, note, measure(pixels)
+
+        def work(describer: Describer, image: ImageLike, decoded: tuple[Tensor, str | None, Light]) -> Lit:
+            square, note, light = decoded
+            scorer = replace(self, describer=describer)
+            return Lit(scorer._noted(model, image, (square, note), shown, early), light)
+
+        return self.describer.each(stream(images), decode, work)
 
     def prediction(self, model: Model, image: ImageLike, shown: ViewSet, early: bool) -> Prediction:
         """Return what :meth:`predictions` yields of a single image without a heat map, sooner: no thread is begun."""
@@ -193,14 +218,14 @@ class Scorer:
         images: Images,
         shown: ViewSet,
         early: bool,
-        heat_map: Callable[[Pixels], Heat],
+        heat_map: Callable[[Pixels, Tensor], Heat],
     ) -> Iterator[Mapped]:
         """Yield verdict and map of each image of a stream, one after the other: a map has all cores."""
         decode = partial(_decode, describer=self.describer)
         for image, (pixels, square, note) in look_ahead(decode, stream(images)):
             prediction = self._noted(model, image, (square, note), shown, early)
             with naming(image):
-                heat = heat_map(pixels)
+                heat = heat_map(pixels, square)
             yield Mapped(prediction, pixels, heat)
 
     def judge(self, model: Model, square: Tensor, shown: ViewSet, early: bool, name: str) -> Prediction:

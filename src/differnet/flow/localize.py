@@ -54,14 +54,17 @@ class Localizer:
     cells: Cells | None = None
     feature_maps: MapsOf | None = None
 
-    def of_picture(self, pixels: Pixels) -> npt.NDArray[np.float32]:
+    def of_picture(self, pixels: Pixels, square: Tensor | None = None) -> npt.NDArray[np.float32]:
         """Return the heat map (h, w) of decoded pixels (H, W, 3), not yet divided by a scale.
 
-        It is as fine as what the network sees: the part of the square in which the picture lies.
+        It is as fine as what the network sees: the part of the ``square`` in which the picture lies. That is made of
+        the pixels where it is not at hand.
         """
         views = self.settings.views
         with in_turn():
-            heat = self.of_square(to_square(pixels, self.settings.canvas, views))
+            heat = self.of_square(
+                to_square(pixels, self.settings.canvas, views) if square is None else square
+            )
         return shown(heat, pixels.shape, views).numpy()
 
     def of_square(self, image: Tensor) -> Tensor:

@@ -71,6 +71,33 @@ def test_training_is_left_out_where_it_gains_nothing():
     assert found.trained[0] == (0.0, 1.0)
 
 
+@pytest.mark.parametrize("start", ["gaussian", "random"])
+def test_a_trial_that_is_decided_is_cut_short(start, monkeypatch):
+    """Once all drawn defects are told, what is left of the schedule is not run, and the answer is that of all of it."""
+    good = curved(40, 1)
+    tests = evidence(400, good, off_the_curve(good) + torch.tensor([0.0, 0.0, 9.0, 0.0]))
+    asked = provisional(presets.resolve(SETTINGS, {"start": start, "epochs": 40}))
+
+    def trial():
+        passes, told = [], []
+        right = train._pass
+        with monkeypatch.context() as patch:
+            patch.setattr(train, "_pass", lambda *all_, **named: passes.append(1) or right(*all_, **named))
+            found = length.with_length(
+                FOUND, tests, asked, READ, 0, lambda stage, done, total: told.append((done, total))
+            )
+        return found, len(passes), told
+
+    found, passes, told = trial()
+    monkeypatch.setattr(length, "_tells_all", lambda looks: False)
+    whole, all_passes, _ = trial()
+    assert found.length == whole.length
+    assert passes < all_passes == train.epochs_to_run(asked.training, -(-400 // 64))
+    assert found.trained == whole.trained[: len(found.trained)]
+    assert (found.length == 0) == (start == "gaussian") == (passes == 0)
+    assert not told or told[-1][0] == told[-1][1]
+
+
 def test_a_gain_that_may_be_chance_is_not_taken(monkeypatch):
     good = curved(40, 1)
     tests = evidence(400, good, off_the_curve(good))

@@ -7,6 +7,7 @@ only makes it worse, and the loss on held-out images does not tell. Drawn defect
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from statistics import NormalDist
 
@@ -32,7 +33,8 @@ def with_length(
 
     ``settings`` leave nothing else open, and ``read`` is how they read features. A flow that starts as a Gaussian
     stays one (length 0) unless the gain is significant: one-sided, at 5 %, over the ten looks. The trial is of one
-    flow, however many the model will have.
+    flow, however many the model will have, and ends as soon as a flow tells all drawn defects: the first of equals is
+    taken, so that no later look could change the answer.
     """
     flow = Flow(read.features, seed=seed, **settings.flow.arguments | {"flows": 1})
     training = replace(settings.training, length=1.0)
@@ -47,16 +49,22 @@ def with_length(
         return wins(read.of_view(norms).view(evidence.tests.shape[:3]).mean(dim=2))
 
     seen = [(0.0, look())]
+    first = 0 if flow.whitening is not None else 1  # random weights are no detector
     steps = train.count_steps(training, source.steps)
 
     def on_epoch(epoch: train.Epoch, total: int) -> None:
         done = epoch.epoch + 1
         if done * _LOOKS // total > (done - 1) * _LOOKS // total:
             seen.append((min(1.0, done * source.steps / steps), look()))
-        progress("finding out how far to train", done, total)
+        is_decided = _tells_all(seen[first:])
+        progress("finding out how far to train", total if is_decided else done, total)
+        if is_decided:
+            raise _Decided
 
-    train.fit(flow, source, training, on_epoch=on_epoch, noise_seed=seed)
-    looks = seen if flow.whitening is not None else seen[1:] or seen  # random weights are no detector
+    if not _tells_all(seen[first:]):
+        with suppress(_Decided):
+            train.fit(flow, source, training, on_epoch=on_epoch, noise_seed=seed)
+    looks = seen[first:] or seen
     length, best = max(looks, key=lambda one: float(one[1].mean()))  # the first of equals
     gain = best - seen[0][1]
     quantile = -NormalDist().inv_cdf(_CHANCE / _LOOKS)  # Bonferroni's, for the best of the looks
@@ -64,6 +72,14 @@ def with_length(
     if flow.whitening is not None and float(gain.mean()) <= certain:
         length = 0.0
     return replace(found, length=length, trained=tuple((share, float(look.mean())) for share, look in seen))
+
+
+class _Decided(Exception):  # noqa: N818 - no error
+    """Nothing that is left of a trial could change its answer."""
+
+
+def _tells_all(looks: list[tuple[float, Tensor]]) -> bool:
+    return any(float(look.mean()) == 1 for _, look in looks)
 
 
 def standard_error(pairs: Tensor) -> float:
