@@ -80,7 +80,6 @@ def _aims(records: list[Record]) -> list[str]:
         _aim(records, "scoring, upright, against the literal 64 views", 90, "score", LITERAL, "default", ours, PAPER),
         _aim(records, "scoring, turned, `auto`, against the same", 25, "turned", LITERAL, "turned, auto", turned, PAPER),
         _aim(records, "fitting against the literal schedule", 150, "fit", "literal", "default", ours, PAPER),
-        _aim(records, "the same, with threshold and heat maps", None, "fit", "literal", COMPLETE, _accuracy(records, COMPLETE), PAPER),
     ]  # fmt: skip
     for peer, wanted in (("PatchCore", 10), ("PaDiM", 1)):
         other = _number(_accuracy(records, peer))
