@@ -9,6 +9,7 @@ import warnings
 from types import SimpleNamespace
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from PIL import Image
@@ -25,9 +26,12 @@ from differnet.errors import (
     NotFittedError,
 )
 from differnet.features import tiles
+from differnet.features.backbone.onnx_runtime import to_onnx
 from differnet.features.backbone.openvino_runtime import Graph, convert, stacked, to_openvino
 from differnet.features.views import even_views, random_views, render
 from differnet.flow import localize
+from differnet.flow.neighbours import Neighbours
+from differnet.flow.score import latent_norm
 from differnet.runtime.engines import OnnxEngine, OpenVinoEngine
 from support.stations import TURNED, UPRIGHT, agree, fit, pictures
 from support.tiny import good_image
@@ -64,6 +68,28 @@ def test_weights_that_graphs_share_are_kept_once(upright_onnx, fixed):
     xmls = [(fixed / f"{role}.xml").read_text() for role in ("score", "map")]
     starts = [set(re.findall(r'offset="(\d+)" size="\d{4,}"', text)) for text in xmls]
     assert starts[0] & starts[1]
+
+
+class KeptParts(torch.nn.Module):
+    """What one of the graphs of a station takes of the good parts that are kept."""
+
+    def __init__(self, role):
+        super().__init__()
+        self.near = Neighbours(torch.randn(600, 64, generator=torch.Generator().manual_seed(0)))
+        self.role = role
+
+    def forward(self, z):
+        return self.near.slopes(z) if self.role == "map" else self.near(z, latent_norm(z).view(-1, 8))
+
+
+@pytest.mark.parametrize("role", ["score", "map"])
+def test_graphs_have_the_kept_parts_once_and_one_way(role):
+    """The table of 6 MB lies the same way in both, so that they can share it."""
+    known = KeptParts(role), {"z": torch.randn(16, 64)}, ("found",), ()
+    graph = onnx.load_from_string(to_onnx(*known)).graph
+    assert [list(one.dims) for one in graph.initializer if 600 in one.dims and 64 in one.dims] == [[600, 64]]
+    text = Graph.of(to_openvino(*known)).xml.decode()
+    assert re.findall(r'element_type="f32" shape="(600, 64|64, 600)"', text) == ["600, 64"]
 
 
 def size_of(kind, shape):

@@ -68,13 +68,13 @@ class Neighbours(nn.Module):
 
     def slopes(self, z: Tensor) -> Tensor:
         """Return how :meth:`soft_distances` rise with z: (B, D), from the mean of the nearest kept parts to it."""
-        columns = self.kept.T  # one node for both products, or a graph in ONNX has the table both ways
-        weights = torch.softmax(z @ columns - self.halves, dim=1)
-        return z - (columns @ weights.T).T
+        # the table as it lies, beside its transpose: where only that is taken, a graph in ONNX keeps it that way, too
+        weights = torch.softmax(self._closeness(z), dim=1)
+        return z - (self.kept.T @ weights.T).T  # so graphs have the table in one way, that of the score
 
     def _closeness(self, z: Tensor) -> Tensor:
         """Return ||z||^2 / 2 - ||z - c||^2 / 2 of latents (..., D) and all M kept parts c: (..., M)."""
-        return z @ self.kept.T - self.halves
+        return torch.nn.functional.linear(z, self.kept) - self.halves
 
 
 @torch.no_grad()
