@@ -27,6 +27,9 @@ from differnet.flow.score import latent_norm
 FEW = 4  # parts that are compared; the weight of a fifth is next to nothing
 _LARGEST = 65_504.0  # in 16 bits
 _DIRECTIONS = 64  # random ones, in which distances between good parts are measured
+_REACH = (
+    60.0  # shares of kept parts below exp(-60) of the nearest one's are left out: they add nothing to a float
+)
 _TOGETHER = 4096  # parts that go through a flow at a time
 
 
@@ -64,13 +67,21 @@ class Neighbours(nn.Module):
 
         It is what heat maps share out: where two kept parts are as near, the smallest would have a kink.
         """
-        return latent_norm(z) - torch.logsumexp(self._closeness(z), dim=1)
+        return latent_norm(z) - torch.logsumexp(self._closeness_within_reach(z), dim=1)
 
     def slopes(self, z: Tensor) -> Tensor:
         """Return how :meth:`soft_distances` rise with z: (B, D), from the mean of the nearest kept parts to it."""
         # the table as it lies, beside its transpose: where only that is taken, a graph in ONNX keeps it that way, too
-        weights = torch.softmax(self._closeness(z), dim=1)
+        weights = torch.softmax(self._closeness_within_reach(z), dim=1)
         return z - (self.kept.T @ weights.T).T  # so graphs have the table in one way, that of the score
+
+    def _closeness_within_reach(self, z: Tensor) -> Tensor:
+        """Return :meth:`_closeness`, (B, M), without a slope far from the largest.
+
+        Shares there are near the smallest floats, with which a processor takes ten times as long to multiply.
+        """
+        closeness = self._closeness(z)
+        return torch.maximum(closeness, closeness.detach().amax(dim=1, keepdim=True) - _REACH)
 
     def _closeness(self, z: Tensor) -> Tensor:
         """Return ||z||^2 / 2 - ||z - c||^2 / 2 of latents (..., D) and all M kept parts c: (..., M)."""
