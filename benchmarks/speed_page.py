@@ -22,9 +22,10 @@ run in PyTorch, as does its EfficientAD (small), whose weights are random here: 
 would gain from an export to OpenVINO is not measured. Data: the paper's split of Magnetic Tile Defects (761 / 191 good,
 392 defective). AUROC is that of the last epoch; of `default` the mean of the seeds that were fitted (0, 1, 2), of the
 others of seed 0; on these tiles 0.990 was aimed at. `default` is fitted to all good tiles, as the others are, and
-scores; what `differnet fit` makes, with a fifth held out for the threshold and with heat maps, has a row of its own. Of all candidates glibc keeps large buffers (`MALLOC_MMAP_THRESHOLD_` and others): else those of
-PyTorch come from the system anew for each image, or not, by what the process freed before, and a pass of this backbone
-in PyTorch takes 45 ms or 22. The host's speed moves by a third within minutes, so look at the ratios.
+scores; what `differnet fit` makes, with a fifth held out for the threshold and with heat maps, has a row of its own.
+Of all candidates glibc keeps large buffers (`MALLOC_MMAP_THRESHOLD_` and others): else those of PyTorch come from the
+system anew for each image, or not, by what the process freed before, and a pass of this backbone in PyTorch takes 45 ms
+or 22. The host's speed moves by a third within minutes, so look at the ratios.
 """
 
 
