@@ -158,3 +158,18 @@ def test_the_soft_distance_is_the_nearest_one_far_from_all_and_smooth_between_tw
     assert torch.allclose(
         slopes, torch.tensor([[36.0, 0.0], [0.0, -30.0]]), atol=1e-5
     )  # between two: their mean
+
+
+def test_shares_of_far_parts_are_no_denormal_numbers():
+    """Products with these are slow; without them slopes are the same."""
+    near, z = Neighbours(4 * random_rows(400, 8)), 4 * random_rows(50, 8, seed=1)
+    least = torch.finfo(torch.float32).tiny
+    all_of_them = torch.softmax(near._closeness(z), dim=1)
+    assert ((all_of_them > 0) & (all_of_them < least)).any()
+    assert torch.softmax(near._closeness_within_reach(z), dim=1).min() > least
+    exact = z.double() - torch.softmax(near.double()._closeness(z.double()), dim=1) @ near.kept
+    near.float()
+    asked = z.clone().requires_grad_()
+    (slopes,) = torch.autograd.grad(near.soft_distances(asked).sum(), asked)
+    for found in (slopes, near.slopes(z)):
+        assert torch.allclose(found.double(), exact, atol=1e-4)

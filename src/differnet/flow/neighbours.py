@@ -27,9 +27,7 @@ from differnet.flow.score import latent_norm
 FEW = 4  # parts that are compared; the weight of a fifth is next to nothing
 _LARGEST = 65_504.0  # in 16 bits
 _DIRECTIONS = 64  # random ones, in which distances between good parts are measured
-_REACH = (
-    60.0  # shares of kept parts below exp(-60) of the nearest one's are left out: they add nothing to a float
-)
+_REACH = 60.0  # shares below exp(-60) of the largest add nothing to a float, and are left out
 _TOGETHER = 4096  # parts that go through a flow at a time
 
 
@@ -71,7 +69,6 @@ class Neighbours(nn.Module):
 
     def slopes(self, z: Tensor) -> Tensor:
         """Return how :meth:`soft_distances` rise with z: (B, D), from the mean of the nearest kept parts to it."""
-        # the table as it lies, beside its transpose: where only that is taken, a graph in ONNX keeps it that way, too
         weights = torch.softmax(self._closeness_within_reach(z), dim=1)
         return z - (self.kept.T @ weights.T).T  # so graphs have the table in one way, that of the score
 
