@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -33,6 +33,7 @@ from differnet.flow.fusion import Fusion, Reads
 from differnet.flow.graph import fastest
 from differnet.flow.localize import Localizer
 
+Found = TypeVar("Found")
 Images: TypeAlias = ImageLike | Iterable[ImageLike]
 Count: TypeAlias = int | Literal["auto"] | None
 
@@ -176,41 +177,44 @@ class Scorer:
             mapped = self.mapped(model, images, shown, early, heat_map)
             return (replace(one.prediction, heat_map=enlarged(one.heat, one.pixels.shape)) for one in mapped)
 
-        def work(describer: Describer, image: ImageLike, decoded: tuple[Tensor, str | None]) -> Prediction:
-            return replace(self, describer=describer)._noted(model, image, decoded, shown, early)
-
-        return self.describer.each(stream(images), self._square_and_note, work)
+        judged = self._judged(model, images, shown, early, lambda pixels: None)
+        return (prediction for prediction, _ in judged)
 
     def lit(self, model: Model, images: Images, shown: ViewSet, early: bool) -> Iterator[Lit]:
         """Yield what :meth:`predictions` yields without heat maps, each with the light of its picture."""
         self.describer.keep_grids(shown)
+        return (Lit(*one) for one in self._judged(model, images, shown, early, measure))
 
-        def decode(image: ImageLike) -> tuple[Tensor, str | None, Light]:
+    def _judged(
+        self, model: Model, images: Images, shown: ViewSet, early: bool, look: Callable[[Pixels], Found]
+    ) -> Iterator[tuple[Prediction, Found]]:
+        """Yield the verdict on each image of a stream, and what ``look`` makes of its pixels, decoded once."""
+
+        def decode(image: ImageLike) -> tuple[Tensor, str | None, Found]:
             pixels, square, note = _decode(image, self.describer)
-            return square, note, measure(pixels)
+            return square, note, look(pixels)
 
-        def work(describer: Describer, image: ImageLike, decoded: tuple[Tensor, str | None, Light]) -> Lit:
-            square, note, light = decoded
+        def work(
+            describer: Describer, image: ImageLike, decoded: tuple[Tensor, str | None, Found]
+        ) -> tuple[Prediction, Found]:
+            square, note, found = decoded
             scorer = replace(self, describer=describer)
-            return Lit(scorer._noted(model, image, (square, note), shown, early), light)
+            return scorer._noted(model, image, (square, note), shown, early), found
 
         return self.describer.each(stream(images), decode, work)
 
     def prediction(self, model: Model, image: ImageLike, shown: ViewSet, early: bool) -> Prediction:
         """Return what :meth:`predictions` yields of a single image without a heat map, sooner: no thread is begun."""
         self.describer.keep_grids(shown)
-        return self._noted(model, image, self._square_and_note(image), shown, early)
+        _, square, note = _decode(image, self.describer)
+        return self._noted(model, image, (square, note), shown, early)
 
     def _noted(
         self, model: Model, image: ImageLike, decoded: tuple[Tensor, str | None], shown: ViewSet, early: bool
     ) -> Prediction:
-        """Return the verdict on what :meth:`_square_and_note` made of an image, with that note."""
+        """Return the verdict on the square of an image, with the note of its decoding."""
         square, note = decoded
         return replace(self.judge(model, square, shown, early, name_of(image)), note=note)
-
-    def _square_and_note(self, image: ImageLike) -> tuple[Tensor, str | None]:
-        with noting() as notes:
-            return self.describer.square(image), notes.text
 
     def mapped(
         self,
